@@ -1,0 +1,272 @@
+"""What a user configures about one protected cluster: the YAML file and its checks.
+
+The file is one mapping ``clusters: {name: {...}}``. Unknown keys, wrong types and values out of range are
+refused with the path of the key and what is allowed, before anything starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.units import ByteCount, Seconds, decode_unit, encode_unit
+
+ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of the configuration: immutable, and refusing keys it does not know."""
+
+
+class Primary(Strict, kw_only=True):
+    """How to reach the protected primary.
+
+    :param connection: an Airflow connection id; only Airflow can resolve it.
+    :param password_file: a file that holds the password and nothing else; or *password_env* names a variable.
+    :param replication_user: account the node replicates with; the same account as *user* unless given.
+    """
+
+    connection: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 3306
+    user: str = "restore_replay"
+    password_file: str | None = None
+    password_env: str | None = None
+    ssl_ca: str | None = None
+
+
+class RepositorySpec(Strict, kw_only=True):
+    """Where backups live.
+
+    :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster.
+    :param options: what obstore's store takes beside credentials: ``endpoint``, ``region``, …
+    :param connection: an Airflow connection of the Amazon provider for the credentials; else the environment's.
+    """
+
+    url: str
+    options: dict[str, str] = {}
+    connection: str | None = None
+
+
+class NodeSpec(Strict, kw_only=True):
+    """The disposable server of a cycle.
+
+    :param workdir: parent of all nodes' directories, on a disk with room for a whole copy.
+    :param bindir: directory of the server's programs when they are not on PATH.
+    :param buffer_pool: memory of the node's InnoDB buffer pool.
+    :param max_age: a node older than this belongs to nobody; the reaper removes it.
+    :param queue: Airflow queue for the tasks of the cycle, where the workdir's host listens.
+    """
+
+    runtime: Literal["process"] = "process"
+    workdir: str = "/var/lib/restore-replay"
+    bindir: str | None = None
+    buffer_pool: ByteCount = ByteCount("256MiB")
+    max_age: Seconds = Seconds("2d")
+    queue: str | None = None
+
+
+class Seed(Strict, kw_only=True):
+    """How a node is filled from the primary when no backup may serve as base.
+
+    :param method: ``logical`` works against any primary over the SQL port; ``physical`` runs mariadb-backup
+        (or its like) on the primary's host.
+    :param prefix: argv in front of the backup program: ``[]`` on the same host, ``[ssh, db1]``,
+        ``[docker, exec, -i, db1]``.
+    :param physical_user: account of the backup program on the primary; the primary's account unless given.
+    :param defaults_file: option file *on the primary's host* that holds the backup program's credentials and
+        socket, so that no password is ever an argument.
+    """
+
+    method: Literal["logical", "physical"] = "logical"
+    prefix: list[str] = []
+    defaults_file: str | None = None
+
+
+class CatchUp(Strict, kw_only=True):
+    """:param appliers: parallel appliers on the node; measured on two cores, one was the fastest."""
+
+    appliers: Positive = 1
+    stall_timeout: Seconds = Seconds("10m")
+    deadline: Seconds = Seconds("12h")
+
+
+class Transfer(Strict, kw_only=True):
+    """Speed limits of snapshot and restore.
+
+    :param rate_limit: bytes of database files per second, over all threads; none by default.
+    """
+
+    threads: Annotated[int, Meta(ge=1, le=64)] = 4
+    rate_limit: ByteCount | None = None
+    compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
+
+
+class Validation(Strict, kw_only=True):
+    """:param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; they are listed as such."""
+
+    compare: bool = True
+    check_table: Literal["quick", "medium", "extended"] = "quick"
+    exclude: list[str] = []
+    chunk_rows: Positive = 20_000
+
+
+class LeasePolicy(Strict, kw_only=True):
+    """:param wait: how long a run waits for another run of the cluster before it fails naming it."""
+
+    ttl: Seconds = Seconds("10m")
+    wait: Seconds = Seconds("1h")
+
+
+class Retention(Strict, kw_only=True):
+    """:param min_count: healthy proven backups that pruning may never go below."""
+
+    min_count: Positive = 3
+
+
+class Cluster(Strict, kw_only=True):
+    """One protected primary with its repository, schedule and policy."""
+
+    name: str = ""
+    flavor: Literal["mariadb"] = "mariadb"
+    primary: Primary
+    repository: RepositorySpec
+    node: NodeSpec = NodeSpec()
+    schedule: str | None = "0 3 * * *"
+    timezone: str = "UTC"
+    seed: Seed = Seed()
+    catch_up: CatchUp = CatchUp()
+    transfer: Transfer = Transfer()
+    validate: Validation = Validation()
+    lease: LeasePolicy = LeasePolicy()
+    retention: Retention = Retention()
+    max_age: Seconds = Seconds("26h")
+
+
+class _File(Strict, kw_only=True):
+    clusters: dict[ClusterName, Cluster]
+
+
+def load_clusters(path: str | Path) -> dict[str, Cluster]:
+    """Read the cluster file.
+
+    :param path: YAML file.
+    :returns: clusters by name, each carrying its name.
+    :raises ConfigInvalid: naming the key and what is allowed there.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigInvalid(f"Cannot read the cluster file {path}: {exc.strerror}.") from exc
+    except yaml.YAMLError as exc:
+        raise ConfigInvalid(f"{path} is not YAML: {exc}") from exc
+    return parse_clusters(raw, source=str(path))
+
+
+def parse_clusters(raw: Any, *, source: str = "configuration") -> dict[str, Cluster]:
+    """Check a parsed cluster file; see :func:`load_clusters`."""
+    try:
+        parsed = msgspec.convert(raw, _File, dec_hook=decode_unit, strict=True)
+    except msgspec.ValidationError as exc:
+        raise ConfigInvalid(f"{source}: {_explain(exc, raw)}") from exc
+    clusters = {name: msgspec.structs.replace(c, name=name) for name, c in parsed.clusters.items()}
+    _refuse_shared_repositories(clusters, source)
+    return clusters
+
+
+def cluster_to_builtins(cluster: Cluster) -> dict[str, Any]:
+    """:returns: plain JSON-able values; :func:`cluster_from_builtins` reads them back."""
+    return typing.cast(dict[str, Any], msgspec.to_builtins(cluster, enc_hook=encode_unit))
+
+
+def cluster_from_builtins(raw: dict[str, Any]) -> Cluster:
+    """Inverse of :func:`cluster_to_builtins`."""
+    return msgspec.convert(raw, Cluster, dec_hook=decode_unit)
+
+
+def primary_password(primary: Primary) -> str:
+    """Read the password that the cluster file points to; it is never in the file itself.
+
+    :raises ConfigInvalid: neither source is readable.
+    """
+    if primary.password_file:
+        try:
+            return Path(primary.password_file).read_text(encoding="utf-8").rstrip("\n")
+        except OSError as exc:
+            raise ConfigInvalid(f"Cannot read primary.password_file: {exc.strerror}.") from exc
+    if primary.password_env:
+        if primary.password_env not in os.environ:
+            raise ConfigInvalid(f"primary.password_env: the variable {primary.password_env} is not set.")
+        return os.environ[primary.password_env]
+    if primary.connection:
+        raise ConfigInvalid(
+            f"primary.connection {primary.connection!r} can only be resolved by Airflow.",
+            hint="For the command line give host, port, user and password_file instead.",
+        )
+    return ""
+
+
+def _refuse_shared_repositories(clusters: dict[str, Cluster], source: str) -> None:
+    seen: dict[str, str] = {}
+    for name, cluster in clusters.items():
+        url = cluster.repository.url.rstrip("/")
+        if url in seen:
+            raise ConfigInvalid(
+                f"{source}: clusters.{seen[url]} and clusters.{name} share the repository {url}.",
+                hint="Give each cluster a prefix of its own.",
+            )
+        seen[url] = name
+
+
+_AT = re.compile(r" - at `\$(?P<path>.*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
+
+
+def _explain(exc: msgspec.ValidationError, raw: Any) -> str:
+    """Turn msgspec's message into one that names the key and what is allowed there."""
+    text = str(exc)
+    at = _AT.search(text)
+    path = (at["path"] if at else "").lstrip(".")
+    problem = _AT.sub("", text)
+    unknown = _UNKNOWN.match(problem)
+    section = _section(path)
+    path = _with_cluster_name(path, raw)
+    if unknown and section:
+        allowed = ", ".join(f.name for f in msgspec.structs.fields(section) if f.name != "name")
+        return f"unknown key {'.'.join(filter(None, (path, unknown['key'])))}; allowed here: {allowed}."
+    return f"{path or 'the file'}: {problem}."
+
+
+def _section(path: str) -> type[Strict] | None:
+    """:returns: the configuration class that *path* (``clusters[...].node``) leads to."""
+    kind: Any = _File
+    for part in filter(None, path.replace("[...]", ".[]").split(".")):
+        if part == "[]":
+            kind = Cluster if kind is _File else None
+        elif kind is not _File and kind is not None:
+            kind = _struct_in(typing.get_type_hints(kind, include_extras=False).get(part))
+    return kind if isinstance(kind, type) and issubclass(kind, Strict) else None
+
+
+def _struct_in(hint: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        return next((_struct_in(arg) for arg in typing.get_args(hint) if arg is not type(None)), None)
+    return hint
+
+
+def _with_cluster_name(path: str, raw: Any) -> str:
+    """msgspec writes mapping keys as ``[...]``; with one cluster the name is known."""
+    clusters = raw.get("clusters") if isinstance(raw, dict) else None
+    if isinstance(clusters, dict) and len(clusters) == 1:
+        return path.replace("[...]", f".{next(iter(clusters))}", 1)
+    return path

@@ -1,0 +1,308 @@
+"""The flavor seam: all that differs between MariaDB and MySQL, and nothing else.
+
+Jobs, checks and the cycle are written against these interfaces. A flavor knows how its server starts and
+stops, how positions compare, how replication is driven, and whom a server's error blames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from pymysql.connections import Connection
+
+from airflow_restore_replay.core.errors import RestoreReplayError
+
+Conn = Connection[Any]
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and as whom to reach a server; the password travels apart, in :class:`Secrets`-like fields.
+
+    ``repr`` never shows the password.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 3306
+    socket: str | None = None
+    user: str = "root"
+    password: str = ""
+    ssl_ca: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.user}@{self.socket or f'{self.host}:{self.port}'})"
+
+
+class Position(Protocol):
+    """A GTID set: immutable, printable, comparable by containment."""
+
+    def contains(self, other: Position) -> bool:
+        """:returns: whether every transaction of *other* is in this position (*executed ⊇ goal*)."""
+        ...
+
+    def lacking(self, goal: Position) -> str:
+        """:returns: what *goal* has beyond this position, for people; ``""`` when nothing."""
+        ...
+
+    def __str__(self) -> str: ...
+
+
+class ServerIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a running server is; equal only for the very same server instance."""
+
+    uid: str
+    hostname: str
+    port: int
+    datadir: str
+    server_id: int
+    release: str
+
+
+class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The last event of one replication domain at a position, as the primary had it.
+
+    :param domain: MariaDB domain id; MySQL source UUID.
+    :param gtid: the transaction.
+    :param timestamp_s: the event's Unix timestamp.
+    :param digest: BLAKE3 of the event group's bytes without what a server restamps.
+    :param primary_uid: the server whose binary log *digest* was read from; another server may log other bytes.
+    :param file, offset: where the event begins in that server's binary log: a hint that makes re-reading cheap.
+    """
+
+    domain: str
+    gtid: str
+    timestamp_s: int
+    digest: str
+    primary_uid: str
+    file: str = ""
+    offset: int = 0
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """A base table.
+
+    :param engine: storage engine's name as the server prints it.
+    :param mvcc: whether a consistent snapshot covers it.
+    :param rows_estimate: the server's estimate.
+    """
+
+    schema: str
+    name: str
+    engine: str
+    mvcc: bool
+    rows_estimate: int = 0
+    data_bytes: int = 0
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class ServerLayout:
+    """Where a node's server keeps its files; all of it inside the node's directory, mode 0700."""
+
+    datadir: Path
+    run_dir: Path
+    tmp_dir: Path
+    log_path: Path
+    plugin_dir: Path
+    bindir: Path | None = None
+    buffer_pool_bytes: int = 256 * 2**20
+    server_id: int = 3_900_000_001
+
+
+@dataclass(frozen=True)
+class ReplicationStatus:
+    """One reading of the node's replication.
+
+    :param applied: what the node has executed.
+    :param progress: opaque; two readings that differ in it mean that something moved (GTID, relay log
+        position, rows, I/O), so a long ALTER or a keyless DELETE is not a stall.
+    :param transactions: transactions applied since replication was configured.
+    :param error: the classified error, when a thread stopped because of one.
+    """
+
+    applied: Position
+    io_running: bool
+    io_connecting: bool
+    applier_running: bool
+    progress: tuple[Any, ...]
+    transactions: int
+    lag_s: float | None = None
+    error: RestoreReplayError | None = None
+
+
+@dataclass(frozen=True)
+class PreflightReport:
+    """What stands against replaying from a primary.
+
+    :param refusals: name → what to change; non-empty means: do not start.
+    :param warnings: name → what a person should know (statement-based logging, …).
+    """
+
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
+
+
+class NodeServer(Protocol):
+    """The server process of a replay node. Every method may be called from another process than the one that
+    started the server: the state is in the node's directory."""
+
+    def release(self) -> str:
+        """:returns: the installed server's release, ``10.11.19``.
+
+        :raises PreflightFailed: the program is not installed; names the package.
+        """
+        ...
+
+    def initialize(self) -> None:
+        """Create an empty data directory (before a logical seed)."""
+        ...
+
+    def start(self, *, replaying: bool) -> None:
+        """Start on the data directory: socket only, read_only, event scheduler off, own id, no autostart of
+        replication, curated plugins, agent account by init file.
+
+        :param replaying: throw-away durability; False gives full durability.
+        :raises ServerStartFailed: it did not come up; evidence has the server's own error lines.
+        :raises NodeFull: its log says the disk is full.
+        """
+        ...
+
+    def connect(self) -> Conn:
+        """:returns: an autocommit connection as the agent's socket-only account, utf8mb4, UTC."""
+        ...
+
+    def alive(self) -> bool: ...
+
+    def log_errors(self) -> list[str]:
+        """:returns: error lines since the last start that blame the data (known harmless ones left out)."""
+        ...
+
+    def stop(self) -> None:
+        """Restore full durability, drop the agent's account, stop cleanly and wait for the exit.
+
+        :raises NodeServerCrashed: the stop was not clean.
+        """
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL and wait; idempotent."""
+        ...
+
+
+class Flavor(Protocol):
+    """One of MariaDB, MySQL."""
+
+    name: str
+    #: shell glob patterns, relative to the data directory, of files that never enter a snapshot
+    excluded_files: Sequence[str]
+
+    def parse_position(self, text: str) -> Position: ...
+
+    def server(self, layout: ServerLayout) -> NodeServer: ...
+
+    def connect(self, endpoint: Endpoint) -> Conn:
+        """:returns: an autocommit connection, utf8mb4, session time zone UTC, bounded connect timeout.
+
+        :raises PrimaryUnreachable: nothing answers.
+        :raises ReplicationDenied: the password or a grant is wrong.
+        """
+        ...
+
+    def identity(self, conn: Conn) -> ServerIdentity: ...
+
+    def same_server(self, a: ServerIdentity, b: ServerIdentity) -> bool: ...
+
+    def refuse_release(self, *, backup: str | None, node: str, primary: str) -> None:
+        """:raises ReleaseRefused: unless backup ≤ node ≤ primary, by release series."""
+        ...
+
+    def preflight(self, primary: Conn) -> PreflightReport:
+        """Binary log on, GTID, filters, format, grants, engines and table options that cannot be carried."""
+        ...
+
+    def primary_position(self, primary: Conn) -> Position:
+        """:returns: everything in the primary's binary log: the goal."""
+        ...
+
+    def executed_position(self, node: Conn) -> Position: ...
+
+    def set_executed(self, node: Conn, position: Position) -> None:
+        """Declare that a seeded node's data is *position*."""
+        ...
+
+    def open_snapshot(self, primary: Conn) -> Position:
+        """Begin a consistent snapshot on *primary*'s connection without a lasting lock.
+
+        :returns: its exact position.
+        """
+        ...
+
+    def last_events(
+        self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()
+    ) -> list[EventStamp]:
+        """Read the last event of each domain of *position* from the primary's binary log.
+
+        A domain whose event is no longer in any binary log file has no stamp.
+
+        :raises HistoryDiverged: the primary's log covers the place, but the transaction is not there.
+        """
+        ...
+
+    def check_history(self, primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
+        """Refuse a base whose history is not the primary's, before replay.
+
+        :raises HistoryDiverged: an event under the same GTID differs, or the primary was rewound.
+        :raises ErrantFromFormerPrimary: the base has transactions that the primary lacks.
+        :raises ErrantFromNode: and their origin is an earlier replay node.
+        :raises BinlogPurged: the needed binary logs are gone.
+        """
+        ...
+
+    def start_replication(
+        self, node: Conn, primary: Endpoint, *, until: Position | None, appliers: int
+    ) -> None:
+        """Replicate by GTID from what the node has executed, stopping exactly at *until* when given."""
+        ...
+
+    def replication_status(self, node: Conn) -> ReplicationStatus: ...
+
+    def stop_replication(self, node: Conn) -> None:
+        """Stop both threads; no temporary table of the stream may be open.
+
+        :raises CatchUpStalled: temporary tables stay open (MIXED/STATEMENT); replicate further and retry.
+        """
+        ...
+
+    def forget_replication(self, node: Conn) -> None:
+        """RESET: afterwards no file holds the primary's address or password, the executed position stays."""
+        ...
+
+    def tables(self, conn: Conn) -> list[Table]:
+        """:returns: base tables of users' schemas, sequences and replication's own tables left out."""
+        ...
+
+    def unsupported_tables(self, conn: Conn) -> dict[str, str]:
+        """:returns: ``schema.table`` → why the snapshot format cannot carry it (engine, DATA DIRECTORY, …)."""
+        ...
+
+    def uncompared(self, conn: Conn) -> dict[str, str]:
+        """:returns: ``schema.table`` → why a snapshot comparison does not cover it (engine, sequence, …)."""
+        ...
+
+    def event_states(self, conn: Conn) -> dict[str, str]:
+        """:returns: ``schema.event`` → status as on the primary, for re-enabling on a real restore."""
+        ...
+
+    def canonical_text(self, column_type: str, expression: str) -> str:
+        """:returns: SQL that turns a column into bytes which are equal exactly for equal values."""
+        ...
+
+    def restore_hints(self) -> list[str]:
+        """:returns: what to tell a person who starts the restored copy."""
+        ...
