@@ -53,20 +53,25 @@ class RestoreReplayError(Exception):
     :param message: what happened, to which id, observed and expected.
     :param hint: the next step for the person who reads it.
     :param evidence: small JSON-able facts kept in verdicts (never secrets).
+    :param blame: whom it blames, where the circumstances say so more exactly than the class does.
     """
 
     default_blame: ClassVar[Blame] = Blame.ENVIRONMENT
     retryable: ClassVar[bool] = True
 
-    def __init__(self, message: str, *, hint: str = "", evidence: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        evidence: dict[str, Any] | None = None,
+        blame: Blame | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.evidence = evidence or {}
-
-    @property
-    def blame(self) -> Blame:
-        return self.default_blame
+        self.blame = blame or self.default_blame
 
     @property
     def code(self) -> str:
@@ -334,7 +339,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def to_exception(self) -> RestoreReplayError:
         """:returns: an exception of the original class."""
         kind = error_class(self.code) or InternalError
-        return kind(self.message, hint=self.hint, evidence=self.evidence)
+        return kind(self.message, hint=self.hint, evidence=self.evidence, blame=self.blame)
 
 
 def fingerprint(code: str, message: str) -> str:

@@ -1,0 +1,176 @@
+"""What worker and agent say to each other: requests, states, progress. Plain JSON, versioned.
+
+Secrets have a place of their own in a request, so that nothing else ever needs to be filtered before it is
+stored, logged or shown.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.errors import Failure
+
+PROTOCOL_VERSION = 1
+
+REPLAY = "replay"
+FULL = "full"
+
+
+class Phase(StrEnum):
+    """How far a node is. Order matters: a job asks for a phase and leaves a later one."""
+
+    EMPTY = "empty"
+    FILLING = "filling"
+    STARTING = "starting"
+    FILLED = "filled"
+    REPLAYING = "replaying"
+    CAUGHT_UP = "caught_up"
+    VALIDATED = "validated"
+    STOPPED = "stopped"
+    SNAPSHOTTED = "snapshotted"
+
+
+class JobName(StrEnum):
+    RESTORE = "restore"
+    SEED = "seed"
+    CATCH_UP = "catch_up"
+    VALIDATE = "validate"
+    SNAPSHOT = "snapshot"
+
+
+class JobStatus(StrEnum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class RunRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The run a node works for.
+
+    :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
+    :param attempt: ``replay`` or ``full``.
+    """
+
+    run: str
+    attempt: str
+    lease_epoch: int
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Travels by stdin only and is never written anywhere.
+
+    :param store: credentials for the object store, by obstore's configuration names.
+    """
+
+    primary_password: str = ""
+    store: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+class NodeHandle(msgspec.Struct, frozen=True, kw_only=True):
+    """Finds a node again; small and without secrets, so that it can travel by XCom.
+
+    :param host: where a process-runtime node lives; other runtimes may leave it empty.
+    """
+
+    node_id: str
+    runtime: str
+    cluster: str
+    workdir: str
+    host: str
+    protocol: int = PROTOCOL_VERSION
+
+
+class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Create a node.
+
+    :param node_id: chosen by the caller; the same id names the same node over retries.
+    :param cluster: :func:`cluster_to_builtins` of the cluster.
+    """
+
+    node_id: str
+    run: RunRef
+    cluster: dict[str, Any]
+    protocol: int = PROTOCOL_VERSION
+
+
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Submit a job.
+
+    :param key: idempotency key: the same over retries of a task, new after a clear.
+    :param params: the job's own parameters.
+    :param secrets: kept out of every file.
+    """
+
+    key: str
+    job: JobName
+    run: RunRef
+    cluster: dict[str, Any]
+    params: dict[str, Any] = {}
+    secrets: Secrets = Secrets()
+    protocol: int = PROTOCOL_VERSION
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a job is.
+
+    :param unit: of *done*, *total* and *rate_per_s*: ``bytes``, ``transactions``, ``tables``, ``rows``.
+    :param eta_s: seconds, None when nobody can tell.
+    """
+
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = "bytes"
+    rate_per_s: float = 0.0
+    eta_s: float | None = None
+    detail: str = ""
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One job as its state file and the agent's answers have it.
+
+    :param attempt_no: counts submissions that started a process, from 1.
+    :param verdict_id: the verdict that a failed or publishing job recorded.
+    """
+
+    key: str
+    job: JobName
+    status: JobStatus
+    attempt_no: int = 1
+    pid: int = 0
+    pid_started: str = ""
+    started_at: datetime
+    finished_at: datetime | None = None
+    progress: Progress = Progress()
+    result: dict[str, Any] = {}
+    failure: Failure | None = None
+    verdict_id: str = ""
+
+
+def describe_progress(progress: Progress) -> str:
+    """:returns: one line for logs and terminals: phase, amount, rate, time left."""
+    from airflow_restore_replay.core.units import human_bytes, human_seconds
+
+    def amount(value: float) -> str:
+        return human_bytes(value) if progress.unit == "bytes" else f"{value:,.0f} {progress.unit}"
+
+    parts = [progress.phase or "starting"]
+    if progress.total:
+        share = 100 * progress.done / progress.total
+        parts.append(f"{amount(progress.done)} of {amount(progress.total)} ({share:.0f} %)")
+    elif progress.done:
+        parts.append(amount(progress.done))
+    if progress.rate_per_s:
+        parts.append(f"{amount(progress.rate_per_s)}/s")
+    if progress.eta_s is not None:
+        parts.append(f"ETA {human_seconds(progress.eta_s)}")
+    if progress.detail:
+        parts.append(progress.detail)
+    return ", ".join(parts)

@@ -1,0 +1,110 @@
+"""All manifests and verdicts of a cluster; every backup's state is derived from them, in no particular order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from airflow_restore_replay.core.errors import NoSuchBackup
+from airflow_restore_replay.core.repository.records import BackupState, Manifest, Outcome, Proof, Verdict
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A manifest with what its verdicts make of it."""
+
+    manifest: Manifest
+    verdicts: tuple[Verdict, ...] = ()
+    withdrawn: frozenset[str] = frozenset()
+
+    @property
+    def backup_id(self) -> str:
+        return self.manifest.backup_id
+
+    @property
+    def against(self) -> list[Verdict]:
+        """:returns: verdicts that exclude the backup and still stand, oldest first."""
+        return [v for v in self._standing if v.outcome in (Outcome.QUARANTINED, Outcome.STRANDED)]
+
+    @property
+    def state(self) -> BackupState:
+        outcomes = {v.outcome for v in self.against}
+        if Outcome.QUARANTINED in outcomes:
+            return BackupState.QUARANTINED
+        return BackupState.STRANDED if Outcome.STRANDED in outcomes else BackupState.HEALTHY
+
+    @property
+    def proof(self) -> Proof:
+        restored = any(v.outcome is Outcome.RESTORED for v in self._standing)
+        return Proof.RESTORED if restored else self.manifest.proof
+
+    @property
+    def _standing(self) -> list[Verdict]:
+        return [v for v in self.verdicts if v.verdict_id not in self.withdrawn]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """:param unreadable: record path → what is wrong with it; such backups are not selectable, and reported."""
+
+    cluster: str
+    manifests: tuple[Manifest, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        cluster: str,
+        manifests: Iterable[Manifest],
+        verdicts: Iterable[Verdict],
+        unreadable: Mapping[str, str] | None = None,
+    ) -> Catalog:
+        return cls(
+            cluster,
+            tuple(sorted(manifests, key=lambda m: (m.goal_read_at, m.created_at, m.backup_id))),
+            tuple(sorted(verdicts, key=lambda v: (v.at, v.verdict_id))),
+            unreadable or {},
+        )
+
+    @cached_property
+    def backups(self) -> tuple[Backup, ...]:
+        """:returns: all readable backups, oldest position first."""
+        withdrawn = frozenset(i for v in self.verdicts for i in v.withdraws)
+        about: dict[str, list[Verdict]] = {}
+        for verdict in self.verdicts:
+            about.setdefault(verdict.backup_id, []).append(verdict)
+        return tuple(Backup(m, tuple(about.get(m.backup_id, ())), withdrawn) for m in self.manifests)
+
+    def backup(self, backup_id: str) -> Backup:
+        """:raises NoSuchBackup: naming the id and what there is."""
+        for backup in self.backups:
+            if backup.backup_id == backup_id:
+                return backup
+        damaged = next((f" Its record is damaged: {w}" for p, w in self.unreadable.items() if backup_id in p), "")
+        raise NoSuchBackup(
+            f"Cluster {self.cluster} has no readable backup {backup_id}.{damaged}",
+            hint="`restore-replay list` shows what there is.",
+        )
+
+    def healthy(self, *, proof: Proof = Proof.READ_BACK, before: datetime | None = None) -> list[Backup]:
+        """:returns: healthy backups proven at least to *proof*, oldest first."""
+        return [
+            b
+            for b in self.backups
+            if b.state is BackupState.HEALTHY
+            and b.proof.rank >= proof.rank
+            and (before is None or b.manifest.goal_read_at <= before)
+        ]
+
+    def attempts(self, run: str) -> list[Verdict]:
+        """:returns: what *run* recorded, oldest first."""
+        return [v for v in self.verdicts if v.run == run and v.attempt]
+
+    @property
+    def held_by(self) -> list[Verdict]:
+        """:returns: holds that nobody has released."""
+        withdrawn = {i for v in self.verdicts for i in v.withdraws}
+        return [v for v in self.verdicts if v.outcome is Outcome.HELD and v.verdict_id not in withdrawn]

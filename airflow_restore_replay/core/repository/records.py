@@ -1,0 +1,180 @@
+"""The repository's immutable records: manifests, file lists, verdicts. FORMAT.md is their specification.
+
+Times are UTC, ISO 8601 with ``Z``; sizes are bytes. Records are JSON objects; readers ignore keys they do not
+know within one format version and refuse newer versions by number.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.errors import Failure
+from airflow_restore_replay.core.flavor.base import EventStamp
+
+FORMAT_VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of everything that is stored as JSON."""
+
+
+class Proof(StrEnum):
+    """How far a backup is proven, weakest first."""
+
+    UPLOADED = "uploaded"
+    READ_BACK = "read_back"
+    RESTORED = "restored"
+
+    @property
+    def rank(self) -> int:
+        return list(Proof).index(self)
+
+
+class PageDelta(Record, frozen=True, kw_only=True):
+    """A chunk stored as a base chunk plus the pages that changed. Format 1 reserves it; nothing writes it yet."""
+
+    base: str
+    delta: str
+
+
+#: ``None``: all zero bytes, not stored. ``"<blake3>"`` or ``"<blake3>.<generation>"``: a stored chunk.
+ChunkRef = str | PageDelta | None
+
+
+class FileEntry(Record, frozen=True, kw_only=True):
+    """One file or directory of the data directory.
+
+    :param path: relative, ``/``-separated, without ``..``.
+    :param mode: permission bits.
+    :param chunks: one reference per ``chunk_size_bytes`` of the file, the last one shorter.
+    """
+
+    path: str
+    size_bytes: int = 0
+    mode: int = 0o660
+    directory: bool = False
+    chunks: list[ChunkRef] = []
+
+
+class BaseRef(Record, frozen=True, kw_only=True):
+    """What filled the node: ``kind`` is ``backup`` (then *backup_id*) or ``seed`` (then *method*)."""
+
+    kind: str
+    backup_id: str = ""
+    method: str = ""
+
+
+class Sizes(Record, frozen=True, kw_only=True):
+    """What the snapshot read and stored.
+
+    :param new_bytes: database bytes of chunks stored by this backup.
+    :param reused_bytes: database bytes of chunks an earlier backup stored and this cycle verified.
+    :param zero_bytes: database bytes that are not stored because they are zero.
+    :param stored_bytes: compressed bytes written to the store.
+    """
+
+    total_bytes: int
+    new_bytes: int
+    reused_bytes: int
+    zero_bytes: int
+    stored_bytes: int
+    files: int
+    new_chunks: int
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """Immutable description of one backup.
+
+    :param position: GTID set the data stands at, and :param goal_read_at: the wall-clock time at which the goal was read
+        from the primary: freshness counts from it.
+    :param proof: what held before publication; verdicts may raise it later.
+    :param file_list: BLAKE3 name of the file list object.
+    :param chains: replication domains' last events, to recognise the primary's history.
+    :param compared: whether and how the data was compared with the primary at *position*.
+    """
+
+    format: int = FORMAT_VERSION
+    backup_id: str
+    cluster: str
+    flavor: str
+    server_release: str
+    created_at: datetime
+    run: str
+    lease_epoch: int
+    base: BaseRef
+    lineage_depth: int = 0
+    position: str
+    goal: str
+    goal_read_at: datetime
+    proof: Proof = Proof.READ_BACK
+    primary_uid: str = ""
+    node_server_id: int = 0
+    chunk_size_bytes: int
+    file_list: str
+    sizes: Sizes
+    chains: list[EventStamp] = []
+    event_states: dict[str, str] = {}
+    compared: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
+
+
+class Outcome(StrEnum):
+    """What an attempt to prove a backup (or to make one) came to."""
+
+    RESTORED = "restored"  # restored, caught up, validated
+    QUARANTINED = "quarantined"  # evidence against the backup
+    STRANDED = "stranded"  # restorable, but no base any more
+    WITHDRAWN = "withdrawn"  # takes back the verdicts named in `withdraws`
+    HELD = "held"  # the primary is rotten; nothing is published until released
+    FAILED = "failed"  # environment or source: says nothing about a backup
+    PUBLISHED = "published"  # the attempt published `published_id`
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """Immutable record of one attempt.
+
+    :param run: lease owner, ``dag_id/run_id`` or the CLI's invocation.
+    :param attempt: ``replay`` (from a base) or ``full`` (fresh seed); empty for a person's own verdict.
+    :param backup_id: the backup it speaks about; empty when about none.
+    :param step: job that ended the attempt.
+    :param failure: what happened, where it is not good news.
+    :param withdraws: ids of verdicts that this one takes back.
+    """
+
+    format: int = FORMAT_VERSION
+    verdict_id: str
+    at: datetime
+    cluster: str
+    run: str
+    outcome: Outcome
+    attempt: str = ""
+    backup_id: str = ""
+    published_id: str = ""
+    step: str = ""
+    failure: Failure | None = None
+    withdraws: list[str] = []
+    by: str = ""
+    reason: str = ""
+    measured: dict[str, Any] = {}
+
+
+class BackupState(StrEnum):
+    """Derived, never stored."""
+
+    HEALTHY = "healthy"
+    QUARANTINED = "quarantined"
+    STRANDED = "stranded"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id(at: datetime | None = None) -> str:
+    """:returns: ``20261121T030000Z-1f3a9c2e``: sorts by time, unique without coordination."""
+    return f"{(at or utc_now()).astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

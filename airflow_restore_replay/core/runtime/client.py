@@ -1,0 +1,84 @@
+"""The worker's side of a node: submit, status, cancel, wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.errors import Failure, InternalError
+from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, NodeHandle
+from airflow_restore_replay.core.runtime.base import Runtime
+
+_json = msgspec.json
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the agent prints: either a state or a failure.
+
+    :param info: answers of commands that are not about a job.
+    """
+
+    state: JobState | None = None
+    failure: Failure | None = None
+    info: dict[str, Any] = {}
+
+
+class NodeClient:
+    """Jobs on one node.
+
+    :param runtime: how to reach the node.
+    :param handle: which node.
+    """
+
+    def __init__(self, runtime: Runtime, handle: NodeHandle) -> None:
+        self.runtime = runtime
+        self.handle = handle
+
+    def submit(self, request: JobRequest) -> JobState:
+        """Start the job, attach to the running one, or return the finished one's state, by key."""
+        return self._ask("submit", _json.encode(request))
+
+    def status(self, key: str) -> JobState:
+        return self._ask("status", _json.encode({"key": key}))
+
+    def cancel(self, key: str) -> JobState:
+        """End the job; idempotent."""
+        return self._ask("cancel", _json.encode({"key": key}))
+
+    def wait(
+        self,
+        key: str,
+        *,
+        on_progress: Callable[[JobState], None] = lambda _: None,
+        poll_s: float = 0.25,
+    ) -> dict[str, Any]:
+        """Wait for the job.
+
+        :returns: its result.
+        :raises RestoreReplayError: the job's failure, of its original class.
+        """
+        while (state := self.status(key)).status is JobStatus.RUNNING:
+            on_progress(state)
+            time.sleep(poll_s)
+        on_progress(state)
+        return result_of(state)
+
+    def _ask(self, command: str, payload: bytes) -> JobState:
+        answer = _json.decode(self.runtime.ask(self.handle, command, payload), type=Answer)
+        if answer.failure:
+            raise answer.failure.to_exception()
+        if answer.state is None:
+            raise InternalError(f"The agent answered {command} of node {self.handle.node_id} without a state.")
+        return answer.state
+
+
+def result_of(state: JobState) -> dict[str, Any]:
+    """:returns: the finished job's result.
+    :raises RestoreReplayError: its failure, of its original class.
+    """
+    if state.failure:
+        raise state.failure.to_exception()
+    return state.result
