@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 from pymysql.connections import Connection
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 
-Conn = Connection[Any]
+Conn: TypeAlias = "Connection[Any]"
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +68,8 @@ class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     :param gtid: the transaction.
     :param timestamp_s: the event's Unix timestamp.
     :param digest: BLAKE3 of the event group's bytes without what a server restamps.
-    :param primary_uid: the server whose binary log *digest* was read from; another server may log other bytes.
-    :param file, offset: where the event begins in that server's binary log: a hint that makes re-reading cheap.
+    :param primary_uid: the server whose binary log *digest* was read from; others may log other bytes.
+    :param file, offset: where the event begins in that server's binary log, to re-read it cheaply.
     """
 
     domain: str
@@ -288,7 +288,7 @@ class Flavor(Protocol):
         ...
 
     def unsupported_tables(self, conn: Conn) -> dict[str, str]:
-        """:returns: ``schema.table`` → why the snapshot format cannot carry it (engine, DATA DIRECTORY, …)."""
+        """:returns: ``schema.table`` → why a snapshot cannot carry it (engine, DATA DIRECTORY, …)."""
         ...
 
     def uncompared(self, conn: Conn) -> dict[str, str]:

@@ -1,0 +1,55 @@
+"""The least privileges of the protection account on a MariaDB primary."""
+
+from __future__ import annotations
+
+import re
+
+#: privilege → why the cycle needs it; together the minimum that a logical seed, replication, the comparison
+#: and the physical seed get by with (found by a contract test that takes them away one by one)
+PRIVILEGES: dict[str, str] = {
+    "SELECT": "dump and compare tables, read routines and accounts",
+    "RELOAD": "mariadb-backup's stages and mariadb-dump's FLUSH",
+    "PROCESS": "InnoDB's views of tablespaces, mariadb-backup",
+    "LOCK TABLES": "hold tables without snapshots still during a logical seed",
+    "SHOW VIEW": "dump views",
+    "EVENT": "dump events and record their states",
+    "TRIGGER": "dump triggers",
+    "REPLICATION SLAVE": "read the binary log",
+    "BINLOG MONITOR": "read the primary's position and list its binary logs",
+}
+
+#: what only mariadb-backup needs
+PHYSICAL_ONLY = ("RELOAD", "PROCESS")
+
+
+def statements(user: str, host: str = "%", *, physical: bool = True) -> list[str]:
+    """:param physical: whether the account also runs mariadb-backup.
+    :returns: the exact GRANT statements for ``user@host``; the account must exist.
+    """
+    names = [name for name in PRIVILEGES if physical or name not in PHYSICAL_ONLY]
+    return [f"GRANT {', '.join(names)} ON *.* TO {account(user, host)}"]
+
+
+def account(user: str, host: str) -> str:
+    """:returns: the account quoted for a statement."""
+    return f"{_quote(user)}@{_quote(host)}"
+
+
+def missing(grants: list[str]) -> list[str]:
+    """:param grants: lines of ``SHOW GRANTS``.
+    :returns: privileges of :data:`PRIVILEGES` that no ``ON *.*`` grant in *grants* gives.
+    """
+    held: set[str] = set()
+    for line in grants:
+        match = re.match(r"GRANT (.+?) ON \*\.\* TO ", line, re.IGNORECASE)
+        if match:
+            held.update(part.strip().upper() for part in match[1].split(","))
+    if "ALL PRIVILEGES" in held:
+        return []
+    aliases = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
+    held |= {aliases[name] for name in held if name in aliases}
+    return [name for name in PRIVILEGES if name not in held]
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
