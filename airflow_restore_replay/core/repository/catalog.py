@@ -1,4 +1,4 @@
-"""All manifests and verdicts of a cluster; every backup's state is derived from them, in no particular order."""
+"""All manifests and verdicts of a cluster; every backup's state is derived from them, in any order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Backup:
 
 @dataclass(frozen=True)
 class Catalog:
-    """:param unreadable: record path → what is wrong with it; such backups are not selectable, and reported."""
+    """:param unreadable: record path → what is wrong with it; such backups are reported, not selectable."""
 
     cluster: str
     manifests: tuple[Manifest, ...] = ()
@@ -83,7 +83,9 @@ class Catalog:
         for backup in self.backups:
             if backup.backup_id == backup_id:
                 return backup
-        damaged = next((f" Its record is damaged: {w}" for p, w in self.unreadable.items() if backup_id in p), "")
+        damaged = next(
+            (f" Its record is damaged: {w}" for p, w in self.unreadable.items() if backup_id in p), ""
+        )
         raise NoSuchBackup(
             f"Cluster {self.cluster} has no readable backup {backup_id}.{damaged}",
             hint="`restore-replay list` shows what there is.",

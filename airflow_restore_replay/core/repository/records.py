@@ -36,7 +36,7 @@ class Proof(StrEnum):
 
 
 class PageDelta(Record, frozen=True, kw_only=True):
-    """A chunk stored as a base chunk plus the pages that changed. Format 1 reserves it; nothing writes it yet."""
+    """A chunk as a base chunk plus the pages that changed. Format 1 reserves it; nothing writes it yet."""
 
     base: str
     delta: str
@@ -90,8 +90,9 @@ class Sizes(Record, frozen=True, kw_only=True):
 class Manifest(Record, frozen=True, kw_only=True):
     """Immutable description of one backup.
 
-    :param position: GTID set the data stands at, and :param goal_read_at: the wall-clock time at which the goal was read
-        from the primary: freshness counts from it.
+    :param position: GTID set the data stands at.
+    :param goal_read_at: the wall-clock time at which the goal was read from the primary: freshness counts
+        from it.
     :param proof: what held before publication; verdicts may raise it later.
     :param file_list: BLAKE3 name of the file list object.
     :param chains: replication domains' last events, to recognise the primary's history.

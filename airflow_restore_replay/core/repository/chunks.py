@@ -1,0 +1,233 @@
+"""Content-addressed chunks: the name is the BLAKE3 of the content, the object is a zstd frame of it.
+
+A chunk is never overwritten. When the stored object of a name is damaged, correct content goes beside it as
+the next *generation* of the name, and references say which generation they mean.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import NoReturn
+
+import zstandard
+from blake3 import blake3
+
+from airflow_restore_replay.core.errors import (
+    BackupFault,
+    ChunkCorrupt,
+    ChunkMissing,
+    PathEscapes,
+    Refused,
+    StoreFailed,
+)
+from airflow_restore_replay.core.repository.records import ChunkRef, PageDelta
+from airflow_restore_replay.core.repository.store import (
+    AlreadyExists,
+    ObjectMissing,
+    ObjectStore,
+    ObjectTooLarge,
+)
+
+CHUNK_SIZE_BYTES = 4 * 2**20
+#: a store that damages a content this often is not a store
+MAX_GENERATIONS = 16
+_REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
+_ZEROS = bytes(CHUNK_SIZE_BYTES)
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """:param ref: None when the content is zero bytes and nothing is stored.
+    :param new: whether this call created the object.
+    :param stored_bytes: compressed bytes that this call wrote.
+    """
+
+    ref: str | None
+    new: bool = False
+    stored_bytes: int = 0
+
+
+def make_ref(name: str, generation: int) -> str:
+    """:returns: ``<name>`` for generation 0, else ``<name>.<generation>``."""
+    return f"{name}.{generation}" if generation else name
+
+
+def split_ref(ref: str) -> tuple[str, int]:
+    """:returns: name and generation.
+
+    :raises PathEscapes: it is not a chunk reference and could name any object.
+    """
+    match = _REF.fullmatch(ref)
+    if not match:
+        raise PathEscapes(
+            f"{ref[:200]!r} is not a chunk reference (64 hex digits, and a generation).",
+            evidence={"chunk": ref[:200]},
+        )
+    return match[1], int(match[2] or 0)
+
+
+def chunk_path(ref: str) -> str:
+    """:returns: the object's name, ``chunks/<first two digits>/<name>.<generation>``."""
+    name, generation = split_ref(ref)
+    return f"chunks/{name[:2]}/{name}.{generation}"
+
+
+def content_name(data: bytes) -> str:
+    """:returns: BLAKE3 of *data* in hex."""
+    return blake3(data).hexdigest()
+
+
+def is_zero(data: bytes) -> bool:
+    return data == (_ZEROS if len(data) == CHUNK_SIZE_BYTES else bytes(len(data)))
+
+
+class ChunkStore:
+    """Reads and creates chunks; may be shared by threads.
+
+    :param level: zstd level.
+    :param marker: object that exists as long as the repository does. When it is gone too, a missing chunk is
+        no evidence against a backup: the store is empty, unmounted or another one.
+    """
+
+    def __init__(self, store: ObjectStore, level: int = 1, *, marker: str | None = None) -> None:
+        self._store = store
+        self._level = level
+        self._marker = marker
+        self._local = threading.local()
+
+    def read(self, ref: ChunkRef, size_bytes: int, *, uncached: bool = False, where: str = "") -> bytes:
+        """Fetch, decode and check one chunk; memory is bounded by *size_bytes*.
+
+        :param size_bytes: uncompressed size that the file list implies.
+        :param where: for messages: `` of backup … (file …)``.
+        :raises ChunkMissing: no such object.
+        :raises ChunkCorrupt: it does not decode, or to something else than its name says.
+        :raises PathEscapes: *ref* is not a reference.
+        """
+        if ref is None:
+            return bytes(size_bytes)
+        if isinstance(ref, PageDelta):
+            raise Refused(
+                f"A chunk{where} is a page delta. Format 1 reserves page deltas; nothing reads them yet.",
+                hint="Use the release that wrote the backup.",
+            )
+        path = chunk_path(ref)
+        limit = zstd_bound(size_bytes)
+        fetch = self._store.get_uncached if uncached else self._store.get
+        try:
+            stored = fetch(path, max_bytes=limit)
+        except ObjectMissing:
+            self._raise_missing(ref, path, where)
+        except ObjectTooLarge:
+            _raise_corrupt(
+                ref, where, f"its object has more than the {limit} bytes that {size_bytes} can take"
+            )
+        return self._decode(ref, stored, size_bytes, where)
+
+    def ensure(self, data: bytes, verified: Container[str] = ()) -> StoredChunk:
+        """Make sure that *data* is stored and readable.
+
+        :param verified: references whose stored object this run has decoded and hashed; only those are
+            reused unread.
+        :raises StoreFailed: what was just written does not read back.
+        """
+        if is_zero(data):
+            return StoredChunk(None)
+        name = content_name(data)
+        refs = [make_ref(name, g) for g in range(MAX_GENERATIONS)]
+        for ref in refs:
+            if ref in verified:
+                return StoredChunk(ref)
+        for ref in refs:
+            stored = self._reuse(ref, data) if self._store.size(chunk_path(ref)) is not None else None
+            stored = stored or self._create(ref, data)
+            if stored:
+                return stored
+        raise StoreFailed(
+            f"All {MAX_GENERATIONS} generations of chunk {name} are damaged in {self._store.url}.",
+            hint="The store damages what it keeps; check its medium.",
+        )
+
+    def _reuse(self, ref: str, data: bytes) -> StoredChunk | None:
+        """:returns: the existing object's reference, when it reads back as *data*."""
+        try:
+            good = self.read(ref, len(data), uncached=True) == data
+        except BackupFault:
+            return None
+        return StoredChunk(ref) if good else None
+
+    def _create(self, ref: str, data: bytes) -> StoredChunk | None:
+        """:returns: the new object's reference; None when an object is there that is not *data*."""
+        stored = self._compress(data)
+        try:
+            self._store.put_new(chunk_path(ref), stored)
+        except AlreadyExists:
+            return self._reuse(ref, data)
+        try:
+            back = self.read(ref, len(data), uncached=True)
+        except BackupFault as exc:
+            raise self._unfaithful(ref, str(exc)) from exc
+        if back != data:
+            raise self._unfaithful(ref, "Other bytes came back.")
+        return StoredChunk(ref, new=True, stored_bytes=len(stored))
+
+    def _unfaithful(self, ref: str, observed: str) -> StoreFailed:
+        return StoreFailed(
+            f"Chunk {ref} was written to {self._store.url} and did not read back: {observed}",
+            hint="The store lost or changed bytes within seconds; nothing was published.",
+        )
+
+    def _raise_missing(self, ref: str, path: str, where: str) -> NoReturn:
+        if self._marker and self._store.size(self._marker) is None:
+            raise StoreFailed(
+                f"The repository {self._store.url} is gone: it has neither {path} nor {self._marker}.",
+                hint="Is the file system mounted, the URL right?",
+            ) from None
+        raise ChunkMissing(
+            f"Chunk {ref}{where} is missing: {self._store.url} has no object {path}.", evidence={"chunk": ref}
+        ) from None
+
+    def _decode(self, ref: str, stored: bytes, size_bytes: int, where: str) -> bytes:
+        try:
+            # The decoder allocates what the frame claims, whatever limit it is given.
+            claimed = zstandard.frame_content_size(stored)
+            if claimed != size_bytes:
+                _raise_corrupt(
+                    ref, where, f"its frame claims {claimed} bytes where the file needs {size_bytes}"
+                )
+            data = self._decompress(stored, size_bytes)
+        except zstandard.ZstdError as exc:
+            _raise_corrupt(ref, where, f"it does not decompress ({exc})")
+        observed = content_name(data)
+        if observed != split_ref(ref)[0]:
+            _raise_corrupt(ref, where, f"its content hashes to {observed}")
+        return data
+
+    # zstd contexts are not thread-safe, so each thread has its own.
+    def _compress(self, data: bytes) -> bytes:
+        if not hasattr(self._local, "compressor"):
+            self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
+        compressed: bytes = self._local.compressor.compress(data)
+        return compressed
+
+    def _decompress(self, stored: bytes, size_bytes: int) -> bytes:
+        if not hasattr(self._local, "decompressor"):
+            self._local.decompressor = zstandard.ZstdDecompressor()
+        data: bytes = self._local.decompressor.decompress(
+            stored, max_output_size=size_bytes, allow_extra_data=False
+        )
+        return data
+
+
+def zstd_bound(size_bytes: int) -> int:
+    """:returns: more than any zstd frame of *size_bytes* takes (``ZSTD_COMPRESSBOUND`` and headers)."""
+    return size_bytes + size_bytes // 128 + 1024
+
+
+def _raise_corrupt(ref: str, where: str, observed: str) -> NoReturn:
+    raise ChunkCorrupt(
+        f"Chunk {ref}{where} is corrupt: {observed}.", evidence={"chunk": ref, "observed": observed}
+    ) from None

@@ -1,0 +1,240 @@
+"""One writer per cluster: a lease of epochs, made of write-once objects.
+
+It belongs to a *run*, not to a process, so a retried task goes on under it. Claiming, renewing and releasing
+are conditional creates of new objects; nothing is updated and nothing needs the right to delete::
+
+    leases/000000000007/claim.json            who, since when, until when
+    leases/000000000007/renewal-000001.json   until when
+    leases/000000000007/released.json         over
+
+The highest epoch is the lease. Whoever holds a lower one has lost it (fencing): an epoch is checked again at
+publish and prune. Expiry compares clocks of different machines, so a TTL is minutes, not seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
+from airflow_restore_replay.core.repository.records import FORMAT_VERSION, Record, utc_now
+from airflow_restore_replay.core.repository.store import (
+    AlreadyExists,
+    ObjectMissing,
+    ObjectStore,
+    create_or_same,
+)
+
+_OBJECT = re.compile(r"leases/(\d{12})/(claim|released|renewal-(\d{6}))\.json")
+_ATTEMPTS = 8
+
+_L = TypeVar("_L")
+
+
+class Claim(Record, frozen=True, kw_only=True):
+    """``claim.json``."""
+
+    format: int
+    cluster: str
+    epoch: int
+    owner: str
+    ttl_s: float
+    acquired_at: datetime
+    expires_at: datetime
+
+
+class Renewal(Record, frozen=True, kw_only=True):
+    """``renewal-<n>.json``."""
+
+    owner: str
+    renewed_at: datetime
+    expires_at: datetime
+
+
+class Released(Record, frozen=True, kw_only=True):
+    """``released.json``."""
+
+    owner: str
+    released_at: datetime
+
+
+class LeaseState(Record, frozen=True, kw_only=True):
+    """The newest epoch as its objects say."""
+
+    epoch: int
+    owner: str
+    ttl_s: float
+    acquired_at: datetime
+    expires_at: datetime
+    renewals: int
+    released: bool
+
+    def live(self, now: datetime) -> bool:
+        """:returns: whether it excludes other runs."""
+        return not self.released and now < self.expires_at
+
+
+class Lease:
+    """:param cluster: written into the objects, for people who read them."""
+
+    def __init__(self, store: ObjectStore, cluster: str) -> None:
+        self._store = store
+        self._cluster = cluster
+
+    def acquire(self, owner: str, ttl_s: float, now: Callable[[], datetime] = utc_now) -> int:
+        """Get or re-enter the lease.
+
+        :param owner: the run, ``dag_id/run_id`` or the CLI's invocation.
+        :returns: the epoch.
+        :raises LeaseHeld: naming the run that has it, since when and until when.
+        """
+        for _ in range(_ATTEMPTS):
+            state = self._state()
+            if state and state.owner == owner and not state.released:
+                self.renew(owner, state.epoch, now)
+                return state.epoch
+            if state and state.live(now()):
+                raise _held(state)
+            epoch = state.epoch + 1 if state else 1
+            if self._claim(owner, epoch, ttl_s, now()):
+                self._forget_before(epoch - 1)
+                return epoch
+        raise LeaseHeld(f"The lease of cluster {self._cluster} changes hands faster than it can be claimed.")
+
+    def renew(self, owner: str, epoch: int, now: Callable[[], datetime] = utc_now) -> None:
+        """Extend the lease by its TTL; also when it has expired and nobody has claimed the next epoch.
+
+        :raises LeaseLost: it was superseded or released.
+        """
+        for _ in range(_ATTEMPTS):
+            state = self._held_by(owner, epoch)
+            at = now()
+            renewal = Renewal(owner=owner, renewed_at=at, expires_at=at + timedelta(seconds=state.ttl_s))
+            path = f"{_folder(epoch)}renewal-{state.renewals + 1:06d}.json"
+            with contextlib.suppress(AlreadyExists):  # another process of the same run renewed
+                create_or_same(self._store, path, msgspec.json.encode(renewal))
+                break
+        # Another run may have claimed while this renewal was written.
+        self._held_by(owner, epoch)
+
+    def check(self, owner: str, epoch: int) -> None:
+        """:raises LeaseLost: *epoch* is not the newest any more, was released, or is another run's."""
+        self._held_by(owner, epoch)
+
+    def release(self, owner: str, epoch: int, now: Callable[[], datetime] = utc_now) -> None:
+        """Give the lease up; nothing happens when that was done before or the epoch was superseded."""
+        state = self._state()
+        if state is None or state.epoch != epoch or state.released:
+            return
+        if state.owner != owner:
+            raise _lost(owner, epoch, state)
+        released = Released(owner=owner, released_at=now())
+        with contextlib.suppress(AlreadyExists):
+            self._store.put_new(f"{_folder(epoch)}released.json", msgspec.json.encode(released))
+
+    def holder(self) -> LeaseState | None:
+        """:returns: who has the lease, whether expired or not; None when it is free."""
+        state = self._state()
+        return None if state is None or state.released else state
+
+    def _claim(self, owner: str, epoch: int, ttl_s: float, at: datetime) -> bool:
+        """:returns: whether the epoch is *owner*'s now."""
+        claim = Claim(
+            format=FORMAT_VERSION,
+            cluster=self._cluster,
+            epoch=epoch,
+            owner=owner,
+            ttl_s=ttl_s,
+            acquired_at=at,
+            expires_at=at + timedelta(seconds=ttl_s),
+        )
+        try:
+            create_or_same(self._store, f"{_folder(epoch)}claim.json", msgspec.json.encode(claim))
+        except AlreadyExists:
+            return False
+        # A claim made from an old listing may fill the gap of a forgotten epoch: only the newest counts.
+        state = self._state()
+        return state is not None and state.epoch == epoch and state.owner == owner
+
+    def _held_by(self, owner: str, epoch: int) -> LeaseState:
+        state = self._state()
+        if state is None or state.epoch != epoch or state.owner != owner or state.released:
+            raise _lost(owner, epoch, state)
+        return state
+
+    def _state(self) -> LeaseState | None:
+        """Read the newest epoch; one that a concurrent claim forgets meanwhile is read again."""
+        for _ in range(_ATTEMPTS):
+            names = [m for o in self._store.list("leases/") if (m := _OBJECT.fullmatch(o.path))]
+            epoch = max((int(m[1]) for m in names if m[2] == "claim"), default=0)
+            if epoch == 0:
+                return None
+            mine = [m for m in names if int(m[1]) == epoch]
+            with contextlib.suppress(ObjectMissing):
+                return self._epoch_state(epoch, mine)
+        raise StoreFailed(f"The lease objects in {self._store.url} cannot be read: they vanish.")
+
+    def _epoch_state(self, epoch: int, names: list[re.Match[str]]) -> LeaseState:
+        claim = self._decoded(f"{_folder(epoch)}claim.json", Claim)
+        renewals = max((int(m[3]) for m in names if m[3]), default=0)
+        expires_at = claim.expires_at
+        if renewals:
+            expires_at = self._decoded(f"{_folder(epoch)}renewal-{renewals:06d}.json", Renewal).expires_at
+        return LeaseState(
+            epoch=epoch,
+            owner=claim.owner,
+            ttl_s=claim.ttl_s,
+            acquired_at=claim.acquired_at,
+            expires_at=expires_at,
+            renewals=renewals,
+            released=any(m[2] == "released" for m in names),
+        )
+
+    def _decoded(self, path: str, kind: type[_L]) -> _L:
+        try:
+            return msgspec.json.decode(self._store.get(path, max_bytes=2**16), type=kind)
+        except msgspec.DecodeError as exc:
+            raise StoreFailed(
+                f"The lease object {path} in {self._store.url} is not readable: {exc}.",
+                hint="Remove the folder of that epoch when no run of the cluster is alive.",
+            ) from exc
+
+    def _forget_before(self, epoch: int) -> None:
+        """Delete older epochs as far as the credentials allow; the listing just stays longer otherwise."""
+        with contextlib.suppress(StoreFailed):
+            for found in list(self._store.list("leases/")):
+                match = _OBJECT.fullmatch(found.path)
+                if match and int(match[1]) < epoch:
+                    self._store.delete(found.path)
+
+
+def _folder(epoch: int) -> str:
+    return f"leases/{epoch:012d}/"
+
+
+def _held(state: LeaseState) -> LeaseHeld:
+    return LeaseHeld(
+        f"Run {state.owner} holds the lease (epoch {state.epoch}) "
+        f"since {state.acquired_at:%Y-%m-%d %H:%M:%SZ}; it expires at {state.expires_at:%Y-%m-%d %H:%M:%SZ} unless renewed.",
+        hint="Wait for that run, or for its lease to expire.",
+        evidence={"owner": state.owner, "epoch": state.epoch},
+    )
+
+
+def _lost(owner: str, epoch: int, state: LeaseState | None) -> LeaseLost:
+    if state is None:
+        now_is = "there is no lease at all"
+    elif state.released and state.epoch == epoch:
+        now_is = "it was released"
+    else:
+        now_is = f"epoch {state.epoch} belongs to run {state.owner}"
+    return LeaseLost(
+        f"Run {owner} lost its lease (epoch {epoch}): {now_is}. It must not publish or prune.",
+        hint="Start a new run.",
+        evidence={"owner": owner, "epoch": epoch},
+    )

@@ -1,0 +1,186 @@
+"""A local directory as object store: durable, conditional, never torn.
+
+An object is written to a temporary name in its own directory, synced, and linked to its final name, which
+fails when the name exists (link(2), EEXIST). obstore's LocalStore neither syncs nor updates conditionally.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
+from airflow_restore_replay.core.repository.store import (
+    AlreadyExists,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectTooLarge,
+    safe_parts,
+)
+
+_TEMP_PREFIX = ".tmp-"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class LocalStore:
+    """Objects as files below *root*, which the first write creates (mode 0700)."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known_dirs: set[Path] = set()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_spec(cls, spec: RepositorySpec) -> LocalStore:
+        """:raises ConfigInvalid: the URL names a host, no absolute directory, or there are options."""
+        parts = urlsplit(spec.url)
+        path = unquote(parts.path)
+        if parts.netloc not in ("", "localhost") or not path.startswith("/") or path.strip("/") == "":
+            raise ConfigInvalid(f"repository.url {spec.url!r} is not of the form file:///absolute/directory.")
+        if spec.options:
+            raise ConfigInvalid(f"repository.options {sorted(spec.options)} mean nothing for {spec.url}.")
+        return cls(Path(path))
+
+    @property
+    def url(self) -> str:
+        return self._root.as_uri()
+
+    def put_new(self, path: str, data: bytes) -> None:
+        final = self._resolve(path)
+        temp = final.parent / f"{_TEMP_PREFIX}{secrets.token_hex(8)}"
+        with self._translated(path):
+            self._ensure_dir(final.parent)
+            try:
+                _write_synced(temp, data)
+                os.link(temp, final)
+            except FileExistsError:
+                raise AlreadyExists(path) from None
+            finally:
+                temp.unlink(missing_ok=True)
+            _fsync_dir(final.parent)
+
+    def get(self, path: str, *, max_bytes: int | None = None) -> bytes:
+        return self._read(path, max_bytes, uncached=False)
+
+    def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
+        return self._read(path, max_bytes, uncached=True)
+
+    def size(self, path: str) -> int | None:
+        final = self._resolve(path)
+        with self._translated(path):
+            try:
+                return final.stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        start = self._resolve(prefix.rstrip("/"))
+        with self._translated(prefix):
+            yield from self._walk(start)
+
+    def delete(self, path: str) -> None:
+        final = self._resolve(path)
+        with self._translated(path):
+            final.unlink(missing_ok=True)
+            if final.parent.is_dir():
+                _fsync_dir(final.parent)
+
+    def _walk(self, directory: Path) -> Iterator[ObjectInfo]:
+        try:
+            entries = sorted(os.scandir(directory), key=lambda e: e.name)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(_TEMP_PREFIX):
+                with contextlib.suppress(FileNotFoundError):  # deleted since the directory was read
+                    info = entry.stat(follow_symlinks=False)
+                    relative = Path(entry.path).relative_to(self._root).as_posix()
+                    yield ObjectInfo(relative, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC))
+
+    def _read(self, path: str, max_bytes: int | None, *, uncached: bool) -> bytes:
+        final = self._resolve(path)
+        with self._translated(path):
+            try:
+                descriptor = os.open(final, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except (FileNotFoundError, NotADirectoryError):
+                raise ObjectMissing(path) from None
+            with open(descriptor, "rb", buffering=0) as file:
+                size = os.fstat(descriptor).st_size
+                if max_bytes is not None and size > max_bytes:
+                    raise ObjectTooLarge(path)
+                if uncached:
+                    # Dirty pages cannot be dropped, so sync first; then the read must come from the disk.
+                    os.fsync(descriptor)
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                return _read_exactly(file.fileno(), size)
+
+    def _resolve(self, path: str) -> Path:
+        try:
+            parts = safe_parts(path)
+        except ValueError as exc:
+            raise StoreFailed(f"The store {self.url} was asked for a name outside its root: {exc}.") from exc
+        return self._root.joinpath(*parts)
+
+    def _ensure_dir(self, directory: Path) -> None:
+        """Create *directory* durably: each new entry's parent is synced."""
+        if directory in self._known_dirs:
+            return
+        missing = []
+        current = directory
+        while not current.is_dir():
+            missing.append(current)
+            current = current.parent
+        for new in reversed(missing):
+            new.mkdir(mode=0o700, exist_ok=True)
+            _fsync_dir(new.parent)
+        with self._lock:
+            self._known_dirs.add(directory)
+
+    @contextlib.contextmanager
+    def _translated(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            if exc.errno in _FULL:
+                raise StoreFull(
+                    f"No space left in the repository {self.url} for {path} ({os.strerror(exc.errno)}).",
+                    hint="Free space or prune; nothing was published.",
+                ) from exc
+            raise StoreFailed(f"The repository {self.url} failed on {path}: {exc.strerror or exc}.") from exc
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := os.read(descriptor, size)):
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _fsync_dir(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,202 @@
+"""Records as objects: manifests, verdicts and file lists, each with a checksum of its own.
+
+A record's object has two lines: the JSON, and ``{"blake3":"…"}`` over the first line without its newline. A
+file list is content-addressed like a chunk: ``files/<blake3>.jsonl.zst``, one entry a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import zstandard
+
+from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
+from airflow_restore_replay.core.repository.chunks import content_name, make_ref, split_ref
+from airflow_restore_replay.core.repository.records import FORMAT_VERSION, FileEntry, Manifest, Verdict
+from airflow_restore_replay.core.repository.store import (
+    AlreadyExists,
+    ObjectMissing,
+    ObjectStore,
+    ObjectTooLarge,
+    create_or_same,
+)
+
+MAX_RECORD_BYTES = 64 * 2**20
+#: about 15 million chunks, 60 TB of database; beyond, format 1's per-file chunk lists are needed
+MAX_FILE_LIST_BYTES = 2**30
+_MAX_GENERATIONS = 16
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_ENTRY = msgspec.json.Decoder(FileEntry)
+
+R = TypeVar("R", Manifest, Verdict)
+
+
+class _Seal(msgspec.Struct, forbid_unknown_fields=True):
+    blake3: str
+
+
+class _Version(msgspec.Struct):
+    format: int = 0
+
+
+def manifest_path(backup_id: str) -> str:
+    return f"manifests/{_checked_id(backup_id)}.json"
+
+
+def verdict_path(verdict_id: str) -> str:
+    return f"verdicts/{_checked_id(verdict_id)}.json"
+
+
+def file_list_path(ref: str) -> str:
+    name, generation = split_ref(ref)
+    return f"files/{make_ref(name, generation)}.jsonl.zst"
+
+
+def encode_record(record: Manifest | Verdict) -> bytes:
+    """:returns: the object of a record; equal records give equal bytes."""
+    # The version is written even though it is a default: a reader must find it.
+    body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
+    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(content_name(body))))
+
+
+def decode_record(data: bytes, kind: type[R], path: str) -> R:
+    """Check and decode a record's object.
+
+    :raises ManifestCorrupt: naming *path* and what is wrong with it.
+    """
+    lines = data.split(b"\n")
+    if len(lines) != 3 or lines[2]:
+        raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
+    body = lines[0]
+    try:
+        sealed = msgspec.json.decode(lines[1], type=_Seal).blake3
+        observed = content_name(body)
+        if sealed != observed:
+            raise _corrupt(path, f"its first line hashes to {observed}, its second says {sealed}")
+        version = msgspec.json.decode(body, type=_Version).format
+        if version != FORMAT_VERSION:
+            raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(path, str(exc)) from exc
+
+
+def read_manifest(store: ObjectStore, backup_id: str, cluster: str) -> Manifest:
+    """:raises ManifestCorrupt: it does not check out, or is another backup's or another cluster's.
+
+    :raises ObjectMissing: there is none.
+    """
+    path = manifest_path(backup_id)
+    manifest = _read(store, path, Manifest)
+    _check_belongs(path, manifest.backup_id, backup_id, manifest.cluster, cluster)
+    return manifest
+
+
+def read_verdict(store: ObjectStore, verdict_id: str, cluster: str) -> Verdict:
+    """Like :func:`read_manifest`."""
+    path = verdict_path(verdict_id)
+    verdict = _read(store, path, Verdict)
+    _check_belongs(path, verdict.verdict_id, verdict_id, verdict.cluster, cluster)
+    return verdict
+
+
+def write_record(store: ObjectStore, record: Manifest | Verdict) -> None:
+    """Create a record's object; repeating it with the same record does nothing.
+
+    :raises StoreFailed: another record has that id, or it did not read back.
+    """
+    path = (
+        manifest_path(record.backup_id) if isinstance(record, Manifest) else verdict_path(record.verdict_id)
+    )
+    data = encode_record(record)
+    try:
+        create_or_same(store, path, data)
+    except AlreadyExists:
+        raise StoreFailed(
+            f"{path} exists in {store.url} with other content; records are never rewritten."
+        ) from None
+    if store.get_uncached(path, max_bytes=len(data)) != data:
+        raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
+
+
+def write_file_list(store: ObjectStore, files: Sequence[FileEntry]) -> str:
+    """Store *files* and read them back.
+
+    :returns: the reference for ``Manifest.file_list``.
+    :raises StoreFailed: it did not read back.
+    """
+    content = b"".join(msgspec.json.encode(entry) + b"\n" for entry in files)
+    name = content_name(content)
+    stored = zstandard.ZstdCompressor(level=3, write_checksum=True).compress(content)
+    for generation in range(_MAX_GENERATIONS):
+        ref = make_ref(name, generation)
+        try:
+            store.put_new(file_list_path(ref), stored)
+            new = True
+        except AlreadyExists:
+            new = False
+        try:
+            if _file_list_content(store, ref) == content:
+                return ref
+        except ManifestCorrupt as exc:
+            if new:
+                raise StoreFailed(f"A file list was written and did not read back: {exc.message}") from exc
+    raise StoreFailed(f"All {_MAX_GENERATIONS} generations of file list {name} are damaged in {store.url}.")
+
+
+def read_file_list(store: ObjectStore, ref: str) -> list[FileEntry]:
+    """:raises ManifestCorrupt: the list is missing, does not decode, or is not what its name says.
+
+    :raises PathEscapes: *ref* is not a reference.
+    """
+    try:
+        return [_ENTRY.decode(line) for line in _file_list_content(store, ref).splitlines()]
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(file_list_path(ref), str(exc)) from exc
+
+
+def _file_list_content(store: ObjectStore, ref: str) -> bytes:
+    path = file_list_path(ref)
+    try:
+        stored = store.get_uncached(path, max_bytes=MAX_FILE_LIST_BYTES)
+        claimed = zstandard.frame_content_size(stored)
+        if not 0 <= claimed <= MAX_FILE_LIST_BYTES:
+            raise _corrupt(path, f"its frame claims {claimed} bytes; at most {MAX_FILE_LIST_BYTES} are read")
+        content: bytes = zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
+    except ObjectMissing:
+        raise _corrupt(path, "the object is missing") from None
+    except ObjectTooLarge:
+        raise _corrupt(path, f"it is larger than {MAX_FILE_LIST_BYTES} bytes") from None
+    except zstandard.ZstdError as exc:
+        raise _corrupt(path, f"it does not decompress ({exc})") from exc
+    observed = content_name(content)
+    if observed != split_ref(ref)[0]:
+        raise _corrupt(path, f"its content hashes to {observed}")
+    return content
+
+
+def _read(store: ObjectStore, path: str, kind: type[R]) -> R:
+    try:
+        return decode_record(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path)
+    except ObjectTooLarge:
+        raise _corrupt(path, f"it is larger than {MAX_RECORD_BYTES} bytes") from None
+
+
+def _check_belongs(path: str, inside: str, expected: str, cluster: str, expected_cluster: str) -> None:
+    if inside != expected:
+        raise _corrupt(path, f"the id inside is {inside!r}")
+    if cluster != expected_cluster:
+        raise _corrupt(path, f"it belongs to cluster {cluster!r}, not {expected_cluster!r}")
+
+
+def _checked_id(record_id: str) -> str:
+    if not _ID.fullmatch(record_id):
+        raise ManifestCorrupt(f"{record_id[:200]!r} is not a record id.", evidence={"id": record_id[:200]})
+    return record_id
+
+
+def _corrupt(path: str, what: Any) -> ManifestCorrupt:
+    return ManifestCorrupt(f"{path} is corrupt: {what}.", evidence={"record": path, "observed": str(what)})

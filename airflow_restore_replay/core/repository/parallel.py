@@ -1,0 +1,54 @@
+"""Bounded parallel work: memory does not grow with the number of items, and the first error ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from airflow_restore_replay.core.errors import JobCancelled
+from airflow_restore_replay.core.repository.limits import never_cancelled
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_POLL_S = 1.0
+
+
+def run_bounded(
+    items: Iterable[T],
+    work: Callable[[T], R],
+    *,
+    threads: int,
+    cancelled: Callable[[], bool] = never_cancelled,
+) -> Iterator[tuple[T, R]]:
+    """Apply *work* to *items* in threads; at most twice as many items as threads are under way.
+
+    :returns: items with their results, in order of completion.
+    :raises JobCancelled: *cancelled* said so.
+    """
+    source = iter(items)
+    pending: dict[Future[R], T] = {}
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="transfer")
+    try:
+        while True:
+            for item in _up_to(2 * threads - len(pending), source):
+                pending[pool.submit(work, item)] = item
+            if not pending:
+                return
+            if cancelled():
+                raise JobCancelled("The job was cancelled during a transfer.")
+            done, _ = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield pending.pop(future), future.result()
+    finally:
+        # Items that have not begun are dropped; those under way end by their own timeouts.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _up_to(count: int, source: Iterator[T]) -> Iterator[T]:
+    for _ in range(count):
+        try:
+            yield next(source)
+        except StopIteration:
+            return

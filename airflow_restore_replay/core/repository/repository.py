@@ -1,0 +1,262 @@
+"""The repository: chunks, records and the lease of one cluster, with meaning."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.errors import (
+    ManifestCorrupt,
+    NoSuchBackup,
+    RepositoryMismatch,
+    RestoreReplayError,
+    StoreUnsafe,
+)
+from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore
+from airflow_restore_replay.core.repository.entries import check_chunk_size
+from airflow_restore_replay.core.repository.lease import Lease
+from airflow_restore_replay.core.repository.manifests import (
+    read_file_list,
+    read_manifest,
+    read_verdict,
+    write_file_list,
+    write_record,
+)
+from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.records import (
+    FORMAT_VERSION,
+    FileEntry,
+    Manifest,
+    Outcome,
+    Record,
+    Verdict,
+    new_id,
+    utc_now,
+)
+from airflow_restore_replay.core.repository.store import (
+    AlreadyExists,
+    ObjectMissing,
+    ObjectStore,
+    ObjectTooLarge,
+    open_store,
+)
+
+LOG = logging.getLogger(__name__)
+MARKER = "repository.json"
+_READERS = 8
+_RECORD = re.compile(r"(?:manifests|verdicts)/([^/]+)\.json")
+
+R = TypeVar("R", Manifest, Verdict)
+
+
+class Marker(Record, frozen=True, kw_only=True):
+    """``repository.json``: whose repository this is."""
+
+    format: int
+    cluster: str
+    repository_id: str
+    chunk_size_bytes: int
+    created_at: datetime
+
+
+class Repository:
+    """Open with :meth:`open`.
+
+    :ivar store: raw objects. :ivar chunks: their contents. :ivar lease: one writer per cluster.
+    """
+
+    def __init__(self, store: ObjectStore, marker: Marker, *, compression_level: int = 1) -> None:
+        self.store = store
+        self.cluster = marker.cluster
+        self.repository_id = marker.repository_id
+        self.chunk_size_bytes = marker.chunk_size_bytes
+        self.chunks = ChunkStore(store, compression_level, marker=MARKER)
+        self.lease = Lease(store, marker.cluster)
+
+    @classmethod
+    def open(
+        cls,
+        spec: RepositorySpec,
+        *,
+        cluster: str,
+        credentials: Mapping[str, str] | None = None,
+        write: bool,
+        compression_level: int = 1,
+    ) -> Repository:
+        """Open a cluster's repository.
+
+        :param write: create it when there is none, and prove that the store honours conditional creates.
+        :raises RepositoryMismatch: it is another cluster's, of a newer format, or (read only) there is none.
+        :raises StoreUnsafe: the store replaces objects.
+        """
+        store = open_store(spec, credentials)
+        marker = _opened_for_writing(store, cluster) if write else _read_marker(store)
+        if marker.cluster != cluster:
+            raise RepositoryMismatch(
+                f"The repository {store.url} belongs to cluster {marker.cluster!r}, not to {cluster!r}.",
+                hint="Give each cluster a URL prefix of its own.",
+            )
+        return cls(store, marker, compression_level=compression_level)
+
+    def publish(self, manifest: Manifest, files: Sequence[FileEntry]) -> Manifest:
+        """Make a backup visible: file list, check of the lease, then the manifest, last of all.
+
+        Repeating it with the same manifest does nothing.
+
+        :param manifest: ``run`` and ``lease_epoch`` must hold the lease; ``file_list`` is filled in here.
+        :returns: the manifest as published.
+        :raises LeaseLost: another run has the lease; nothing was published.
+        """
+        manifest = msgspec.structs.replace(manifest, file_list=write_file_list(self.store, files))
+        self.lease.renew(manifest.run, manifest.lease_epoch)
+        write_record(self.store, manifest)
+        return manifest
+
+    def load_manifest(self, backup_id: str) -> Manifest:
+        """:raises NoSuchBackup: there is none of that id.
+
+        :raises ManifestCorrupt: it does not check out.
+        """
+        try:
+            return read_manifest(self.store, backup_id, self.cluster)
+        except ObjectMissing:
+            raise NoSuchBackup(
+                f"Cluster {self.cluster} has no backup {backup_id}.",
+                hint="`restore-replay list` shows what there is.",
+            ) from None
+
+    def load_files(self, manifest: Manifest) -> list[FileEntry]:
+        """:raises ManifestCorrupt: the file list is missing or does not match its name."""
+        try:
+            return read_file_list(self.store, manifest.file_list)
+        except ManifestCorrupt as exc:
+            self._require_marker()
+            exc.evidence |= {"backup": manifest.backup_id}
+            raise
+
+    def record(self, verdict: Verdict) -> None:
+        """Store a verdict; repeating it does nothing."""
+        write_record(self.store, verdict)
+
+    def new_verdict(self, outcome: Outcome, run: str, **fields: Any) -> Verdict:
+        """:returns: a verdict of this cluster, now, not yet recorded."""
+        at = utc_now()
+        return Verdict(verdict_id=new_id(at), at=at, cluster=self.cluster, run=run, outcome=outcome, **fields)
+
+    def catalog(self) -> Catalog:
+        """Read all records; those that do not check out are reported in ``unreadable``, never passed over."""
+        unreadable: dict[str, str] = {}
+        manifests = self._read_all("manifests/", read_manifest, unreadable)
+        verdicts = self._read_all("verdicts/", read_verdict, unreadable)
+        return Catalog.of(self.cluster, manifests, verdicts, unreadable)
+
+    def backups_sharing(self, chunk_refs: Iterable[str]) -> dict[str, list[str]]:
+        """:returns: for each reference, ids of all readable backups that use it, sorted."""
+        wanted = set(chunk_refs)
+        sharing: dict[str, list[str]] = {ref: [] for ref in sorted(wanted)}
+        for manifest in self.catalog().manifests:
+            try:
+                files = self.load_files(manifest)
+            except ManifestCorrupt as exc:
+                LOG.warning("Backup %s is left out of the search: %s", manifest.backup_id, exc)
+                continue
+            for ref in wanted.intersection(r for f in files for r in f.chunks if isinstance(r, str)):
+                sharing[ref].append(manifest.backup_id)
+        return {ref: sorted(ids) for ref, ids in sharing.items()}
+
+    def _read_all(
+        self, prefix: str, read: Callable[[ObjectStore, str, str], R], unreadable: dict[str, str]
+    ) -> list[R]:
+        found: list[R] = []
+        ids: list[str] = []
+        for info in self.store.list(prefix):
+            match = _RECORD.fullmatch(info.path)
+            if match:
+                ids.append(match[1])
+            else:
+                unreadable[info.path] = f"{info.path} is not a record's name."
+
+        def fetch(record_id: str) -> R | str | None:
+            try:
+                return read(self.store, record_id, self.cluster)
+            except ManifestCorrupt as exc:
+                return exc.message
+            except ObjectMissing:  # pruned since the listing
+                return None
+
+        for record_id, record in run_bounded(ids, fetch, threads=_READERS):
+            if isinstance(record, str):
+                unreadable[f"{prefix}{record_id}.json"] = record
+            elif record is not None:
+                found.append(record)
+        return found
+
+    def _require_marker(self) -> None:
+        """When the whole repository is gone, a missing object is no evidence against a backup."""
+        _read_marker(self.store)
+
+
+def _opened_for_writing(store: ObjectStore, cluster: str) -> Marker:
+    try:
+        marker, stored = _decoded_marker(store)
+    except ObjectMissing:
+        fresh = Marker(
+            format=FORMAT_VERSION,
+            cluster=cluster,
+            repository_id=secrets.token_hex(16),
+            chunk_size_bytes=CHUNK_SIZE_BYTES,
+            created_at=utc_now(),
+        )
+        try:
+            store.put_new(MARKER, msgspec.json.encode(fresh) + b"\n")
+        except AlreadyExists:
+            LOG.info("Another run created the repository %s at the same moment.", store.url)
+        marker, stored = _decoded_marker(store)
+    _prove_conditional_create(store, stored)
+    return marker
+
+
+def _prove_conditional_create(store: ObjectStore, stored: bytes) -> None:
+    """Create the marker again, with the bytes it has: a sound store refuses, an unsound one loses nothing."""
+    try:
+        store.put_new(MARKER, stored)
+    except AlreadyExists:
+        return
+    raise StoreUnsafe(
+        f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
+        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
+    )
+
+
+def _read_marker(store: ObjectStore) -> Marker:
+    try:
+        return _decoded_marker(store)[0]
+    except ObjectMissing:
+        raise RepositoryMismatch(
+            f"There is no repository at {store.url}: {MARKER} is missing.",
+            hint="Check repository.url; the first cycle creates the repository.",
+        ) from None
+
+
+def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
+    try:
+        stored = store.get_uncached(MARKER, max_bytes=2**16)
+        marker = msgspec.json.decode(stored, type=Marker)
+        if marker.format != FORMAT_VERSION:
+            raise RepositoryMismatch(
+                f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
+                hint="Use a newer release.",
+            )
+        check_chunk_size(marker.chunk_size_bytes)
+    except (msgspec.DecodeError, ObjectTooLarge, ManifestCorrupt) as exc:
+        text = exc.message if isinstance(exc, RestoreReplayError) else str(exc)
+        raise RepositoryMismatch(f"{MARKER} in {store.url} is not a repository's: {text}") from exc
+    return marker, stored
