@@ -96,8 +96,10 @@ class Lease:
         for _ in range(_ATTEMPTS):
             state = self._state()
             if state and state.owner == owner and not state.released:
-                self.renew(owner, state.epoch, now)
-                return state.epoch
+                with contextlib.suppress(LeaseLost):  # superseded since it was read: look again
+                    self.renew(owner, state.epoch, now)
+                    return state.epoch
+                continue
             if state and state.live(now()):
                 raise _held(state)
             epoch = state.epoch + 1 if state else 1
@@ -219,11 +221,15 @@ def _folder(epoch: int) -> str:
 
 def _held(state: LeaseState) -> LeaseHeld:
     return LeaseHeld(
-        f"Run {state.owner} holds the lease (epoch {state.epoch}) "
-        f"since {state.acquired_at:%Y-%m-%d %H:%M:%SZ}; it expires at {state.expires_at:%Y-%m-%d %H:%M:%SZ} unless renewed.",
+        f"Run {state.owner} holds the lease (epoch {state.epoch}) since {_text(state.acquired_at)}; "
+        f"it expires at {_text(state.expires_at)} unless renewed.",
         hint="Wait for that run, or for its lease to expire.",
         evidence={"owner": state.owner, "epoch": state.epoch},
     )
+
+
+def _text(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%SZ}"
 
 
 def _lost(owner: str, epoch: int, state: LeaseState | None) -> LeaseLost:

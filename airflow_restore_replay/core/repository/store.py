@@ -143,6 +143,6 @@ def open_store(spec: RepositorySpec, credentials: Mapping[str, str] | None = Non
 
         return RemoteStore.from_spec(spec, credentials or {})
     raise ConfigInvalid(
-        f"repository.url {spec.url!r} has the scheme {scheme!r}; there are file, {', '.join(OBJECT_SCHEMES)}.",
+        f"repository.url {spec.url!r} has the scheme {scheme!r}, not file, {', '.join(OBJECT_SCHEMES)}.",
         hint="For example file:///var/backups/orders or s3://bucket/orders.",
     )
