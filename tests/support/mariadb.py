@@ -246,7 +246,7 @@ class WriteLoad:
 
 
 def create_zoo(conn: Connection[Any]) -> None:
-    """Create one of every object that a backup must carry (D8), in schema ``zoo`` and one with an odd name."""
+    """Create one of every object that a backup must carry (D8), in ``zoo`` and a schema with an odd name."""
     lines = Path(__file__).with_name("zoo.sql").read_text(encoding="utf-8").splitlines()
     with conn.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00', sql_mode = ''")

@@ -1,0 +1,134 @@
+"""MariaDB behind the flavor seam; each method's work is in the module of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_restore_replay.core.flavor.base import (
+    Conn,
+    Endpoint,
+    EventStamp,
+    Position,
+    PreflightReport,
+    ReplicationStatus,
+    ServerIdentity,
+    ServerLayout,
+    Table,
+)
+from airflow_restore_replay.core.flavor.mariadb import (
+    canonical,
+    connect,
+    history,
+    identity,
+    preflight,
+    replication,
+    snapshot,
+    tables,
+)
+from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+
+
+class MariaDbFlavor:
+    """See :class:`~airflow_restore_replay.core.flavor.base.Flavor`."""
+
+    name = "mariadb"
+    excluded_files: Sequence[str] = (
+        "*master*.info",
+        "*relay-log.info",
+        "*relay-bin.*",
+        "ib_buffer_pool",
+        "ibtmp*",
+        "#innodb_*temp*",
+        "*.pid",
+        "*.sock",
+        "*.err",
+        "core",
+        "core.[0-9]*",
+        "xtrabackup_*",
+        "mariadb_backup_*",
+        "backup-my.cnf",
+    )
+
+    def parse_position(self, text: str) -> MariaDbPosition:
+        return MariaDbPosition.parse(text)
+
+    def server(self, layout: ServerLayout) -> MariaDbServer:
+        return MariaDbServer(layout)
+
+    def connect(self, endpoint: Endpoint) -> Conn:
+        return connect.connect(endpoint)
+
+    def identity(self, conn: Conn) -> ServerIdentity:
+        return identity.identity(conn)
+
+    def same_server(self, a: ServerIdentity, b: ServerIdentity) -> bool:
+        return identity.same_server(a, b)
+
+    def refuse_release(self, *, backup: str | None, node: str, primary: str) -> None:
+        identity.refuse_release(backup=backup, node=node, primary=primary)
+
+    def preflight(self, primary: Conn) -> PreflightReport:
+        return preflight.preflight(primary)
+
+    def primary_position(self, primary: Conn) -> MariaDbPosition:
+        return snapshot.primary_position(primary)
+
+    def executed_position(self, node: Conn) -> MariaDbPosition:
+        return replication.executed_position(node)
+
+    def set_executed(self, node: Conn, position: Position) -> None:
+        replication.set_executed(node, position)
+
+    def open_snapshot(self, primary: Conn) -> MariaDbPosition:
+        return snapshot.open_snapshot(primary)
+
+    def last_events(
+        self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()
+    ) -> list[EventStamp]:
+        return history.last_events(primary, MariaDbPosition.parse(str(position)), hints)
+
+    def check_history(self, primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
+        history.check_history(primary, MariaDbPosition.parse(str(position)), recorded)
+
+    def start_replication(
+        self, node: Conn, primary: Endpoint, *, until: Position | None, appliers: int
+    ) -> None:
+        replication.start_replication(node, primary, until=until, appliers=appliers)
+
+    def replication_status(self, node: Conn) -> ReplicationStatus:
+        return replication.replication_status(node)
+
+    def stop_replication(self, node: Conn) -> None:
+        replication.stop_replication(node)
+
+    def forget_replication(self, node: Conn) -> None:
+        replication.forget_replication(node)
+
+    def tables(self, conn: Conn) -> list[Table]:
+        return tables.tables(conn)
+
+    def unsupported_tables(self, conn: Conn) -> dict[str, str]:
+        return tables.unsupported_tables(conn)
+
+    def uncompared(self, conn: Conn) -> dict[str, str]:
+        return tables.uncompared(conn)
+
+    def memory_tables(self, conn: Conn) -> list[Table]:
+        """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
+        return tables.memory_tables(conn)
+
+    def event_states(self, conn: Conn) -> dict[str, str]:
+        return tables.event_states(conn)
+
+    def canonical_text(self, column_type: str, expression: str) -> str:
+        return canonical.canonical_text(column_type, expression)
+
+    def restore_hints(self) -> list[str]:
+        return [
+            "Start the copy with --skip-slave-start first and check that SHOW ALL SLAVES STATUS is empty.",
+            "Events are SLAVESIDE_DISABLED in the copy: re-enable those that the manifest lists as ENABLED.",
+            "The plugins of the primary must be installed; mysql.plugin names them.",
+            "Set innodb_log_file_size for production: the copy's redo log has the minimal size.",
+            "MEMORY tables are empty in the copy.",
+        ]

@@ -1,0 +1,70 @@
+"""Who a server is, and whether its release fits."""
+
+from __future__ import annotations
+
+import re
+
+from blake3 import blake3
+
+from airflow_restore_replay.core.errors import ReleaseRefused
+from airflow_restore_replay.core.flavor.base import Conn, ServerIdentity
+from airflow_restore_replay.core.flavor.mariadb.connect import rows
+
+#: server ids of replay nodes; a transaction with such an origin was written by a node
+NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
+
+
+def identity(conn: Conn) -> ServerIdentity:
+    """:returns: the identity of the server behind *conn*; the same over restarts."""
+    names = "hostname, port, datadir, server_id, version, server_uid"
+    found = dict(rows(conn, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({_quoted(names)})"))
+    # server_uid exists since 10.10 and is made of MAC address and port, which two containers may share.
+    parts = (found["hostname"], found["port"], found["datadir"], found.get("server_uid", ""))
+    return ServerIdentity(
+        uid=blake3("\0".join(parts).encode()).hexdigest(length=16),
+        hostname=found["hostname"],
+        port=int(found["port"]),
+        datadir=found["datadir"],
+        server_id=int(found["server_id"]),
+        release=release_of(found["version"]),
+    )
+
+
+def same_server(a: ServerIdentity, b: ServerIdentity) -> bool:
+    """:returns: whether both are the very same server instance."""
+    return a.uid == b.uid
+
+
+def release_of(version: str) -> str:
+    """:returns: ``10.11.19`` of ``10.11.19-MariaDB-log``."""
+    match = re.match(r"(?:5\.5\.5-)?(\d+\.\d+\.\d+)", version)
+    return match[1] if match else version
+
+
+def refuse_release(*, backup: str | None, node: str, primary: str) -> None:
+    """Compare release series: ``10.11`` of ``10.11.19``; files may change between series only.
+
+    :raises ReleaseRefused: unless backup ≤ node ≤ primary.
+    """
+    if backup is not None and _series(backup) > _series(node):
+        raise ReleaseRefused(
+            f"The node's server is MariaDB {node}, older than the backup's {backup}.",
+            hint=f"Install MariaDB {'.'.join(map(str, _series(backup)))} or newer on the node.",
+        )
+    if _series(node) > _series(primary):
+        raise ReleaseRefused(
+            f"The node's server is MariaDB {node}, newer than the primary's {primary}; a backup made on it "
+            "could not be restored on the primary's release.",
+            hint=f"Install MariaDB {'.'.join(map(str, _series(primary)))} on the node.",
+        )
+
+
+def _series(release: str) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", release_of(release))
+    if not match:
+        raise ReleaseRefused(f"{release!r} is not a MariaDB release such as 10.11.6.")
+    return int(match[1]), int(match[2])
+
+
+def _quoted(names: str) -> str:
+    return ", ".join(f"'{name.strip()}'" for name in names.split(","))

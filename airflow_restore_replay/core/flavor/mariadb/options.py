@@ -1,0 +1,111 @@
+"""The command line of a node's ``mariadbd``: what keeps it harmless, and its two tunings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow_restore_replay.core.flavor.base import ServerLayout
+
+#: plugins that cannot reach outside the data directory; the rest (FEDERATED, SPIDER, CONNECT, S3, UDFs,
+#: authentication) is not linked into the node's plugin directory and so cannot load
+SAFE_PLUGINS = ("ha_archive.so", "ha_blackhole.so", "provider_*.so", "type_*.so")
+
+_REDO_REPLAYING_BYTES = 128 * 2**20
+#: InnoDB's minimum; the redo log is part of every snapshot
+REDO_AT_REST_BYTES = 4 * 2**20
+
+
+def server_options(layout: ServerLayout, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
+    """:returns: all options after the program's name."""
+    relay = relay_dir(layout)
+    return [
+        "--no-defaults",
+        *run_as(),
+        *_places(layout, socket, relay),
+        f"--init-file={init_file}",
+        f"--server-id={layout.server_id}",
+        *_ISOLATION,
+        *_REPLICATION,
+        f"--innodb-buffer-pool-size={layout.buffer_pool_bytes}",
+        "--innodb-buffer-pool-load-at-startup=OFF",
+        "--innodb-buffer-pool-dump-at-shutdown=OFF",
+        "--performance-schema=OFF",
+        *(_REPLAYING if replaying else _DURABLE),
+    ]
+
+
+def relay_dir(layout: ServerLayout) -> Path:
+    """:returns: where relay logs and the replication settings live: never in the data directory, so that a
+    snapshot cannot pick them up."""
+    return layout.run_dir / "relay"
+
+
+def run_as() -> list[str]:
+    """mariadbd refuses to run as root unless told so; otherwise it stays who we are."""
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+def _places(layout: ServerLayout, socket: Path, relay: Path) -> list[str]:
+    return [
+        f"--datadir={layout.datadir}",
+        f"--socket={socket}",
+        f"--pid-file={layout.run_dir / 'mariadbd.pid'}",
+        f"--log-error={layout.log_path}",
+        f"--tmpdir={layout.tmp_dir}",
+        f"--slave-load-tmpdir={layout.tmp_dir}",
+        f"--plugin-dir={layout.plugin_dir}",
+        f"--secure-file-priv={layout.run_dir / 'closed'}",
+        f"--relay-log={relay / 'relay-bin'}",
+        f"--relay-log-index={relay / 'relay-bin.index'}",
+        f"--relay-log-info-file={relay / 'relay-log.info'}",
+        f"--master-info-file={relay / 'master.info'}",
+    ]
+
+
+_ISOLATION = [
+    "--skip-networking",
+    "--skip-name-resolve",
+    "--read-only=1",
+    "--event-scheduler=OFF",
+    "--skip-log-bin",
+    "--local-infile=0",
+    "--skip-symbolic-links",
+    # The applier takes an event's own sql_mode but keeps this one flag from the server.
+    "--sql-mode=NO_DIR_IN_CREATE",
+    "--skip-slave-start",
+    "--log-warnings=2",
+    "--general-log=0",
+    "--slow-query-log=0",
+    "--default-time-zone=SYSTEM",
+    "--character-set-server=utf8mb4",
+    "--max-connections=64",
+    "--skip-external-locking",
+]
+
+_REPLICATION = [
+    "--log-slave-updates=0",
+    "--gtid-strict-mode=0",
+    "--relay-log-recovery=1",
+    "--relay-log-purge=1",
+    "--slave-net-timeout=30",
+    "--slave-max-allowed-packet=1073741824",
+    "--max-allowed-packet=1073741824",
+    "--slave-transaction-retries=10",
+    "--slave-sql-verify-checksum=1",
+    # All of the primary's rows must arrive or stop the applier; nothing is skipped or papered over.
+    "--slave-exec-mode=STRICT",
+    "--slave-type-conversions=",
+]
+
+_REPLAYING = [
+    "--innodb-flush-log-at-trx-commit=0",
+    "--skip-innodb-doublewrite",
+    f"--innodb-log-file-size={_REDO_REPLAYING_BYTES}",
+    "--sync-relay-log=0",
+    "--sync-master-info=0",
+    "--sync-relay-log-info=0",
+    "--sync-frm=0",
+]
+
+_DURABLE = ["--innodb-flush-log-at-trx-commit=1", f"--innodb-log-file-size={REDO_AT_REST_BYTES}"]

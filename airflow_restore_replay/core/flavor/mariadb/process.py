@@ -1,0 +1,75 @@
+"""A detached server process that any process of the same user can watch and end.
+
+Identity is the pid together with the kernel's start time, so that a reused pid is never taken for the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+
+
+class ProcessId(msgspec.Struct, frozen=True):
+    """:param started: field 22 of ``/proc/<pid>/stat``, in clock ticks since boot."""
+
+    pid: int
+    started: int
+
+
+def spawn(argv: Sequence[str], log_path: Path) -> ProcessId:
+    """Start *argv* in its own session, so that it outlives its caller.
+
+    Only a few variables reach it: the caller's environment may hold credentials.
+    """
+    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log_path), log_flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    pid = os.posix_spawn(argv[0], list(argv), environment, file_actions=actions, setsid=True)
+    stat = _stat(pid)
+    return ProcessId(pid, int(stat[19]) if stat else 0)
+
+
+def running(process: ProcessId) -> bool:
+    """:returns: whether it still runs; a zombie does not."""
+    # A child of ours stays a zombie until it is waited for; of others' children this fails.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    stat = _stat(process.pid)
+    return stat is not None and stat[0] not in ("Z", "X") and int(stat[19]) == process.started
+
+
+def terminate(process: ProcessId, *, sig: signal.Signals, timeout_s: float) -> bool:
+    """Send *sig* and wait.
+
+    :returns: whether the process is gone.
+    """
+    if running(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, sig)
+    deadline = time.monotonic() + timeout_s
+    while running(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _stat(pid: int) -> list[str] | None:
+    """:returns: the fields after the command's name, which may itself contain spaces."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()

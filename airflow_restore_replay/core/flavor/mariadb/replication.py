@@ -1,0 +1,154 @@
+"""Driving a node's replication.
+
+MariaDB's statements still say SLAVE; the words of this package do not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Position, ReplicationStatus
+from airflow_restore_replay.core.flavor.mariadb import classify, tables
+from airflow_restore_replay.core.flavor.mariadb.connect import dicts, rows, run, value
+from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+
+_CONNECT_RETRY_S = 2
+_TEMP_TABLE_TRIES = 20
+
+# What moves while one long event is applied, when the positions do not.
+_PROGRESS = (
+    "'Innodb_rows_inserted','Innodb_rows_updated','Innodb_rows_deleted','Innodb_rows_read',"
+    "'Innodb_data_written','Innodb_data_read','Innodb_buffer_pool_read_requests',"
+    "'Handler_write','Handler_update','Handler_delete','Handler_read_rnd_next','Key_write_requests'"
+)
+
+
+def executed_position(node: Conn) -> MariaDbPosition:
+    """:returns: what the node has applied."""
+    return MariaDbPosition.parse(str(value(node, "SELECT @@GLOBAL.gtid_slave_pos")))
+
+
+def set_executed(node: Conn, position: Position) -> None:
+    """Declare the node's data to be *position*; replication must be stopped."""
+    run(node, "SET GLOBAL gtid_slave_pos = %s", (str(position),))
+
+
+def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, appliers: int) -> None:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.start_replication`."""
+    run(node, "STOP SLAVE")
+    if until is not None and executed_position(node).contains(until):
+        return
+    _set_global(node, "slave_parallel_threads", appliers if appliers > 1 else 0)
+    _set_global(node, "slave_parallel_mode", "optimistic")
+    # A restart empties MEMORY tables: the node's at its start, the primary's at its own; rows that are not
+    # there would stop the applier. The manifest names these tables.
+    _set_global(node, "replicate_wild_ignore_table", tables.wild_patterns(tables.memory_tables(node)))
+    run(node, *_change_master(primary))
+    if until is None:
+        run(node, "START SLAVE")
+    else:
+        run(node, "START SLAVE UNTIL master_gtid_pos = %s", (str(until),))
+
+
+def stop_replication(node: Conn) -> None:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.stop_replication`."""
+    for attempt in range(_TEMP_TABLE_TRIES):
+        run(node, "STOP SLAVE SQL_THREAD")
+        if not _open_temp_tables(node):
+            run(node, "STOP SLAVE")
+            return
+        if attempt + 1 < _TEMP_TABLE_TRIES:
+            run(node, "START SLAVE SQL_THREAD")
+            time.sleep(0.5)
+    raise CatchUpStalled(
+        f"The replication stream keeps {_open_temp_tables(node)} temporary tables open; a snapshot would lose"
+        " them.",
+        hint="Use binlog_format=ROW on the primary, or let the node replicate further and try again.",
+    )
+
+
+def forget_replication(node: Conn) -> None:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.forget_replication`."""
+    run(node, "STOP SLAVE")
+    run(node, "RESET SLAVE ALL")
+    _set_global(node, "replicate_wild_ignore_table", "")
+
+
+def replication_status(node: Conn) -> ReplicationStatus:
+    """:returns: one reading; never blocks on a busy applier."""
+    found = dicts(node, "SHOW ALL SLAVES STATUS")
+    applied = executed_position(node)
+    if not found:
+        return ReplicationStatus(
+            applied=applied,
+            io_running=False,
+            io_connecting=False,
+            applier_running=False,
+            progress=(str(applied),),
+            transactions=0,
+        )
+    row = found[0]
+    lag = row.get("Seconds_Behind_Master")
+    return ReplicationStatus(
+        applied=applied,
+        io_running=row["Slave_IO_Running"] == "Yes",
+        io_connecting=row["Slave_IO_Running"] in ("Connecting", "Preparing"),
+        applier_running=row["Slave_SQL_Running"] == "Yes",
+        progress=_progress(node, row, applied),
+        transactions=_transactions(row),
+        lag_s=None if lag is None else float(lag),
+        error=_error(row, applied),
+    )
+
+
+def _change_master(primary: Endpoint) -> tuple[str, tuple[Any, ...]]:
+    sql = (
+        "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s,"
+        f" MASTER_CONNECT_RETRY={_CONNECT_RETRY_S}, MASTER_HEARTBEAT_PERIOD=5, MASTER_USE_GTID=slave_pos"
+    )
+    args: tuple[Any, ...] = (primary.host, primary.port, primary.user, primary.password)
+    if primary.ssl_ca:
+        sql += ", MASTER_SSL=1, MASTER_SSL_CA=%s, MASTER_SSL_VERIFY_SERVER_CERT=1"
+        args += (primary.ssl_ca,)
+    else:
+        sql += ", MASTER_SSL_VERIFY_SERVER_CERT=0"
+    return sql, args
+
+
+def _set_global(node: Conn, name: str, setting: object) -> None:
+    run(node, f"SET GLOBAL {name} = %s", (setting,))
+
+
+def _open_temp_tables(node: Conn) -> int:
+    return int(rows(node, "SHOW GLOBAL STATUS LIKE 'Slave_open_temp_tables'")[0][1])
+
+
+def _progress(node: Conn, row: Mapping[str, Any], applied: MariaDbPosition) -> tuple[Any, ...]:
+    counters = rows(node, f"SHOW GLOBAL STATUS WHERE variable_name IN ({_PROGRESS})")
+    replicated = [
+        row.get(name)
+        for name in ("Gtid_IO_Pos", "Read_Master_Log_Pos", "Exec_Master_Log_Pos", "Relay_Log_Pos")
+    ]
+    return (str(applied), *replicated, *(count for _, count in counters))
+
+
+def _transactions(row: Mapping[str, Any]) -> int:
+    names = ("Slave_DDL_Groups", "Slave_Non_Transactional_Groups", "Slave_Transactional_Groups")
+    return sum(int(row.get(name) or 0) for name in names)
+
+
+def _error(row: Mapping[str, Any], applied: MariaDbPosition) -> RestoreReplayError | None:
+    number, text = int(row["Last_SQL_Errno"]), str(row["Last_SQL_Error"])
+    if number and row["Slave_SQL_Running"] == "No":
+        where = f"{row['Relay_Master_Log_File']}:{row['Exec_Master_Log_Pos']} after {applied or 'nothing'}"
+        return classify.applier_error(number, text, where)
+    number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
+    if not number or row["Slave_IO_Running"] == "Yes":
+        return None
+    # While the thread retries by itself, only what no retry can cure is an error.
+    if row["Slave_IO_Running"] != "No" and number in classify.TRANSIENT_IO:
+        return None
+    return classify.io_error(number, text)

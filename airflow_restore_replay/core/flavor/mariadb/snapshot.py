@@ -1,0 +1,32 @@
+"""Exact positions of a primary, without locks."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.errors import PreflightFailed
+from airflow_restore_replay.core.flavor.base import Conn
+from airflow_restore_replay.core.flavor.mariadb.connect import rows, run, value
+from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+
+
+def primary_position(primary: Conn) -> MariaDbPosition:
+    """:returns: everything in the primary's binary log."""
+    return MariaDbPosition.parse(str(value(primary, "SELECT @@GLOBAL.gtid_binlog_pos")))
+
+
+def open_snapshot(primary: Conn) -> MariaDbPosition:
+    """Begin a consistent snapshot on *primary*; it lasts until the connection's transaction ends.
+
+    Source: MariaDB documentation, "Enhancements for START TRANSACTION WITH CONSISTENT SNAPSHOT" and
+    "BINLOG_GTID_POS".
+    """
+    run(primary, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    run(primary, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    found = dict(rows(primary, "SHOW STATUS LIKE 'binlog_snapshot_%'"))
+    names = {name.lower(): text for name, text in found.items()}
+    file, offset = names.get("binlog_snapshot_file", ""), names.get("binlog_snapshot_position", "")
+    if not file:
+        raise PreflightFailed("The primary writes no binary log.", hint="Set log_bin and restart it.")
+    text = rows(primary, "SELECT BINLOG_GTID_POS(%s, %s)", (file, int(offset)))[0][0]
+    if text is None:
+        raise PreflightFailed(f"The primary does not know the GTID at {file}:{offset}.")
+    return MariaDbPosition.parse(str(text))

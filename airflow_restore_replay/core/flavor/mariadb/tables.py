@@ -1,0 +1,116 @@
+"""What is in a server: tables, which of them a snapshot or a comparison cannot cover, and events."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.flavor.base import Conn, Table
+from airflow_restore_replay.core.flavor.mariadb.connect import rows, value
+
+#: engines whose rows a consistent snapshot covers
+MVCC_ENGINES = frozenset({"InnoDB"})
+#: engines that are only files in the data directory, so that a cold copy carries them
+CARRIED_ENGINES = frozenset(
+    {"InnoDB", "Aria", "MyISAM", "MRG_MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"}
+)
+
+_SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
+_BASE = "TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
+
+
+def tables(conn: Conn) -> list[Table]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.tables`."""
+    found = rows(
+        conn,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, COALESCE(TABLE_ROWS, 0),"
+        " COALESCE(DATA_LENGTH + INDEX_LENGTH, 0)"
+        f" FROM information_schema.TABLES WHERE {_BASE} AND TABLE_SCHEMA NOT IN {_SYSTEM}"
+        " ORDER BY TABLE_SCHEMA, TABLE_NAME",
+    )
+    return [
+        Table(
+            schema=schema,
+            name=name,
+            engine=engine or "",
+            mvcc=engine in MVCC_ENGINES,
+            rows_estimate=int(estimate),
+            data_bytes=int(size),
+        )
+        for schema, name, engine, estimate, size in found
+    ]
+
+
+def data_bytes(conn: Conn) -> int:
+    """:returns: the server's estimate of all tables' size."""
+    return int(value(conn, "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES") or 0)
+
+
+def unsupported_tables(conn: Conn) -> dict[str, str]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.unsupported_tables`."""
+    why: dict[str, str] = {}
+    for table in tables(conn):
+        if not table.engine:
+            why[table.qualified] = "its engine is not known to the server, or its definition is broken"
+        elif table.engine not in CARRIED_ENGINES:
+            why[table.qualified] = (
+                f"engine {table.engine} keeps data outside the data directory or is untested"
+            )
+    for schema, name, options in rows(
+        conn,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COALESCE(CREATE_OPTIONS, '') FROM information_schema.TABLES"
+        f" WHERE {_BASE} AND TABLE_SCHEMA NOT IN {_SYSTEM}",
+    ):
+        lowered = options.lower()
+        if "data directory" in lowered or "index directory" in lowered:
+            why[f"{schema}.{name}"] = "DATA DIRECTORY or INDEX DIRECTORY outside the data directory"
+        if "`encrypted`='yes'" in lowered or "encrypted='yes'" in lowered or "`encrypted`=yes" in lowered:
+            why[f"{schema}.{name}"] = "encrypted at rest; the node has no keyring"
+    why.update(_outside_data_directory(conn))
+    return why
+
+
+def uncompared(conn: Conn) -> dict[str, str]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.uncompared`."""
+    why = {
+        table.qualified: f"engine {table.engine} has no snapshots" for table in tables(conn) if not table.mvcc
+    }
+    sequences = rows(
+        conn,
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
+        f" WHERE TABLE_TYPE = 'SEQUENCE' AND TABLE_SCHEMA NOT IN {_SYSTEM}",
+    )
+    why.update({f"{schema}.{name}": "sequence: a snapshot does not cover it" for schema, name in sequences})
+    return why
+
+
+def memory_tables(conn: Conn) -> list[Table]:
+    """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
+    return [table for table in tables(conn) if table.engine == "MEMORY"]
+
+
+def wild_patterns(filtered: list[Table]) -> str:
+    """:returns: the value of ``replicate_wild_ignore_table`` that matches exactly *filtered*."""
+    return ",".join(f"{_literal(table.schema)}.{_literal(table.name)}" for table in filtered)
+
+
+def event_states(conn: Conn) -> dict[str, str]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.event_states`."""
+    found = rows(conn, "SELECT EVENT_SCHEMA, EVENT_NAME, STATUS FROM information_schema.EVENTS ORDER BY 1, 2")
+    return {f"{schema}.{name}": status for schema, name, status in found}
+
+
+def _outside_data_directory(conn: Conn) -> dict[str, str]:
+    """InnoDB knows each tablespace's path; one that is absolute lies elsewhere (partitions, too)."""
+    found = rows(
+        conn,
+        "SELECT NAME FROM information_schema.INNODB_SYS_TABLESPACES"
+        " WHERE FILENAME LIKE '/%' AND FILENAME NOT LIKE CONCAT(@@GLOBAL.datadir, '%') AND NAME LIKE '%/%'",
+    )
+    return {
+        name.replace("/", ".", 1).split("#P#")[0]: "DATA DIRECTORY outside the data directory"
+        for (name,) in found
+    }
+
+
+def _literal(name: str) -> str:
+    # The option's value is split at commas, which no escape prevents; "_" matches any one character.
+    escaped = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace(",", "_")

@@ -1,0 +1,19 @@
+"""Flavors by name; a flavor's modules are imported only when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.flavor.base import Flavor
+
+_FLAVORS = {"mariadb": "airflow_restore_replay.core.flavor.mariadb.flavor:MariaDbFlavor"}
+
+
+def get_flavor(name: str) -> Flavor:
+    """:raises ConfigInvalid: there is no such flavor."""
+    if name not in _FLAVORS:
+        raise ConfigInvalid(f"Unknown flavor {name!r}; known: {', '.join(sorted(_FLAVORS))}.")
+    module, _, attribute = _FLAVORS[name].partition(":")
+    flavor: Flavor = getattr(import_module(module), attribute)()
+    return flavor

@@ -1,0 +1,152 @@
+"""A real HTTP proxy between obstore and its store that misbehaves on demand."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from enum import Enum, auto
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+
+
+class Act(Enum):
+    """What the proxy does with a request."""
+
+    PASS = auto()
+    FAIL_503 = auto()
+    FORBID_403 = auto()
+    HANG = auto()  # never answers
+    HANG_MIDWAY = auto()  # answers with half of the body and goes silent
+    LOSE_ANSWER = auto()  # the store does it, the client never learns
+    DROP_CONDITION = auto()  # removes If-None-Match, as a store does that ignores it
+
+
+#: decides by method and path; called once for each request
+Rule = Callable[[str, str], Act]
+
+_FORBIDDEN = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+
+
+def always(act: Act) -> Rule:
+    return lambda method, path: act
+
+
+class FaultyProxy:
+    """:ivar rule: may be replaced at any time. :ivar seen: all requests, as (method, path)."""
+
+    def __init__(self, upstream_port: int) -> None:
+        self.rule: Rule = always(Act.PASS)
+        self.seen: list[tuple[str, str]] = []
+        self.upstream_port = upstream_port
+        self.closing = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+    def __enter__(self) -> FaultyProxy:
+        return self
+
+    def __exit__(self, kind: type | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def nth(count: int, act: Act, *, method: str, containing: str = "") -> Rule:
+    """:returns: a rule that acts on the *count*-th matching request and all later ones."""
+    lock = threading.Lock()
+    matched = 0
+
+    def rule(seen_method: str, path: str) -> Act:
+        nonlocal matched
+        if seen_method != method or containing not in path:
+            return Act.PASS
+        with lock:
+            matched += 1
+            return act if matched >= count else Act.PASS
+
+    return rule
+
+
+def first(count: int, act: Act, *, method: str = "", containing: str = "") -> Rule:
+    """:returns: a rule that acts on the first *count* matching requests."""
+    lock = threading.Lock()
+    left = count
+
+    def rule(seen_method: str, path: str) -> Act:
+        nonlocal left
+        if (method and seen_method != method) or containing not in path:
+            return Act.PASS
+        with lock:
+            left -= 1
+            return act if left >= 0 else Act.PASS
+
+    return rule
+
+
+def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:
+            """The tests' output is not the proxy's log."""
+
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            act = proxy.rule(self.command, self.path)
+            proxy.seen.append((self.command, self.path))
+            if act is Act.HANG:
+                proxy.closing.wait(120)
+                self.close_connection = True
+            elif act is Act.FAIL_503:
+                self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
+            elif act is Act.FORBID_403:
+                self._answer(403, [], _FORBIDDEN)
+            else:
+                self._forward(act, body)
+
+        def _forward(self, act: Act, body: bytes) -> None:
+            dropped = {"host", "connection"} | ({"if-none-match"} if act is Act.DROP_CONDITION else set())
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
+            upstream = http.client.HTTPConnection("127.0.0.1", proxy.upstream_port, timeout=60)
+            try:
+                upstream.request(self.command, self.path, body, headers)
+                answer = upstream.getresponse()
+                data = answer.read()
+            finally:
+                upstream.close()
+            if act is Act.LOSE_ANSWER:
+                self.close_connection = True
+                return
+            self._answer(answer.status, answer.getheaders(), data, stall=act is Act.HANG_MIDWAY)
+
+        def _answer(
+            self, status: int, headers: list[tuple[str, str]], data: bytes, *, stall: bool = False
+        ) -> None:
+            self.send_response_only(status)
+            head = self.command == "HEAD"
+            own = {"transfer-encoding", "connection"} | (set() if head else {"content-length"})
+            for key, value in headers:
+                if key.lower() not in own:
+                    self.send_header(key, value)
+            if not head:
+                self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if stall:
+                self.wfile.write(data[: len(data) // 2])
+                self.wfile.flush()
+                proxy.closing.wait(120)
+                self.close_connection = True
+            elif not head:
+                self.wfile.write(data)
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _serve
+
+    return Handler
