@@ -28,7 +28,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A part of the configuration: immutable, and refusing keys it does not know."""
 
 
-class Primary(Strict, kw_only=True):
+class Primary(Strict, frozen=True, kw_only=True):
     """How to reach the protected primary.
 
     :param connection: an Airflow connection id; only Airflow can resolve it.
@@ -45,7 +45,7 @@ class Primary(Strict, kw_only=True):
     ssl_ca: str | None = None
 
 
-class RepositorySpec(Strict, kw_only=True):
+class RepositorySpec(Strict, frozen=True, kw_only=True):
     """Where backups live.
 
     :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster.
@@ -58,7 +58,7 @@ class RepositorySpec(Strict, kw_only=True):
     connection: str | None = None
 
 
-class NodeSpec(Strict, kw_only=True):
+class NodeSpec(Strict, frozen=True, kw_only=True):
     """The disposable server of a cycle.
 
     :param workdir: parent of all nodes' directories, on a disk with room for a whole copy.
@@ -76,7 +76,7 @@ class NodeSpec(Strict, kw_only=True):
     queue: str | None = None
 
 
-class Seed(Strict, kw_only=True):
+class Seed(Strict, frozen=True, kw_only=True):
     """How a node is filled from the primary when no backup may serve as base.
 
     :param method: ``logical`` works against any primary over the SQL port; ``physical`` runs mariadb-backup
@@ -93,7 +93,7 @@ class Seed(Strict, kw_only=True):
     defaults_file: str | None = None
 
 
-class CatchUp(Strict, kw_only=True):
+class CatchUp(Strict, frozen=True, kw_only=True):
     """:param appliers: parallel appliers on the node; measured on two cores, one was the fastest."""
 
     appliers: Positive = 1
@@ -101,7 +101,7 @@ class CatchUp(Strict, kw_only=True):
     deadline: Seconds = Seconds("12h")
 
 
-class Transfer(Strict, kw_only=True):
+class Transfer(Strict, frozen=True, kw_only=True):
     """Speed limits of snapshot and restore.
 
     :param rate_limit: bytes of database files per second, over all threads; none by default.
@@ -112,7 +112,7 @@ class Transfer(Strict, kw_only=True):
     compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
 
 
-class Validation(Strict, kw_only=True):
+class Validation(Strict, frozen=True, kw_only=True):
     """:param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; they are listed as such."""
 
     compare: bool = True
@@ -121,20 +121,20 @@ class Validation(Strict, kw_only=True):
     chunk_rows: Positive = 20_000
 
 
-class LeasePolicy(Strict, kw_only=True):
+class LeasePolicy(Strict, frozen=True, kw_only=True):
     """:param wait: how long a run waits for another run of the cluster before it fails naming it."""
 
     ttl: Seconds = Seconds("10m")
     wait: Seconds = Seconds("1h")
 
 
-class Retention(Strict, kw_only=True):
+class Retention(Strict, frozen=True, kw_only=True):
     """:param min_count: healthy proven backups that pruning may never go below."""
 
     min_count: Positive = 3
 
 
-class Cluster(Strict, kw_only=True):
+class Cluster(Strict, frozen=True, kw_only=True):
     """One protected primary with its repository, schedule and policy."""
 
     name: str = ""
@@ -153,7 +153,7 @@ class Cluster(Strict, kw_only=True):
     max_age: Seconds = Seconds("26h")
 
 
-class _File(Strict, kw_only=True):
+class _File(Strict, frozen=True, kw_only=True):
     clusters: dict[ClusterName, Cluster]
 
 

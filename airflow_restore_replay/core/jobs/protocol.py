@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.errors import Failure
+from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 PROTOCOL_VERSION = 1
 
@@ -154,9 +155,16 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     verdict_id: str = ""
 
 
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the agent prints: a state, a failure, or, for commands that are not about a job, information."""
+
+    state: JobState | None = None
+    failure: Failure | None = None
+    info: dict[str, Any] = {}
+
+
 def describe_progress(progress: Progress) -> str:
     """:returns: one line for logs and terminals: phase, amount, rate, time left."""
-    from airflow_restore_replay.core.units import human_bytes, human_seconds
 
     def amount(value: float) -> str:
         return human_bytes(value) if progress.unit == "bytes" else f"{value:,.0f} {progress.unit}"

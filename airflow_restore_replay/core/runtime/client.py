@@ -8,22 +8,11 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.errors import Failure, InternalError
-from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, NodeHandle
+from airflow_restore_replay.core.errors import InternalError
+from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobState, JobStatus, NodeHandle
 from airflow_restore_replay.core.runtime.base import Runtime
 
 _json = msgspec.json
-
-
-class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the agent prints: either a state or a failure.
-
-    :param info: answers of commands that are not about a job.
-    """
-
-    state: JobState | None = None
-    failure: Failure | None = None
-    info: dict[str, Any] = {}
 
 
 class NodeClient:
@@ -71,7 +60,9 @@ class NodeClient:
         if answer.failure:
             raise answer.failure.to_exception()
         if answer.state is None:
-            raise InternalError(f"The agent answered {command} of node {self.handle.node_id} without a state.")
+            raise InternalError(
+                f"The agent answered {command} of node {self.handle.node_id} without a state."
+            )
         return answer.state
 
 

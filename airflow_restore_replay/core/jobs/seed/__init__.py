@@ -1,0 +1,1 @@
+"""Fill a node with a fresh full copy of the primary."""

@@ -1,0 +1,38 @@
+"""``python -m airflow_restore_replay.core.agent COMMAND NODE_DIR [ATTEMPT]``: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.protocol import JobRequest, JobStatus
+
+
+def main(argv: list[str]) -> int:
+    os.umask(0o077)
+    command, node = argv[0], NodeDir(Path(argv[1]))
+    payload = sys.stdin.buffer.read()
+    if command == "run":
+        return _run(node, payload, attempt_no=int(argv[2]))
+    from airflow_restore_replay.core.agent.answers import answer
+
+    sys.stdout.buffer.write(answer(command, node, payload))
+    return 0
+
+
+def _run(node: NodeDir, payload: bytes, *, attempt_no: int) -> int:
+    from airflow_restore_replay.core.agent.runner import JobRunner
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    request = msgspec.json.decode(payload, type=JobRequest)
+    state = JobRunner(node, request, attempt_no=attempt_no).run()
+    return 0 if state.status is JobStatus.SUCCEEDED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

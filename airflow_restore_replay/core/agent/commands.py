@@ -1,0 +1,171 @@
+"""The agent's commands: submit, status, cancel, describe, destroy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.agent.states import StateFile
+from airflow_restore_replay.core.cluster import cluster_from_builtins
+from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone, ProtocolMismatch
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, JobRequest, JobState, JobStatus
+from airflow_restore_replay.core.processes import terminate
+
+_START_TIMEOUT_S = 30.0
+
+
+def submit(node: NodeDir, payload: bytes) -> JobState:
+    """Start a job, or answer with what its key already led to.
+
+    Running: attach. Succeeded: its result. Failed with a verdict: the same verdict. Failed by environment: a
+    new attempt.
+    """
+    request = msgspec.json.decode(payload, type=JobRequest)
+    if request.protocol != PROTOCOL_VERSION:
+        raise ProtocolMismatch(
+            f"The worker speaks protocol {request.protocol}, this agent {PROTOCOL_VERSION}.",
+            hint="Install the same release of airflow-restore-replay on workers and nodes.",
+        )
+    with node.lock():
+        node.load()
+        states = StateFile(node, request.key)
+        known = states.observe()
+        if known is not None and not _may_try_again(known):
+            return known
+        _refuse_second_job(node, request)
+        return _start(node, states, payload, attempt_no=(known.attempt_no + 1 if known else 1))
+
+
+def _may_try_again(known: JobState) -> bool:
+    return (
+        known.status is JobStatus.FAILED
+        and known.failure is not None
+        and known.failure.blame is Blame.ENVIRONMENT
+    )
+
+
+def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
+    """One job at a time: two would write into one data directory."""
+    for path in node.jobs.glob("*.json"):
+        state = msgspec.json.decode(path.read_bytes(), type=JobState)
+        if state.key == request.key:
+            continue
+        running = StateFile(node, state.key).observe()
+        if running and running.status is JobStatus.RUNNING:
+            raise InternalError(
+                f"Job {request.job} was submitted to node {node.path.name} while {state.job} runs there.",
+                hint="Wait for the running task or mark it failed, then retry.",
+            )
+
+
+def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int) -> JobState:
+    """Start the job's process in a session of its own and wait until it has written its first state."""
+    states.path.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "airflow_restore_replay.core.agent", "run", str(node.path), str(attempt_no)]
+    # util-linux' setsid --fork returns at once and leaves the job without a parent that could take it along.
+    with states.log_path.open("ab") as log:
+        process = subprocess.Popen(
+            ["setsid", "--fork", *argv],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd=node.path,
+            env=_environment(),
+        )
+        process.communicate(payload)
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        state = states.read()
+        if state is not None:
+            return state
+        time.sleep(0.02)
+    raise AgentDied(
+        f"The job's process on node {node.path.name} did not start within {_START_TIMEOUT_S:.0f} s.",
+        hint=f"Its log is {states.log_path}.",
+    )
+
+
+def _environment() -> dict[str, str]:
+    """The job's environment: ours, able to import this package wherever it was imported from."""
+    import airflow_restore_replay
+
+    root = str(Path(airflow_restore_replay.__file__).parent.parent)
+    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def status(node: NodeDir, payload: bytes) -> JobState:
+    """:raises NodeGone: the node has no such job."""
+    key = msgspec.json.decode(payload)["key"]
+    state = StateFile(node, key).observe()
+    if state is None:
+        node.load()
+        raise NodeGone(
+            f"Node {node.path.name} knows no job {key!r}.",
+            hint="The node was made anew; clear the run from create_node.",
+        )
+    return state
+
+
+def cancel(node: NodeDir, payload: bytes) -> JobState:
+    """Ask the job's process to end, then make it."""
+    state = status(node, payload)
+    if state.status is JobStatus.RUNNING:
+        terminate(state.pid, state.pid_started, grace_s=20.0)
+    return status(node, payload)
+
+
+def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
+    """:returns: what people see of a node: ids, phase, ages, its running job."""
+    state = node.load()
+    running = [
+        observed
+        for path in node.jobs.glob("*.json")
+        if (read := msgspec.json.decode(path.read_bytes(), type=JobState))
+        and (observed := StateFile(node, read.key).observe())
+        and observed.status is JobStatus.RUNNING
+    ]
+    return {
+        "node_id": state.node_id,
+        "cluster": state.cluster.get("name", ""),
+        "run": state.run.run,
+        "attempt": state.run.attempt,
+        "phase": state.phase.value,
+        "created_at": state.created_at.isoformat(),
+        "expires_at": state.expires_at.isoformat(),
+        "job": running[0].job.value if running else "",
+        "workdir": str(node.path.parent),
+    }
+
+
+def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
+    """End jobs and server, remove the directory; idempotent, and works on half a node."""
+    for path in node.jobs.glob("*.json"):
+        with contextlib.suppress(msgspec.MsgspecError, OSError):
+            state = msgspec.json.decode(path.read_bytes(), type=JobState)
+            terminate(state.pid, state.pid_started, grace_s=5.0)
+    with contextlib.suppress(NodeGone):
+        state_file = node.load()
+        cluster = cluster_from_builtins(state_file.cluster)
+        get_flavor(cluster.flavor).server(node.layout(state_file, cluster)).kill()
+    node.remove()
+    return {"destroyed": node.path.name}
+
+
+COMMANDS: dict[str, Callable[[NodeDir, bytes], JobState | dict[str, Any]]] = {
+    "submit": submit,
+    "status": status,
+    "cancel": cancel,
+    "describe": describe,
+    "destroy": destroy,
+}

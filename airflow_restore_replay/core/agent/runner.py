@@ -1,0 +1,114 @@
+"""The job's own process: state file, progress, lease renewal, cancellation, verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.agent.states import StateFile
+from airflow_restore_replay.core.errors import (
+    Failure,
+    JobCancelled,
+    LeaseLost,
+    RestoreReplayError,
+)
+from airflow_restore_replay.core.jobs.context import JobContext, Reporter
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, Progress
+from airflow_restore_replay.core.jobs.table import JOBS
+from airflow_restore_replay.core.jobs.verdicts import (
+    blame_in_context,
+    is_evidence,
+    record_failure,
+    record_success,
+)
+from airflow_restore_replay.core.processes import start_time
+from airflow_restore_replay.core.repository.records import utc_now
+
+log = logging.getLogger(__name__)
+
+
+class JobRunner:
+    """Runs one job to its end in this process.
+
+    :param attempt_no: which submission of the key this is.
+    """
+
+    def __init__(self, node: NodeDir, request: JobRequest, *, attempt_no: int) -> None:
+        self._file = StateFile(node, request.key)
+        self._stop = threading.Event()
+        self._lease_lost: LeaseLost | None = None
+        self._writing = threading.Lock()
+        self._state = JobState(
+            key=request.key,
+            job=request.job,
+            status=JobStatus.RUNNING,
+            attempt_no=attempt_no,
+            pid=os.getpid(),
+            pid_started=start_time(os.getpid()),
+            started_at=utc_now(),
+        )
+        self.ctx = JobContext(node, request, Reporter(self._on_progress), self._stop.is_set)
+
+    def run(self) -> JobState:
+        """Run the job; the state file has the end before this returns."""
+        self._change()
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
+        try:
+            self.ctx.repository.lease.check(self.ctx.request.run.run, self.ctx.request.run.lease_epoch)
+            renewal.start()
+            result = JOBS[self.ctx.request.job](self.ctx)
+            verdict_id = record_success(self.ctx, result)
+            self._change(
+                status=JobStatus.SUCCEEDED, result=result, verdict_id=verdict_id, finished_at=utc_now()
+            )
+        except BaseException as exc:
+            self._fail(self._lease_lost or exc)
+        finally:
+            self._stop.set()
+        return self._state
+
+    def _fail(self, exc: BaseException) -> None:
+        log.error("job %s failed", self.ctx.request.job, exc_info=exc)
+        failure = Failure.of(exc)
+        verdict_id = ""
+        try:
+            failure = blame_in_context(self.ctx, exc)
+            if not isinstance(exc, JobCancelled | LeaseLost):
+                verdict_id = record_failure(self.ctx, failure)
+        except Exception as second:
+            log.exception("the verdict could not be recorded")
+            # A verdict that nobody can read decides nothing: the run must not go on as if there were one.
+            if is_evidence(exc):
+                failure = Failure.of(second)
+        self._change(status=JobStatus.FAILED, failure=failure, verdict_id=verdict_id, finished_at=utc_now())
+
+    def _on_progress(self, progress: Progress) -> None:
+        # Losing the state file's disk must not kill a job that could still finish.
+        with contextlib.suppress(OSError):
+            self._change(progress=progress)
+
+    def _change(self, **changes: Any) -> None:
+        with self._writing:
+            self._state = msgspec.structs.replace(self._state, **changes)
+            self._file.write(self._state)
+
+    def _renew_lease(self) -> None:
+        """Keep the run's lease while the job runs; a lost lease ends the job."""
+        run = self.ctx.request.run
+        interval_s = self.ctx.cluster.lease.ttl / 4
+        while not self._stop.wait(interval_s):
+            try:
+                self.ctx.repository.lease.renew(run.run, run.lease_epoch)
+            except LeaseLost as exc:
+                self._lease_lost = exc
+                self._stop.set()
+            except RestoreReplayError as exc:
+                log.warning("lease not renewed, trying again: %s", exc)

@@ -1,0 +1,53 @@
+"""A job's state file: replaced atomically, read by anybody."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from airflow_restore_replay.core.errors import AgentDied, Failure
+from airflow_restore_replay.core.files import replace_file
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
+from airflow_restore_replay.core.processes import is_running
+from airflow_restore_replay.core.repository.records import utc_now
+
+
+class StateFile:
+    """:param key: idempotency key; the file is named by its hash, since keys hold slashes."""
+
+    def __init__(self, node: NodeDir, key: str) -> None:
+        self.stem = hashlib.sha256(key.encode()).hexdigest()[:24]
+        self.path = node.jobs / f"{self.stem}.json"
+        self.log_path: Path = node.jobs / f"{self.stem}.log"
+
+    def read(self) -> JobState | None:
+        """:returns: the state as written."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=JobState)
+        except FileNotFoundError:
+            return None
+
+    def observe(self) -> JobState | None:
+        """:returns: the state; a running job whose process is gone has failed with :class:`AgentDied`."""
+        state = self.read()
+        if state is None or state.status is not JobStatus.RUNNING or is_running(state.pid, state.pid_started):
+            return state
+        # It may have finished between the two looks.
+        state = self.read() or state
+        return state if state.status is not JobStatus.RUNNING else _dead(state)
+
+    def write(self, state: JobState) -> None:
+        replace_file(self.path, msgspec.json.encode(state))
+
+
+def _dead(state: JobState) -> JobState:
+    died = AgentDied(
+        f"The process of job {state.job} is gone without a result (it was at: {state.progress.phase or 'start'}).",
+        hint="Killed or rebooted; a retry goes on from what the node has.",
+    )
+    return msgspec.structs.replace(
+        state, status=JobStatus.FAILED, failure=Failure.of(died), finished_at=utc_now()
+    )

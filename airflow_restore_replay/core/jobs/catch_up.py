@@ -1,0 +1,107 @@
+"""Catch up: fix the goal once, make sure the histories are one, replay until the goal is contained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict
+from airflow_restore_replay.core.flavor.base import EventStamp, Position
+from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild
+from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_primary
+from airflow_restore_replay.core.jobs.protocol import Phase
+from airflow_restore_replay.core.jobs.replay import Replayed, replay_until
+from airflow_restore_replay.core.repository.records import utc_now
+
+
+def catch_up(ctx: JobContext) -> dict[str, Any]:
+    """Replay the node to the goal, the primary's position at the first call for this node.
+
+    A conflict or a crashed server costs one more filling of the node with one applier; only what recurs
+    from there is evidence.
+
+    :returns: goal, goal_read_at, position, transactions, seconds, transactions_per_s, appliers, rebuilt.
+    """
+    require_phase(
+        ctx.state,
+        Phase.FILLED,
+        Phase.REPLAYING,
+        Phase.CAUGHT_UP,
+        job="catch_up",
+        clear_from="restore_backup (or seed)",
+    )
+    fix_goal(ctx)
+    replayed = catch_up_to_goal(ctx)
+    state = ctx.state
+    summary = {
+        "goal": state.goal,
+        "goal_read_at": state.goal_read_at.isoformat() if state.goal_read_at else "",
+        "position": str(replayed.position),
+        "transactions": replayed.transactions,
+        "seconds": round(replayed.seconds, 3),
+        "transactions_per_s": round(replayed.transactions / replayed.seconds) if replayed.seconds else 0,
+        "appliers": appliers(ctx),
+        "rebuilt": state.rebuilt,
+    }
+    ctx.node.update(facts={"catch_up": summary})
+    return summary
+
+
+def fix_goal(ctx: JobContext) -> Position:
+    """Read the goal, unless this node already has one: the goalposts don't move.
+
+    :raises PrimaryUnreachable, PreflightFailed, NodeIsPrimary, ReleaseRefused: before anything is replayed.
+    """
+    state = ctx.state
+    if state.goal:
+        return ctx.flavor.parse_position(state.goal)
+    ctx.report.phase("reading the goal")
+    with ctx.flavor.connect(ctx.primary) as primary:
+        if ctx.server.alive():
+            with ctx.server.connect() as node:
+                refuse_unsuitable_primary(ctx, primary, node)
+        else:
+            refuse_unsuitable_primary(ctx, primary, None)
+        read_at = utc_now()
+        goal = ctx.flavor.primary_position(primary)
+    ctx.node.update(goal=str(goal), goal_read_at=read_at)
+    return goal
+
+
+def catch_up_to_goal(ctx: JobContext) -> Replayed:
+    """Replay to the node's fixed goal; fills the node again once after a conflict or a crash."""
+    goal = ctx.flavor.parse_position(ctx.state.goal)
+    ensure_server(ctx)
+    while True:
+        try:
+            check_history(ctx)
+            ctx.node.update(phase=Phase.REPLAYING)
+            ctx.report.phase("catching up")
+            replayed = replay_until(ctx, goal, appliers=appliers(ctx))
+            break
+        except (ReplayConflict, NodeServerCrashed) as exc:
+            rebuild(ctx, exc)
+    ctx.node.update(phase=Phase.CAUGHT_UP)
+    return replayed
+
+
+def check_history(ctx: JobContext) -> None:
+    """Refuse, before replay, a base that the primary's binary log does not continue.
+
+    A seed's data comes from the primary as it is now; only a restored base can have another history.
+    """
+    state = ctx.state
+    if state.filled_from is None or state.filled_from.kind != "backup" or state.phase is not Phase.FILLED:
+        return
+    ctx.report.phase("comparing histories")
+    recorded = msgspec.convert(state.facts.get("base_chains", []), list[EventStamp])
+    with ctx.server.connect() as node:
+        position = ctx.flavor.executed_position(node)
+    ctx.flavor.check_history(ctx.primary, position, recorded)
+
+
+def appliers(ctx: JobContext) -> int:
+    return 1 if ctx.state.single_applier else ctx.cluster.catch_up.appliers

@@ -1,0 +1,111 @@
+"""Checks of the server as a whole: error log, goal, errant transactions, CHECK TABLE."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.errors import (
+    ErrantFromNode,
+    ErrorLogDirty,
+    InternalError,
+    RestoreReplayError,
+    TableCheckFailed,
+)
+from airflow_restore_replay.core.flavor.base import Conn, Table
+from airflow_restore_replay.core.jobs.checks import CheckResult
+from airflow_restore_replay.core.jobs.context import JobContext
+
+
+class ErrorLogClean:
+    """The server has not reported damage since it was started on the restored data."""
+
+    name = "error_log"
+    blames: type[RestoreReplayError] = ErrorLogDirty
+
+    def run(self, ctx: JobContext) -> CheckResult:
+        lines = ctx.server.log_errors()
+        return CheckResult(
+            name=self.name,
+            passed=not lines,
+            observed=lines[0] if lines else "no error lines",
+            expected="no error lines about data",
+            details={"log": lines[:20]} if lines else {},
+        )
+
+
+class GoalContained:
+    """The node has executed the goal. A failure is ours: catch-up said that it was reached."""
+
+    name = "goal_contained"
+    blames: type[RestoreReplayError] = InternalError
+
+    def run(self, ctx: JobContext) -> CheckResult:
+        goal = ctx.flavor.parse_position(ctx.state.goal)
+        with ctx.server.connect() as node:
+            executed = ctx.flavor.executed_position(node)
+        return CheckResult(
+            name=self.name,
+            passed=executed.contains(goal),
+            observed=str(executed),
+            expected=f"to contain {goal}",
+        )
+
+
+class NoErrantTransactions:
+    """The node has executed nothing that the primary's binary log lacks."""
+
+    name = "no_errant_transactions"
+    blames: type[RestoreReplayError] = ErrantFromNode
+
+    def run(self, ctx: JobContext) -> CheckResult:
+        # The node is read first: what it has executed by then, the primary must have by now.
+        with ctx.server.connect() as node:
+            executed = ctx.flavor.executed_position(node)
+        with ctx.flavor.connect(ctx.primary) as primary:
+            logged = ctx.flavor.primary_position(primary)
+        lacking = logged.lacking(executed)
+        return CheckResult(
+            name=self.name,
+            passed=logged.contains(executed),
+            observed=f"{lacking} only on the node" if lacking else "none",
+            expected="none",
+        )
+
+
+class CheckTables:
+    """``CHECK TABLE`` on every base table, with the cluster's thoroughness."""
+
+    name = "check_table"
+    blames: type[RestoreReplayError] = TableCheckFailed
+
+    def run(self, ctx: JobContext) -> CheckResult:
+        option = ctx.cluster.validate.check_table.upper()
+        damaged: dict[str, str] = {}
+        with ctx.server.connect() as node:
+            tables = ctx.flavor.tables(node)
+            for done, table in enumerate(tables, start=1):
+                ctx.stop_if_cancelled()
+                if complaint := _check(node, table, option):
+                    damaged[table.qualified] = complaint
+                ctx.report.count(done, len(tables), unit="tables", detail=table.qualified)
+        first = next(iter(damaged.items()), None)
+        return CheckResult(
+            name=self.name,
+            passed=not damaged,
+            observed=f"{len(damaged)} damaged, first {first[0]}: {first[1]}"
+            if first
+            else f"{len(tables)} intact",
+            expected="every table intact",
+            details={"tables": damaged} if damaged else {},
+        )
+
+
+def _check(node: Conn, table: Table, option: str) -> str:
+    """:returns: what the server says against the table, ``""`` for nothing."""
+    schema, name = (part.replace("`", "``") for part in (table.schema, table.name))
+    with node.cursor() as cursor:
+        cursor.execute(f"CHECK TABLE `{schema}`.`{name}` {option}")
+        rows = cursor.fetchall()
+    bad = [str(text) for _, _, kind, text in rows if kind.lower() == "error"]
+    status = [str(text) for _, _, kind, text in rows if kind.lower() == "status"]
+    if bad or (status and status[-1] not in ("OK", "Table is already up to date")):
+        return "; ".join(bad or status)
+    return ""

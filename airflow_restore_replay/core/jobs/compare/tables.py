@@ -1,0 +1,157 @@
+"""How one table is compared: its columns as bytes, its key, and the SQL over a key range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_restore_replay.core.flavor.base import Conn, Flavor, Table
+
+Key = tuple[Any, ...]
+
+#: Types whose order is the same for a literal as for the column; other keys are compared as one range.
+_ORDERED = frozenset(
+    ["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar", "binary", "varbinary", "date", "datetime", "timestamp"]
+)
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """Rows with ``after`` < key ≤ ``to``; None is unbounded."""
+
+    after: Key | None = None
+    to: Key | None = None
+
+    def __str__(self) -> str:
+        if self.after is None and self.to is None:
+            return "the whole table"
+        return f"({_shown(self.after, '-∞')}, {_shown(self.to, '∞')}]"
+
+
+def _shown(key: Key | None, unbounded: str) -> str:
+    return unbounded if key is None else ", ".join(str(v)[:40] for v in key)
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """A table's comparison.
+
+    :param key: columns of the primary key (or of a unique key without NULLs); empty when it has none of
+        usable types.
+    :param row: SQL of one row's 128-bit digest in hexadecimal.
+    :param history: whether it is system-versioned, so that its history rows are compared too.
+    """
+
+    table: Table
+    key: tuple[str, ...]
+    row: str
+    history: bool
+
+    @property
+    def source(self) -> str:
+        name = f"{quote(self.table.schema)}.{quote(self.table.name)}"
+        return f"{name} FOR SYSTEM_TIME ALL" if self.history else name
+
+    def checksum_sql(self, where: str) -> str:
+        """Count and a sum of 64-bit digests: unlike XOR, equal rows do not cancel each other."""
+        return (
+            f"SELECT COUNT(*), COALESCE(SUM(CAST(CONV(LEFT({self.row}, 16), 16, 10) AS UNSIGNED)), 0) "
+            f"FROM {self.source} WHERE {where}"
+        )
+
+    def rows_sql(self, where: str) -> str:
+        return f"SELECT {self._key_list}, {self.row} FROM {self.source} WHERE {where}"
+
+    def boundary_sql(self, where: str, rows: int) -> str:
+        """The key of the last of the next *rows* rows."""
+        return (
+            f"SELECT {self._key_list} FROM {self.source} WHERE {where} "
+            f"ORDER BY {self._key_list} LIMIT 1 OFFSET {rows - 1}"
+        )
+
+    def where(self, span: KeyRange) -> tuple[str, list[Any]]:
+        """:returns: SQL and its parameters."""
+        parts, params = ["1=1"], []
+        if span.after is not None:
+            sql, values = self._beyond(span.after)
+            parts.append(sql)
+            params += values
+        if span.to is not None:
+            sql, values = self._beyond(span.to)
+            parts.append(f"NOT {sql}")
+            params += values
+        return " AND ".join(parts), params
+
+    @property
+    def _key_list(self) -> str:
+        return ", ".join(quote(column) for column in self.key)
+
+    def _beyond(self, key: Key) -> tuple[str, list[Any]]:
+        """``(a, b) > (x, y)`` spelled out: row constructors do not use indexes."""
+        alternatives, params = [], []
+        for depth in range(len(self.key)):
+            equal = [f"{quote(c)} = %s" for c in self.key[:depth]]
+            alternatives.append(" AND ".join([*equal, f"{quote(self.key[depth])} > %s"]))
+            params += list(key[: depth + 1])
+        return f"({' OR '.join(f'({a})' for a in alternatives)})", params
+
+
+def quote(identifier: str) -> str:
+    """:returns: the identifier for a statement that is executed with parameters (hence the doubled %)."""
+    return _quote_plain(identifier).replace("%", "%%")
+
+
+def _quote_plain(identifier: str) -> str:
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
+    """Read the table's definition from *conn* (the node, whose definition is that of the position)."""
+    with conn.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name, column_type, extra, is_nullable FROM information_schema.columns "
+            "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+            (table.schema, table.name),
+        )
+        columns = cursor.fetchall()
+        cursor.execute(
+            "SELECT index_name, column_name, sub_part FROM information_schema.statistics WHERE table_schema = %s "
+            "AND table_name = %s AND non_unique = 0 ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index",
+            (table.schema, table.name),
+        )
+        indexes = cursor.fetchall()
+        cursor.execute(
+            "SELECT table_type FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
+            (table.schema, table.name),
+        )
+        kind = cursor.fetchone()
+    stored = [c for c in columns if "VIRTUAL GENERATED" not in str(c[2]).upper()]
+    cells = [_cell(flavor, str(name), str(kind)) for name, kind, _, _ in stored]
+    return TablePlan(
+        table=table,
+        key=_usable_key(columns, indexes),
+        row=f"MD5(CONCAT_WS('|', {', '.join(cells)}))",
+        history=bool(kind) and str(kind[0]).upper() == "SYSTEM VERSIONED",
+    )
+
+
+def _cell(flavor: Flavor, name: str, column_type: str) -> str:
+    """A value with its length in front, so that neighbours cannot lend each other bytes; NULL is apart."""
+    text = flavor.canonical_text(column_type, _quote_plain(name)).replace("%", "%%")
+    return f"IFNULL(CONCAT(LENGTH({text}), ':', {text}), 'N')"
+
+
+def _usable_key(columns: Sequence[Sequence[Any]], indexes: Sequence[Sequence[Any]]) -> tuple[str, ...]:
+    usable = {
+        str(name)
+        for name, column_type, _, nullable in columns
+        if nullable == "NO" and str(column_type).split("(")[0].split()[0].lower() in _ORDERED
+    }
+    candidates: dict[str, list[tuple[str, Any]]] = {}
+    for index, column, prefix in indexes:
+        candidates.setdefault(str(index), []).append((str(column), prefix))
+    for parts in candidates.values():
+        if all(prefix is None and column in usable for column, prefix in parts):
+            return tuple(column for column, _ in parts)
+    return ()

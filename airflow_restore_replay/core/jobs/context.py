@@ -1,0 +1,140 @@
+"""What every job gets: the node, its server, the primary, the repository, progress and cancellation."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pymysql
+
+from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
+from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
+from airflow_restore_replay.core.jobs.protocol import FULL, JobRequest, Progress
+from airflow_restore_replay.core.repository.repository import Repository
+
+
+class Reporter:
+    """Turns counts into progress with rate and ETA.
+
+    :param publish: receives each new progress; writes are limited to one every *interval_s*.
+    """
+
+    def __init__(self, publish: Callable[[Progress], None], *, interval_s: float = 0.25) -> None:
+        self._publish = publish
+        self._interval_s = interval_s
+        self._begin("")
+
+    def _begin(self, phase: str) -> None:
+        self._phase = phase
+        self._started = time.monotonic()
+        self._last = 0.0
+
+    def phase(self, phase: str, detail: str = "") -> None:
+        """Enter a phase; published at once."""
+        self._begin(phase)
+        self._publish(Progress(phase=phase, detail=detail))
+
+    def count(self, done: int, total: int = 0, *, unit: str = "bytes", detail: str = "") -> None:
+        """Report an amount within the phase."""
+        now = time.monotonic()
+        if now - self._last < self._interval_s and done != total:
+            return
+        self._last = now
+        rate = done / max(now - self._started, 1e-6)
+        eta_s = max(total - done, 0) / rate if total and rate else None
+        self._publish(
+            Progress(
+                phase=self._phase,
+                done=done,
+                total=total,
+                unit=unit,
+                rate_per_s=rate,
+                eta_s=eta_s,
+                detail=detail,
+            )
+        )
+
+
+@dataclass
+class JobContext:
+    """:param request: as submitted, secrets included; only in this process's memory.
+    :param cancelled: asks whether the job should stop; polled in every loop.
+    """
+
+    node: NodeDir
+    request: JobRequest
+    report: Reporter
+    cancelled: Callable[[], bool] = field(default=lambda: False)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        return cluster_from_builtins(self.request.cluster)
+
+    @cached_property
+    def flavor(self) -> Flavor:
+        return get_flavor(self.cluster.flavor)
+
+    @cached_property
+    def server(self) -> NodeServer:
+        return self.flavor.server(self.node.layout(self.state, self.cluster))
+
+    @cached_property
+    def primary(self) -> Endpoint:
+        configured = self.cluster.primary
+        return Endpoint(
+            host=configured.host,
+            port=configured.port,
+            user=configured.user,
+            password=self.request.secrets.primary_password,
+            ssl_ca=configured.ssl_ca,
+        )
+
+    @cached_property
+    def repository(self) -> Repository:
+        return Repository.open(
+            self.cluster.repository,
+            cluster=self.cluster.name,
+            credentials=self.request.secrets.store,
+            write=True,
+            compression_level=self.cluster.transfer.compression_level,
+        )
+
+    @property
+    def state(self) -> NodeState:
+        return self.node.load()
+
+    @property
+    def is_full(self) -> bool:
+        return self.request.run.attempt == FULL
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.request.params
+
+    def stop_if_cancelled(self) -> None:
+        """:raises JobCancelled: somebody asked for it."""
+        if self.cancelled():
+            raise JobCancelled(f"Job {self.request.job} of node {self.node.path.name} was cancelled.")
+
+    @contextlib.contextmanager
+    def crash_guard(self, doing: str) -> Iterator[None]:
+        """Tell a lost connection to the node's server from a server that died.
+
+        :raises NodeServerCrashed: the server is gone.
+        """
+        try:
+            yield
+        except pymysql.err.MySQLError as exc:
+            if self.server.alive():
+                raise
+            raise NodeServerCrashed(
+                f"The server of node {self.node.path.name} died while {doing}.",
+                hint="Its data is discarded; a node with throw-away durability is never restarted.",
+            ) from exc

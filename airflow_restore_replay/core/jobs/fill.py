@@ -1,0 +1,217 @@
+"""Fill a node: restore a backup, or seed it from the primary; and fill it again when it was lost.
+
+The first start of the server belongs to filling: a restore is done when the server runs on it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.errors import (
+    BackupFault,
+    ErrorLogDirty,
+    FileMissing,
+    NodeFull,
+    NodeServerCrashed,
+    WrongPhase,
+)
+from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_node
+from airflow_restore_replay.core.jobs.protocol import JobName, Phase
+from airflow_restore_replay.core.repository.limits import RateLimit
+from airflow_restore_replay.core.repository.records import BaseRef, Manifest
+from airflow_restore_replay.core.repository.restore import restore_tree
+
+#: phases from which filling may begin or go on
+_FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)
+
+
+def restore(ctx: JobContext) -> dict[str, Any]:
+    """Restore ``params["backup_id"]`` and start the server on it.
+
+    :returns: backup_id, position, bytes, fetched_bytes, seconds, start_seconds.
+    """
+    _begin(ctx, JobName.RESTORE, "replay.create_node")
+    return run_fill(ctx)
+
+
+def seed(ctx: JobContext) -> dict[str, Any]:
+    """Fill the node with a fresh full copy of the primary, by ``params["method"]`` or the cluster's.
+
+    :returns: method, position, bytes, seconds.
+    """
+    _begin(ctx, JobName.SEED, "full.create_node")
+    return run_fill(ctx)
+
+
+def _begin(ctx: JobContext, job: JobName, clear_from: str) -> None:
+    state = ctx.state
+    require_phase(state, *_FILLABLE, job=job, clear_from=clear_from)
+    same = state.fill == {"job": job.value, "params": dict(ctx.params)}
+    # A server may have begun to write: only files that nobody has opened can be gone on with.
+    if state.phase is Phase.STARTING or not same:
+        ctx.server.kill()
+        ctx.node.wipe()
+    ctx.node.update(fill={"job": job.value, "params": dict(ctx.params)})
+
+
+def run_fill(ctx: JobContext) -> dict[str, Any]:
+    """Carry out the recorded fill."""
+    fill = ctx.state.fill
+    if fill["job"] == JobName.RESTORE:
+        return _restore(ctx, str(fill["params"]["backup_id"]))
+    return _seed(ctx, str(fill["params"].get("method") or ctx.cluster.seed.method))
+
+
+def rebuild(ctx: JobContext, cause: Exception) -> None:
+    """Discard the node's data and fill it again, once in a node's life.
+
+    :param cause: raised again if the node was rebuilt before.
+    """
+    state = ctx.state
+    if state.rebuilt:
+        raise cause
+    if not state.fill:
+        raise WrongPhase(
+            f"Node {state.node_id} was never filled, so it cannot be filled again.",
+            hint="Clear the run from create_node.",
+        )
+    ctx.report.phase("filling again", detail=str(cause)[:200])
+    ctx.server.kill()
+    ctx.node.wipe()
+    ctx.node.update(rebuilt=state.rebuilt + 1, single_applier=True)
+    run_fill(ctx)
+
+
+def ensure_server(ctx: JobContext) -> bool:
+    """Make sure that the node's server runs since it was filled; a node whose server died is filled again.
+
+    :returns: whether the node had to be filled again.
+    """
+    if ctx.server.alive():
+        return False
+    rebuild(ctx, NodeServerCrashed(f"The server of node {ctx.state.node_id} is gone without a clean stop."))
+    return True
+
+
+def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
+    started = time.monotonic()
+    manifest = ctx.repository.catalog().backup(backup_id).manifest
+    ctx.flavor.refuse_release(
+        backup=manifest.server_release, node=ctx.server.release(), primary=ctx.server.release()
+    )
+    resume = ctx.state.phase is Phase.FILLING
+    _refuse_lack_of_space(ctx, manifest)
+    ctx.node.update(phase=Phase.FILLING)
+    ctx.report.phase("restoring", detail=backup_id)
+    files = ctx.repository.load_files(manifest)
+    result = restore_tree(
+        ctx.repository.chunks,
+        files,
+        ctx.node.data,
+        chunk_size_bytes=manifest.chunk_size_bytes,
+        threads=ctx.cluster.transfer.threads,
+        rate_limit=RateLimit(ctx.cluster.transfer.rate_limit),
+        progress=ctx.report.count,
+        cancelled=ctx.cancelled,
+        resume=resume,
+        label=backup_id,
+    )
+    ctx.stop_if_cancelled()
+    ctx.node.save_verified(result.verified)
+    ctx.node.update(facts={"base_chains": msgspec.to_builtins(manifest.chains)})
+    start_seconds = start_filled_server(ctx, fresh=True)
+    ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="backup", backup_id=backup_id))
+    seconds = time.monotonic() - started
+    summary = {
+        "backup_id": backup_id,
+        "position": manifest.position,
+        "bytes": result.bytes,
+        "fetched_bytes": result.fetched_bytes,
+        "seconds": round(seconds, 3),
+        "start_seconds": round(start_seconds, 3),
+    }
+    ctx.node.update(facts={"fill": summary, "lineage_depth": manifest.lineage_depth + 1})
+    return summary
+
+
+def _refuse_lack_of_space(ctx: JobContext, manifest: Manifest) -> None:
+    free = shutil.disk_usage(ctx.node.path).free + _allocated(ctx)
+    needed = manifest.sizes.total_bytes - manifest.sizes.zero_bytes
+    if free < needed:
+        raise NodeFull(
+            f"Backup {manifest.backup_id} needs {needed} bytes; {ctx.node.path.parent} has {free} free.",
+            hint="Free space there, or give node.workdir another disk.",
+        )
+
+
+def _allocated(ctx: JobContext) -> int:
+    return sum(f.stat().st_blocks * 512 for f in ctx.node.data.rglob("*") if f.is_file())
+
+
+def start_filled_server(ctx: JobContext, *, fresh: bool) -> float:
+    """Start the server with throw-away durability on freshly filled data.
+
+    :param fresh: whether nothing but the fill has written these files.
+    :returns: seconds until it answered.
+    :raises BackupFault: it does not start, or its error log blames the data.
+    """
+    started = time.monotonic()
+    ctx.node.update(phase=Phase.STARTING)
+    ctx.report.phase("starting the server")
+    ctx.server.start(replaying=True)
+    seconds = time.monotonic() - started
+    if fresh:
+        refuse_dirty_log(ctx)
+    with ctx.server.connect() as conn:
+        refuse_unsuitable_node(ctx, conn)
+    return seconds
+
+
+_MISSING_FILE = (
+    "cannot open datafile",
+    "could not find a valid tablespace",
+    "is missing",
+    "cannot find space",
+)
+
+
+def refuse_dirty_log(ctx: JobContext) -> None:
+    """:raises FileMissing: the server misses a table's file.
+    :raises ErrorLogDirty: any other complaint about the data since the last start.
+    """
+    lines = ctx.server.log_errors()
+    if not lines:
+        return
+    missing = next((line for line in lines if any(m in line.lower() for m in _MISSING_FILE)), None)
+    kind: type[BackupFault] = FileMissing if missing else ErrorLogDirty
+    raise kind(
+        f"The server started, but its error log reports: {missing or lines[0]}",
+        hint="The restored data directory is incomplete or damaged.",
+        evidence={"log": lines[:20]},
+    )
+
+
+def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
+    from airflow_restore_replay.core.jobs.seed import run_seed
+
+    started = time.monotonic()
+    ctx.server.kill()
+    ctx.node.wipe()
+    ctx.node.update(phase=Phase.FILLING)
+    ctx.report.phase(f"seeding ({method})")
+    position, size_bytes = run_seed(ctx, method)
+    ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="seed", method=method))
+    summary = {
+        "method": method,
+        "position": str(position),
+        "bytes": size_bytes,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    ctx.node.update(facts={"fill": summary, "lineage_depth": 0, "base_chains": []})
+    return summary

@@ -1,0 +1,205 @@
+"""A replay node's directory and its state file. Everything a node owns is below it, mode 0700.
+
+::
+
+    <workdir>/<node_id>/
+        node.json   phase, what filled it, goal, facts for the manifest (replaced atomically)
+        jobs/       one state file and one log per job
+        data/ run/ tmp/ log/ plugin/     the server's
+        verified    chunk references that this node's restore decoded and hashed
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, WrongPhase
+from airflow_restore_replay.core.files import empty_directory, exclusive, replace_file
+from airflow_restore_replay.core.flavor.base import ServerLayout
+from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
+from airflow_restore_replay.core.repository.records import BaseRef, utc_now
+
+#: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
+NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
+
+
+class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What ``node.json`` holds; never a secret.
+
+    :param fill: how the node was filled, so that it can be filled again: job name and its parameters.
+    :param rebuilt: how often the node was discarded and filled again; once is the limit.
+    :param single_applier: replay with one applier from now on (after a conflict).
+    :param facts: what later jobs and the manifest need to know of earlier jobs.
+    """
+
+    protocol: int = PROTOCOL_VERSION
+    node_id: str
+    cluster: dict[str, Any]
+    run: RunRef
+    created_at: datetime
+    expires_at: datetime
+    server_id: int
+    phase: Phase = Phase.EMPTY
+    filled_from: BaseRef | None = None
+    fill: dict[str, Any] = {}
+    goal: str = ""
+    goal_read_at: datetime | None = None
+    position: str = ""
+    rebuilt: int = 0
+    single_applier: bool = False
+    facts: dict[str, Any] = {}
+
+
+class NodeDir:
+    """A node as it lies on disk.
+
+    :param path: its directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, workdir: Path, request: NodeRequest) -> NodeDir:
+        """Make the directory, or find it again; half a node never stays."""
+        node = cls(workdir / request.node_id)
+        workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if node._state_path.exists():
+            return node
+        shutil.rmtree(node.path, ignore_errors=True)
+        try:
+            node._lay_out(request)
+        except BaseException:
+            shutil.rmtree(node.path, ignore_errors=True)
+            raise
+        return node
+
+    def _lay_out(self, request: NodeRequest) -> None:
+        self.path.mkdir(mode=0o700)
+        for name in ("jobs", "data", "run", "tmp", "log", "plugin"):
+            (self.path / name).mkdir(mode=0o700)
+        cluster = cluster_from_builtins(request.cluster)
+        now = utc_now()
+        self.save(
+            NodeState(
+                node_id=request.node_id,
+                cluster=request.cluster,
+                run=request.run,
+                created_at=now,
+                expires_at=now + timedelta(seconds=cluster.node.max_age),
+                server_id=NODE_SERVER_IDS[secrets.randbelow(len(NODE_SERVER_IDS))],
+            )
+        )
+
+    @property
+    def _state_path(self) -> Path:
+        return self.path / "node.json"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def jobs(self) -> Path:
+        return self.path / "jobs"
+
+    @property
+    def verified_path(self) -> Path:
+        return self.path / "verified"
+
+    def lock(self) -> Any:
+        """:returns: context manager that serialises decisions about this node's jobs."""
+        return exclusive(self.path / "lock")
+
+    def load(self) -> NodeState:
+        """:raises NodeGone: there is no such node (any more).
+        :raises ProtocolMismatch: another release of ours made it.
+        """
+        try:
+            raw = self._state_path.read_bytes()
+        except FileNotFoundError as exc:
+            raise NodeGone(
+                f"Replay node {self.path.name} does not exist on this host.",
+                hint="It was destroyed or reaped; clear the run from create_node.",
+            ) from exc
+        state = msgspec.json.decode(raw, type=NodeState)
+        if state.protocol != PROTOCOL_VERSION:
+            raise ProtocolMismatch(
+                f"Replay node {self.path.name} speaks protocol {state.protocol}, this agent {PROTOCOL_VERSION}.",
+                hint="Install the same release of airflow-restore-replay on workers and nodes.",
+            )
+        return state
+
+    def save(self, state: NodeState) -> None:
+        replace_file(self._state_path, msgspec.json.encode(state))
+
+    def update(self, **changes: Any) -> NodeState:
+        """Change fields of the state file; *facts* are merged.
+
+        :returns: the new state.
+        """
+        state = self.load()
+        facts = changes.pop("facts", None)
+        for name, value in changes.items():
+            setattr(state, name, value)
+        if facts:
+            state.facts = {**state.facts, **facts}
+        self.save(state)
+        return state
+
+    def wipe(self) -> None:
+        """Back to an empty node: nothing of the data directory or of what was verified remains."""
+        for name in ("data", "run", "tmp"):
+            empty_directory(self.path / name)
+        self.verified_path.unlink(missing_ok=True)
+        self.update(phase=Phase.EMPTY, filled_from=None)
+
+    def layout(self, state: NodeState, cluster: Cluster) -> ServerLayout:
+        """:returns: the server's paths and resources."""
+        return ServerLayout(
+            datadir=self.data,
+            run_dir=self.path / "run",
+            tmp_dir=self.path / "tmp",
+            log_path=self.path / "log" / "server.err",
+            plugin_dir=self.path / "plugin",
+            bindir=Path(cluster.node.bindir) if cluster.node.bindir else None,
+            buffer_pool_bytes=cluster.node.buffer_pool,
+            server_id=state.server_id,
+        )
+
+    def save_verified(self, refs: set[str]) -> None:
+        replace_file(self.verified_path, "\n".join(sorted(refs)).encode())
+
+    def load_verified(self) -> set[str]:
+        if not self.verified_path.exists():
+            return set()
+        return set(self.verified_path.read_text(encoding="ascii").split())
+
+    def remove(self) -> None:
+        """Delete the directory; idempotent. The state file goes last: what is left is still a known node."""
+        if not self.path.exists():
+            return
+        for entry in self.path.iterdir():
+            if entry != self._state_path:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        self._state_path.unlink(missing_ok=True)
+        os.rmdir(self.path)
+
+
+def require_phase(state: NodeState, *allowed: Phase, job: str, clear_from: str) -> None:
+    """:raises WrongPhase: naming the task to clear from."""
+    if state.phase in allowed:
+        return
+    wanted = " or ".join(p.value for p in allowed)
+    raise WrongPhase(
+        f"Job {job} needs node {state.node_id} to be {wanted}; it is {state.phase.value}.",
+        hint=f"Clear the run from the task {clear_from}.",
+    )

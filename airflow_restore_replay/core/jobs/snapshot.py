@@ -1,0 +1,152 @@
+"""Snapshot: stop the node's server cleanly, copy its data directory, publish the manifest last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.files import replace_file
+from airflow_restore_replay.core.flavor.base import EventStamp
+from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
+from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.jobs.fill import ensure_server
+from airflow_restore_replay.core.jobs.node import NodeState, require_phase
+from airflow_restore_replay.core.jobs.protocol import Phase
+from airflow_restore_replay.core.jobs.validate import validate_node
+from airflow_restore_replay.core.repository.limits import RateLimit
+from airflow_restore_replay.core.repository.records import (
+    BaseRef,
+    FileEntry,
+    Manifest,
+    Sizes,
+    new_id,
+    utc_now,
+)
+from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+
+
+def snapshot(ctx: JobContext) -> dict[str, Any]:
+    """Copy the validated node into the repository and publish it.
+
+    :returns: backup_id, position, proof, goal_read_at, total_bytes, new_bytes, reused_bytes, stored_bytes,
+        new_chunks, seconds.
+    """
+    started = time.monotonic()
+    require_phase(
+        ctx.state,
+        Phase.VALIDATED,
+        Phase.STOPPED,
+        Phase.SNAPSHOTTED,
+        job="snapshot",
+        clear_from="restore_backup (or seed)",
+    )
+    if ctx.state.phase is Phase.VALIDATED:
+        _stop_cleanly(ctx)
+    manifest, files = _copy(ctx)
+    ctx.report.phase("publishing", detail=manifest.backup_id)
+    published = ctx.repository.publish(manifest, files)
+    ctx.node.update(phase=Phase.SNAPSHOTTED)
+    return _summary(published, time.monotonic() - started)
+
+
+def _stop_cleanly(ctx: JobContext) -> None:
+    """Take from the running server what the manifest needs, forget the primary, stop with full durability."""
+    if ensure_server(ctx):
+        catch_up_to_goal(ctx)
+        validate_node(ctx)
+    ctx.report.phase("stopping the server")
+    position = ctx.flavor.parse_position(ctx.state.position)
+    chains = ctx.flavor.last_events(ctx.primary, position, _stamps(ctx.state))
+    with ctx.flavor.connect(ctx.primary) as primary:
+        event_states = ctx.flavor.event_states(primary)
+    with ctx.crash_guard("stopping"), ctx.server.connect() as node:
+        ctx.flavor.stop_replication(node)
+        ctx.flavor.forget_replication(node)
+        executed = ctx.flavor.executed_position(node)
+    ctx.node.update(
+        position=str(executed),
+        facts={"chains": msgspec.to_builtins(chains), "event_states": event_states},
+    )
+    ctx.server.stop()
+    ctx.node.update(phase=Phase.STOPPED)
+
+
+def _stamps(state: NodeState) -> Sequence[EventStamp]:
+    return msgspec.convert(state.facts.get("base_chains", []), list[EventStamp])
+
+
+def _copy(ctx: JobContext) -> tuple[Manifest, list[FileEntry]]:
+    """Copy the files, unless an earlier try did and only publishing is left."""
+    kept = ctx.node.path / "manifest.json"
+    if kept.exists():
+        return msgspec.json.decode(kept.read_bytes(), type=tuple[Manifest, list[FileEntry]])
+    ctx.report.phase("copying")
+    repository, transfer = ctx.repository, ctx.cluster.transfer
+    files, sizes = snapshot_tree(
+        repository.chunks,
+        ctx.node.data,
+        excluded=ctx.flavor.excluded_files,
+        verified=ctx.node.load_verified(),
+        threads=transfer.threads,
+        rate_limit=RateLimit(transfer.rate_limit),
+        progress=ctx.report.count,
+        cancelled=ctx.cancelled,
+    )
+    ctx.stop_if_cancelled()
+    manifest = _manifest(ctx, sizes)
+    # Whoever publishes after a crash must publish this very manifest: the create is conditional on its name.
+    replace_file(kept, msgspec.json.encode((manifest, files)))
+    return manifest, files
+
+
+def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
+    state, now = ctx.state, utc_now()
+    if state.goal_read_at is None or state.filled_from is None:
+        raise AssertionError("a validated node has a goal and was filled")
+    return Manifest(
+        backup_id=new_id(now),
+        cluster=ctx.cluster.name,
+        flavor=ctx.flavor.name,
+        server_release=ctx.server.release(),
+        created_at=now,
+        run=state.run.run,
+        lease_epoch=state.run.lease_epoch,
+        base=state.filled_from or BaseRef(kind="seed"),
+        lineage_depth=int(state.facts.get("lineage_depth", 0)),
+        position=state.position,
+        goal=state.goal,
+        goal_read_at=state.goal_read_at,
+        primary_uid=str(state.facts.get("primary_uid", "")),
+        node_server_id=state.server_id,
+        chunk_size_bytes=ctx.repository.chunk_size_bytes,
+        file_list="",
+        sizes=sizes,
+        chains=msgspec.convert(state.facts.get("chains", []), list[EventStamp]),
+        event_states=state.facts.get("event_states", {}),
+        compared=state.facts.get("compared", {}),
+        notes=_notes(state),
+    )
+
+
+def _notes(state: NodeState) -> dict[str, Any]:
+    names = ("fill", "catch_up", "warnings")
+    return {name: state.facts[name] for name in names if state.facts.get(name)}
+
+
+def _summary(manifest: Manifest, seconds: float) -> dict[str, Any]:
+    sizes = manifest.sizes
+    return {
+        "backup_id": manifest.backup_id,
+        "position": manifest.position,
+        "proof": manifest.proof.value,
+        "goal_read_at": manifest.goal_read_at.isoformat(),
+        "total_bytes": sizes.total_bytes,
+        "new_bytes": sizes.new_bytes,
+        "reused_bytes": sizes.reused_bytes,
+        "stored_bytes": sizes.stored_bytes,
+        "new_chunks": sizes.new_chunks,
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,87 @@
+"""Validate: a restored, running, caught-up node passes its checks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
+from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
+from airflow_restore_replay.core.jobs.checks import Check, CheckResult, failure_of
+from airflow_restore_replay.core.jobs.checks.comparison import SameData
+from airflow_restore_replay.core.jobs.checks.server import (
+    CheckTables,
+    ErrorLogClean,
+    GoalContained,
+    NoErrantTransactions,
+)
+from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild
+from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.protocol import Phase
+
+
+def validate(ctx: JobContext) -> dict[str, Any]:
+    """Run the checks; the node ends at the comparison position, which is the backup's.
+
+    :returns: position, checks, compared, seconds.
+    :raises RestoreReplayError: the class of the first failed check.
+    """
+    require_phase(
+        ctx.state, Phase.CAUGHT_UP, Phase.VALIDATED, job="validate", clear_from="restore_backup (or seed)"
+    )
+    started = time.monotonic()
+    if ensure_server(ctx):
+        catch_up_to_goal(ctx)
+    results = validate_node(ctx)
+    state = ctx.state
+    return {
+        "position": state.position,
+        "checks": [msgspec.to_builtins(r) for r in results],
+        "compared": {k: v for k, v in state.facts.get("compared", {}).items() if k != "uncompared"},
+        "uncompared": len(state.facts.get("compared", {}).get("uncompared", {})),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def validate_node(ctx: JobContext) -> list[CheckResult]:
+    """Run the checks; a mismatch or a conflict counts only if it recurs from a fresh filling with one applier.
+
+    After a fresh full there is nothing fresher: its mismatch counts at once (and blames the source).
+    """
+    while True:
+        try:
+            results = _run_checks(ctx)
+            break
+        except (DataMismatch, ReplayConflict, NodeServerCrashed) as exc:
+            if ctx.is_full and isinstance(exc, DataMismatch):
+                raise
+            rebuild(ctx, exc)
+            catch_up_to_goal(ctx)
+    ctx.node.update(phase=Phase.VALIDATED)
+    return results
+
+
+def _checks(ctx: JobContext) -> Sequence[Check]:
+    checks: list[Check] = [GoalContained(), ErrorLogClean(), CheckTables()]
+    if ctx.cluster.validate.compare:
+        checks.append(SameData())
+    # Again at the end: damage may show only when a table is read, and a node must not have written itself.
+    return [*checks, NoErrantTransactions(), ErrorLogClean()]
+
+
+def _run_checks(ctx: JobContext) -> list[CheckResult]:
+    results = []
+    ctx.node.update(position=ctx.state.facts.get("catch_up", {}).get("position", ctx.state.goal))
+    for check in _checks(ctx):
+        ctx.stop_if_cancelled()
+        ctx.report.phase(check.name)
+        with ctx.crash_guard(f"checking {check.name}"):
+            result = check.run(ctx)
+        if not result.passed:
+            raise failure_of(check, result)
+        results.append(result)
+    return results

@@ -1,0 +1,121 @@
+"""What a finished job records in the repository. The verdict is complete before the job's task ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.cycle import same_fault
+from airflow_restore_replay.core.errors import (
+    BackupFault,
+    Blame,
+    DataMismatch,
+    Failure,
+    RestoreReplayError,
+    TableCheckFailed,
+)
+from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.jobs.protocol import JobName
+from airflow_restore_replay.core.repository.records import BaseRef, Outcome, Verdict, new_id, utc_now
+
+
+def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
+    """Record what *result* proves.
+
+    :returns: the verdict's id, ``""`` when the job proves nothing by itself.
+    """
+    base = ctx.state.filled_from
+    if ctx.request.job is JobName.VALIDATE and base and base.kind == "backup":
+        return _record(ctx, Outcome.RESTORED, backup_id=base.backup_id, measured=_measured(ctx, result))
+    if ctx.request.job is JobName.SNAPSHOT:
+        return _record(
+            ctx,
+            Outcome.PUBLISHED,
+            published_id=str(result["backup_id"]),
+            backup_id="",
+            measured=_measured(ctx, result),
+        )
+    return ""
+
+
+def record_failure(ctx: JobContext, failure: Failure) -> str:
+    """Record *failure*; evidence speaks about the base, circumstance about no backup.
+
+    A fallback that fails as the base did shows that the base was not at fault: its quarantine is withdrawn.
+
+    :returns: the verdict's id.
+    """
+    outcome = {Blame.BACKUP: Outcome.QUARANTINED, Blame.STRANDED: Outcome.STRANDED}.get(
+        failure.blame, Outcome.FAILED
+    )
+    about = "" if outcome is Outcome.FAILED else base_of(ctx)
+    verdict_id = _record(ctx, outcome, backup_id=about, failure=failure)
+    if ctx.is_full:
+        _withdraw_alike(ctx, failure)
+    return verdict_id
+
+
+def blame_in_context(ctx: JobContext, exc: BaseException) -> Failure:
+    """Blame *exc* by what the node holds: a fresh full has no backup that could be at fault.
+
+    Damage that a physical copy brought along, and rows that differ right after a full copy, are the
+    primary's own; a server that does not start on a fresh copy is the node's.
+    """
+    failure = Failure.of(exc)
+    if failure.blame is not Blame.BACKUP or not ctx.is_full:
+        return failure
+    source = isinstance(exc, TableCheckFailed | DataMismatch)
+    return msgspec.structs.replace(failure, blame=Blame.SOURCE if source else Blame.ENVIRONMENT)
+
+
+def base_of(ctx: JobContext) -> str:
+    """:returns: id of the backup that this node replays from, ``""`` for none."""
+    state = ctx.state
+    base: BaseRef | None = state.filled_from
+    if base and base.kind == "backup":
+        return base.backup_id
+    params = state.fill.get("params", {})
+    return str(params.get("backup_id", ctx.params.get("backup_id", "")))
+
+
+def _withdraw_alike(ctx: JobContext, failure: Failure) -> None:
+    alike = same_fault(ctx.repository.catalog(), run=ctx.request.run.run, fallback=failure)
+    for verdict in alike:
+        _record(
+            ctx,
+            Outcome.WITHDRAWN,
+            backup_id=verdict.backup_id,
+            withdraws=[verdict.verdict_id],
+            reason=f"the fallback failed alike ({failure.code}), so the base was not at fault",
+        )
+
+
+def _record(ctx: JobContext, outcome: Outcome, **fields: Any) -> str:
+    now = utc_now()
+    verdict = Verdict(
+        verdict_id=new_id(now),
+        at=now,
+        cluster=ctx.cluster.name,
+        run=ctx.request.run.run,
+        attempt=ctx.request.run.attempt,
+        outcome=outcome,
+        step=ctx.request.job.value,
+        by="agent",
+        **fields,
+    )
+    ctx.repository.record(verdict)
+    return verdict.verdict_id
+
+
+def _measured(ctx: JobContext, result: dict[str, Any]) -> dict[str, Any]:
+    facts = ctx.state.facts
+    measured: dict[str, Any] = {name: facts[name] for name in ("fill", "catch_up") if name in facts}
+    return {**measured, ctx.request.job.value: {k: v for k, v in result.items() if k != "checks"}}
+
+
+def is_evidence(exc: BaseException) -> bool:
+    """:returns: whether *exc* says something about a backup, so that its verdict must not get lost."""
+    return isinstance(exc, BackupFault) or (
+        isinstance(exc, RestoreReplayError) and exc.blame in (Blame.BACKUP, Blame.STRANDED)
+    )

@@ -1,0 +1,206 @@
+"""One whole cycle in one process, without Airflow: the decisions of the DAG, the same jobs on the same nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_restore_replay.core.cluster import Cluster, primary_password
+from airflow_restore_replay.core.cycle import Choice, Diagnosis, Next, choose_base, diagnose
+from airflow_restore_replay.core.errors import (
+    Blame,
+    Circumstance,
+    Failure,
+    LeaseHeld,
+    NoSuchBackup,
+    RestoreReplayError,
+)
+from airflow_restore_replay.core.jobs.protocol import (
+    FULL,
+    REPLAY,
+    JobName,
+    JobState,
+    NodeHandle,
+    RunRef,
+    Secrets,
+)
+from airflow_restore_replay.core.repository.records import new_id
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime.client import NodeClient
+from airflow_restore_replay.core.steps import create_node, job_request, quarantine_shared
+
+Report = Callable[[str, JobState | None], None]
+
+#: environment failures are tried this often before the run fails
+_TRIES = 3
+_RETRY_PAUSE_S = 2.0
+
+
+@dataclass
+class CycleReport:
+    """What a cycle came to.
+
+    :param published_id: the new backup; empty when the run failed.
+    :param steps: results of the jobs, ``replay.restore`` … ``full.snapshot``.
+    :param quarantined: ids of the backups quarantined in this run.
+    :param failure: why the run failed.
+    """
+
+    cluster: str
+    run: str
+    base_id: str = ""
+    reason: str = ""
+    published_id: str = ""
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    quarantined: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    diagnosis: str = ""
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.published_id) and self.failure is None
+
+
+def run_cycle(
+    cluster: Cluster,
+    *,
+    force_full: bool = False,
+    base_backup_id: str | None = None,
+    run: str | None = None,
+    report: Report = lambda step, state: None,
+    secrets: Secrets | None = None,
+    retries: int = _TRIES - 1,
+) -> CycleReport:
+    """Run one cycle: base → node → catch up → validate → snapshot → publish, with the fallback to a fresh full.
+
+    :param run: the lease's owner; another name than any other run's.
+    :param report: called with the step's name and its state while it runs, and with None at its start.
+    :param secrets: the primary's password and the store's credentials; read as the cluster file says otherwise.
+    :param retries: how often a failure of the environment is tried again.
+    :returns: the report; a failed run is reported, not raised.
+    :raises Refused: the configuration does not allow a start.
+    """
+    started = time.monotonic()
+    cycle = _Cycle(cluster, run or f"cli/{new_id()}", report, secrets, retries)
+    try:
+        cycle.run(force_full, base_backup_id)
+    except RestoreReplayError as exc:
+        cycle.report.failure = Failure.of(exc)
+    cycle.report.seconds = round(time.monotonic() - started, 3)
+    return cycle.report
+
+
+class _Cycle:
+    def __init__(
+        self, cluster: Cluster, run: str, tell: Report, secrets: Secrets | None, retries: int
+    ) -> None:
+        self._cluster = cluster
+        self._run = run
+        self._tell = tell
+        self._secrets = secrets or Secrets(primary_password=primary_password(cluster.primary))
+        self._retries = retries
+        self._runtime: Runtime = get_runtime(cluster)
+        self.report = CycleReport(cluster=cluster.name, run=run)
+
+    def run(self, force_full: bool, base_backup_id: str | None) -> None:
+        self._repository = Repository.open(
+            self._cluster.repository,
+            cluster=self._cluster.name,
+            credentials=self._secrets.store,
+            write=True,
+        )
+        epoch = self._acquire()
+        try:
+            self._attempts(epoch, force_full, base_backup_id)
+        finally:
+            self._repository.lease.release(self._run, epoch)
+
+    def _acquire(self) -> int:
+        deadline = time.monotonic() + self._cluster.lease.wait
+        while True:
+            try:
+                return self._repository.lease.acquire(self._run, self._cluster.lease.ttl)
+            except LeaseHeld:
+                if time.monotonic() > deadline:
+                    raise
+                self._tell("waiting for the lease", None)
+                time.sleep(min(2.0, self._cluster.lease.wait))
+
+    def _attempts(self, epoch: int, force_full: bool, base_backup_id: str | None) -> None:
+        choice = choose_base(self._repository.catalog(), force_full=force_full, base_backup_id=base_backup_id)
+        self._note(choice)
+        if choice.base:
+            self._replay(epoch, choice.base.backup_id)
+        diagnosis = diagnose(self._repository.catalog(), run=self._run, had_base=choice.base is not None)
+        self.report.diagnosis = f"{diagnosis.next}: {diagnosis.reason}"
+        self._go_on(epoch, diagnosis)
+
+    def _go_on(self, epoch: int, diagnosis: Diagnosis) -> None:
+        if diagnosis.next is Next.PUBLISHED:
+            self.report.failure = None
+        elif diagnosis.next is Next.FAIL:
+            raise self._why(diagnosis)
+        else:
+            if diagnosis.next is Next.QUARANTINE:
+                self._quarantine(diagnosis)
+            self.report.failure = None
+            self._attempt(epoch, FULL, JobName.SEED, {"method": self._cluster.seed.method})
+
+    def _why(self, diagnosis: Diagnosis) -> RestoreReplayError:
+        failure = self.report.failure or diagnosis.failure
+        return failure.to_exception() if failure else Circumstance(diagnosis.reason)
+
+    def _note(self, choice: Choice) -> None:
+        self.report.base_id = choice.base.backup_id if choice.base else ""
+        self.report.reason = choice.reason
+        self.report.skipped = choice.skipped
+
+    def _quarantine(self, diagnosis: Diagnosis) -> None:
+        if diagnosis.verdict is None:
+            return
+        self.report.quarantined.append(diagnosis.verdict.backup_id)
+        shared = quarantine_shared(self._repository, self._repository.catalog(), diagnosis.verdict)
+        self.report.quarantined += [v.backup_id for v in shared]
+
+    def _replay(self, epoch: int, backup_id: str) -> None:
+        """The replay attempt; how it failed is in its record, and diagnosed from there."""
+        try:
+            self._attempt(epoch, REPLAY, JobName.RESTORE, {"backup_id": backup_id})
+        except RestoreReplayError as exc:
+            self.report.failure = Failure.of(exc)
+
+    def _attempt(self, epoch: int, attempt: str, fill: JobName, params: dict[str, Any]) -> None:
+        """Fill a node of the attempt's own, and take it to a published backup; the node is always destroyed."""
+        run = RunRef(run=self._run, attempt=attempt, lease_epoch=epoch)
+        node = create_node(self._runtime, self._cluster, run, key=f"{self._run}/{attempt}")
+        try:
+            for job in (fill, JobName.CATCH_UP, JobName.VALIDATE, JobName.SNAPSHOT):
+                result = self._job(node, run, job, params if job is fill else {})
+                self.report.steps[f"{attempt}.{job.value}"] = result
+            self.report.published_id = str(result["backup_id"])
+        finally:
+            self._runtime.destroy(node)
+
+    def _job(self, node: NodeHandle, run: RunRef, job: JobName, params: dict[str, Any]) -> dict[str, Any]:
+        step = f"{run.attempt}.{job.value}"
+        client = NodeClient(self._runtime, node)
+        request = job_request(
+            self._cluster, run, job, key=f"{self._run}/{step}", params=params, secrets=self._secrets
+        )
+        self._tell(step, None)
+        for tries_left in range(self._retries, -1, -1):
+            try:
+                client.submit(request)
+                return client.wait(request.key, on_progress=lambda state: self._tell(step, state))
+            except NoSuchBackup:
+                raise
+            except RestoreReplayError as exc:
+                if exc.blame is not Blame.ENVIRONMENT or not exc.retryable or not tries_left:
+                    raise
+                time.sleep(_RETRY_PAUSE_S)
+        raise AssertionError("unreachable")
