@@ -1,0 +1,37 @@
+# make setup | test | lint | demo | up | down
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
+
+.PHONY: help setup lint unit test demo up down clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Debian packages that are missing, and .venv
+	@tools/setup
+
+lint: setup ## ruff, mypy --strict, import-linter
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+unit: setup ## the tests that start no server
+	$(PY) -m pytest tests/unit
+
+test: lint ## everything; needs root or a user that may run mariadbd
+	$(PY) -m pytest $(TESTS)
+
+demo: setup ## four cycles on a real MariaDB under Airflow's scheduler, then the proof; KEEP=1 keeps all
+	@$(PY) -m demo run
+
+up: setup ## a primary under load, Airflow's scheduler and UI; stays until `make down`
+	@$(PY) -m demo up
+
+down: ## end what `make up` started and remove it
+	@$(PY) -m demo down
+
+clean: ## remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,106 @@
+"""``restore-replay cycle``: one whole cycle in this process, without Airflow."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import click
+import msgspec
+
+from airflow_restore_replay.cli.exit_codes import Exit, exit_code
+from airflow_restore_replay.cli.output import show_failure, show_pairs
+from airflow_restore_replay.cli.progress import ProgressDisplay
+from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.jobs.protocol import JobState
+from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
+from airflow_restore_replay.core.units import human_bytes, human_seconds
+
+
+@click.command("cycle")
+@click.option("--full", "force_full", is_flag=True, help="Seed from the primary even if there is a base.")
+@click.option("--base", "base_backup_id", metavar="ID", help="Replay from this backup.")
+@scoped
+def command(scope: Scope, force_full: bool, base_backup_id: str | None) -> None:
+    """Make a backup by restoring one: base, replay, validate, snapshot, publish.
+
+    When the base turns out to be bad it is quarantined, and a fresh full from the primary takes its place.
+    """
+    if force_full and base_backup_id:
+        raise click.UsageError("--full and --base exclude each other.")
+    # A node must not outlive an orderly end of this process, whoever asks for it.
+    signal.signal(signal.SIGTERM, _interrupt)
+    with ProgressDisplay(scope.cluster.name) as display:
+        report = run_cycle(
+            scope.cluster,
+            force_full=force_full,
+            base_backup_id=base_backup_id,
+            report=_Narrator(display),
+        )
+    if scope.as_json:
+        scope.emit(msgspec.to_builtins(report) | {"ok": report.ok})
+    else:
+        show_pairs(_pairs(report))
+        if report.failure:
+            show_failure(report.failure, as_json=False)
+    raise click.exceptions.Exit(exit_code(report.failure) if report.failure else Exit.OK)
+
+
+class _Narrator:
+    """Turns the cycle's reports into lines and a bar."""
+
+    def __init__(self, display: ProgressDisplay) -> None:
+        self._display = display
+        self._said: set[tuple[str, str]] = set()
+
+    def __call__(self, step: str, state: JobState | None) -> None:
+        if state is None:
+            self._say(step, "")
+            return
+        if state.failure:
+            self._say(step, f": {state.failure.code}: {state.failure.message}")
+        self._display.update(state.progress)
+
+    def _say(self, step: str, what: str) -> None:
+        if (step, what) not in self._said:
+            self._said.add((step, what))
+            self._display.say(f"{step}{what}")
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _pairs(report: CycleReport) -> list[tuple[str, str]]:
+    snapshot = next((r for step, r in report.steps.items() if step.endswith(".snapshot")), {})
+    return [
+        ("Run", report.run),
+        ("Base", f"{report.base_id or 'none'}: {report.reason}"),
+        *(("Passed over", f"{name}: {why}") for name, why in report.skipped.items()),
+        ("Quarantined", ", ".join(report.quarantined)),
+        *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
+        ("Published", report.published_id),
+        ("Position", str(snapshot.get("position", ""))),
+        ("Proof", str(snapshot.get("proof", ""))),
+        ("Took", human_seconds(report.seconds)),
+    ]
+
+
+#: what is worth a person's look in a job's result → how it is shown
+_SHOWN: dict[str, Any] = {
+    "bytes": human_bytes,
+    "total_bytes": human_bytes,
+    "new_bytes": human_bytes,
+    "stored_bytes": human_bytes,
+    "transactions": "{:,}".format,
+    "transactions_per_s": "{:,.0f}".format,
+    "seconds": human_seconds,
+}
+
+
+def _result(result: dict[str, Any]) -> str:
+    parts = [
+        f"{name.replace('_', ' ')} {show(result[name])}" for name, show in _SHOWN.items() if name in result
+    ]
+    return ", ".join(parts)

@@ -1,0 +1,80 @@
+"""``restore-replay list``: every backup of a cluster with its derived state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from airflow_restore_replay.cli.output import console, show_table
+from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.repository.catalog import Backup, Catalog
+from airflow_restore_replay.core.repository.records import utc_now
+from airflow_restore_replay.core.units import human_bytes, human_seconds
+
+
+@click.command("list")
+@scoped
+def command(scope: Scope) -> None:
+    """List backups, newest last, with what their verdicts make of them."""
+    catalog = scope.repository().catalog()
+    if scope.as_json:
+        scope.emit(
+            {
+                "cluster": catalog.cluster,
+                "backups": [summary(backup) for backup in catalog.backups],
+                "unreadable": dict(catalog.unreadable),
+            }
+        )
+        return
+    _show(catalog)
+
+
+def summary(backup: Backup) -> dict[str, Any]:
+    """:returns: one backup for ``--json``."""
+    manifest = backup.manifest
+    return {
+        "backup_id": backup.backup_id,
+        "state": backup.state,
+        "proof": backup.proof,
+        "goal_read_at": manifest.goal_read_at,
+        "age_s": (utc_now() - manifest.goal_read_at).total_seconds(),
+        "base": manifest.base,
+        "position": manifest.position,
+        "total_bytes": manifest.sizes.total_bytes,
+        "new_bytes": manifest.sizes.new_bytes,
+        "stored_bytes": manifest.sizes.stored_bytes,
+        "run": manifest.run,
+    }
+
+
+def base_text(backup: Backup) -> str:
+    """:returns: what filled the node: a backup's id, or ``logical seed``."""
+    base = backup.manifest.base
+    return base.backup_id or f"{base.method} {base.kind}".strip()
+
+
+def _show(catalog: Catalog) -> None:
+    if not catalog.backups:
+        console().print(f"Cluster {catalog.cluster} has no readable backup.")
+    else:
+        columns = ["BACKUP", "STATE", "PROOF", "AGE", "BASE", "TOTAL", "NEW"]
+        show_table(columns, [_row(backup) for backup in catalog.backups], right=["AGE", "TOTAL", "NEW"])
+    for path, why in catalog.unreadable.items():
+        console(stderr=True).print(f"Unreadable: {path}: {why}", markup=False, soft_wrap=True)
+    for hold in catalog.held_by:
+        console(stderr=True).print(f"Held by {hold.verdict_id}: {hold.reason}", markup=False, soft_wrap=True)
+
+
+def _row(backup: Backup) -> list[str]:
+    manifest = backup.manifest
+    return [
+        backup.backup_id,
+        backup.state.value,
+        backup.proof.value,
+        human_seconds((utc_now() - manifest.goal_read_at).total_seconds()),
+        # The time part of an id tells backups apart; whole ids are in --json.
+        manifest.base.backup_id[-8:] or base_text(backup),
+        human_bytes(manifest.sizes.total_bytes),
+        human_bytes(manifest.sizes.new_bytes),
+    ]

@@ -1,0 +1,93 @@
+"""How answers look: tables for people on stdout, one JSON document instead on request, errors on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from airflow_restore_replay.core.errors import Failure
+
+#: key in click's context for "the answer is JSON"
+JSON_KEY = "airflow_restore_replay.json"
+
+#: columns of tables where nobody tells the terminal's width
+PLAIN_WIDTH = 100
+
+STATE_STYLES = {
+    "healthy": "green",
+    "quarantined": "bold red",
+    "stranded": "yellow",
+    "published": "green",
+    "failed": "red",
+    "running": "cyan",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """:returns: a console of the terminal's width, of :data:`PLAIN_WIDTH` where there is no terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+
+
+def emit_json(document: Any) -> None:
+    """Print *document* as one line-broken JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print a table; cells that name a state get its colour.
+
+    :param right: columns that are aligned to the right.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(styled(cell) for cell in row))
+    console().print(table)
+
+
+def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print ``name  value`` lines; empty values are left out."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        if value:
+            table.add_row(name, styled(value))
+    console().print(table)
+
+
+def styled(text: str) -> Text:
+    """:returns: *text* in the colour of the state it names, markup characters inert."""
+    return Text(text, style=STATE_STYLES.get(text, ""))
+
+
+def show_failure(failure: Failure, *, as_json: bool) -> None:
+    """Show an error: what happened, and the next step."""
+    if as_json:
+        emit_json({"error": failure})
+        return
+    out = console(stderr=True)
+    out.print(Text.assemble(("Error: ", "bold red"), failure.message), soft_wrap=True)
+    if failure.hint:
+        out.print(Text.assemble(("Hint:  ", "bold"), failure.hint), soft_wrap=True)
+
+
+def when(at: datetime) -> str:
+    """:returns: ``2026-11-21 03:00Z``."""
+    return f"{at:%Y-%m-%d %H:%M}Z"
+
+
+def shorten(text: str, width: int) -> str:
+    """:returns: *text* in at most *width* characters."""
+    return text if len(text) <= width else text[: width - 1] + "…"

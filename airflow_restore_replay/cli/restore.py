@@ -1,0 +1,68 @@
+"""``restore-replay restore``: a backup into a directory of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import msgspec
+
+from airflow_restore_replay.cli.output import console
+from airflow_restore_replay.cli.progress import ProgressDisplay
+from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.restore import Restored, choose_backup, restore_backup
+from airflow_restore_replay.core.units import human_bytes, human_seconds
+
+
+@click.command("restore")
+@click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--backup", "backup_id", metavar="ID", help="Else the newest healthy one.")
+@click.option("--force", is_flag=True, help="Replace everything in DIR.")
+@click.option("--quarantined", is_flag=True, help="Restore even a quarantined backup.")
+@scoped
+def command(scope: Scope, target: Path, backup_id: str | None, force: bool, quarantined: bool) -> None:
+    """Restore a backup into an empty directory; run again, it goes on where it was interrupted.
+
+    The directory can then be started as a server. Nothing else is needed: no Airflow, no primary.
+    """
+    repository = scope.repository()
+    backup = choose_backup(repository.catalog(), backup_id, allow_quarantined=quarantined)
+    with ProgressDisplay(scope.cluster.name) as display:
+        report = Reporter(display.update)
+        report.phase("restoring", detail=backup.backup_id)
+        restored = restore_backup(
+            repository,
+            backup.manifest,
+            target.absolute(),
+            transfer=scope.cluster.transfer,
+            force=force,
+            progress=report.count,
+        )
+    hints = [*get_flavor(backup.manifest.flavor).restore_hints(), *_ownership(target)]
+    if scope.as_json:
+        scope.emit(msgspec.to_builtins(restored) | {"hints": hints, "state": backup.state})
+        return
+    _show(restored, hints)
+
+
+def _show(restored: Restored, hints: list[str]) -> None:
+    fetched = f", {human_bytes(restored.fetched_bytes)} of it fetched" if restored.resumed else ""
+    lines = [
+        f"Backup {restored.backup_id} is restored into {restored.target}: "
+        f"{human_bytes(restored.bytes)}{fetched} in {human_seconds(restored.seconds)}.",
+        f"Its position is {restored.position}.",
+        *(f"- {hint}" for hint in hints),
+    ]
+    if restored.event_sql:
+        lines += ["- Events are disabled as on a replica. If this becomes a primary:", *restored.event_sql]
+    for line in lines:
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _ownership(target: Path) -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    return [f"The files belong to root; for the packaged service: chown -R mysql:mysql {target.absolute()}"]

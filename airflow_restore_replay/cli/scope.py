@@ -1,0 +1,79 @@
+"""What every command shares: ``--config``, ``--cluster``, ``--json``, and the cluster they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from airflow_restore_replay.cli.output import JSON_KEY, emit_json
+from airflow_restore_replay.core.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.repository.repository import Repository
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+CONFIG_VARIABLE = "RESTORE_REPLAY_CONFIG"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a command works.
+
+    :param as_json: one JSON document on stdout instead of text for people.
+    """
+
+    cluster: Cluster
+    as_json: bool
+
+    def repository(self, *, write: bool = False) -> Repository:
+        """:returns: the cluster's repository; the object store's credentials come from the environment."""
+        return Repository.open(self.cluster.repository, cluster=self.cluster.name, write=write)
+
+    def emit(self, document: Any) -> None:
+        """Print *document* as the command's JSON answer."""
+        emit_json(document)
+
+
+def scoped(command: Command) -> Command:
+    """Give a command the shared options; it receives a :class:`Scope` as ``scope``."""
+
+    def run(config: str, cluster: str | None, as_json: bool, **options: Any) -> Any:
+        return command(scope=Scope(_choose(config, cluster), as_json), **options)
+
+    run.__doc__ = command.__doc__
+    run.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    json_option = click.option(
+        "--json", "as_json", is_flag=True, is_eager=True, callback=_remember_json, help="Answer in JSON."
+    )
+    cluster_option = click.option(
+        "--cluster", metavar="NAME", help="Cluster of the file; may be left out if it has one."
+    )
+    config_option = click.option(
+        "--config",
+        envvar=CONFIG_VARIABLE,
+        required=True,
+        metavar="FILE",
+        help=f"Cluster file; else ${CONFIG_VARIABLE}.",
+    )
+    return config_option(cluster_option(json_option(run)))  # type: ignore[return-value]
+
+
+def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    # Errors are shown by the group, which does not see this option.
+    ctx.meta[JSON_KEY] = value
+    return value
+
+
+def _choose(config: str, name: str | None) -> Cluster:
+    clusters = load_clusters(config)
+    if name is None and len(clusters) == 1:
+        return next(iter(clusters.values()))
+    known = ", ".join(sorted(clusters)) or "none"
+    if name is None:
+        raise ConfigInvalid(f"{config} has several clusters ({known}).", hint="Name one with --cluster.")
+    if name not in clusters:
+        raise ConfigInvalid(f"{config} has no cluster {name!r}; it has: {known}.")
+    return clusters[name]

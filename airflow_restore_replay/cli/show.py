@@ -1,0 +1,70 @@
+"""``restore-replay show``: one backup, what it holds and everything recorded about it."""
+
+from __future__ import annotations
+
+import click
+
+from airflow_restore_replay.cli.list_backups import base_text, summary
+from airflow_restore_replay.cli.output import console, show_pairs, show_table, when
+from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.repository.catalog import Backup
+from airflow_restore_replay.core.repository.records import Verdict, utc_now
+from airflow_restore_replay.core.units import human_bytes, human_seconds
+
+
+@click.command("show")
+@click.argument("backup_id", metavar="ID")
+@scoped
+def command(scope: Scope, backup_id: str) -> None:
+    """Show one backup: its position, sizes, proof, and the verdicts about it."""
+    backup = scope.repository().catalog().backup(backup_id)
+    if scope.as_json:
+        document = summary(backup) | {
+            "manifest": backup.manifest,
+            "verdicts": backup.verdicts,
+            "standing_against": [v.verdict_id for v in backup.against],
+        }
+        scope.emit(document)
+        return
+    show_pairs(_pairs(backup))
+    if backup.verdicts:
+        console().print()
+        show_table(["VERDICT", "OUTCOME", "STEP", "WHAT"], [_row(v, backup) for v in backup.verdicts])
+
+
+def _pairs(backup: Backup) -> list[tuple[str, str]]:
+    manifest, sizes = backup.manifest, backup.manifest.sizes
+    age_s = (utc_now() - manifest.goal_read_at).total_seconds()
+    stored = f"{human_bytes(sizes.new_bytes)} new ({human_bytes(sizes.stored_bytes)} compressed)"
+    compared = manifest.compared
+    return [
+        ("Backup", backup.backup_id),
+        ("Cluster", manifest.cluster),
+        ("State", backup.state.value),
+        ("Proof", backup.proof.value),
+        ("Position", manifest.position),
+        ("Position read", f"{when(manifest.goal_read_at)}, {human_seconds(age_s)} ago"),
+        ("Base", base_text(backup)),
+        ("Lineage depth", str(manifest.lineage_depth)),
+        ("Server", f"{manifest.flavor} {manifest.server_release}"),
+        ("Size", f"{human_bytes(sizes.total_bytes)} in {sizes.files} files"),
+        ("Stored", f"{stored}, {human_bytes(sizes.reused_bytes)} reused"),
+        ("Compared", ", ".join(f"{name} {_plain(value)}" for name, value in compared.items())),
+        ("Notes", ", ".join(f"{name} {_plain(value)}" for name, value in manifest.notes.items())),
+        ("Run", manifest.run),
+    ]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_plain(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _row(verdict: Verdict, backup: Backup) -> list[str]:
+    what = verdict.failure.message if verdict.failure else verdict.reason
+    if verdict.verdict_id in backup.withdrawn:
+        what = f"(withdrawn) {what}"
+    return [verdict.verdict_id, verdict.outcome.value, verdict.step or verdict.by, what]

@@ -1,0 +1,215 @@
+"""Restore a backup for a person: into an empty directory, resumable, without Airflow or the primary."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.cluster import Transfer
+from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
+from airflow_restore_replay.core.repository.catalog import Backup, Catalog
+from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit
+from airflow_restore_replay.core.repository.records import BackupState, FileEntry, Manifest
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.restore import restore_tree
+
+#: in the target while a restore is under way: names the backup, so that a second try goes on
+MARKER = ".restore-replay-partial"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """:param fetched_bytes: what was read from the store; less than *bytes* after a resumed try.
+    :param event_sql: statements that re-enable events which a replica keeps disabled.
+    """
+
+    backup_id: str
+    position: str
+    target: str
+    bytes: int
+    fetched_bytes: int
+    seconds: float
+    resumed: bool
+    event_sql: tuple[str, ...]
+
+
+def choose_backup(catalog: Catalog, backup_id: str | None, *, allow_quarantined: bool = False) -> Backup:
+    """:param backup_id: None takes the newest healthy one.
+    :raises NoSuchBackup: there is none, or the named one is quarantined.
+    """
+    if backup_id is None:
+        healthy = catalog.healthy()
+        if not healthy:
+            raise NoSuchBackup(
+                f"Cluster {catalog.cluster} has no healthy backup ({len(catalog.backups)} in all).",
+                hint="`restore-replay list` shows what there is; name one with --backup.",
+            )
+        return healthy[-1]
+    backup = catalog.backup(backup_id)
+    if backup.state is BackupState.QUARANTINED and not allow_quarantined:
+        why = backup.against[-1].failure
+        raise NoSuchBackup(
+            f"Backup {backup_id} is quarantined: {why.message if why else backup.against[-1].reason}",
+            hint="Restore another, or insist with --quarantined.",
+        )
+    return backup
+
+
+def restore_backup(
+    repository: Repository,
+    manifest: Manifest,
+    target: Path,
+    *,
+    transfer: Transfer,
+    force: bool = False,
+    progress: ProgressFn = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Restored:
+    """Make *target* the data directory of *manifest*'s backup.
+
+    :param force: replace what *target* holds; without it only an empty directory or an interrupted restore of
+        the same backup is written to.
+    :raises TargetNotEmpty: *target* has content, or a server runs on it.
+    :raises NodeFull: it does not fit.
+    :raises ChunkMissing: or ChunkCorrupt: the backup is damaged; chunk and file are named.
+    """
+    started = time.monotonic()
+    resumed = _prepare(target, manifest.backup_id, force=force)
+    files = repository.load_files(manifest)
+    if resumed:
+        _remove_strangers(target, files)
+    _refuse_lack_of_space(target, manifest)
+    result = restore_tree(
+        repository.chunks,
+        files,
+        target,
+        chunk_size_bytes=manifest.chunk_size_bytes,
+        threads=transfer.threads,
+        rate_limit=RateLimit(transfer.rate_limit),
+        progress=_marking(target, manifest.backup_id, progress),
+        cancelled=cancelled,
+        resume=resumed,
+        label=manifest.backup_id,
+    )
+    (target / MARKER).unlink(missing_ok=True)
+    return Restored(
+        backup_id=manifest.backup_id,
+        position=manifest.position,
+        target=str(target),
+        bytes=result.bytes,
+        fetched_bytes=result.fetched_bytes,
+        seconds=round(time.monotonic() - started, 3),
+        resumed=resumed,
+        event_sql=tuple(event_statements(manifest.event_states)),
+    )
+
+
+def event_statements(states: dict[str, str]) -> Iterable[str]:
+    """:returns: what re-enables the events that run on the primary; a replica's copy has them disabled."""
+    for event, status in sorted(states.items()):
+        if status.upper() == "ENABLED":
+            schema, _, name = event.partition(".")
+            yield f"ALTER EVENT {_quote(schema)}.{_quote(name)} ENABLE;"
+
+
+def _quote(identifier: str) -> str:
+    return "`" + identifier.replace("`", "``") + "`"
+
+
+def _prepare(target: Path, backup_id: str, *, force: bool) -> bool:
+    """:returns: whether content is there that may be reused."""
+    if target.exists() and not target.is_dir():
+        raise TargetNotEmpty(f"{target} is not a directory.", hint="Name an empty or new directory.")
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    entries = os.listdir(target)
+    if not entries:
+        return False
+    _refuse_running_server(target)
+    if _interrupted(target) == backup_id or force:
+        return True
+    raise TargetNotEmpty(
+        f"{target} is not empty: it has {len(entries)} entries, {sorted(entries)[0]} among them.",
+        hint="Name an empty or new directory; --force replaces everything in this one.",
+    )
+
+
+def _marking(target: Path, backup_id: str, progress: ProgressFn) -> ProgressFn:
+    """:returns: *progress* that leaves the marker at the first call, which is when files begin to be there.
+
+    A marker from the start would make an empty directory one with content, whose holes are read and hashed.
+    """
+    content = msgspec.json.encode({"backup_id": backup_id})
+
+    def report(done: int, total: int) -> None:
+        if not marked:
+            (target / MARKER).write_bytes(content)
+            marked.append(True)
+        progress(done, total)
+
+    marked: list[bool] = []
+    return report
+
+
+def _interrupted(target: Path) -> str | None:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        marker: Any = msgspec.json.decode((target / MARKER).read_bytes())
+        return str(marker["backup_id"])
+    return None
+
+
+def _refuse_running_server(target: Path) -> None:
+    """InnoDB keeps a POSIX lock on its system tablespace while a server runs on it."""
+    try:
+        handle = os.open(target / "ibdata1", os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        raise TargetNotEmpty(
+            f"A server runs on {target}.", hint="Stop it first, or restore elsewhere."
+        ) from exc
+    finally:
+        os.close(handle)
+
+
+def _remove_strangers(target: Path, files: list[FileEntry]) -> None:
+    """Remove what the backup does not have, so that old and restored files never mix."""
+    wanted = {entry.path: entry.directory for entry in files}
+    for folder, names, plain in os.walk(target, topdown=True, followlinks=False):
+        for name in [*names, *plain]:
+            path = Path(folder, name)
+            relative = path.relative_to(target).as_posix()
+            mode = path.lstat().st_mode
+            if relative == MARKER or _same_kind(mode, wanted.get(relative)):
+                continue
+            if stat.S_ISDIR(mode):
+                shutil.rmtree(path)
+                names.remove(name)
+            else:
+                path.unlink()
+
+
+def _same_kind(mode: int, directory: bool | None) -> bool:
+    return directory is not None and (stat.S_ISDIR(mode) if directory else stat.S_ISREG(mode))
+
+
+def _refuse_lack_of_space(target: Path, manifest: Manifest) -> None:
+    held = sum(f.lstat().st_blocks * 512 for f in target.rglob("*") if not f.is_symlink())
+    free = shutil.disk_usage(target).free + held
+    needed = manifest.sizes.total_bytes - manifest.sizes.zero_bytes
+    if free < needed:
+        raise NodeFull(
+            f"Backup {manifest.backup_id} needs {needed} bytes; {target} has {free} free.",
+            hint="Free space there, or restore to another disk.",
+        )

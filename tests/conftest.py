@@ -1,0 +1,42 @@
+"""Counts what was skipped; in CI (``CI=true``) a skipped test is a failed run, unless it is known to be."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+#: reasons that begin like this are accepted in CI, too: what no CI machine can offer
+EXPECTED_SKIPS: tuple[str, ...] = ()
+
+_unexpected: list[str] = []
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and not _reason(report).startswith(EXPECTED_SKIPS):
+        _unexpected.append(f"{report.nodeid}: {_reason(report)}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _note(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    _note(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _unexpected and os.environ.get("CI") == "true" and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("skips")
+    terminalreporter.write_line(f"unexpected skips: {len(_unexpected)}")
+    for line in _unexpected:
+        terminalreporter.write_line(f"  {line}")

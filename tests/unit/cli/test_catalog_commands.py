@@ -1,0 +1,85 @@
+"""``list``, ``show`` and ``release`` on a real repository."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.unit.cli.conftest import Shop
+
+
+def test_an_empty_catalog_says_so(shop: Shop) -> None:
+    assert "orders has no readable backup" in shop.run("list").stdout
+    assert shop.json("list") == {"cluster": "orders", "backups": [], "unreadable": {}}
+
+
+def test_list_shows_state_proof_and_sizes_of_every_backup(shop: Shop) -> None:
+    older = shop.publish(age=timedelta(hours=30))
+    newer = shop.publish(age=timedelta(hours=2))
+    shop.quarantine(older.backup_id)
+    text = shop.run("list").stdout
+    assert text.index(older.backup_id) < text.index(newer.backup_id)
+    assert "quarantined" in text
+    assert "logical seed" in text
+    assert max(map(len, text.splitlines())) <= 100
+    rows = shop.json("list")["backups"]
+    assert [row["state"] for row in rows] == ["quarantined", "healthy"]
+    assert rows[1]["proof"] == "read_back"
+    assert 7100 < rows[1]["age_s"] < 7400
+    assert rows[1]["total_bytes"] == 9_106_000
+
+
+def test_a_damaged_manifest_is_reported_not_hidden(shop: Shop) -> None:
+    backup_id = shop.publish().backup_id
+    path = shop.store / "manifests" / f"{backup_id}.json"
+    path.write_bytes(path.read_bytes()[:-40])
+    result = shop.run("list")
+    assert f"manifests/{backup_id}.json" in result.stderr
+    assert list(shop.json("list")["unreadable"]) == [f"manifests/{backup_id}.json"]
+
+
+def test_show_has_the_manifest_and_its_verdicts(shop: Shop) -> None:
+    backup_id = shop.publish().backup_id
+    verdict = shop.quarantine(backup_id)
+    text = shop.run("show", backup_id).stdout
+    assert "0-1-42" in text
+    assert verdict.verdict_id in text
+    assert "is corrupt" in " ".join(text.split())
+    document = shop.json("show", backup_id)
+    assert document["manifest"]["position"] == "0-1-42"
+    assert document["standing_against"] == [verdict.verdict_id]
+
+
+def test_an_unknown_backup_is_refused_with_the_next_step(shop: Shop) -> None:
+    result = shop.run("show", "20260101T000000Z-deadbeef", exit_code=2)
+    assert "has no readable backup 20260101T000000Z-deadbeef" in result.stderr
+    assert "restore-replay list" in result.stderr
+    assert "Traceback" not in result.output
+    error = shop.json("show", "20260101T000000Z-deadbeef", exit_code=2)["error"]
+    assert error["code"] == "NoSuchBackup"
+
+
+def test_release_withdraws_by_a_new_verdict_and_changes_nothing(shop: Shop) -> None:
+    backup_id = shop.publish().backup_id
+    verdict = shop.quarantine(backup_id)
+    stored = {p: p.read_bytes() for p in (shop.store / "verdicts").iterdir()}
+    answer = shop.json("release", "--backup", backup_id, "--reason", "the store's disk was replaced")
+    assert answer["state"] == "healthy"
+    assert answer["verdict"]["withdraws"] == [verdict.verdict_id]
+    assert answer["verdict"]["reason"] == "the store's disk was replaced"
+    assert "@" in answer["verdict"]["by"]
+    assert {p: p.read_bytes() for p in stored} == stored
+    assert "(withdrawn)" in shop.run("show", backup_id).stdout
+
+
+def test_release_of_a_healthy_backup_is_refused(shop: Shop) -> None:
+    backup_id = shop.publish().backup_id
+    result = shop.run("release", "--backup", backup_id, "--reason", "why not", exit_code=2)
+    assert "Nothing stands against" in result.stderr
+    assert not list((shop.store / "verdicts").glob("*"))
+
+
+def test_release_needs_a_reason(shop: Shop) -> None:
+    backup_id = shop.publish().backup_id
+    shop.quarantine(backup_id)
+    shop.run("release", "--backup", backup_id, "--reason", "  ", exit_code=2)
+    assert shop.json("show", backup_id)["state"] == "quarantined"

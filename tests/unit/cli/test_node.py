@@ -1,0 +1,64 @@
+"""``node list`` and ``node reap`` on real node directories."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_restore_replay.core.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.protocol import RunRef
+from airflow_restore_replay.core.repository.records import utc_now
+from airflow_restore_replay.core.runtime.base import get_runtime
+from airflow_restore_replay.core.steps import create_node
+from tests.unit.cli.conftest import Shop
+
+
+@pytest.fixture
+def workdir(shop: Shop, tmp_path: Path) -> Path:
+    path = tmp_path / "nodes"
+    shop.config.write_text(shop.config.read_text() + f"    node: {{workdir: '{path}'}}\n")
+    return path
+
+
+def create(shop: Shop, attempt: str, *, expired: bool = False) -> str:
+    cluster: Cluster = load_clusters(shop.config)["orders"]
+    run = RunRef(run="cli/one", attempt=attempt, lease_epoch=1)
+    handle = create_node(get_runtime(cluster), cluster, run, key=attempt)
+    if expired:
+        NodeDir(Path(handle.workdir) / handle.node_id).update(expires_at=utc_now() - timedelta(seconds=1))
+    return handle.node_id
+
+
+@pytest.mark.usefixtures("workdir")
+def test_list_shows_nodes_with_phase_and_run(shop: Shop) -> None:
+    assert "No replay nodes" in shop.run("node", "list").stdout
+    node_id = create(shop, "replay")
+    text = shop.run("node", "list").stdout
+    assert node_id in text
+    assert "cli/one" in text
+    assert shop.json("node", "list")["nodes"][0]["phase"] == "empty"
+
+
+def test_reap_removes_only_expired_nodes(shop: Shop, workdir: Path) -> None:
+    live = create(shop, "replay")
+    dead = create(shop, "full", expired=True)
+    assert shop.json("node", "reap", "--dry-run") == {"would_reap": [dead]}
+    assert (workdir / dead).exists()
+    assert shop.json("node", "reap") == {"reaped": [dead]}
+    assert [p.name for p in workdir.iterdir()] == [live]
+
+
+def test_reap_by_id_and_all(shop: Shop, workdir: Path) -> None:
+    first, second = create(shop, "replay"), create(shop, "full")
+    assert shop.json("node", "reap", first) == {"reaped": [first]}
+    assert shop.json("node", "reap", "--all") == {"reaped": [second]}
+    assert list(workdir.iterdir()) == []
+
+
+@pytest.mark.usefixtures("workdir")
+def test_reap_of_an_unknown_node_says_so(shop: Shop) -> None:
+    assert "no replay node orders-x" in shop.run("node", "reap", "orders-x", exit_code=1).stderr
+    shop.run("node", "reap", "orders-x", "--all", exit_code=2)
