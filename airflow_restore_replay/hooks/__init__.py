@@ -1,0 +1,19 @@
+"""Hooks: how Airflow reaches a cluster's repository and its replay nodes. Imported on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_restore_replay.hooks.replay_node import ReplayNodeHook as ReplayNodeHook
+    from airflow_restore_replay.hooks.repository import RepositoryHook as RepositoryHook
+
+_HOMES = {"ReplayNodeHook": "replay_node", "RepositoryHook": "repository"}
+__all__ = ["ReplayNodeHook", "RepositoryHook"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

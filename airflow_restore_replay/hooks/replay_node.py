@@ -1,0 +1,178 @@
+"""Replay nodes and their jobs, with the primary's address and password from its Airflow connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.sdk import BaseHook
+
+from airflow_restore_replay.core.cluster import Cluster, Primary, primary_password
+from airflow_restore_replay.core.jobs.protocol import (
+    JobName,
+    JobState,
+    JobStatus,
+    NodeHandle,
+    RunRef,
+    Secrets,
+    describe_progress,
+)
+from airflow_restore_replay.hooks.repository import RepositoryHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_restore_replay.core.runtime.base import Runtime
+    from airflow_restore_replay.core.runtime.client import NodeClient
+
+#: Progress reaches the task's log this often.
+PROGRESS_INTERVAL_S = 15.0
+
+
+class ReplayNodeHook(BaseHook):
+    """Creates, asks and destroys the replay nodes of one cluster.
+
+    A node travels as a plain dict: its handle's fields and, under ``run``, the run it works for.
+
+    :param cluster: its ``primary.connection`` may name an Airflow connection of type ``mysql``; host, port and
+        login then come from there, and so does the password.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self._configured = cluster
+
+    @cached_property
+    def _connection(self) -> Connection | None:
+        conn_id = self._configured.primary.connection
+        return self.get_connection(conn_id) if conn_id else None
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """:returns: the cluster with the primary's address filled in; no secret is in it."""
+        if self._connection is None:
+            return self._configured
+        return msgspec.structs.replace(
+            self._configured, primary=resolve_primary(self._configured.primary, self._connection)
+        )
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        from airflow_restore_replay.core.runtime.base import get_runtime
+
+        return get_runtime(self._configured)
+
+    def secrets(self) -> Secrets:
+        """:returns: what a job needs to know and nothing may show."""
+        from airflow.sdk.log import mask_secret
+
+        conn = self._connection
+        password = (conn.password or "") if conn is not None else primary_password(self._configured.primary)
+        if password:
+            mask_secret(password)
+        return Secrets(
+            primary_password=password,
+            store=RepositoryHook(self._configured).credentials(),
+        )
+
+    def create(self, run: RunRef, *, key: str) -> dict[str, Any]:
+        """Create a node, or find the one made for the same *key*; first remove what earlier runs left.
+
+        :returns: the node, fit for XCom.
+        """
+        from airflow_restore_replay.core.steps import create_node
+
+        handle = create_node(self.runtime, self.cluster, run, key=key)
+        return {**msgspec.to_builtins(handle), "run": msgspec.to_builtins(run)}
+
+    def destroy(self, node: dict[str, Any]) -> None:
+        """Stop everything of the node and remove it; idempotent."""
+        self.runtime.destroy(_handle(node))
+
+    def client(self, node: dict[str, Any]) -> NodeClient:
+        from airflow_restore_replay.core.runtime.client import NodeClient
+
+        return NodeClient(self.runtime, _handle(node))
+
+    def submit(self, node: dict[str, Any], *, job: JobName, key: str, params: dict[str, Any]) -> JobState:
+        """Start the job of that *key*, attach to it, or learn how it ended."""
+        from airflow_restore_replay.core.steps import job_request
+
+        run = msgspec.convert(node["run"], RunRef)
+        request = job_request(self.cluster, run, job, key=key, params=params, secrets=self.secrets())
+        return self.client(node).submit(request)
+
+    def status(self, node: dict[str, Any], key: str) -> JobState:
+        return self.client(node).status(key)
+
+    def cancel(self, node: dict[str, Any], key: str) -> JobState:
+        """End the job; idempotent."""
+        return self.client(node).cancel(key)
+
+    def wait(self, node: dict[str, Any], key: str, *, on_progress: Callable[[str], None]) -> JobState:
+        """Wait until the job has ended, in this process.
+
+        :param on_progress: gets a line every :data:`PROGRESS_INTERVAL_S`.
+        """
+        pace = Pace()
+        while (state := self.status(node, key)).status is JobStatus.RUNNING:
+            if pace.report_due():
+                on_progress(describe_progress(state.progress))
+            time.sleep(pace.pause_s())
+        return state
+
+    def test_connection(self) -> tuple[bool, str]:
+        """:returns: whether the primary accepts the account, and its version."""
+        import pymysql
+
+        primary = self.cluster.primary
+        try:
+            with pymysql.connect(
+                host=primary.host,
+                port=primary.port,
+                user=primary.user,
+                password=self.secrets().primary_password,
+                ssl_ca=primary.ssl_ca,
+                connect_timeout=10,
+            ) as conn:
+                return True, f"Server {conn.get_server_info()}."
+        except pymysql.Error as exc:
+            return False, f"{primary.host}:{primary.port} does not accept {primary.user!r}: {exc}"
+
+
+class Pace:
+    """How often to ask for a job's state: soon at first, then ever more rarely, so that many long jobs cost little."""
+
+    def __init__(self) -> None:
+        self._started = self._reported = time.monotonic()
+
+    def pause_s(self) -> float:
+        return min(max((time.monotonic() - self._started) / 10, 0.25), 5.0)
+
+    def report_due(self) -> bool:
+        """:returns: whether :data:`PROGRESS_INTERVAL_S` have passed since this last said so."""
+        now = time.monotonic()
+        if now - self._reported < PROGRESS_INTERVAL_S:
+            return False
+        self._reported = now
+        return True
+
+
+def resolve_primary(primary: Primary, conn: Connection) -> Primary:
+    """:returns: *primary* with the address of an Airflow ``mysql`` connection; never its password."""
+    ssl = conn.extra_dejson.get("ssl")
+    return msgspec.structs.replace(
+        primary,
+        connection=None,
+        host=conn.host or primary.host,
+        port=conn.port or primary.port,
+        user=conn.login or primary.user,
+        ssl_ca=(ssl.get("ca") if isinstance(ssl, dict) else None) or primary.ssl_ca,
+    )
+
+
+def _handle(node: dict[str, Any]) -> NodeHandle:
+    return msgspec.convert(node, NodeHandle)

@@ -1,0 +1,171 @@
+"""What all operators share: the cluster, the run, blame, and jobs on a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.configuration import conf
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
+
+from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
+from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStatus
+from airflow_restore_replay.hooks.clusters import find_cluster
+from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
+from airflow_restore_replay.hooks.repository import RepositoryHook
+from airflow_restore_replay.triggers.job import JobTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_restore_replay.core.repository.repository import Repository
+
+
+@contextmanager
+def blame() -> Iterator[None]:
+    """Let Airflow retry what a retry can help, and fail at once what it cannot.
+
+    :raises AirflowFailException: a verdict, or a refusal that a person must resolve.
+    :raises RestoreReplayError: circumstance; Airflow retries the task.
+    """
+    try:
+        yield
+    except RestoreReplayError as exc:
+        if exc.retryable:
+            raise
+        raise AirflowFailException(f"{exc.code}: {exc}") from exc
+
+
+def run_owner(context: Context) -> str:
+    """:returns: the run as the lease and all records name it."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}"
+
+
+def generation(context: Context) -> int:
+    """:returns: a number that stays the same over retries of a task and is new after it was cleared."""
+    ti: Any = context["ti"]
+    return int(ti.max_tries - (ti.task.retries or 0))
+
+
+def job_key(context: Context) -> str:
+    """:returns: idempotency key of the task's job: the same over retries, new after a clear."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/{generation(context)}"
+
+
+class ClusterOperator(BaseOperator):
+    """Base of everything that works for one cluster.
+
+    :param cluster: the cluster, or its name in the cluster file.
+    :param config: path of the cluster file; the variable ``RESTORE_REPLAY_CONFIG`` of the worker names it
+        otherwise.
+    """
+
+    template_fields: Sequence[str] = ("cluster", "config")
+    ui_color = "#e8f0f7"
+
+    def __init__(self, *, cluster: str | Cluster, config: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cluster = cluster
+        self.config = config
+
+    def find_cluster(self) -> Cluster:
+        return find_cluster(self.cluster, self.config)
+
+    def repository(self, *, write: bool = False) -> Repository:
+        return RepositoryHook(self.find_cluster()).open(write=write)
+
+
+class NodeJobOperator(ClusterOperator):
+    """Base of the tasks that run a job on a replay node: submit, wait or defer, result to XCom.
+
+    The job lives on the node, not in the task. A retry finds it by its key and goes on with it; a cleared task
+    starts it anew.
+
+    :param node: what :class:`CreateReplayNodeOperator` returned.
+    :param deferrable: wait in the triggerer, without a worker slot.
+    """
+
+    job: ClassVar[JobName]
+    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "node")
+    _watched: tuple[ReplayNodeHook, str] | None = None
+
+    def __init__(
+        self,
+        *,
+        node: Any,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.node = node
+        self.deferrable = deferrable
+
+    def job_params(self) -> dict[str, Any]:
+        """:returns: the job's own parameters."""
+        return {}
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        with blame():
+            self._require_node()
+            hook, key = self._watch(context)
+            state = hook.submit(self.node, job=self.job, key=key, params=self.job_params())
+            self.log.info("Job %s of node %s: attempt %d.", self.job, self.node["node_id"], state.attempt_no)
+            if state.status is JobStatus.RUNNING and self.deferrable:
+                self._defer(hook.cluster, key)
+            return self._finish(hook, key)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the trigger woke the task; the node itself is asked what became of the job."""
+        self.log.info("The triggerer says: %s, %s.", event["status"], event["seen"])
+        with blame():
+            return self._finish(*self._watch(context))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Cancel the job when the task ran out of its time while deferred."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            self._watch(context)
+            self.on_kill()
+            raise
+
+    def on_kill(self) -> None:
+        """Cancel the job: a user ended the task."""
+        if self._watched is None:
+            return
+        hook, key = self._watched
+        self.log.warning("Cancelling job %s of node %s.", self.job, self.node["node_id"])
+        hook.cancel(self.node, key)
+
+    def _watch(self, context: Context) -> tuple[ReplayNodeHook, str]:
+        self._watched = ReplayNodeHook(self.find_cluster()), job_key(context)
+        return self._watched
+
+    def _defer(self, resolved: Cluster, key: str) -> NoReturn:
+        self.defer(
+            trigger=JobTrigger(cluster=cluster_to_builtins(resolved), node=self.node, key=key),
+            method_name="execute_complete",
+            timeout=self.execution_timeout,
+        )
+
+    def _finish(self, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
+        from airflow_restore_replay.core.runtime.client import result_of
+
+        state: JobState = hook.wait(
+            self.node, key, on_progress=lambda line: self.log.info("%s: %s", self.job, line)
+        )
+        result = result_of(state)
+        self.log.info("Job %s ended: %s", self.job, result)
+        return result
+
+    def _require_node(self) -> None:
+        if not isinstance(self.node, dict) or "run" not in self.node:
+            raise PreflightFailed(
+                f"Task {self.task_id} has no replay node: {self.node!r}.",
+                hint="Pass the output of a CreateReplayNodeOperator as node.",
+            )

@@ -1,0 +1,95 @@
+"""How the run goes on after its replay attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.branch import BranchMixIn
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_restore_replay.operators.base import ClusterOperator, blame, run_owner
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_restore_replay.core.cycle import Diagnosis
+
+
+class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
+    """Branch on what the run *recorded* about its base, not on the colours of its tasks.
+
+    Evidence against the base leads to its quarantine and a fresh full; a stranded or missing base to a fresh
+    full. Everything else fails the run here, naming the culprit: nothing is known about the base then.
+
+    :param choice: what :class:`ChooseBaseOperator` pushed.
+    :param published_task_id: followed when the attempt published a backup.
+    :param quarantine_task_id: followed on evidence against the base.
+    :param full_task_id: followed when there is no base to replay from (any more).
+    """
+
+    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
+    ui_color = "#fff6c9"
+    inherits_from_skipmixin = True
+
+    def __init__(
+        self,
+        *,
+        choice: Any,
+        published_task_id: str,
+        quarantine_task_id: str,
+        full_task_id: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.choice = choice
+        self.published_task_id = published_task_id
+        self.quarantine_task_id = quarantine_task_id
+        self.full_task_id = full_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_restore_replay.core.cycle import diagnose
+
+        if not isinstance(self.choice, dict):
+            raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
+        with blame():
+            catalog = self.repository().catalog()
+            found = diagnose(catalog, run=run_owner(context), had_base=bool(self.choice["backup_id"]))
+        self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
+        branch = self._branches().get(found.next.value)
+        if branch is None:
+            raise AirflowFailException(_explain(found) + self._culprits(context))
+        result = {
+            "next": found.next.value,
+            "reason": found.reason,
+            "verdict_id": found.verdict.verdict_id if found.verdict else None,
+        }
+        # Branching may end the task by an exception, which would lose a returned value.
+        context["ti"].xcom_push(key="return_value", value=result)
+        self.do_branch(context, branch)
+        return result
+
+    def _branches(self) -> dict[str, str]:
+        return {
+            "published": self.published_task_id,
+            "quarantine": self.quarantine_task_id,
+            "full": self.full_task_id,
+        }
+
+    def _culprits(self, context: Context) -> str:
+        """:returns: names of this run's failed tasks, for people; it decides nothing."""
+        ti: Any = context["ti"]
+        try:
+            states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+        except Exception:
+            self.log.warning("The states of the run's tasks cannot be read.", exc_info=True)
+            return ""
+        failed = sorted(task_id for task_id, state in states.items() if state == "failed")
+        return f" Failed: {', '.join(failed)}." if failed else ""
+
+
+def _explain(found: Diagnosis) -> str:
+    failure = found.failure
+    if failure is None:
+        return f"The cycle failed: {found.reason}."
+    return f"The cycle failed by {failure.blame}: {failure.code}: {failure.message} {failure.hint}".rstrip()

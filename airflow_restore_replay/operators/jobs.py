@@ -1,0 +1,69 @@
+"""One task per job of the agent. (Catch-up is a sensor: :mod:`airflow_restore_replay.sensors`.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_restore_replay.core.jobs.protocol import JobName
+from airflow_restore_replay.operators.base import NodeJobOperator
+
+
+class RestoreBackupOperator(NodeJobOperator):
+    """Restore a backup into an empty replay node and start its server.
+
+    Returns ``backup_id, position, seconds, bytes, fetched_bytes``.
+
+    :param backup_id: which backup, for example ``choose_base.output["backup_id"]``.
+    """
+
+    job = JobName.RESTORE
+    template_fields: Sequence[str] = (*NodeJobOperator.template_fields, "backup_id")
+    ui_color = "#cfe3f5"
+
+    def __init__(self, *, backup_id: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.backup_id = backup_id
+
+    def job_params(self) -> dict[str, Any]:
+        return {"backup_id": self.backup_id}
+
+
+class SeedNodeOperator(NodeJobOperator):
+    """Fill an empty replay node with a fresh full copy of the primary.
+
+    Returns ``method, position, seconds, bytes``.
+
+    :param method: ``logical`` or ``physical``; the cluster's ``seed.method`` unless given.
+    """
+
+    job = JobName.SEED
+    template_fields: Sequence[str] = (*NodeJobOperator.template_fields, "method")
+    ui_color = "#fbe3c4"
+
+    def __init__(self, *, method: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.method = method
+
+    def job_params(self) -> dict[str, Any]:
+        return {"method": self.method or self.find_cluster().seed.method}
+
+
+class ValidateReplicaOperator(NodeJobOperator):
+    """Check the caught-up replay node, and compare its data with the primary's.
+
+    Returns ``position, checks, compared, seconds``.
+    """
+
+    job = JobName.VALIDATE
+    ui_color = "#d8efd3"
+
+
+class SnapshotOperator(NodeJobOperator):
+    """Stop the validated replay node cleanly and publish its data directory as the next backup.
+
+    Returns ``backup_id, position, proof, goal_read_at``, sizes and ``seconds``.
+    """
+
+    job = JobName.SNAPSHOT
+    ui_color = "#c9e7c2"

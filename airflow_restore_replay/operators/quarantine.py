@@ -1,0 +1,95 @@
+"""Exclude a damaged backup, and those that share the damage; tell people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_restore_replay.core.errors import PreflightFailed
+from airflow_restore_replay.operators.base import ClusterOperator, blame, run_owner
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_restore_replay.core.repository.catalog import Catalog
+    from airflow_restore_replay.core.repository.records import Verdict
+    from airflow_restore_replay.core.repository.repository import Repository
+
+QuarantineCallback = Callable[[Any], Any]
+
+
+class QuarantineBackupOperator(ClusterOperator):
+    """Announce the quarantine that the run's replay attempt recorded, and extend it to the backups that share
+    the damaged chunks. Or, with *backup_id* and *reason*, quarantine a backup by a person's decision.
+
+    Returns ``backup_id``, ``reason`` and ``quarantined``: ids of all backups that are excluded now.
+
+    :param backup_id: quarantine this backup; the run's own verdict counts otherwise.
+    :param reason: why; needed with *backup_id*.
+    :param on_quarantine: called with the context, which then has ``quarantine``: any function or notifier.
+    """
+
+    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "backup_id", "reason")
+    ui_color = "#f6c9c9"
+
+    def __init__(
+        self,
+        *,
+        backup_id: str | None = None,
+        reason: str | None = None,
+        on_quarantine: QuarantineCallback | Sequence[QuarantineCallback] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.backup_id = backup_id
+        self.reason = reason
+        self.on_quarantine = on_quarantine
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_restore_replay.core.steps import quarantine_shared
+
+        with blame():
+            repo = self.repository(write=True)
+            catalog = repo.catalog()
+            verdict = self._verdict(repo, catalog, context)
+            shared = quarantine_shared(repo, catalog, verdict)
+        result = {
+            "backup_id": verdict.backup_id,
+            "reason": verdict.failure.message if verdict.failure else verdict.reason,
+            "quarantined": [verdict.backup_id, *(v.backup_id for v in shared)],
+        }
+        self._announce(context, result)
+        return result
+
+    def _verdict(self, repo: Repository, catalog: Catalog, context: Context) -> Verdict:
+        if self.backup_id:
+            return self._by_decision(repo, self.backup_id, run_owner(context))
+        from airflow_restore_replay.core.repository.records import Outcome
+
+        for verdict in reversed(catalog.attempts(run_owner(context))):
+            if verdict.outcome is Outcome.QUARANTINED:
+                return verdict
+        raise PreflightFailed(
+            f"Run {run_owner(context)} recorded no evidence against a backup.",
+            hint="To quarantine a backup by decision, give backup_id and reason.",
+        )
+
+    def _by_decision(self, repo: Repository, backup_id: str, owner: str) -> Verdict:
+        from airflow_restore_replay.core.steps import quarantine_by_hand
+
+        if not self.reason:
+            raise PreflightFailed(
+                f"Quarantining {backup_id} needs a reason.", hint="Give the operator a reason."
+            )
+        return quarantine_by_hand(repo, backup_id, run=owner, by=owner, reason=self.reason)
+
+    def _announce(self, context: Context, result: dict[str, Any]) -> None:
+        self.log.error("Quarantined %s: %s", ", ".join(result["quarantined"]), result["reason"])
+        callbacks = self.on_quarantine if isinstance(self.on_quarantine, Sequence) else [self.on_quarantine]
+        told: Any = {**context, "quarantine": result}
+        for callback in callbacks:
+            try:
+                callback(told)
+            except Exception:
+                # A chat that is down must not keep the fresh full from being taken.
+                self.log.exception("The quarantine could not be announced by %r.", callback)

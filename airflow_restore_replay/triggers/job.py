@@ -1,0 +1,73 @@
+"""The trigger that all deferred jobs share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_restore_replay.core.cluster import cluster_from_builtins
+from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progress
+
+if TYPE_CHECKING:
+    from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
+
+#: Longest time that cancelling may take when a user kills the task.
+CANCEL_TIMEOUT_S = 20.0
+
+
+class JobTrigger(BaseTrigger):
+    """Watches a job and wakes its task when there is something to look at.
+
+    The event is only a wake-up: the task reads the job's state from the node again, so nothing is lost with a
+    triggerer. A triggerer that cannot reach the node (another host, for one) hands the watch back at once.
+
+    :param cluster: plain values of the resolved cluster; no secret is needed to ask for a state.
+    :param node: the node, as its task returned it.
+    :param key: the job's key.
+    """
+
+    def __init__(self, *, cluster: dict[str, Any], node: dict[str, Any], key: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.cluster = cluster
+        self.node = node
+        self.key = key
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {"cluster": self.cluster, "node": self.node, "key": self.key}
+
+    @cached_property
+    def _hook(self) -> ReplayNodeHook:
+        from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
+
+        return ReplayNodeHook(cluster_from_builtins(self.cluster))
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: ``ended``, or ``unreachable`` with why."""
+        try:
+            yield TriggerEvent({"key": self.key, "status": "ended", "seen": await self._watch()})
+        except Exception as exc:
+            # Whatever it is, the worker meets it again with its full context, or does not.
+            self.log.warning("Cannot watch job %s from here: %s", self.key, exc)
+            yield TriggerEvent({"key": self.key, "status": "unreachable", "seen": str(exc)})
+
+    async def _watch(self) -> str:
+        from airflow_restore_replay.hooks.replay_node import Pace
+
+        pace = Pace()
+        while (state := await asyncio.to_thread(self._hook.status, self.node, self.key)).status is (
+            JobStatus.RUNNING
+        ):
+            if pace.report_due():
+                self.log.info("%s: %s", state.job, describe_progress(state.progress))
+            await asyncio.sleep(pace.pause_s())
+        return state.status.value
+
+    async def on_kill(self) -> None:
+        """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this."""
+        cancelling = asyncio.to_thread(self._hook.cancel, self.node, self.key)
+        await asyncio.wait_for(cancelling, CANCEL_TIMEOUT_S)
