@@ -151,7 +151,7 @@ class Lease:
             cluster=self._cluster,
             epoch=epoch,
             owner=owner,
-            ttl_s=ttl_s,
+            ttl_s=float(ttl_s),
             acquired_at=at,
             expires_at=at + timedelta(seconds=ttl_s),
         )
