@@ -18,7 +18,9 @@ def make_tree(root: Path, *, seed: int = 1) -> Path:
     noise = random.Random(seed)
     (root / "shop").mkdir(parents=True)
     (root / "empty_schema").mkdir(mode=0o750)
-    (root / "shop" / "orders.ibd").write_bytes(noise.randbytes(4 * MIB) + bytes(4 * MIB) + noise.randbytes(5000))
+    (root / "shop" / "orders.ibd").write_bytes(
+        noise.randbytes(4 * MIB) + bytes(4 * MIB) + noise.randbytes(5000)
+    )
     (root / "shop" / "items.ibd").write_bytes(noise.randbytes(MIB))
     (root / "ibdata1").write_bytes(noise.randbytes(3 * MIB))
     (root / "undo001").write_bytes(bytes(MIB))
@@ -29,11 +31,14 @@ def make_tree(root: Path, *, seed: int = 1) -> Path:
 def tree_bytes(root: Path) -> dict[str, bytes | None]:
     """:returns: everything below *root*; directories as None."""
     return {
-        p.relative_to(root).as_posix(): None if p.is_dir() else p.read_bytes() for p in sorted(root.rglob("*"))
+        p.relative_to(root).as_posix(): None if p.is_dir() else p.read_bytes()
+        for p in sorted(root.rglob("*"))
     }
 
 
-def manifest_for(repository: Repository, *, run: str, epoch: int, backup_id: str = "", **fields: object) -> Manifest:
+def manifest_for(
+    repository: Repository, *, run: str, epoch: int, backup_id: str = "", **fields: object
+) -> Manifest:
     """:returns: a manifest that lacks only its files."""
     at = utc_now()
     values: dict[str, object] = {

@@ -40,8 +40,7 @@ class FaultyProxy:
         self.seen: list[tuple[str, str]] = []
         self.upstream_port = upstream_port
         self.closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(self)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -91,62 +90,68 @@ def first(count: int, act: Act, *, method: str = "", containing: str = "") -> Ru
     return rule
 
 
-def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
-        def log_message(self, format: str, *args: object) -> None:
-            """The tests' output is not the proxy's log."""
+    def __init__(self, proxy: FaultyProxy) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.proxy = proxy
 
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            act = proxy.rule(self.command, self.path)
-            proxy.seen.append((self.command, self.path))
-            if act is Act.HANG:
-                proxy.closing.wait(120)
-                self.close_connection = True
-            elif act is Act.FAIL_503:
-                self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
-            elif act is Act.FORBID_403:
-                self._answer(403, [], _FORBIDDEN)
-            else:
-                self._forward(act, body)
 
-        def _forward(self, act: Act, body: bytes) -> None:
-            dropped = {"host", "connection"} | ({"if-none-match"} if act is Act.DROP_CONDITION else set())
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
-            upstream = http.client.HTTPConnection("127.0.0.1", proxy.upstream_port, timeout=60)
-            try:
-                upstream.request(self.command, self.path, body, headers)
-                answer = upstream.getresponse()
-                data = answer.read()
-            finally:
-                upstream.close()
-            if act is Act.LOSE_ANSWER:
-                self.close_connection = True
-                return
-            self._answer(answer.status, answer.getheaders(), data, stall=act is Act.HANG_MIDWAY)
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
 
-        def _answer(
-            self, status: int, headers: list[tuple[str, str]], data: bytes, *, stall: bool = False
-        ) -> None:
-            self.send_response_only(status)
-            head = self.command == "HEAD"
-            own = {"transfer-encoding", "connection"} | (set() if head else {"content-length"})
-            for key, value in headers:
-                if key.lower() not in own:
-                    self.send_header(key, value)
-            if not head:
-                self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if stall:
-                self.wfile.write(data[: len(data) // 2])
-                self.wfile.flush()
-                proxy.closing.wait(120)
-                self.close_connection = True
-            elif not head:
-                self.wfile.write(data)
+    def log_message(self, format: str, *args: object) -> None:
+        """The tests' output is not the proxy's log."""
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _serve
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        act = self.server.proxy.rule(self.command, self.path)
+        self.server.proxy.seen.append((self.command, self.path))
+        if act is Act.HANG:
+            self.server.proxy.closing.wait(120)
+            self.close_connection = True
+        elif act is Act.FAIL_503:
+            self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
+        elif act is Act.FORBID_403:
+            self._answer(403, [], _FORBIDDEN)
+        else:
+            self._forward(act, body)
 
-    return Handler
+    def _forward(self, act: Act, body: bytes) -> None:
+        dropped = {"host", "connection"} | ({"if-none-match"} if act is Act.DROP_CONDITION else set())
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.proxy.upstream_port, timeout=60)
+        try:
+            upstream.request(self.command, self.path, body, headers)
+            answer = upstream.getresponse()
+            data = answer.read()
+        finally:
+            upstream.close()
+        if act is Act.LOSE_ANSWER:
+            self.close_connection = True
+            return
+        self._answer(answer.status, answer.getheaders(), data, stall=act is Act.HANG_MIDWAY)
+
+    def _answer(
+        self, status: int, headers: list[tuple[str, str]], data: bytes, *, stall: bool = False
+    ) -> None:
+        self.send_response_only(status)
+        head = self.command == "HEAD"
+        own = {"transfer-encoding", "connection"} | (set() if head else {"content-length"})
+        for key, value in headers:
+            if key.lower() not in own:
+                self.send_header(key, value)
+        if not head:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if stall:
+            self.wfile.write(data[: len(data) // 2])
+            self.wfile.flush()
+            self.server.proxy.closing.wait(120)
+            self.close_connection = True
+        elif not head:
+            self.wfile.write(data)
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _serve

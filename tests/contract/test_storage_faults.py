@@ -1,0 +1,354 @@
+"""Faults S1 to S6, S17 and P6 of the catalogue: damaged, missing, swapped, forged, oversized objects."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import zstandard
+
+from airflow_restore_replay.core.errors import (
+    BackupFault,
+    Blame,
+    ChunkCorrupt,
+    ChunkMissing,
+    ManifestCorrupt,
+    NoSuchBackup,
+    PathEscapes,
+    RepositoryMismatch,
+    StoreFailed,
+)
+from airflow_restore_replay.core.repository.chunks import chunk_path, content_name
+from airflow_restore_replay.core.repository.manifests import file_list_path, manifest_path, write_file_list
+from airflow_restore_replay.core.repository.records import FileEntry, Manifest, Outcome
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.restore import RestoreResult, restore_tree
+from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from tests.contract.conftest import Place
+from tests.support.backups import MIB, back_up, manifest_for, tree_bytes
+
+
+def _restore(repository: Repository, manifest: Manifest, target: Path) -> RestoreResult:
+    return restore_tree(
+        repository.chunks,
+        repository.load_files(manifest),
+        target,
+        chunk_size_bytes=manifest.chunk_size_bytes,
+        label=manifest.backup_id,
+    )
+
+
+def _first_ref(files: list[FileEntry], path: str) -> str:
+    ref = next(f for f in files if f.path == path).chunks[0]
+    assert isinstance(ref, str)
+    return ref
+
+
+def test_a_published_backup_restores_byte_for_byte(place: Place, tree: Path, tmp_path: Path) -> None:
+    repository = place.open()
+    manifest, files = back_up(repository, tree)
+    result = _restore(place.open(write=False), manifest, tmp_path / "out")
+    assert tree_bytes(tmp_path / "out") == tree_bytes(tree)
+    assert result.verified == {r for f in files for r in f.chunks if isinstance(r, str)}
+    assert result.bytes == manifest.sizes.total_bytes
+    assert manifest.sizes.zero_bytes == 5 * MIB
+    assert [b.backup_id for b in repository.catalog().healthy()] == [manifest.backup_id]
+
+
+def test_a_verified_base_is_not_stored_again(place: Place, tree: Path, tmp_path: Path) -> None:
+    repository = place.open()
+    manifest, _ = back_up(repository, tree)
+    verified = _restore(repository, manifest, tmp_path / "out").verified
+    (tree / "shop" / "items.ibd").write_bytes(b"changed" * 1000)
+    _, sizes = snapshot_tree(repository.chunks, tree, verified=verified)
+    assert (sizes.new_chunks, sizes.new_bytes) == (1, 7000)
+    assert sizes.new_bytes + sizes.reused_bytes + sizes.zero_bytes == sizes.total_bytes
+
+
+def _flip_one_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param(_flip_one_bit, id="S1-bit-flip"),
+        pytest.param(lambda data: data[: len(data) // 2], id="S2-truncated"),
+        pytest.param(lambda data: b"", id="S2-empty"),
+        pytest.param(lambda data: data + b"more", id="S2-longer"),
+        pytest.param(lambda data: b"not zstd at all", id="S2-garbage"),
+        pytest.param(lambda data: zstandard.compress(bytes(3 * MIB)), id="S3-wrong-content"),
+    ],
+)
+def test_s1_s2_s3_a_damaged_chunk_blames_the_backup_and_names_everything(
+    place: Place, tree: Path, tmp_path: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    repository = place.open()
+    manifest, files = back_up(repository, tree)
+    ref = _first_ref(files, "ibdata1")
+    place.damage.write(chunk_path(ref), harm(place.damage.read(chunk_path(ref))))
+    with pytest.raises(ChunkCorrupt) as caught:
+        _restore(repository, manifest, tmp_path / "out")
+    error = caught.value
+    assert error.blame is Blame.BACKUP
+    assert all(name in str(error) for name in (ref, "ibdata1", manifest.backup_id))
+    assert {"chunk": ref, "file": "ibdata1", "backup": manifest.backup_id}.items() <= error.evidence.items()
+
+
+def test_s2_a_missing_chunk_is_named_with_its_file(place: Place, tree: Path, tmp_path: Path) -> None:
+    repository = place.open()
+    manifest, files = back_up(repository, tree)
+    ref = _first_ref(files, "shop/items.ibd")
+    place.damage.remove(chunk_path(ref))
+    with pytest.raises(
+        ChunkMissing, match=f"{ref} of backup {manifest.backup_id} .*shop/items.ibd"
+    ) as caught:
+        _restore(repository, manifest, tmp_path / "out")
+    assert caught.value.evidence["chunk"] == ref
+
+
+def test_a_repository_that_is_gone_altogether_is_no_evidence(
+    place: Place, tree: Path, tmp_path: Path
+) -> None:
+    repository = place.open()
+    manifest, files = back_up(repository, tree)
+    place.damage.remove("repository.json")
+    place.damage.remove(chunk_path(_first_ref(files, "ibdata1")))
+    with pytest.raises(StoreFailed, match="is gone") as caught:
+        _restore(repository, manifest, tmp_path / "out")
+    assert caught.value.blame is Blame.ENVIRONMENT
+
+
+def test_s3_two_swapped_chunks_are_found(place: Place, tree: Path, tmp_path: Path) -> None:
+    repository = place.open()
+    # Equal sizes, so that only the content can tell.
+    (tree / "shop" / "items.ibd").write_bytes(b"A" * 100_000)
+    (tree / "shop" / "other.ibd").write_bytes(b"B" * 100_000)
+    manifest, files = back_up(repository, tree)
+    one, two = (chunk_path(_first_ref(files, f"shop/{name}.ibd")) for name in ("items", "other"))
+    first, second = place.damage.read(one), place.damage.read(two)
+    place.damage.write(one, second)
+    place.damage.write(two, first)
+    with pytest.raises(ChunkCorrupt, match="its content hashes to"):
+        _restore(repository, manifest, tmp_path / "out")
+
+
+def test_s1_every_backup_that_shares_the_chunk_is_found(place: Place, tree: Path) -> None:
+    repository = place.open()
+    first, files = back_up(repository, tree, run="run-1")
+    (tree / "shop" / "items.ibd").write_bytes(b"changed")
+    second, files_2 = back_up(repository, tree, run="run-2")
+    shared, old = _first_ref(files, "ibdata1"), _first_ref(files, "shop/items.ibd")
+    assert shared == _first_ref(files_2, "ibdata1")
+    sharing = repository.backups_sharing([shared, old, "0" * 64])
+    assert sharing == {
+        shared: sorted([first.backup_id, second.backup_id]),
+        old: [first.backup_id],
+        "0" * 64: [],
+    }
+
+
+def _wrong_version(data: bytes) -> bytes:
+    body = json.dumps(json.loads(data.splitlines()[0]) | {"format": 2}).encode()
+    return b"%s\n%s\n" % (body, json.dumps({"blake3": content_name(body)}).encode())
+
+
+def _another_id(data: bytes) -> bytes:
+    body = json.dumps(json.loads(data.splitlines()[0]) | {"backup_id": "20200101T000000Z-00000000"}).encode()
+    return b"%s\n%s\n" % (body, json.dumps({"blake3": content_name(body)}).encode())
+
+
+@pytest.mark.parametrize(
+    ("harm", "complaint"),
+    [
+        pytest.param(lambda d: d[:100], "two whole lines", id="S4-truncated"),
+        pytest.param(lambda d: b"", "two whole lines", id="S4-empty"),
+        pytest.param(lambda d: b"{oops\n{}\n", "corrupt", id="S4-not-json"),
+        pytest.param(lambda d: b"\xff\xfe\n\xff\n", "corrupt", id="S4-not-text"),
+        pytest.param(_wrong_version, "unknown format 2", id="S4-schema-version"),
+        pytest.param(lambda d: d.replace(b"0-1-100", b"0-1-999"), "hashes to", id="S4-checksum"),
+        pytest.param(_another_id, "id inside", id="S4-another-backup"),
+    ],
+)
+def test_s4_a_damaged_manifest_is_reported_and_not_selectable(
+    place: Place, tree: Path, harm: Callable[[bytes], bytes], complaint: str
+) -> None:
+    repository = place.open()
+    good, _ = back_up(repository, tree, run="run-1")
+    bad, _ = back_up(repository, tree, run="run-2")
+    path = manifest_path(bad.backup_id)
+    place.damage.write(path, harm(place.damage.read(path)))
+    catalog = repository.catalog()
+    assert [b.backup_id for b in catalog.healthy()] == [good.backup_id]
+    assert list(catalog.unreadable) == [path]
+    assert complaint in catalog.unreadable[path]
+    with pytest.raises(NoSuchBackup, match="damaged"):
+        catalog.backup(bad.backup_id)
+    with pytest.raises(ManifestCorrupt, match=path):
+        repository.load_manifest(bad.backup_id)
+
+
+def test_s4_a_damaged_verdict_and_a_stray_object_are_reported(place: Place, tree: Path) -> None:
+    repository = place.open()
+    manifest, _ = back_up(repository, tree)
+    verdict = repository.new_verdict(Outcome.QUARANTINED, "run-2", backup_id=manifest.backup_id)
+    repository.record(verdict)
+    assert repository.catalog().healthy() == []
+    place.damage.write(f"verdicts/{verdict.verdict_id}.json", b"")
+    place.damage.write("manifests/README", b"hello")
+    assert set(repository.catalog().unreadable) == {f"verdicts/{verdict.verdict_id}.json", "manifests/README"}
+
+
+@pytest.mark.parametrize("harm", [_flip_one_bit, lambda d: d[:40], lambda d: b"", None])
+def test_s4_a_damaged_file_list_blames_the_backup_and_is_stored_anew(
+    place: Place, tree: Path, harm: Callable[[bytes], bytes] | None
+) -> None:
+    repository = place.open()
+    manifest, files = back_up(repository, tree)
+    path = file_list_path(manifest.file_list)
+    if harm is None:
+        place.damage.remove(path)
+    else:
+        place.damage.write(path, harm(place.damage.read(path)))
+    with pytest.raises(ManifestCorrupt, match=path) as caught:
+        repository.load_files(manifest)
+    assert caught.value.evidence["backup"] == manifest.backup_id
+    again = write_file_list(repository.store, files)
+    assert again == (manifest.file_list if harm is None else f"{manifest.file_list}.1")
+    assert repository.load_files(msgspec.structs.replace(manifest, file_list=again)) == files
+
+
+@pytest.mark.parametrize(
+    "path", ["../escaped", "/tmp/escaped-rr", "shop/../../escaped", "a\0b", ".", "shop//x"]
+)
+def test_s5_a_path_outside_the_data_directory_writes_nothing(
+    place: Place, tree: Path, tmp_path: Path, path: str
+) -> None:
+    repository = place.open()
+    files, _ = snapshot_tree(repository.chunks, tree)
+    forged = [*files, msgspec.structs.replace(next(f for f in files if f.path == "ibdata1"), path=path)]
+    before = tree_bytes(tmp_path)
+    with pytest.raises(PathEscapes) as caught:
+        restore_tree(
+            repository.chunks, forged, tmp_path / "out", chunk_size_bytes=repository.chunk_size_bytes
+        )
+    assert caught.value.blame is Blame.BACKUP
+    assert tree_bytes(tmp_path) == before
+    assert not Path("/tmp/escaped-rr").exists()
+
+
+@pytest.mark.parametrize(
+    "ref", ["../../manifests/x", "A" * 64, "0" * 63, "0" * 64 + ".0", "0" * 64 + "/x", ""]
+)
+def test_s5_a_chunk_reference_outside_the_chunks_writes_nothing(
+    place: Place, tree: Path, tmp_path: Path, ref: str
+) -> None:
+    repository = place.open()
+    files = [FileEntry(path="ibdata1", size_bytes=10, chunks=[ref])]
+    with pytest.raises(PathEscapes, match="not a chunk reference"):
+        restore_tree(repository.chunks, files, tmp_path / "out", chunk_size_bytes=repository.chunk_size_bytes)
+    assert not (tmp_path / "out").exists()
+
+
+def _bomb(size_bytes: int, *, claim: int) -> bytes:
+    """:returns: a frame that claims *claim* bytes and decompresses to *size_bytes*."""
+    frame = bytearray(zstandard.ZstdCompressor(write_content_size=True).compress(bytes(size_bytes)))
+    # RFC 8878: magic, descriptor with an 4-byte content size field, single segment.
+    assert frame[4] >> 6 == 2
+    frame[5:9] = claim.to_bytes(4, "little")
+    return bytes(frame)
+
+
+@pytest.mark.parametrize("claim", [100_000, 200 * MIB])
+def test_s6_a_chunk_that_decompresses_beyond_its_size_takes_no_memory(
+    place: Place, tree: Path, tmp_path: Path, claim: int
+) -> None:
+    repository = place.open()
+    (tree / "shop" / "items.ibd").write_bytes(b"A" * 100_000)
+    manifest, files = back_up(repository, tree)
+    place.damage.write(chunk_path(_first_ref(files, "shop/items.ibd")), _bomb(200 * MIB, claim=claim))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ChunkCorrupt):
+            _restore(repository, manifest, tmp_path / "out")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * MIB
+
+
+@pytest.mark.parametrize("harm", [_flip_one_bit, lambda d: b""])
+def test_s17_a_fresh_full_never_lands_on_the_corrupt_chunk(
+    place: Place, tree: Path, tmp_path: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    repository = place.open()
+    old, files = back_up(repository, tree, run="run-1")
+    ref = _first_ref(files, "ibdata1")
+    damaged = harm(place.damage.read(chunk_path(ref)))
+    place.damage.write(chunk_path(ref), damaged)
+
+    new, new_files = back_up(repository, tree, run="run-2")
+    assert _first_ref(new_files, "ibdata1") == f"{ref}.1"
+    assert new.sizes.new_chunks == 1
+    _restore(repository, new, tmp_path / "out")
+    assert tree_bytes(tmp_path / "out") == tree_bytes(tree)
+    assert place.damage.read(chunk_path(ref)) == damaged, "nothing is rewritten"
+    with pytest.raises(ChunkCorrupt):
+        _restore(repository, old, tmp_path / "old")
+
+    third, third_files = back_up(repository, tree, run="run-3")
+    assert (third_files, third.sizes.new_chunks) == (new_files, 0)
+
+
+def test_publishing_twice_is_once_and_another_content_is_refused(place: Place, tree: Path) -> None:
+    repository = place.open()
+    epoch = repository.lease.acquire("run-1", ttl_s=600)
+    files, sizes = snapshot_tree(repository.chunks, tree)
+    manifest = manifest_for(repository, run="run-1", epoch=epoch, sizes=sizes)
+    assert repository.publish(manifest, files) == repository.publish(manifest, files)
+    with pytest.raises(StoreFailed, match="never rewritten"):
+        repository.publish(msgspec.structs.replace(manifest, position="0-1-7"), files)
+    assert [m.position for m in repository.catalog().manifests] == ["0-1-100"]
+
+
+def test_p6_a_repository_serves_one_cluster(place: Place) -> None:
+    place.open(cluster="orders")
+    for write in (True, False):
+        with pytest.raises(RepositoryMismatch, match="belongs to cluster 'orders'"):
+            place.open(cluster="billing", write=write)
+
+
+def test_reading_does_not_create_a_repository(place: Place) -> None:
+    with pytest.raises(RepositoryMismatch, match="no repository"):
+        place.open(write=False)
+    assert place.store().size("repository.json") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"not json"])
+def test_a_damaged_marker_is_refused(place: Place, content: bytes) -> None:
+    place.open()
+    place.damage.write("repository.json", content)
+    with pytest.raises(RepositoryMismatch, match="not a repository's"):
+        place.open()
+
+
+def test_a_newer_repository_is_refused(place: Place) -> None:
+    place.open()
+    marker = json.loads(place.damage.read("repository.json")) | {"format": 2}
+    place.damage.write("repository.json", json.dumps(marker).encode())
+    with pytest.raises(RepositoryMismatch, match="format 2"):
+        place.open()
+
+
+def test_a_page_delta_is_refused_by_name_not_blamed(place: Place, tmp_path: Path) -> None:
+    repository = place.open()
+    line = b'{"path":"t.ibd","size_bytes":10,"chunks":[{"base":"%s","delta":"%s"}]}' % (b"0" * 64, b"1" * 64)
+    files = [msgspec.json.decode(line, type=FileEntry)]
+    with pytest.raises(Exception, match="reserves page deltas") as caught:
+        restore_tree(repository.chunks, files, tmp_path / "out", chunk_size_bytes=repository.chunk_size_bytes)
+    assert not isinstance(caught.value, BackupFault)
