@@ -244,6 +244,8 @@ def _explain(exc: msgspec.ValidationError, raw: Any) -> str:
     if unknown and section:
         allowed = ", ".join(f.name for f in msgspec.structs.fields(section) if f.name != "name")
         return f"unknown key {'.'.join(filter(None, (path, unknown['key'])))}; allowed here: {allowed}."
+    if problem.startswith("Invalid enum value"):
+        problem += f"; allowed: {', '.join(_choices(at['path'] if at else ''))}"
     return f"{path or 'the file'}: {problem}."
 
 
@@ -256,6 +258,14 @@ def _section(path: str) -> type[Strict] | None:
         elif kind is not _File and kind is not None:
             kind = _struct_in(typing.get_type_hints(kind, include_extras=False).get(part))
     return kind if isinstance(kind, type) and issubclass(kind, Strict) else None
+
+
+def _choices(path: str) -> list[str]:
+    """:returns: the values that a key with a closed set of them takes."""
+    head, _, key = path.lstrip(".").rpartition(".")
+    section = _section(head)
+    hint = typing.get_type_hints(section).get(key) if section else None
+    return [str(value) for value in typing.get_args(hint)]
 
 
 def _struct_in(hint: Any) -> Any:

@@ -21,7 +21,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import require_phase
-from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_node
+from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.records import BaseRef, Manifest
@@ -34,9 +34,13 @@ _FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)
 def restore(ctx: JobContext) -> dict[str, Any]:
     """Restore ``params["backup_id"]`` and start the server on it.
 
+    With ``params["standalone"]`` the primary is not looked at first: a drill needs none.
+
     :returns: backup_id, position, bytes, fetched_bytes, seconds, start_seconds.
     """
     _begin(ctx, JobName.RESTORE, "replay.create_node")
+    if not ctx.params.get("standalone"):
+        preflight(ctx)
     return run_fill(ctx)
 
 
@@ -46,6 +50,7 @@ def seed(ctx: JobContext) -> dict[str, Any]:
     :returns: method, position, bytes, seconds.
     """
     _begin(ctx, JobName.SEED, "full.create_node")
+    preflight(ctx)
     return run_fill(ctx)
 
 
@@ -168,8 +173,6 @@ def start_filled_server(ctx: JobContext, *, fresh: bool) -> float:
     seconds = time.monotonic() - started
     if fresh:
         refuse_dirty_log(ctx)
-    with ctx.server.connect() as conn:
-        refuse_unsuitable_node(ctx, conn)
     return seconds
 
 

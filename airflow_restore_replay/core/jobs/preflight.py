@@ -12,9 +12,19 @@ from airflow_restore_replay.core.flavor.base import Conn
 from airflow_restore_replay.core.jobs.context import JobContext
 
 
-def refuse_unsuitable_node(ctx: JobContext, node: Conn) -> None:
-    """:raises UnsupportedTables: the restored data has tables the snapshot format cannot carry."""
-    found = ctx.flavor.unsupported_tables(node)
+def preflight(ctx: JobContext, node: Conn | None = None) -> dict[str, str]:
+    """Check the primary; see :func:`refuse_unsuitable_primary`.
+
+    :raises PrimaryUnreachable, ReplicationDenied: the primary does not let us in.
+    """
+    ctx.report.phase("checking the primary")
+    with ctx.flavor.connect(ctx.primary) as primary:
+        return refuse_unsuitable_primary(ctx, primary, node)
+
+
+def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
+    """:raises UnsupportedTables: *server* has tables that the snapshot format cannot carry."""
+    found = ctx.flavor.unsupported_tables(server)
     if found:
         listed = "; ".join(f"{name}: {why}" for name, why in sorted(found.items())[:20])
         raise UnsupportedTables(
@@ -42,7 +52,7 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
             )
     refuse_primary_in_workdir(ctx, identity.datadir, identity.hostname)
     ctx.flavor.refuse_release(backup=None, node=ctx.server.release(), primary=identity.release)
-    refuse_unsuitable_node(ctx, primary)
+    refuse_unsupported_tables(ctx, primary)
     report = ctx.flavor.preflight(primary)
     if "binlog_filters" in report.refusals:
         raise SourceFiltered(

@@ -14,6 +14,7 @@ from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server
 from airflow_restore_replay.core.jobs.node import NodeState, require_phase
+from airflow_restore_replay.core.jobs.preflight import refuse_unsupported_tables
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.validate import validate_node
 from airflow_restore_replay.core.repository.limits import RateLimit
@@ -63,6 +64,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
     with ctx.flavor.connect(ctx.primary) as primary:
         event_states = ctx.flavor.event_states(primary)
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
+        refuse_unsupported_tables(ctx, node)
         ctx.flavor.stop_replication(node)
         ctx.flavor.forget_replication(node)
         executed = ctx.flavor.executed_position(node)

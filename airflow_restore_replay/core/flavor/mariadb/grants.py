@@ -8,8 +8,8 @@ import re
 #: and the physical seed get by with (found by a contract test that takes them away one by one)
 PRIVILEGES: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
-    "RELOAD": "mariadb-backup's stages and mariadb-dump's FLUSH",
-    "PROCESS": "InnoDB's views of tablespaces, mariadb-backup",
+    "RELOAD": "mariadb-backup's BACKUP STAGE",
+    "PROCESS": "see which tablespaces lie outside the data directory; mariadb-backup",
     "LOCK TABLES": "hold tables without snapshots still during a logical seed",
     "SHOW VIEW": "dump views",
     "EVENT": "dump events and record their states",
@@ -19,7 +19,7 @@ PRIVILEGES: dict[str, str] = {
 }
 
 #: what only mariadb-backup needs
-PHYSICAL_ONLY = ("RELOAD", "PROCESS")
+PHYSICAL_ONLY = ("RELOAD",)
 
 
 def statements(user: str, host: str = "%", *, physical: bool = True) -> list[str]:
@@ -37,7 +37,8 @@ def account(user: str, host: str) -> str:
 
 def missing(grants: list[str]) -> list[str]:
     """:param grants: lines of ``SHOW GRANTS``.
-    :returns: privileges of :data:`PRIVILEGES` that no ``ON *.*`` grant in *grants* gives.
+    :returns: privileges of :data:`PRIVILEGES` that no ``ON *.*`` grant in *grants* gives; what only
+        mariadb-backup needs, under whichever account, left out.
     """
     held: set[str] = set()
     for line in grants:
@@ -48,7 +49,7 @@ def missing(grants: list[str]) -> list[str]:
         return []
     aliases = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
     held |= {aliases[name] for name in held if name in aliases}
-    return [name for name in PRIVILEGES if name not in held]
+    return [name for name in PRIVILEGES if name not in held and name not in PHYSICAL_ONLY]
 
 
 def _quote(text: str) -> str:

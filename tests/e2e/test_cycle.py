@@ -1,0 +1,35 @@
+"""The cycle itself, when nothing is wrong."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.repository.records import BackupState, Proof
+from tests.support.mariadb import WriteLoad
+from tests.support.rig import Rig
+
+
+def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: str) -> None:
+    rig.primary.execute("INSERT INTO shop.orders (customer, total) VALUES ('replayed', 1)")
+    with WriteLoad(rig.primary):
+        report = rig.cycle()
+    new_id = rig.published(report)
+    assert report.base_id == backup_id
+    assert report.quarantined == []
+    catalog = rig.catalog()
+    assert catalog.backup(backup_id).proof is Proof.RESTORED
+    new = catalog.backup(new_id)
+    assert new.state is BackupState.HEALTHY
+    assert new.proof is Proof.READ_BACK
+    assert new.manifest.base.backup_id == backup_id
+    assert new.manifest.lineage_depth == 1
+    assert report.steps["replay.catch_up"]["transactions"] > 0
+    assert new.manifest.compared["tables"] >= 3
+    assert new.manifest.sizes.new_bytes < new.manifest.sizes.total_bytes / 2
+    rig.restores(new_id)
+
+
+def test_forced_full_has_no_base(rig: Rig, backup_id: str) -> None:
+    new_id = rig.full()
+    manifest = rig.catalog().backup(new_id).manifest
+    assert manifest.base.kind == "seed"
+    assert manifest.base.method == "logical"
+    assert manifest.lineage_depth == 0

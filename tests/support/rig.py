@@ -1,0 +1,221 @@
+"""A cluster under test: its configuration, its cycles, and what must be true after each of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.jobs.protocol import JobState, Secrets
+from airflow_restore_replay.core.recovery.restore import restore_backup
+from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.records import FileEntry, Outcome, Verdict
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
+from tests.support.mariadb import BACKUP_PASSWORD, ROOT_PASSWORD, MariaDbPrimary
+
+SECRETS = (BACKUP_PASSWORD, ROOT_PASSWORD)
+
+#: called with the step and its state while a cycle runs
+Watcher = Callable[[str, JobState | None], None]
+
+
+def _nobody(step: str, state: JobState | None) -> None:
+    return None
+
+
+@dataclass
+class Rig:
+    """:param root: holds repository and nodes; removed by the test's tmp_path.
+    :param overrides: keys of the cluster's YAML section.
+    """
+
+    primary: MariaDbPrimary
+    root: Path
+    overrides: dict[str, Any] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repository_dir(self) -> Path:
+        return self.root / "repository"
+
+    @property
+    def workdir(self) -> Path:
+        return self.root / "nodes"
+
+    def section(self, **overrides: Any) -> dict[str, Any]:
+        """:returns: the cluster's section of the YAML file."""
+        base: dict[str, Any] = {
+            "primary": {"host": "127.0.0.1", "port": self.primary.port, "user": "restore_replay"},
+            "repository": {"url": f"file://{self.repository_dir}"},
+            "node": {"workdir": str(self.workdir), "buffer_pool": "64MiB"},
+            "catch_up": {"stall_timeout": "30s"},
+            "lease": {"wait": "1s", "ttl": "1m"},
+        }
+        for name, value in {**self.overrides, **overrides}.items():
+            merge = isinstance(value, dict) and isinstance(base.get(name), dict)
+            base[name] = {**base[name], **value} if merge else value
+        return base
+
+    def cluster(self, **overrides: Any) -> Cluster:
+        return parse_clusters({"clusters": {"orders": self.section(**overrides)}})["orders"]
+
+    def cycle(
+        self,
+        *,
+        watch: Watcher = _nobody,
+        force_full: bool = False,
+        base: str | None = None,
+        retries: int = 1,
+        password: str = BACKUP_PASSWORD,
+        run: str | None = None,
+        **overrides: Any,
+    ) -> CycleReport:
+        """Run one cycle and check what holds after every run, good or bad."""
+
+        def report(step: str, state: JobState | None) -> None:
+            self._keep_logs()
+            watch(step, state)
+
+        result = run_cycle(
+            self.cluster(**overrides),
+            force_full=force_full,
+            base_backup_id=base,
+            report=report,
+            retries=retries,
+            run=run,
+            secrets=Secrets(primary_password=password),
+        )
+        self.assert_nothing_left()
+        return result
+
+    def full(self, **options: Any) -> str:
+        """:returns: id of a fresh full backup."""
+        return self.published(self.cycle(force_full=True, **options))
+
+    def published(self, report: CycleReport) -> str:
+        """:returns: the id that *report* published; fails the test when the run was red."""
+        assert report.failure is None, f"{report.failure}\n{self.tail()}"
+        assert report.published_id
+        return report.published_id
+
+    def repository(self, *, write: bool = True) -> Repository:
+        return Repository.open(self.cluster().repository, cluster="orders", write=write)
+
+    def catalog(self) -> Catalog:
+        return self.repository().catalog()
+
+    def against(self, backup_id: str) -> list[Verdict]:
+        return self.catalog().backup(backup_id).against
+
+    def verdicts_against(self) -> list[Verdict]:
+        """:returns: every verdict ever recorded against any backup."""
+        bad = (Outcome.QUARANTINED, Outcome.STRANDED)
+        return [v for v in self.catalog().verdicts if v.outcome in bad]
+
+    def files(self, backup_id: str) -> list[FileEntry]:
+        repository = self.repository()
+        return repository.load_files(repository.load_manifest(backup_id))
+
+    def chunk_of(self, backup_id: str, path: str, index: int = -1) -> Path:
+        """:returns: the stored object of one chunk of a file."""
+        entry = next(f for f in self.files(backup_id) if f.path == path)
+        refs = [r for r in entry.chunks if isinstance(r, str)]
+        name, _, generation = refs[index].partition(".")
+        return self.repository_dir / "chunks" / name[:2] / f"{name}.{generation or 0}"
+
+    def flip_byte(self, path: Path) -> None:
+        raw = bytearray(path.read_bytes())
+        raw[len(raw) // 2] ^= 0x40
+        path.write_bytes(raw)
+
+    def restores(self, backup_id: str) -> Path:
+        """:returns: directory into which the backup was restored, every byte checked."""
+        target = self.root / f"restored-{backup_id}"
+        restore_backup(self.cluster(), target, backup_id=backup_id)
+        return target
+
+    def assert_nothing_left(self) -> None:
+        """After every run: no node, no process, no lease, no temporary file, no secret, a readable catalog."""
+        left = [p.name for p in self.workdir.iterdir()] if self.workdir.exists() else []
+        assert left == [], f"nodes left: {left}"
+        assert processes_in(self.workdir) == []
+        assert self.repository(write=False).lease.holder() is None if self.repository_dir.exists() else True
+        assert [p for p in self.repository_dir.rglob("*") if ".tmp" in p.name] == []
+        self.assert_no_secret()
+
+    def assert_no_secret(self) -> None:
+        texts = dict(self.logs)
+        for pattern in ("manifests/*", "verdicts/*", "leases/*/*", "repository.json"):
+            for path in self.repository_dir.glob(pattern):
+                texts[str(path)] = path.read_text(encoding="utf-8", errors="replace")
+        leaks = [name for name, text in texts.items() if any(s in text for s in SECRETS)]
+        assert leaks == []
+
+    def tail(self) -> str:
+        """:returns: the ends of the nodes' logs, for a failed assertion."""
+        return "\n".join(f"--- {name}\n{text[-1500:]}" for name, text in self.logs.items())
+
+    def _keep_logs(self) -> None:
+        for pattern in ("*/jobs/*", "*/log/*", "*/node.json"):
+            for path in self.workdir.glob(pattern):
+                try:
+                    self.logs[str(path)] = path.read_text(encoding="utf-8", errors="replace")
+                except FileNotFoundError:
+                    continue
+
+
+def processes_in(directory: Path) -> list[str]:
+    """:returns: command lines of live processes that mention *directory*."""
+    found = []
+    for proc in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (proc / "cmdline").read_bytes().split(b"\0")
+            state = (proc / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        line = b" ".join(words).decode(errors="replace")
+        if str(directory) in line and state != "Z" and int(proc.name) != os.getpid():
+            found.append(line)
+    return found
+
+
+@dataclass
+class Once:
+    """A watcher that acts once, when a step reaches a phase.
+
+    :param when: substring of the progress phase; ``""`` is the step's first report.
+    """
+
+    step: str
+    when: str
+    act: Callable[[], None]
+    done: bool = False
+
+    def __call__(self, step: str, state: JobState | None) -> None:
+        if self.done or step != self.step or state is None or self.when not in state.progress.phase:
+            return
+        self.done = True
+        self.act()
+
+
+def later(seconds: float, act: Callable[[], None]) -> threading.Thread:
+    """Do something in a while; join the result."""
+
+    def wait() -> None:
+        time.sleep(seconds)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def copy_repository(source: Rig, target: Rig) -> None:
+    shutil.copytree(source.repository_dir, target.repository_dir)

@@ -1,0 +1,89 @@
+"""P2, P6: a wrong cluster file is refused, naming the key and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_restore_replay.core.cluster import (
+    cluster_from_builtins,
+    cluster_to_builtins,
+    load_clusters,
+    parse_clusters,
+    primary_password,
+)
+from airflow_restore_replay.core.errors import ConfigInvalid
+
+
+def config(**section: Any) -> dict[str, Any]:
+    required = {"primary": {"host": "db1"}, "repository": {"url": "file:///srv/orders"}}
+    return {"clusters": {"orders": {**required, **section}}}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"nod": {}}, r"unknown key clusters\.orders\.nod; allowed here: flavor, primary, repository, node"),
+        ({"node": {"dir": "/x"}}, r"unknown key clusters\.orders\.node\.dir; allowed here: runtime, workdir"),
+        ({"retention": {"min_count": 0}}, r"clusters\.orders\.retention\.min_count: Expected `int` >= 1"),
+        ({"max_age": -3}, r"clusters\.orders\.max_age: expected a duration > 0, got -3"),
+        ({"max_age": "-3h"}, r"clusters\.orders\.max_age: expected a duration such as 90s"),
+        (
+            {"catch_up": {"appliers": "two"}},
+            r"clusters\.orders\.catch_up\.appliers: Expected `int`, got `str`",
+        ),
+        ({"transfer": {"rate_limit": "fast"}}, r"transfer\.rate_limit: expected a size such as 100MB"),
+        ({"seed": {"method": "clone"}}, r"clusters\.orders\.seed\.method: .*'clone'.*logical, physical"),
+        ({"primary": {"port": 99999}}, r"clusters\.orders\.primary\.port: Expected `int` <= 65535"),
+        ({"repository": {}}, r"clusters\.orders\.repository: .*missing required field `url`"),
+    ],
+)
+def test_p2_refused_naming_key_and_allowed_values(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigInvalid, match=message):
+        parse_clusters(config(**section))
+
+
+@pytest.mark.parametrize("raw", [None, [], {}, {"clusters": {}, "x": 1}, {"clusters": {"a b": {}}}])
+def test_p2_not_a_cluster_file(raw: Any) -> None:
+    with pytest.raises(ConfigInvalid):
+        parse_clusters(raw)
+
+
+def test_p6_two_clusters_cannot_share_a_repository() -> None:
+    both = {"clusters": {name: config()["clusters"]["orders"] for name in ("orders", "carts")}}
+    both["clusters"]["carts"] = {**both["clusters"]["carts"], "repository": {"url": "file:///srv/orders/"}}
+    with pytest.raises(ConfigInvalid, match=r"clusters\.orders and clusters\.carts share the repository"):
+        parse_clusters(both)
+
+
+def test_travels_as_plain_json() -> None:
+    cluster = parse_clusters(config(max_age="2d", transfer={"rate_limit": "10MB"}))["orders"]
+    plain = cluster_to_builtins(cluster)
+    assert plain["max_age"] == 172800.0
+    assert cluster_from_builtins(plain) == cluster
+
+
+def test_file_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match=r"nothing\.yaml: No such file"):
+        load_clusters(tmp_path / "nothing.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("clusters: [")
+    with pytest.raises(ConfigInvalid, match=r"broken\.yaml is not YAML"):
+        load_clusters(broken)
+
+
+def test_password_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("s3cret\n")
+    from_file = parse_clusters(config(primary={"password_file": str(secret)}))["orders"]
+    assert primary_password(from_file.primary) == "s3cret"
+    from_env = parse_clusters(config(primary={"password_env": "ORDERS_PW"}))["orders"]
+    with pytest.raises(ConfigInvalid, match="ORDERS_PW is not set"):
+        primary_password(from_env.primary)
+    monkeypatch.setenv("ORDERS_PW", "other")
+    assert primary_password(from_env.primary) == "other"
+    by_airflow = parse_clusters(config(primary={"connection": "orders_db"}))["orders"]
+    with pytest.raises(ConfigInvalid, match="only be resolved by Airflow"):
+        primary_password(by_airflow.primary)

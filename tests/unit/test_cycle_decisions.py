@@ -1,0 +1,172 @@
+"""The cycle's decisions, over catalogs made by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_restore_replay.core.cycle import Next, choose_base, diagnose, freshness, same_fault
+from airflow_restore_replay.core.errors import (
+    BinlogPurged,
+    ChunkCorrupt,
+    Failure,
+    NoSuchBackup,
+    PrimaryUnreachable,
+    RestoreReplayError,
+    SourceCorrupt,
+)
+from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.records import BaseRef, Manifest, Outcome, Proof, Sizes, Verdict
+
+NOON = datetime(2026, 8, 21, 12, tzinfo=UTC)
+RUN = "orders/run-7"
+
+
+def manifest(name: str, *, age_h: float, run: str = "other", base: str = "seed") -> Manifest:
+    at = NOON - timedelta(hours=age_h)
+    return Manifest(
+        backup_id=name,
+        cluster="orders",
+        flavor="mariadb",
+        server_release="10.11.1",
+        created_at=at,
+        run=run,
+        lease_epoch=1,
+        base=BaseRef(kind=base),
+        position="0-1-1",
+        goal="0-1-1",
+        goal_read_at=at,
+        chunk_size_bytes=4 * 2**20,
+        file_list="x",
+        sizes=Sizes(
+            total_bytes=1, new_bytes=1, reused_bytes=0, zero_bytes=0, stored_bytes=1, files=1, new_chunks=1
+        ),
+    )
+
+
+def verdict(outcome: Outcome, backup_id: str = "", **fields: object) -> Verdict:
+    error = fields.pop("error", None)
+    failure = Failure.of(error) if isinstance(error, RestoreReplayError) else None
+    defaults: dict[str, object] = {
+        "verdict_id": f"v-{outcome}-{backup_id}",
+        "at": NOON,
+        "cluster": "orders",
+        "run": RUN,
+        "attempt": "replay",
+    }
+    return Verdict(outcome=outcome, backup_id=backup_id, failure=failure, **{**defaults, **fields})  # type: ignore[arg-type]
+
+
+def catalog(manifests: list[Manifest], verdicts: list[Verdict] | None = None, **kw: object) -> Catalog:
+    return Catalog.of("orders", manifests, verdicts or [], **kw)  # type: ignore[arg-type]
+
+
+OLD, NEW = manifest("old", age_h=48), manifest("new", age_h=24)
+
+
+class TestChooseBase:
+    def test_newest_healthy(self) -> None:
+        assert choose_base(catalog([NEW, OLD])).base.backup_id == "new"  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("outcome", [Outcome.QUARANTINED, Outcome.STRANDED])
+    def test_excluded_backups_are_passed_over_and_named(self, outcome: Outcome) -> None:
+        choice = choose_base(catalog([OLD, NEW], [verdict(outcome, "new")]))
+        assert choice.base is not None
+        assert choice.base.backup_id == "old"
+        assert choice.skipped == {"new": outcome.value}
+
+    def test_withdrawn_quarantine_does_not_count(self) -> None:
+        against = verdict(Outcome.QUARANTINED, "new")
+        back = verdict(Outcome.WITHDRAWN, "new", withdraws=[against.verdict_id])
+        for order in ([against, back], [back, against]):
+            assert choose_base(catalog([OLD, NEW], order)).base.backup_id == "new"  # type: ignore[union-attr]
+
+    def test_restored_does_not_lift_a_quarantine(self) -> None:
+        verdicts = [verdict(Outcome.QUARANTINED, "new"), verdict(Outcome.RESTORED, "new")]
+        assert choose_base(catalog([OLD, NEW], verdicts)).base.backup_id == "old"  # type: ignore[union-attr]
+
+    def test_no_base(self) -> None:
+        assert choose_base(catalog([])).base is None
+        assert choose_base(catalog([NEW]), force_full=True).base is None
+
+    def test_unreadable_records_are_reported(self) -> None:
+        choice = choose_base(catalog([OLD], unreadable={"manifests/new.json": "truncated"}))
+        assert choice.skipped == {"manifests/new.json": "unreadable: truncated"}
+
+    def test_named_base_must_exist_and_be_healthy(self) -> None:
+        stained = catalog([OLD, NEW], [verdict(Outcome.QUARANTINED, "old")])
+        assert choose_base(stained, base_backup_id="new").base.backup_id == "new"  # type: ignore[union-attr]
+        with pytest.raises(NoSuchBackup, match="quarantined"):
+            choose_base(stained, base_backup_id="old")
+        with pytest.raises(NoSuchBackup, match="no readable backup nix"):
+            choose_base(stained, base_backup_id="nix")
+
+    def test_before_a_time(self) -> None:
+        choice = choose_base(catalog([OLD, NEW]), before=NOON - timedelta(hours=30))
+        assert choice.base.backup_id == "old"  # type: ignore[union-attr]
+
+
+class TestDiagnose:
+    @pytest.mark.parametrize(
+        ("error", "expected"),
+        [
+            (ChunkCorrupt("x"), Next.QUARANTINE),
+            (BinlogPurged("x"), Next.FULL),
+            (SourceCorrupt("x"), Next.FAIL),
+            (PrimaryUnreachable("x"), Next.FAIL),
+        ],
+    )
+    def test_by_blame(self, error: RestoreReplayError, expected: Next) -> None:
+        found = diagnose(catalog([OLD], [verdict(Outcome.FAILED, error=error)]), run=RUN, had_base=True)
+        assert found.next is expected
+        assert found.failure is not None
+
+    def test_no_record_fails(self) -> None:
+        assert diagnose(catalog([OLD]), run=RUN, had_base=True).next is Next.FAIL
+
+    def test_other_runs_records_do_not_count(self) -> None:
+        other = verdict(Outcome.QUARANTINED, "old", error=ChunkCorrupt("x"), run="orders/run-6")
+        assert diagnose(catalog([OLD], [other]), run=RUN, had_base=True).next is Next.FAIL
+
+    def test_without_base_a_full_follows(self) -> None:
+        assert diagnose(catalog([]), run=RUN, had_base=False).next is Next.FULL
+
+    def test_published_wins_over_an_earlier_failure(self) -> None:
+        records = [
+            verdict(Outcome.FAILED, error=PrimaryUnreachable("x"), at=NOON - timedelta(minutes=5)),
+            verdict(Outcome.PUBLISHED, published_id="new"),
+        ]
+        assert diagnose(catalog([OLD, NEW], records), run=RUN, had_base=True).next is Next.PUBLISHED
+
+    def test_manifest_alone_counts_as_published(self) -> None:
+        mine = manifest("mine", age_h=0, run=RUN, base="backup")
+        assert diagnose(catalog([OLD, mine]), run=RUN, had_base=True).next is Next.PUBLISHED
+
+    def test_restored_base_alone_is_not_an_end(self) -> None:
+        found = diagnose(catalog([OLD], [verdict(Outcome.RESTORED, "old")]), run=RUN, had_base=True)
+        assert found.next is Next.FAIL
+
+
+def test_same_fault_by_fingerprint() -> None:
+    base = verdict(
+        Outcome.QUARANTINED, "old", error=ChunkCorrupt("chunk 12 of 20260821T030000Z-aabb is broken")
+    )
+    alike = Failure.of(ChunkCorrupt("chunk 99 of 20260822T030000Z-ccdd is broken"))
+    other = Failure.of(ChunkCorrupt("something else"))
+    assert same_fault(catalog([OLD], [base]), run=RUN, fallback=alike) == [base]
+    assert same_fault(catalog([OLD], [base]), run=RUN, fallback=other) == []
+    assert same_fault(catalog([OLD], [base]), run="orders/run-8", fallback=alike) == []
+
+
+class TestFreshness:
+    def test_age_counts_from_when_the_goal_was_read(self) -> None:
+        assert freshness(catalog([OLD, NEW]), now=NOON).age_s == 24 * 3600
+
+    def test_unknown_without_healthy_backup(self) -> None:
+        stained = catalog([NEW], [verdict(Outcome.QUARANTINED, "new")])
+        assert freshness(stained, now=NOON).age_s is None
+
+    def test_proof(self) -> None:
+        proven = catalog([OLD, NEW], [verdict(Outcome.RESTORED, "old")])
+        assert freshness(proven, now=NOON, proof=Proof.RESTORED).age_s == 48 * 3600
