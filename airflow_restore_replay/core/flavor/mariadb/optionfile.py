@@ -1,0 +1,46 @@
+"""Credentials for MariaDB's programs: an option file that only we can read, never an argument."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.flavor.mariadb.account import write_private
+
+
+@contextlib.contextmanager
+def option_file(endpoint: Endpoint, directory: Path) -> Iterator[Path]:
+    """:returns: path of an option file for *endpoint*; it is gone afterwards."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"client-{secrets.token_hex(8)}.cnf"
+    try:
+        write_private(path, _content(endpoint))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _content(endpoint: Endpoint) -> str:
+    settings = {"user": endpoint.user, "password": endpoint.password}
+    if endpoint.socket:
+        settings |= {"socket": endpoint.socket, "protocol": "socket"}
+    else:
+        settings |= {"host": endpoint.host, "port": str(endpoint.port), "protocol": "tcp"}
+    if endpoint.ssl_ca:
+        settings |= {"ssl-ca": endpoint.ssl_ca, "ssl-verify-server-cert": "1"}
+    else:
+        settings |= {"loose-ssl-verify-server-cert": "0"}
+    return "[client]\n" + "".join(f"{name}={_quoted(text)}\n" for name, text in settings.items())
+
+
+def _quoted(text: str) -> str:
+    """Only the outermost quotes are syntax; backslash sequences are decoded inside.
+
+    Source: MariaDB documentation, "Configuring MariaDB with Option Files".
+    """
+    for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        text = text.replace(plain, escaped)
+    return f'"{text}"'
