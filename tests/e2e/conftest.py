@@ -14,6 +14,7 @@ from tests.support.rig import Rig, copy_repository
 
 SHOP = (
     "CREATE DATABASE shop",
+    "USE shop",
     "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, customer VARCHAR(60) NOT NULL, "
     "total DECIMAL(10,2) NOT NULL, note TEXT, KEY (customer)) ENGINE=InnoDB",
     "CREATE TABLE shop.notes (body VARCHAR(100)) ENGINE=InnoDB",

@@ -138,7 +138,9 @@ class Rig:
     def restores(self, backup_id: str) -> Path:
         """:returns: directory into which the backup was restored, every byte checked."""
         target = self.root / f"restored-{backup_id}"
-        restore_backup(self.cluster(), target, backup_id=backup_id)
+        repository = self.repository(write=False)
+        manifest = repository.load_manifest(backup_id)
+        restore_backup(repository, manifest, target, transfer=self.cluster().transfer)
         return target
 
     def assert_nothing_left(self) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,10 +21,12 @@ from airflow_restore_replay.core.errors import (
     NodeServerCrashed,
     WrongPhase,
 )
+from airflow_restore_replay.core.flavor.base import Position
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
+from airflow_restore_replay.core.jobs.seed import SeedInputs, seed_logically, seed_physically
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.restore import restore_tree
@@ -130,7 +134,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     ctx.stop_if_cancelled()
     ctx.node.save_verified(result.verified)
     ctx.node.update(facts={"base_chains": msgspec.to_builtins(manifest.chains)})
-    start_seconds = start_filled_server(ctx, fresh=True)
+    start_seconds = start_filled_server(ctx)
     ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="backup", backup_id=backup_id))
     seconds = time.monotonic() - started
     summary = {
@@ -146,7 +150,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
 
 
 def _refuse_lack_of_space(ctx: JobContext, manifest: Manifest) -> None:
-    free = shutil.disk_usage(ctx.node.path).free + _allocated(ctx)
+    free = shutil.disk_usage(ctx.node.path).free + allocated_bytes(ctx.node.data)
     needed = manifest.sizes.total_bytes - manifest.sizes.zero_bytes
     if free < needed:
         raise NodeFull(
@@ -155,14 +159,14 @@ def _refuse_lack_of_space(ctx: JobContext, manifest: Manifest) -> None:
         )
 
 
-def _allocated(ctx: JobContext) -> int:
-    return sum(f.stat().st_blocks * 512 for f in ctx.node.data.rglob("*") if f.is_file())
+def allocated_bytes(directory: Path) -> int:
+    """:returns: bytes that the files below *directory* take on disk."""
+    return sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file())
 
 
-def start_filled_server(ctx: JobContext, *, fresh: bool) -> float:
-    """Start the server with throw-away durability on freshly filled data.
+def start_filled_server(ctx: JobContext) -> float:
+    """Start the server with throw-away durability on data that nothing but the fill has written.
 
-    :param fresh: whether nothing but the fill has written these files.
     :returns: seconds until it answered.
     :raises BackupFault: it does not start, or its error log blames the data.
     """
@@ -171,8 +175,7 @@ def start_filled_server(ctx: JobContext, *, fresh: bool) -> float:
     ctx.report.phase("starting the server")
     ctx.server.start(replaying=True)
     seconds = time.monotonic() - started
-    if fresh:
-        refuse_dirty_log(ctx)
+    refuse_dirty_log(ctx)
     return seconds
 
 
@@ -201,20 +204,47 @@ def refuse_dirty_log(ctx: JobContext) -> None:
 
 
 def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
-    from airflow_restore_replay.core.jobs.seed import run_seed
-
     started = time.monotonic()
     ctx.server.kill()
     ctx.node.wipe()
     ctx.node.update(phase=Phase.FILLING)
     ctx.report.phase(f"seeding ({method})")
-    position, size_bytes = run_seed(ctx, method)
+    inputs = SeedInputs(
+        flavor=ctx.flavor,
+        server=ctx.server,
+        primary=ctx.primary,
+        policy=ctx.cluster.seed,
+        datadir=ctx.node.data,
+        secrets_dir=ctx.node.path / "run",
+        progress=ctx.report.count,
+        cancelled=ctx.cancelled,
+    )
+    with ctx.crash_guard("seeding"):
+        position = _SEEDS[method](ctx, inputs)
     ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="seed", method=method))
     summary = {
         "method": method,
         "position": str(position),
-        "bytes": size_bytes,
+        "bytes": allocated_bytes(ctx.node.data),
         "seconds": round(time.monotonic() - started, 3),
     }
     ctx.node.update(facts={"fill": summary, "lineage_depth": 0, "base_chains": []})
     return summary
+
+
+def _seed_logically(ctx: JobContext, inputs: SeedInputs) -> Position:
+    return seed_logically(inputs)
+
+
+def _seed_physically(ctx: JobContext, inputs: SeedInputs) -> Position:
+    position = seed_physically(inputs)
+    start_filled_server(ctx)
+    with ctx.server.connect() as node:
+        ctx.flavor.set_executed(node, position)
+    return position
+
+
+_SEEDS: dict[str, Callable[[JobContext, SeedInputs], Position]] = {
+    "logical": _seed_logically,
+    "physical": _seed_physically,
+}

@@ -12,7 +12,10 @@ Key = tuple[Any, ...]
 
 #: Types whose order is the same for a literal as for the column; other keys are compared as one range.
 _ORDERED = frozenset(
-    ["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "char", "varchar", "binary", "varbinary", "date", "datetime", "timestamp"]
+    (
+        *("tinyint", "smallint", "mediumint", "int", "bigint", "decimal"),
+        *("char", "varchar", "binary", "varbinary", "date", "datetime", "timestamp"),
+    )
 )
 
 

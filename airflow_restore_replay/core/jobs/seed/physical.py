@@ -1,0 +1,104 @@
+"""Seed with ``mariadb-backup`` on the primary's host, streamed into the node's data directory."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from airflow_restore_replay.core.errors import TargetNotEmpty
+from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer, Position
+from airflow_restore_replay.core.flavor.mariadb import backup, tables
+from airflow_restore_replay.core.flavor.mariadb.optionfile import option_file
+from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.jobs.seed.logical import refuse_unsupported
+from airflow_restore_replay.core.jobs.seed.pipe import pipe
+
+
+def seed_physical(
+    flavor: Flavor,
+    server: NodeServer,
+    primary: Endpoint,
+    *,
+    secrets_dir: Path,
+    prefix: list[str],
+    defaults_file: str | None,
+    progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> Position:
+    """Fill an empty node from *primary*; the node's server runs afterwards and has executed the position.
+
+    :param prefix: argv in front of the backup program, ``[]`` on the same host, ``[ssh, db1]``.
+    :param defaults_file: option file on the primary's host with the program's credentials. Without it and
+        without a prefix, *primary*'s credentials are used from a private option file that is removed again.
+    :param progress: called with (streamed, estimated) bytes.
+    :raises TargetNotEmpty: the node's data directory has content.
+    :raises SourceCorrupt: the program found damaged pages on the primary.
+    :raises PrimaryUnreachable, ReplicationDenied, SeedFailed: by what the program reports.
+    """
+    assert isinstance(server, MariaDbServer)
+    datadir = server.layout.datadir
+    datadir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(datadir.iterdir()):
+        raise TargetNotEmpty(f"The node's data directory {datadir} is not empty.")
+    with contextlib.closing(flavor.connect(primary)) as conn:
+        refuse_unsupported(flavor, conn)
+        total = tables.data_bytes(conn)
+    with _program(server, primary, secrets_dir, prefix, defaults_file) as command:
+        done = pipe(
+            command,
+            [server.program("mbstream"), "--extract", f"--directory={datadir}"],
+            progress=lambda copied: progress(copied, total),
+            cancelled=cancelled,
+        )
+    if done.sink_status > 0:
+        raise backup.extract_error(done.sink_status, done.sink_stderr)
+    if done.source_status or "completed OK!" not in done.source_stderr:
+        raise backup.backup_error(done.source_status, done.source_stderr)
+    _prepare(server)
+    position = backup.copied_position(datadir)
+    for pattern in backup.LEFTOVERS:
+        for path in datadir.glob(pattern):
+            path.unlink()
+    server.start(replaying=True)
+    with contextlib.closing(server.connect()) as node:
+        flavor.set_executed(node, position)
+    return position
+
+
+@contextlib.contextmanager
+def _program(
+    server: MariaDbServer,
+    primary: Endpoint,
+    secrets_dir: Path,
+    prefix: list[str],
+    defaults_file: str | None,
+) -> Iterator[list[str]]:
+    """:returns: argv that runs the backup program where the primary's files are."""
+    if prefix:
+        yield backup.on_host(prefix, backup.backup_command("mariadb-backup", defaults_file, "/tmp"))
+        return
+    program = server.program("mariadb-backup")
+    with tempfile.TemporaryDirectory(prefix="backup-", dir=_made(server.layout.tmp_dir)) as scratch:
+        if defaults_file:
+            yield backup.backup_command(program, defaults_file, scratch)
+            return
+        with option_file(primary, secrets_dir) as options:
+            yield backup.backup_command(program, str(options), scratch)
+
+
+def _prepare(server: MariaDbServer) -> None:
+    layout = server.layout
+    command = backup.prepare_command(
+        server.program("mariadb-backup"), layout.datadir, layout.buffer_pool_bytes
+    )
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode or "completed OK!" not in done.stderr:
+        raise backup.extract_error(done.returncode, done.stderr)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
