@@ -86,8 +86,8 @@ def snapshot_tree(
 ) -> tuple[list[FileEntry], Sizes]:
     """Store every file below *root*; new chunks are read back before this returns.
 
-    :param excluded: shell patterns of paths relative to *root*; ``*`` does not cross ``/``, a directory takes
-        what is below it along.
+    :param excluded: shell patterns of paths relative to *root*; ``*`` does not cross ``/``. Only a pattern
+        that ends in ``/`` excludes directories, with all that is below.
     :param verified: chunk references that this run decoded from the store; only they are reused unread.
     :returns: entries sorted by path, and what was read and stored.
     :raises UnsupportedTables: a symbolic link or special file, by name.
@@ -122,10 +122,13 @@ def snapshot_tree(
     )
 
 
-def is_excluded(relative: str, patterns: Sequence[str]) -> bool:
+def is_excluded(relative: str, patterns: Sequence[str], *, directory: bool = False) -> bool:
     """:returns: whether a pattern matches *relative* as a whole, component by component."""
     parts = relative.split("/")
     for pattern in patterns:
+        # A file pattern such as "core" must not take a schema of that name along.
+        if pattern.endswith("/") != directory:
+            continue
         globs = pattern.rstrip("/").split("/")
         if len(globs) == len(parts) and all(map(fnmatchcase, parts, globs)):
             return True
@@ -137,9 +140,9 @@ def _walk(root: Path, below: str, excluded: Sequence[str]) -> Iterator[_Source]:
         names = sorted(e.name for e in entries)
     for name in names:
         relative = f"{below}/{name}" if below else name
-        if is_excluded(relative, excluded):
-            continue
         source = _Source(root / relative, relative, os.lstat(root / relative))
+        if is_excluded(relative, excluded, directory=source.directory):
+            continue
         _refuse_special(source)
         yield source
         if source.directory:
