@@ -1,0 +1,112 @@
+"""Airflow with a home of its own: SQLite, the shipped ``dags/`` folder as bundle, nothing else on this machine."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+REPO = Path(__file__).parents[2]
+# Airflow reads its environment when it is first imported, which the test modules do.
+HOME = Path(tempfile.mkdtemp(prefix="rr-airflow-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(REPO / "dags"),
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
+    "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),
+}
+
+import pytest  # noqa: E402
+import yaml  # noqa: E402
+
+from tests.airflow.support import Shipped  # noqa: E402
+from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary  # noqa: E402
+from tests.support.rig import Rig, copy_repository  # noqa: E402
+
+SHOP = (
+    "CREATE DATABASE shop",
+    "USE shop",
+    "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, customer VARCHAR(60) NOT NULL, "
+    "note TEXT, KEY (customer)) ENGINE=InnoDB",
+    "INSERT INTO shop.orders (customer, note) SELECT CONCAT('customer-', seq), REPEAT(MD5(seq), 20) "
+    "FROM seq_1_to_5000",
+)
+
+
+@pytest.fixture(scope="session")
+def metadata_db() -> None:
+    """An empty metadata database."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture
+def cluster_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that RESTORE_REPLAY_CONFIG names, with one cluster that nobody can reach."""
+    path = tmp_path / "clusters.yaml"
+    cluster = {
+        "primary": {"host": "127.0.0.1", "port": 1, "user": "nobody"},
+        "repository": {"url": f"file://{tmp_path}/repository"},
+        "node": {"workdir": str(tmp_path / "nodes"), "queue": "db1"},
+        "lease": {"wait": "1s"},
+    }
+    path.write_text(yaml.safe_dump({"clusters": {"orders": cluster}}))
+    monkeypatch.setenv("RESTORE_REPLAY_CONFIG", str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDbPrimary]:
+    server = MariaDbPrimary.start(tmp_path_factory.mktemp("airflow-primary"))
+    try:
+        server.create_backup_account()
+        server.execute(*SHOP)
+        yield server
+    finally:
+        server.stop()
+
+
+def shipped(root: Path, primary: MariaDbPrimary) -> Shipped:
+    """:returns: the shipped DAG for a cluster whose primary is an Airflow connection."""
+    os.environ["AIRFLOW_CONN_ORDERS_PRIMARY"] = json.dumps(
+        {
+            "conn_type": "mysql",
+            "host": "127.0.0.1",
+            "port": primary.port,
+            "login": "restore_replay",
+            "password": BACKUP_PASSWORD,
+        }
+    )
+    rig = Rig(primary, root, overrides={"schedule": None})
+    section = rig.section()
+    section["primary"] = {"connection": "orders_primary"}
+    path = root / "clusters.yaml"
+    path.write_text(yaml.safe_dump({"clusters": {"orders": section}}))
+    os.environ["RESTORE_REPLAY_CONFIG"] = str(path)
+    return Shipped(rig)
+
+
+@pytest.fixture(scope="session")
+def first(metadata_db: None, primary: MariaDbPrimary, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
+    """The shipped DAG after its first run, which found no backup."""
+    dag = shipped(tmp_path_factory.mktemp("first"), primary)
+    dag.run()
+    return dag
+
+
+@pytest.fixture
+def cycle(first: Shipped, primary: MariaDbPrimary, tmp_path: Path) -> Iterator[Shipped]:
+    """The shipped DAG on a copy of the repository with the first run's backup."""
+    kept = {name: os.environ[name] for name in ("RESTORE_REPLAY_CONFIG", "AIRFLOW_CONN_ORDERS_PRIMARY")}
+    dag = shipped(tmp_path, primary)
+    copy_repository(first.rig, dag.rig)
+    yield dag
+    os.environ |= kept

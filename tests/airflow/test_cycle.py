@@ -1,0 +1,143 @@
+"""The shipped DAG, run by Airflow, on a real MariaDB."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
+from tests.airflow.support import Shipped
+
+FULL = {f"full.{name}" for name in ("create_node", "seed", "catch_up", "validate", "snapshot", "destroy_node")}
+REPLAY = {
+    f"replay.{name}"
+    for name in ("create_node", "restore_backup", "catch_up", "validate", "snapshot", "destroy_node")
+}
+ALWAYS = {"acquire_lease", "choose_base", "diagnose", "release_lease"}
+
+
+def test_first_run_finds_no_base_and_publishes_a_full(first: Shipped) -> None:
+    ran = first.runs[0]
+    assert ran.state == "success"
+    assert ran.of("success") == ALWAYS | FULL | {"published"}
+    assert ran.of("skipped") == REPLAY | {"quarantine_backup"}
+    assert ran.failures == []
+    (backup,) = first.rig.catalog().backups
+    assert ran.results["published"]["backup_id"] == backup.backup_id
+    assert ran.results["full.snapshot"]["backup_id"] == backup.backup_id
+    assert backup.manifest.base.kind == "seed"
+    first.rig.assert_nothing_left()
+
+
+def test_ok(cycle: Shipped) -> None:
+    (base,) = cycle.rig.catalog().backups
+    cycle.rig.primary.execute("INSERT INTO shop.orders (customer) VALUES ('replayed')")
+    ran = cycle.run()
+    assert ran.state == "success"
+    assert ran.of("success") == ALWAYS | REPLAY | {"published"}
+    assert ran.of("skipped") == FULL | {"quarantine_backup"}
+    assert ran.failures == []
+    assert ran.results["replay.catch_up"]["transactions"] > 0
+    new = cycle.rig.catalog().backup(ran.results["published"]["backup_id"])
+    assert new.manifest.base.backup_id == base.backup_id
+    assert cycle.rig.catalog().backup(base.backup_id).proof is Proof.RESTORED
+    cycle.rig.assert_nothing_left()
+
+
+def test_ok_when_everything_that_waits_is_deferred(cycle: Shipped) -> None:
+    ran = cycle.run(deferrable=True)
+    assert ran.state == "success"
+    assert ran.of("success") == ALWAYS | REPLAY | {"published"}
+    cycle.rig.assert_nothing_left()
+
+
+def test_forced_full(cycle: Shipped) -> None:
+    ran = cycle.run(force_full=True)
+    assert ran.state == "success"
+    assert ran.of("skipped") == REPLAY | {"quarantine_backup"}
+    manifest = cycle.rig.catalog().backup(ran.results["published"]["backup_id"]).manifest
+    assert manifest.base.kind == "seed"
+    cycle.rig.assert_nothing_left()
+
+
+def test_named_base_that_does_not_exist_fails_the_run_and_blames_nothing(cycle: Shipped) -> None:
+    ran = cycle.run(base_backup_id="20200101T000000Z-00000000")
+    assert ran.state == "failed"
+    assert ran.of("failed") == {"choose_base", "diagnose"}
+    assert ran.tries["choose_base"] == 1
+    assert ran.states["release_lease"] == "success"
+    assert cycle.rig.verdicts_against() == []
+    cycle.rig.assert_nothing_left()
+
+
+def test_s1_flipped_byte_is_quarantined_and_a_fresh_full_published(cycle: Shipped) -> None:
+    (base,) = cycle.rig.catalog().backups
+    chunk = cycle.rig.chunk_of(base.backup_id, "shop/orders.ibd")
+    cycle.rig.flip_byte(chunk)
+    ran = cycle.run()
+    assert ran.state == "success"
+    assert ran.of("failed") == {"replay.restore_backup"}
+    assert ran.tries["replay.restore_backup"] == 1, "a verdict is not retried"
+    assert ran.failures == ["replay.restore_backup"]
+    assert ran.of("upstream_failed") == {"replay.catch_up", "replay.validate", "replay.snapshot"}
+    assert ran.of("success") == ALWAYS | FULL | {
+        "replay.create_node",
+        "replay.destroy_node",
+        "quarantine_backup",
+        "published",
+    }
+    announced = ran.results["quarantine_backup"]
+    assert announced["quarantined"] == [base.backup_id]
+    assert chunk.name.partition(".")[0] in announced["reason"]
+    assert "shop/orders.ibd" in announced["reason"]
+    catalog = cycle.rig.catalog()
+    assert catalog.backup(base.backup_id).state is BackupState.QUARANTINED
+    new = catalog.backup(ran.results["published"]["backup_id"])
+    assert new.state is BackupState.HEALTHY
+    assert new.manifest.base.kind == "seed"
+    cycle.rig.restores(new.backup_id)
+    cycle.rig.assert_nothing_left()
+
+
+def test_r4_primary_that_is_down_fails_the_run_and_quarantines_nothing(cycle: Shipped) -> None:
+    (base,) = cycle.rig.catalog().backups
+    cycle.rig.primary.kill()
+    try:
+        ran = cycle.run()
+    finally:
+        cycle.rig.primary.restart()
+    assert ran.state == "failed"
+    assert ran.of("failed") == {"replay.restore_backup", "diagnose"}
+    assert ran.tries["replay.restore_backup"] == 3, "circumstance is retried"
+    assert ran.tries["diagnose"] == 1
+    assert ran.failures == ["replay.restore_backup", "diagnose"]
+    assert ran.of("upstream_failed") > FULL - {"full.destroy_node"} | {"quarantine_backup", "published"}
+    assert ran.states["replay.destroy_node"] == "success"
+    assert ran.states["release_lease"] == "success"
+    catalog = cycle.rig.catalog()
+    assert [b.backup_id for b in catalog.healthy()] == [base.backup_id]
+    assert cycle.rig.verdicts_against() == []
+    assert {v.outcome for v in catalog.attempts(f"restore_replay_orders/{ran.run_id}")} == {Outcome.FAILED}
+    cycle.rig.assert_nothing_left()
+
+
+def test_environment_before_there_is_a_node(cycle: Shipped) -> None:
+    """The node's work directory cannot be made: the setup fails, the run is red, no fallback hides it."""
+    cycle.rig.workdir.write_text("not a directory")
+    ran = cycle.run()
+    cycle.rig.workdir.unlink()
+    assert ran.state == "failed"
+    assert ran.of("failed") == {"replay.create_node", "diagnose"}
+    assert ran.of("success") == {"acquire_lease", "choose_base", "release_lease"}
+    assert cycle.rig.verdicts_against() == []
+    cycle.rig.assert_nothing_left()
+
+
+def test_o4_another_run_holds_the_lease(cycle: Shipped) -> None:
+    lease = cycle.rig.repository().lease
+    epoch = lease.acquire("somebody/else", 60)
+    ran = cycle.run()
+    lease.release("somebody/else", epoch)
+    assert ran.state == "failed"
+    assert ran.of("failed") == {"acquire_lease"}
+    assert ran.tries["acquire_lease"] == 1
+    assert ran.of("upstream_failed") == set(ran.states) - {"acquire_lease"}
+    assert len(cycle.rig.catalog().manifests) == 1
+    cycle.rig.assert_nothing_left()

@@ -1,0 +1,135 @@
+"""The shipped DAG is the one of design.md §5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.airflow.support import dag_bag, shipped_dag
+
+#: task → (trigger rule, downstream tasks)
+EXPECTED = {
+    "acquire_lease": ("all_success", {"choose_base", "release_lease"}),
+    "choose_base": ("all_success", {"replay.create_node", "diagnose"}),
+    "replay.create_node": ("all_success", {"replay.restore_backup", "replay.destroy_node"}),
+    "replay.restore_backup": ("all_success", {"replay.catch_up"}),
+    "replay.catch_up": ("all_success", {"replay.validate"}),
+    "replay.validate": ("all_success", {"replay.snapshot"}),
+    "replay.snapshot": ("all_success", {"replay.destroy_node", "diagnose"}),
+    "replay.destroy_node": ("all_done_setup_success", {"release_lease"}),
+    "diagnose": ("all_done", {"published", "quarantine_backup", "full.create_node"}),
+    "quarantine_backup": ("all_success", {"full.create_node"}),
+    "full.create_node": ("none_failed_min_one_success", {"full.seed", "full.destroy_node"}),
+    "full.seed": ("all_success", {"full.catch_up"}),
+    "full.catch_up": ("all_success", {"full.validate"}),
+    "full.validate": ("all_success", {"full.snapshot"}),
+    "full.snapshot": ("all_success", {"full.destroy_node", "published"}),
+    "full.destroy_node": ("all_done_setup_success", {"release_lease"}),
+    "published": ("none_failed_min_one_success", {"release_lease"}),
+    "release_lease": ("all_done_setup_success", set()),
+}
+
+
+def test_tasks_edges_and_trigger_rules(cluster_file: Path) -> None:
+    dag = shipped_dag()
+    found = {t.task_id: (str(t.trigger_rule.value), set(t.downstream_task_ids)) for t in dag.tasks}
+    assert found == EXPECTED
+
+
+def test_setups_and_teardowns(cluster_file: Path) -> None:
+    dag = shipped_dag()
+    assert {t.task_id for t in dag.tasks if t.is_setup} == {
+        "acquire_lease",
+        "replay.create_node",
+        "full.create_node",
+    }
+    assert {t.task_id for t in dag.tasks if t.is_teardown} == {
+        "release_lease",
+        "replay.destroy_node",
+        "full.destroy_node",
+    }
+    assert not any(t.on_failure_fail_dagrun for t in dag.tasks if t.is_teardown)
+
+
+def test_settings_of_the_dag(cluster_file: Path) -> None:
+    dag = shipped_dag()
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+    assert dag.dagrun_timeout is None
+    assert {t.pool for t in dag.tasks} == {"default_pool"}
+    assert {t.queue for t in dag.tasks} == {"db1"}
+    assert {t.retries for t in dag.tasks} == {2}
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert set(dag.params) == {"force_full", "base_backup_id"}
+    assert dag.params["force_full"] is False
+    assert dag.params["base_backup_id"] is None
+    assert "orders" in dag.doc_md
+
+
+def test_published_updates_the_clusters_asset(cluster_file: Path) -> None:
+    outlets = shipped_dag().get_task("published").outlets
+    assert [(a.name, a.uri) for a in outlets] == [("restore_replay_orders", "restore-replay://orders/backup")]
+
+
+def test_one_dag_per_cluster(cluster_file: Path) -> None:
+    clusters = yaml.safe_load(cluster_file.read_text())
+    second = dict(clusters["clusters"]["orders"], repository={"url": "s3://bucket/users"}, schedule=None)
+    clusters["clusters"]["users"] = second
+    cluster_file.write_text(yaml.safe_dump(clusters))
+    bag = dag_bag()
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"restore_replay_orders", "restore_replay_users"}
+
+
+def test_branches_stay_inside_a_task_group_of_ones_own(cluster_file: Path) -> None:
+    from airflow.sdk import DAG
+
+    from airflow_restore_replay.dag import restore_replay_task_group
+    from airflow_restore_replay.hooks.clusters import find_cluster
+
+    with DAG("mine", schedule=None) as dag:
+        group = restore_replay_task_group(find_cluster("orders"), group_id="backup")
+    assert set(dag.task_dict) == {f"backup.{task_id}" for task_id in EXPECTED}
+    assert group.published.task_id == "backup.published"
+    diagnose = dag.get_task("backup.diagnose")
+    followed = {diagnose.published_task_id, diagnose.quarantine_task_id, diagnose.full_task_id}
+    assert followed == set(diagnose.downstream_task_ids)
+    assert diagnose.choice.task_id == "backup.choose_base"
+    choose = dag.get_task("backup.choose_base")
+    assert {choose.replay_task_id, choose.no_base_task_id} == set(choose.downstream_task_ids)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"retention": {"min_count": 0}}, "min_count"),
+        ({"lease": {"wiat": "1h"}}, "clusters.orders.lease.wiat"),
+        ({"max_age": "-3h"}, "max_age"),
+    ],
+)
+def test_p2_wrong_cluster_file_is_an_import_error_that_names_the_key(
+    cluster_file: Path, change: dict[str, object], named: str
+) -> None:
+    clusters = yaml.safe_load(cluster_file.read_text())
+    clusters["clusters"]["orders"] |= change
+    cluster_file.write_text(yaml.safe_dump(clusters))
+    errors = list(dag_bag().import_errors.values())
+    assert len(errors) == 1
+    assert named in errors[0]
+    assert "ConfigInvalid" in errors[0]
+
+
+def test_no_cluster_file_is_an_import_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESTORE_REPLAY_CONFIG", raising=False)
+    (error,) = dag_bag().import_errors.values()
+    assert "Set RESTORE_REPLAY_CONFIG" in error
+
+
+def test_the_dag_survives_serialization_unchanged(cluster_file: Path) -> None:
+    """The same file gives the same DAG, or each parse would be a new version."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    first, second = (DagSerialization.to_dict(shipped_dag()) for _ in range(2))
+    assert first == second
