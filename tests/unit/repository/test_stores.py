@@ -1,0 +1,99 @@
+"""What is particular to one store."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
+from airflow_restore_replay.core.repository.local import LocalStore
+from airflow_restore_replay.core.repository.s3 import RemoteStore, _redacted, _secret_values
+from airflow_restore_replay.core.repository.store import ObjectMissing, open_store
+
+
+def test_a_local_repository_is_private(tmp_path: Path) -> None:
+    LocalStore(tmp_path / "new" / "repository").put_new("a/b", b"x")
+    for path in ("new", "new/repository", "new/repository/a"):
+        assert stat.S_IMODE((tmp_path / path).stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "new/repository/a/b").stat().st_mode) == 0o600
+
+
+def test_what_a_crash_leaves_is_no_object(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put_new("chunks/aa/good", b"x")
+    (tmp_path / "chunks/aa/.tmp-0123456789abcdef").write_bytes(b"half of someth")
+    assert [i.path for i in store.list("chunks")] == ["chunks/aa/good"]
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path)
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreFull):
+        store.put_new("a/b", b"x")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_link_inside_a_repository_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "object").symlink_to(tmp_path / "secret")
+    store = LocalStore(tmp_path / "repository")
+    with pytest.raises(StoreFailed):
+        store.get("object")
+    assert list(store.list("manifests")) == []
+
+
+def test_a_file_where_a_folder_should_be_is_missing_or_failed_never_found(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put_new("a", b"x")
+    with pytest.raises(ObjectMissing):
+        store.get("a/b")
+    with pytest.raises(StoreFailed):
+        store.put_new("a/b", b"x")
+
+
+def test_urls_may_have_escaped_characters(tmp_path: Path) -> None:
+    root = tmp_path / "with space & ü"
+    store = open_store(RepositorySpec(url=root.as_uri()))
+    store.put_new("x", b"1")
+    assert (root / "x").read_bytes() == b"1"
+
+
+def test_options_of_a_local_repository_are_refused() -> None:
+    with pytest.raises(ConfigInvalid, match="region"):
+        open_store(RepositorySpec(url="file:///var/x", options={"region": "eu"}))
+
+
+def test_unknown_options_are_refused_without_showing_credentials() -> None:
+    spec = RepositorySpec(url="s3://bucket/x", options={"no_such_option": "1"})
+    with pytest.raises(ConfigInvalid, match="no_such_option") as caught:
+        RemoteStore.from_spec(spec, {"secret_access_key": "very-secret"})
+    assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["s3://b/p", "gs://b/p", "az://c/p"])
+def test_all_object_stores_open_by_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = {"account_name": "acct", "account_key": "c2VjcmV0"} if url.startswith("az") else {}
+    if url.startswith("gs"):
+        credentials = {"skip_signature": "true"}
+    assert open_store(RepositorySpec(url=url), credentials).url == url
+
+
+def test_secrets_never_reach_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "from-the-environment")
+    secrets = _secret_values(
+        {"access_key_id": "AKIA0001", "secret_access_key": "given", "region": "eu-central-1"}
+    )
+    text = _redacted(
+        "GET https://h/b?X-Amz-Signature=abc failed for AKIA0001 given from-the-environment in eu-central-1\nmore",
+        secrets,
+    )
+    assert text == "GET https://h/b failed for *** *** *** in eu-central-1 more"
