@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,11 @@ from airflow_restore_replay.core.errors import (
     NodeServerCrashed,
     WrongPhase,
 )
-from airflow_restore_replay.core.flavor.base import Position
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
-from airflow_restore_replay.core.jobs.seed import SeedInputs, seed_logically, seed_physically
+from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.restore import restore_tree
@@ -214,13 +212,13 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
         server=ctx.server,
         primary=ctx.primary,
         policy=ctx.cluster.seed,
-        datadir=ctx.node.data,
         secrets_dir=ctx.node.path / "run",
         progress=ctx.report.count,
         cancelled=ctx.cancelled,
     )
     with ctx.crash_guard("seeding"):
-        position = _SEEDS[method](ctx, inputs)
+        position = SEEDS[method](inputs)
+        refuse_dirty_log(ctx)
     ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="seed", method=method))
     summary = {
         "method": method,
@@ -230,21 +228,3 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
     }
     ctx.node.update(facts={"fill": summary, "lineage_depth": 0, "base_chains": []})
     return summary
-
-
-def _seed_logically(ctx: JobContext, inputs: SeedInputs) -> Position:
-    return seed_logically(inputs)
-
-
-def _seed_physically(ctx: JobContext, inputs: SeedInputs) -> Position:
-    position = seed_physically(inputs)
-    start_filled_server(ctx)
-    with ctx.server.connect() as node:
-        ctx.flavor.set_executed(node, position)
-    return position
-
-
-_SEEDS: dict[str, Callable[[JobContext, SeedInputs], Position]] = {
-    "logical": _seed_logically,
-    "physical": _seed_physically,
-}

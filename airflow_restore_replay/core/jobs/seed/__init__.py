@@ -23,7 +23,6 @@ class SeedInputs:
     server: NodeServer
     primary: Endpoint
     policy: Seed
-    datadir: Path
     secrets_dir: Path
     progress: Callable[[int, int], None]
     cancelled: Callable[[], bool]
@@ -44,7 +43,7 @@ def seed_logically(inputs: SeedInputs) -> Position:
 
 
 def seed_physically(inputs: SeedInputs) -> Position:
-    """:returns: the exact position of the copy; its server has not been started."""
+    """:returns: the exact position of the copy; the server runs on it."""
     from airflow_restore_replay.core.jobs.seed.physical import seed_physical
 
     return seed_physical(
@@ -53,8 +52,14 @@ def seed_physically(inputs: SeedInputs) -> Position:
         inputs.primary,
         prefix=inputs.policy.prefix,
         defaults_file=inputs.policy.defaults_file,
-        datadir=inputs.datadir,
         secrets_dir=inputs.secrets_dir,
         progress=inputs.progress,
         cancelled=inputs.cancelled,
     )
+
+
+#: by the cluster file's ``seed.method``
+SEEDS: dict[str, Callable[[SeedInputs], Position]] = {
+    "logical": seed_logically,
+    "physical": seed_physically,
+}
