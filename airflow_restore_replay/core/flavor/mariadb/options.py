@@ -28,6 +28,8 @@ def server_options(layout: ServerLayout, *, socket: Path, init_file: Path, repla
         *_ISOLATION,
         *_REPLICATION,
         f"--innodb-buffer-pool-size={layout.buffer_pool_bytes}",
+        # The redo log cannot shrink below its buffer.
+        f"--innodb-log-buffer-size={REDO_AT_REST_BYTES}",
         "--innodb-buffer-pool-load-at-startup=OFF",
         "--innodb-buffer-pool-dump-at-shutdown=OFF",
         "--performance-schema=OFF",
