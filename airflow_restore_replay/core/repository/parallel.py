@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -21,10 +21,11 @@ def run_bounded(
     *,
     threads: int,
     cancelled: Callable[[], bool] = never_cancelled,
-) -> Iterator[tuple[T, R]]:
+) -> Generator[tuple[T, R], None, None]:
     """Apply *work* to *items* in threads; at most twice as many items as threads are under way.
 
-    :returns: items with their results, in order of completion.
+    :returns: items with their results, in order of completion. Closing it drops what has not
+        begun and waits for the rest.
     :raises JobCancelled: *cancelled* said so.
     """
     source = iter(items)

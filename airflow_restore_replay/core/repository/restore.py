@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,14 +82,14 @@ def restore_tree(
         _prepare(run, files)
         progress(0, total_bytes)
         pieces = _pieces(files, chunk_size_bytes)
-        for piece, fetched in run_bounded(
-            pieces, lambda p: _fill(run, p), threads=threads, cancelled=cancelled
-        ):
-            result.bytes += piece.size_bytes
-            if fetched and isinstance(piece.ref, str):
-                result.fetched_bytes += piece.size_bytes
-                result.verified.add(piece.ref)
-            progress(result.bytes, total_bytes)
+        fill = functools.partial(_fill, run)
+        with contextlib.closing(run_bounded(pieces, fill, threads=threads, cancelled=cancelled)) as results:
+            for piece, fetched in results:
+                result.bytes += piece.size_bytes
+                if fetched and isinstance(piece.ref, str):
+                    result.fetched_bytes += piece.size_bytes
+                    result.verified.add(piece.ref)
+                progress(result.bytes, total_bytes)
         _make_durable(run, files, threads, cancelled)
     return result
 

@@ -66,29 +66,19 @@ class RemoteStore:
     @classmethod
     def from_spec(cls, spec: RepositorySpec, credentials: Mapping[str, str]) -> RemoteStore:
         """:raises ConfigInvalid: obstore does not know an option, or the URL names no bucket."""
-        options = dict(spec.options)
-        retry_timeout_s = float(Seconds(options.pop("retry_timeout", "2m")))
-        client: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s"}
-        client |= {key: options.pop(key) for key in _CLIENT_OPTIONS if key in options}
-        if any(value.startswith("http://") for key, value in options.items() if "endpoint" in key):
-            client["allow_http"] = True
-        elif "allow_http" in client:
-            client["allow_http"] = str(client["allow_http"]).lower() == "true"
-        retry = {
-            "max_retries": 3,
-            "retry_timeout": timedelta(seconds=retry_timeout_s),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=_MAX_BACKOFF_S),
-            },
-        }
+        config = {**spec.options, **credentials}
         secrets = _secret_values(credentials)
+        client: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s"}
+        client |= {key: config.pop(key) for key in _CLIENT_OPTIONS if key in config}
+        plain = any(value.startswith("http://") for key, value in config.items() if "endpoint" in key)
+        client["allow_http"] = plain or str(client.get("allow_http")).lower() == "true"
         try:
+            retry_timeout_s = float(Seconds(config.pop("retry_timeout", "2m")))
             store: Any = from_url(
                 spec.url,
-                config={**options, **credentials},  # type: ignore[call-overload]
+                config=config,  # type: ignore[call-overload]
                 client_options=client,
-                retry_config=retry,
+                retry_config=_retry_config(retry_timeout_s),
             )
         except (oe.BaseError, ValueError, TypeError) as exc:
             text = _redacted(str(exc), secrets)
@@ -190,6 +180,15 @@ class RemoteStore:
             f"The object store {self._url} failed to {what}: {kind}: {_redacted(str(exc), self._secrets)}",
             hint="Check the store, the network and the credentials; nothing was published.",
         )
+
+
+def _retry_config(retry_timeout_s: float) -> dict[str, Any]:
+    """obstore's own retries, within one of our attempts."""
+    backoff = {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=_MAX_BACKOFF_S),
+    }
+    return {"max_retries": 3, "retry_timeout": timedelta(seconds=retry_timeout_s), "backoff": backoff}
 
 
 def _redacted(text: str, secrets: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -106,10 +107,11 @@ def snapshot_tree(
     for source in files:
         source.chunks = [None] * -(-source.info.st_size // CHUNK_SIZE_BYTES)
     progress(0, total_bytes)
-    for piece, stored in run_bounded(_pieces(files), store, threads=threads, cancelled=cancelled):
-        piece.source.chunks[piece.index] = stored.ref
-        tally.add(piece, stored)
-        progress(tally.done_bytes, total_bytes)
+    with closing(run_bounded(_pieces(files), store, threads=threads, cancelled=cancelled)) as results:
+        for piece, stored in results:
+            piece.source.chunks[piece.index] = stored.ref
+            tally.add(piece, stored)
+            progress(tally.done_bytes, total_bytes)
     _refuse_changes(root, sources, excluded)
     return [s.entry for s in sources], Sizes(
         total_bytes=total_bytes,
