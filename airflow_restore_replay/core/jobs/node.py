@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
-from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, WrongPhase
+from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
 from airflow_restore_replay.core.files import empty_directory, exclusive, replace_file
 from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
@@ -29,6 +29,9 @@ from airflow_restore_replay.core.repository.records import BaseRef, utc_now
 
 #: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
+
+_SUBDIRECTORIES = ("jobs", "data", "run", "tmp", "log", "plugin")
+_OURS = frozenset({*_SUBDIRECTORIES, "lock", "verified", "manifest.json"})
 
 
 class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -74,7 +77,7 @@ class NodeDir:
         workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if node._state_path.exists():
             return node
-        shutil.rmtree(node.path, ignore_errors=True)
+        node._remove_half_made()
         try:
             node._lay_out(request)
         except BaseException:
@@ -82,9 +85,21 @@ class NodeDir:
             raise
         return node
 
+    def _remove_half_made(self) -> None:
+        """Remove what a crash left of our own; never a directory that holds anything else."""
+        if not self.path.exists():
+            return
+        foreign = [e.name for e in self.path.iterdir() if e.name not in _OURS and not e.name.startswith(".node.json.")]
+        if foreign:
+            raise TargetNotEmpty(
+                f"{self.path} is not a replay node: it holds {', '.join(sorted(foreign)[:5])}.",
+                hint="Give node.workdir a directory of its own.",
+            )
+        shutil.rmtree(self.path)
+
     def _lay_out(self, request: NodeRequest) -> None:
         self.path.mkdir(mode=0o700)
-        for name in ("jobs", "data", "run", "tmp", "log", "plugin"):
+        for name in _SUBDIRECTORIES:
             (self.path / name).mkdir(mode=0o700)
         cluster = cluster_from_builtins(request.cluster)
         now = utc_now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -69,16 +68,3 @@ class ProcessRuntime:
                 hint="Give the cluster node.queue, and let only workers of that host listen to it.",
             )
         return NodeDir(Path(handle.workdir) / handle.node_id)
-
-
-def remove_half_nodes(workdir: Path) -> list[str]:
-    """Remove directories that a crash left without a state file.
-
-    :returns: their names.
-    """
-    removed = []
-    for path in workdir.iterdir() if workdir.exists() else []:
-        if path.is_dir() and not (path / "node.json").exists():
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(path.name)
-    return removed

@@ -1,0 +1,86 @@
+"""Backups that check out byte by byte and are wrong all the same: restored, changed, stored again."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pymysql.connections import Connection
+
+from airflow_restore_replay.core.flavor.base import ServerLayout
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.repository.records import new_id, utc_now
+from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from tests.support.rig import Rig
+
+
+def tampered(rig: Rig, backup_id: str, change: Callable[[Path], None], **fields: Any) -> str:
+    """Store a changed copy of a backup as a newer one.
+
+    :param change: gets the restored data directory.
+    :param fields: changes of the manifest.
+    :returns: its id.
+    """
+    data = rig.restores(backup_id)
+    change(data)
+    repository = rig.repository()
+    files, sizes = snapshot_tree(
+        repository.chunks, data, excluded=get_flavor("mariadb").excluded_files, verified=set()
+    )
+    shutil.rmtree(data)
+    epoch = repository.lease.acquire("tamper", 60)
+    old = repository.load_manifest(backup_id)
+    manifest = msgspec.structs.replace(
+        old,
+        **{
+            "backup_id": new_id(),
+            "created_at": utc_now(),
+            "goal_read_at": utc_now(),
+            "run": "tamper",
+            "lease_epoch": epoch,
+            "sizes": sizes,
+            **fields,
+        },
+    )
+    published = repository.publish(manifest, files)
+    repository.lease.release("tamper", epoch)
+    return published.backup_id
+
+
+@contextlib.contextmanager
+def running(data: Path) -> Iterator[Connection[Any]]:
+    """Run a server on a restored data directory; stops it cleanly."""
+    around = data.parent / f"{data.name}-server"
+    layout = ServerLayout(
+        datadir=data,
+        run_dir=around / "run",
+        tmp_dir=around / "tmp",
+        log_path=around / "log" / "server.err",
+        plugin_dir=around / "plugin",
+        buffer_pool_bytes=64 * 2**20,
+    )
+    around.mkdir()
+    server = get_flavor("mariadb").server(layout)
+    server.start(replaying=False)
+    try:
+        with server.connect() as conn:
+            yield conn
+        server.stop()
+    finally:
+        server.kill()
+        shutil.rmtree(around)
+
+
+def by_sql(*statements: str) -> Callable[[Path], None]:
+    """:returns: a change that runs statements on the restored copy."""
+
+    def change(data: Path) -> None:
+        with running(data) as conn, conn.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    return change
