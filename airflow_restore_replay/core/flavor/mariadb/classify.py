@@ -55,6 +55,8 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
     grant = (match[1] or match[2]) if match else ""
     command = re.search(r"^(\w[\w ]*) command denied", text)
     grant = grant or (command[1] if command else "")
+    if "COM_REGISTER_SLAVE" in text or "COM_BINLOG_DUMP" in text:
+        grant = "REPLICATION SLAVE"
     if number in (1045, 1698, 1044):
         hint = "Check user, password and the account's host part on the primary."
     else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_restore_replay.core.flavor.base import Conn, Table
-from airflow_restore_replay.core.flavor.mariadb.connect import rows, value
+from airflow_restore_replay.core.flavor.mariadb.connect import identifier, rows, value
 
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})
@@ -13,6 +15,7 @@ CARRIED_ENGINES = frozenset(
 )
 
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
+_ELSEWHERE = "DATA DIRECTORY or INDEX DIRECTORY: its files lie outside the data directory"
 _BASE = "TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 
 
@@ -55,16 +58,28 @@ def unsupported_tables(conn: Conn) -> dict[str, str]:
             )
     for schema, name, options in rows(
         conn,
-        "SELECT TABLE_SCHEMA, TABLE_NAME, COALESCE(CREATE_OPTIONS, '') FROM information_schema.TABLES"
-        f" WHERE {_BASE} AND TABLE_SCHEMA NOT IN {_SYSTEM}",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, LOWER(CREATE_OPTIONS) FROM information_schema.TABLES"
+        f" WHERE {_BASE} AND TABLE_SCHEMA NOT IN {_SYSTEM} AND CREATE_OPTIONS <> ''",
     ):
-        lowered = options.lower()
-        if "data directory" in lowered or "index directory" in lowered:
-            why[f"{schema}.{name}"] = "DATA DIRECTORY or INDEX DIRECTORY outside the data directory"
-        if "`encrypted`='yes'" in lowered or "encrypted='yes'" in lowered or "`encrypted`=yes" in lowered:
-            why[f"{schema}.{name}"] = "encrypted at rest; the node has no keyring"
+        reason = _unsupported_option(conn, schema, name, options)
+        if reason:
+            why[f"{schema}.{name}"] = reason
     why.update(_outside_data_directory(conn))
     return why
+
+
+def _unsupported_option(conn: Conn, schema: str, name: str, options: str) -> str:
+    """:param options: ``CREATE_OPTIONS`` in lower case."""
+    if re.search(r"(data|index) directory", options):
+        return _ELSEWHERE
+    if re.search(r"`?encrypted`?='?yes", options):
+        return "encrypted at rest; the node has no keyring"
+    # Directories of partitions are shown nowhere else.
+    if "partitioned" in options:
+        shown = rows(conn, f"SHOW CREATE TABLE {identifier(schema)}.{identifier(name)}")[0][1]
+        if re.search(r"\b(DATA|INDEX) DIRECTORY = '", shown):
+            return _ELSEWHERE
+    return ""
 
 
 def uncompared(conn: Conn) -> dict[str, str]:
@@ -104,10 +119,7 @@ def _outside_data_directory(conn: Conn) -> dict[str, str]:
         "SELECT NAME FROM information_schema.INNODB_SYS_TABLESPACES"
         " WHERE FILENAME LIKE '/%' AND FILENAME NOT LIKE CONCAT(@@GLOBAL.datadir, '%') AND NAME LIKE '%/%'",
     )
-    return {
-        name.replace("/", ".", 1).split("#P#")[0]: "DATA DIRECTORY outside the data directory"
-        for (name,) in found
-    }
+    return {name.replace("/", ".", 1).split("#P#")[0]: _ELSEWHERE for (name,) in found}
 
 
 def _literal(name: str) -> str:
