@@ -57,6 +57,12 @@ def job_key(context: Context) -> str:
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/{generation(context)}"
 
 
+def push_result(context: Context, result: dict[str, Any]) -> None:
+    """Push what a branching task would return: branching may end the task by an exception, which loses that."""
+    for key, value in {**result, "return_value": result}.items():
+        context["ti"].xcom_push(key=key, value=value)
+
+
 class ClusterOperator(BaseOperator):
     """Base of everything that works for one cluster.
 
@@ -69,7 +75,8 @@ class ClusterOperator(BaseOperator):
     ui_color = "#e8f0f7"
 
     def __init__(self, *, cluster: str | Cluster, config: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Results are mappings; this makes `task.output["backup_id"]` work in DAGs.
+        super().__init__(**{"multiple_outputs": True, **kwargs})
         self.cluster = cluster
         self.config = config
 

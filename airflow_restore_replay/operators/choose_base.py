@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_restore_replay.operators.base import ClusterOperator, blame
+from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,8 +59,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
         backup_id = choice.base.backup_id if choice.base else None
         self.log.info("Base: %s (%s)", backup_id or "none, a fresh full follows", choice.reason)
         result = {"backup_id": backup_id, "reason": choice.reason, "skipped": choice.skipped}
-        # Branching may end the task by an exception, which would lose a returned value.
-        context["ti"].xcom_push(key="return_value", value=result)
+        push_result(context, result)
         self.do_branch(context, self.replay_task_id if backup_id else self.no_base_task_id)
         return result
 

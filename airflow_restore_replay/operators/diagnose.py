@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_restore_replay.operators.base import ClusterOperator, blame, run_owner
+from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_owner
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,8 +64,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
             "reason": found.reason,
             "verdict_id": found.verdict.verdict_id if found.verdict else None,
         }
-        # Branching may end the task by an exception, which would lose a returned value.
-        context["ti"].xcom_push(key="return_value", value=result)
+        push_result(context, result)
         self.do_branch(context, branch)
         return result
 

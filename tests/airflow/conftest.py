@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+LOCAL_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 REPO = Path(__file__).parents[2]
 # Airflow reads its environment when it is first imported, which the test modules do.
 HOME = Path(tempfile.mkdtemp(prefix="rr-airflow-"))
@@ -18,6 +19,12 @@ os.environ |= {
     "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__DAGS_FOLDER": str(REPO / "dags"),
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
+        [
+            {"name": name, "classpath": LOCAL_BUNDLE, "kwargs": {"path": str(REPO / folder)}}
+            for name, folder in (("shipped", "dags"), ("examples", "docs/examples"))
+        ]
+    ),
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),
@@ -54,8 +61,8 @@ def cluster_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "clusters.yaml"
     cluster = {
         "primary": {"host": "127.0.0.1", "port": 1, "user": "nobody"},
-        "repository": {"url": f"file://{tmp_path}/repository"},
-        "node": {"workdir": str(tmp_path / "nodes"), "queue": "db1"},
+        "repository": {"url": f"file://{tmp_path}/own/repository"},
+        "node": {"workdir": str(tmp_path / "own" / "nodes"), "queue": "db1"},
         "lease": {"wait": "1s"},
     }
     path.write_text(yaml.safe_dump({"clusters": {"orders": cluster}}))
@@ -85,13 +92,9 @@ def shipped(root: Path, primary: MariaDbPrimary) -> Shipped:
             "password": BACKUP_PASSWORD,
         }
     )
-    rig = Rig(primary, root, overrides={"schedule": None})
-    section = rig.section()
-    section["primary"] = {"connection": "orders_primary"}
-    path = root / "clusters.yaml"
-    path.write_text(yaml.safe_dump({"clusters": {"orders": section}}))
-    os.environ["RESTORE_REPLAY_CONFIG"] = str(path)
-    return Shipped(rig)
+    dag = Shipped(Rig(primary, root, overrides={"schedule": None}))
+    dag.configure()
+    return dag
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import yaml
 
 from tests.support.rig import Rig
 
 DAGS = Path(__file__).parents[2] / "dags"
+EXAMPLES = DAGS.parent / "docs" / "examples"
 
 
 @dataclass(frozen=True)
@@ -39,16 +44,28 @@ class Shipped:
     failures: list[str] = field(default_factory=list)
     runs: list[Ran] = field(default_factory=list)
 
+    def configure(self, **section: Any) -> None:
+        """Write the file that RESTORE_REPLAY_CONFIG names, with *section*'s keys for the cluster."""
+        path = self.rig.root / "clusters.yaml"
+        cluster = {**self.rig.section(**section), "primary": {"connection": "orders_primary"}}
+        path.write_text(yaml.safe_dump({"clusters": {"orders": cluster}}))
+        os.environ["RESTORE_REPLAY_CONFIG"] = str(path)
+
     def run(self, *, deferrable: bool = False, **params: Any) -> Ran:
-        """Run the DAG once, with short pauses between retries."""
+        """Run the shipped DAG once."""
         dag = shipped_dag()
+        for task in dag.tasks:
+            if hasattr(task, "deferrable"):
+                task.deferrable = deferrable
+        return self.run_dag(dag, **params)
+
+    def run_dag(self, dag: Any, **params: Any) -> Ran:
+        """Run any DAG once, with short pauses between retries."""
         self.failures = []
         for task in dag.tasks:
             task.on_failure_callback = [self._note_failure]
             task.retry_delay = timedelta(seconds=1)
             task.retry_exponential_backoff = False
-            if hasattr(task, "deferrable"):
-                task.deferrable = deferrable
         run = dag.test(run_conf=params or None)
         states = {ti.task_id: str(ti.state or "none") for ti in run.get_task_instances()}
         tries = {ti.task_id: ti.try_number for ti in run.get_task_instances()}
@@ -67,10 +84,10 @@ def shipped_dag(dag_id: str = "restore_replay_orders") -> Any:
     return bag.dags[dag_id]
 
 
-def dag_bag() -> Any:
+def dag_bag(folder: Path = DAGS) -> Any:
     from airflow.dag_processing.dagbag import DagBag
 
-    return DagBag(dag_folder=str(DAGS), collect_dags=True)
+    return DagBag(dag_folder=str(folder), collect_dags=True)
 
 
 def _xcom(dag_id: str, run_id: str, task_id: str) -> Any:
@@ -82,3 +99,37 @@ def _xcom(dag_id: str, run_id: str, task_id: str) -> Any:
             XComModel.get_many(run_id=run_id, dag_ids=dag_id, task_ids=task_id, key="return_value")
         ).all()
         return XComModel.deserialize_value(found[0]) if found else None
+
+
+def asset_events(run_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """:returns: names and extras of the asset events of a run."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(AssetModel.name, AssetEvent.extra).join(
+            AssetEvent, AssetEvent.asset_id == AssetModel.id
+        )
+        return [
+            (name, extra) for name, extra in session.execute(query.where(AssetEvent.source_run_id == run_id))
+        ]
+
+
+def context_of(
+    task: Any, *, run_id: str = "a_run", try_number: int = 1, max_tries: int | None = None
+) -> dict[str, Any]:
+    """:returns: as much of a task's context as the operators read."""
+    pushed: dict[str, Any] = {}
+    ti = SimpleNamespace(
+        dag_id="a_dag",
+        run_id=run_id,
+        task_id=task.task_id,
+        map_index=-1,
+        try_number=try_number,
+        max_tries=task.retries if max_tries is None else max_tries,
+        task=task,
+        xcom_push=lambda key, value: pushed.__setitem__(key, value),
+        pushed=pushed,
+    )
+    return {"ti": ti, "dag_run": SimpleNamespace(run_id=run_id, run_type="manual"), "params": {}}

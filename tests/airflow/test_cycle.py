@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
-from tests.airflow.support import Shipped
+import os
 
-FULL = {f"full.{name}" for name in ("create_node", "seed", "catch_up", "validate", "snapshot", "destroy_node")}
+import pytest
+
+from airflow_restore_replay.core.errors import NodeGone
+from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
+from airflow_restore_replay.hooks import ReplayNodeHook
+from tests.airflow.conftest import HOME
+from tests.airflow.support import Shipped, asset_events
+from tests.support.mariadb import BACKUP_PASSWORD
+
+FULL = {
+    f"full.{name}" for name in ("create_node", "seed", "catch_up", "validate", "snapshot", "destroy_node")
+}
 REPLAY = {
     f"replay.{name}"
     for name in ("create_node", "restore_backup", "catch_up", "validate", "snapshot", "destroy_node")
@@ -23,6 +33,18 @@ def test_first_run_finds_no_base_and_publishes_a_full(first: Shipped) -> None:
     assert ran.results["published"]["backup_id"] == backup.backup_id
     assert ran.results["full.snapshot"]["backup_id"] == backup.backup_id
     assert backup.manifest.base.kind == "seed"
+    assert asset_events(ran.run_id) == [
+        (
+            "restore_replay_orders",
+            {
+                "backup_id": backup.backup_id,
+                "position": backup.manifest.position,
+                "proof": "read_back",
+                "cluster": "orders",
+                "goal_read_at": backup.manifest.goal_read_at.isoformat(),
+            },
+        )
+    ]
     first.rig.assert_nothing_left()
 
 
@@ -45,6 +67,19 @@ def test_ok_when_everything_that_waits_is_deferred(cycle: Shipped) -> None:
     ran = cycle.run(deferrable=True)
     assert ran.state == "success"
     assert ran.of("success") == ALWAYS | REPLAY | {"published"}
+    cycle.rig.assert_nothing_left()
+
+
+def test_x1_no_password_in_metadata_database_or_output(
+    cycle: Shipped, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """XCom, rendered templates, serialized DAGs, triggers and all that the tasks print."""
+    assert cycle.run(deferrable=True).state == "success"
+    assert os.environ["AIRFLOW_CONN_ORDERS_PRIMARY"].count(BACKUP_PASSWORD) == 1
+    printed = capfd.readouterr()
+    assert "Job restore ended" in printed.out
+    for text in (printed.out, printed.err, *(p.read_bytes().decode("latin-1") for p in HOME.rglob("*.db*"))):
+        assert BACKUP_PASSWORD not in text
     cycle.rig.assert_nothing_left()
 
 
@@ -93,6 +128,48 @@ def test_s1_flipped_byte_is_quarantined_and_a_fresh_full_published(cycle: Shippe
     assert new.state is BackupState.HEALTHY
     assert new.manifest.base.kind == "seed"
     cycle.rig.restores(new.backup_id)
+    cycle.rig.assert_nothing_left()
+
+
+def test_fallback_that_fails_leaves_nothing_but_a_red_run(cycle: Shipped) -> None:
+    """The base is damaged and the fresh full cannot be taken: quarantined, red, both nodes gone, lease released."""
+    (base,) = cycle.rig.catalog().backups
+    cycle.rig.flip_byte(cycle.rig.chunk_of(base.backup_id, "shop/orders.ibd"))
+    cycle.configure(seed={"method": "physical", "prefix": ["false"]})
+    ran = cycle.run()
+    assert ran.state == "failed"
+    assert ran.of("failed") == {"replay.restore_backup", "full.seed"}
+    assert ran.tries["full.seed"] == 3
+    assert ran.failures == ["replay.restore_backup", "full.seed"]
+    assert ran.of("success") == ALWAYS | {
+        "replay.create_node",
+        "replay.destroy_node",
+        "quarantine_backup",
+        "full.create_node",
+        "full.destroy_node",
+    }
+    assert cycle.rig.catalog().backup(base.backup_id).state is BackupState.QUARANTINED
+    assert len(cycle.rig.catalog().backups) == 1
+    cycle.rig.assert_nothing_left()
+
+
+def test_node_that_cannot_be_destroyed_does_not_spoil_the_run(
+    cycle: Shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup is published; the next run, or the reaper, removes the node."""
+
+    def fails(hook: ReplayNodeHook, node: object) -> None:
+        raise NodeGone("The host does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReplayNodeHook, "destroy", fails)
+        ran = cycle.run()
+    assert ran.state == "success"
+    assert ran.of("failed") == {"replay.destroy_node"}
+    assert ran.failures == ["replay.destroy_node"]
+    assert ran.states["release_lease"] == "success"
+    assert len(list(cycle.rig.workdir.iterdir())) == 1
+    assert cycle.run().state == "success"
     cycle.rig.assert_nothing_left()
 
 

@@ -1,0 +1,106 @@
+"""Connections become credentials, and only there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryHook
+from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
+
+
+def cluster_with(**section: Any) -> Cluster:
+    base = {"primary": {}, "repository": {"url": "s3://bucket/orders"}}
+    return parse_clusters({"clusters": {"orders": {**base, **section}}})["orders"]
+
+
+def connection(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: Any) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+
+def test_store_credentials_come_from_an_amazon_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {
+        "aws_session_token": "token-1",
+        "endpoint_url": "http://127.0.0.1:9",
+        "region_name": "eu-central-1",
+    }
+    connection(monkeypatch, "store", conn_type="aws", login="id-1", password="key-1", extra=extra)
+    repository = {"url": "s3://bucket/orders", "connection": "store", "options": {"region": "local"}}
+    assert RepositoryHook(cluster_with(repository=repository)).credentials() == {
+        "access_key_id": "id-1",
+        "secret_access_key": "key-1",
+        "session_token": "token-1",
+        "endpoint": "http://127.0.0.1:9",
+    }
+
+
+def test_without_a_connection_the_environment_counts() -> None:
+    assert RepositoryHook(cluster_with()).credentials() == {}
+
+
+def test_a_role_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection(monkeypatch, "store", conn_type="aws", extra={"role_arn": "arn:aws:iam::1:role/backup"})
+    repository = {"url": "s3://bucket/orders", "connection": "store"}
+    with pytest.raises(ConfigInvalid, match="assumes a role"):
+        RepositoryHook(cluster_with(repository=repository)).credentials()
+
+
+def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection(
+        monkeypatch,
+        "db1",
+        conn_type="mysql",
+        host="db1.example",
+        port=3307,
+        login="protect",
+        password="geheim-77",
+        extra={"ssl": {"ca": "/etc/ca.pem"}},
+    )
+    hook = ReplayNodeHook(cluster_with(primary={"connection": "db1"}))
+    primary = hook.cluster.primary
+    assert (primary.host, primary.port, primary.user, primary.ssl_ca) == (
+        "db1.example",
+        3307,
+        "protect",
+        "/etc/ca.pem",
+    )
+    assert primary.connection is None
+    assert hook.secrets().primary_password == "geheim-77"
+    assert "geheim-77" not in json.dumps(cluster_to_builtins(hook.cluster))
+    assert "geheim-77" not in repr(hook.secrets())
+
+
+def test_primary_comes_from_the_cluster_file_without_a_connection(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("geheim-78\n")
+    cluster = cluster_with(primary={"host": "db2", "password_file": str(tmp_path / "password")})
+    hook = ReplayNodeHook(cluster)
+    assert hook.cluster is cluster
+    assert hook.secrets().primary_password == "geheim-78"
+
+
+def test_connection_tests(primary: MariaDbPrimary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERS_PASSWORD", BACKUP_PASSWORD)
+    section = {"port": primary.port, "user": "restore_replay", "password_env": "ORDERS_PASSWORD"}
+    cluster = cluster_with(primary=section, repository={"url": f"file://{tmp_path}/repository"})
+    ok, said = ReplayNodeHook(cluster).test_connection()
+    assert (ok, "MariaDB" in said) == (True, True)
+    monkeypatch.setenv("ORDERS_PASSWORD", "wrong-password")
+    ok, said = ReplayNodeHook(cluster).test_connection()
+    assert (ok, "Access denied" in said, "wrong-password" in said) == (False, True, False)
+    assert RepositoryHook(cluster).test_connection()[0] is False
+    RepositoryHook(cluster).open(write=True)
+    assert RepositoryHook(cluster).test_connection() == (True, "0 backups, 0 of them healthy and proven.")
+
+
+def test_resolved_cluster_survives_the_way_to_the_node() -> None:
+    from airflow_restore_replay.core.cluster import cluster_from_builtins
+
+    cluster = cluster_with()
+    raw = msgspec.json.decode(msgspec.json.encode(cluster_to_builtins(cluster)))
+    assert cluster_from_builtins(raw) == cluster

@@ -1,0 +1,197 @@
+"""A job outlives the task and the triggerer that watch it: real agent, real node, a restore slowed down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
+from airflow.sdk.serde import deserialize, serialize
+
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.errors import PrimaryUnreachable
+from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus, RunRef
+from airflow_restore_replay.hooks import ReplayNodeHook, replay_node
+from airflow_restore_replay.operators import RestoreBackupOperator
+from airflow_restore_replay.operators.base import job_key
+from airflow_restore_replay.triggers.job import JobTrigger
+from tests.airflow.support import Shipped, context_of
+from tests.support.mariadb import BACKUP_PASSWORD
+
+
+class Slow:
+    """A restore that takes about a minute, on a node of its own, and the task that would run it."""
+
+    def __init__(self, shipped: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SLOW_PASSWORD", BACKUP_PASSWORD)
+        primary = {"password_env": "SLOW_PASSWORD"}
+        self.cluster: Cluster = shipped.rig.cluster(primary=primary, transfer={"rate_limit": "3MB"})
+        self.hook = ReplayNodeHook(self.cluster)
+        (backup,) = shipped.rig.catalog().backups
+        self.lease = shipped.rig.repository().lease
+        self.epoch = self.lease.acquire("a_dag/a_run", 60)
+        run = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=self.epoch)
+        self.node = self.hook.create(run, key="slow")
+        self.backup_id = backup.backup_id
+        self.task = self.new_task()
+        self.context = context_of(self.task)
+        self.key = job_key(self.context)
+
+    def new_task(self, **options: Any) -> RestoreBackupOperator:
+        return RestoreBackupOperator(
+            task_id="restore", cluster=self.cluster, node=self.node, backup_id=self.backup_id, **options
+        )
+
+    def start(self) -> Any:
+        """Start the job as the task's first try does."""
+        return self.hook.submit(
+            self.node, job=JobName.RESTORE, key=self.key, params={"backup_id": self.backup_id}
+        )
+
+    def trigger(self) -> JobTrigger:
+        return self.deferred().trigger
+
+    def deferred(self) -> Any:
+        task = self.new_task(deferrable=True)
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(context_of(task))
+        return deferred.value
+
+    def end(self) -> None:
+        self.hook.destroy(self.node)
+        self.lease.release("a_dag/a_run", self.epoch)
+
+
+@pytest.fixture
+def slow(cycle: Shipped, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    job = Slow(cycle, monkeypatch)
+    yield job
+    job.end()
+    cycle.rig.assert_nothing_left()
+
+
+async def first_event(trigger: JobTrigger) -> Any:
+    async for event in trigger.run():
+        return event.payload
+    raise AssertionError("the trigger ended without an event")
+
+
+def test_o1_a_retry_finds_the_running_job(slow: Slow) -> None:
+    started = slow.start()
+    assert started.status is JobStatus.RUNNING
+    deferred = slow.deferred()
+    assert isinstance(deferred.trigger, JobTrigger)
+    assert deferred.trigger.key == started.key
+    again = slow.hook.status(slow.node, slow.key)
+    assert (again.pid, again.attempt_no) == (started.pid, 1)
+
+
+def test_o8_killed_while_deferred_cancels_the_job(slow: Slow) -> None:
+    trigger = slow.trigger()
+    asyncio.run(trigger.on_kill())
+    state = slow.hook.status(slow.node, slow.key)
+    assert state.status is JobStatus.FAILED
+    assert state.failure is not None
+    assert state.failure.code == "JobCancelled"
+    assert asyncio.run(first_event(trigger))["status"] == "ended"
+    with pytest.raises(AirflowFailException, match="JobCancelled"):
+        slow.task.execute_complete(slow.context, {"status": "ended", "seen": "failed"})
+
+
+def test_o8_killed_on_the_worker_cancels_the_job(slow: Slow) -> None:
+    slow.start()
+    slow.task.execute_complete = slow.task.execute_complete  # the task object a worker would hold
+    slow.task._watch(slow.context)
+    slow.task.on_kill()
+    assert slow.hook.status(slow.node, slow.key).status is JobStatus.FAILED
+
+
+def test_trigger_leaving_does_not_cancel_the_job(slow: Slow) -> None:
+    trigger = slow.trigger()
+
+    async def watch_a_while() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(first_event(trigger), 0.6)
+        await trigger.cleanup()
+
+    asyncio.run(watch_a_while())
+    assert slow.hook.status(slow.node, slow.key).status is JobStatus.RUNNING
+
+
+def test_time_out_while_deferred_cancels_the_job(slow: Slow) -> None:
+    slow.start()
+    with pytest.raises(TaskDeferralTimeout):
+        slow.task.resume_execution("__fail__", {"error": "Trigger timeout"}, slow.context)
+    assert slow.hook.status(slow.node, slow.key).status is JobStatus.FAILED
+
+
+def test_x1_serialized_trigger_is_small_and_has_no_secret(slow: Slow) -> None:
+    path, kwargs = slow.trigger().serialize()
+    assert path == "airflow_restore_replay.triggers.job.JobTrigger"
+    text = json.dumps(kwargs)
+    assert len(text) < 4096
+    assert BACKUP_PASSWORD not in text
+    assert JobTrigger(**deserialize(serialize(kwargs))).serialize() == (path, kwargs)
+
+
+def test_fifty_triggers_do_not_block_the_loop(slow: Slow) -> None:
+    kwargs = slow.trigger().serialize()[1]
+
+    async def watch() -> float:
+        watchers = [asyncio.create_task(first_event(JobTrigger(**kwargs))) for _ in range(50)]
+        worst, until = 0.0, time.monotonic() + 2
+        while (before := time.monotonic()) < until:
+            await asyncio.sleep(0.01)
+            worst = max(worst, time.monotonic() - before)
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        return worst
+
+    assert asyncio.run(watch()) < 1.0
+
+
+def test_node_on_another_host_is_handed_back_to_the_worker(slow: Slow) -> None:
+    kwargs = slow.trigger().serialize()[1]
+    elsewhere = JobTrigger(**{**kwargs, "node": {**kwargs["node"], "host": "another-host"}})
+    event = asyncio.run(first_event(elsewhere))
+    assert event["status"] == "unreachable"
+    assert "another-host" in event["seen"]
+
+
+def test_wrong_host_fails_naming_host_and_queue(slow: Slow) -> None:
+    task = slow.new_task()
+    task.node = {**slow.node, "host": "another-host"}
+    with pytest.raises(AirflowFailException, match=r"WrongHost: .*another-host.*queue"):
+        task.execute(slow.context)
+
+
+def test_progress_is_logged_while_waiting(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_node, "PROGRESS_INTERVAL_S", 0.8)
+    slow.start()
+    lines: list[str] = []
+
+    def note(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 2:
+            slow.hook.cancel(slow.node, slow.key)
+
+    state = slow.hook.wait(slow.node, slow.key, on_progress=note)
+    assert state.status is JobStatus.FAILED
+    assert len(lines) == 2
+    assert all("MB/s" in line and "ETA" in line for line in lines[1:]), lines
+
+
+def test_failed_by_environment_is_tried_again_under_the_same_key(slow: Slow, cycle: Shipped) -> None:
+    cycle.rig.primary.kill()
+    try:
+        for attempt_no in (1, 2):
+            with pytest.raises(PrimaryUnreachable):
+                slow.task.execute(context_of(slow.task, try_number=attempt_no))
+            assert slow.hook.status(slow.node, slow.key).attempt_no == attempt_no
+    finally:
+        cycle.rig.primary.restart()

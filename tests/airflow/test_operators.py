@@ -1,0 +1,276 @@
+"""Operators and sensors on a real repository; what one task of them does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.errors import ChunkCorrupt, LeaseLost, StoreFailed, WrongPhase
+from airflow_restore_replay.core.repository.records import BackupState
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.hooks.clusters import find_cluster
+from airflow_restore_replay.operators import (
+    AcquireLeaseOperator,
+    ChooseBaseOperator,
+    CreateReplayNodeOperator,
+    DestroyReplayNodeOperator,
+    DiagnoseCycleOperator,
+    PublishedOperator,
+    QuarantineBackupOperator,
+    ReleaseLeaseOperator,
+    RestoreBackupOperator,
+    SeedNodeOperator,
+    SnapshotOperator,
+)
+from airflow_restore_replay.operators.base import blame, job_key
+from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupSensor
+from airflow_restore_replay.triggers.pause import PauseTrigger
+from tests.airflow.support import Shipped, context_of
+
+
+@pytest.fixture
+def cluster(cluster_file: Path) -> Cluster:
+    return find_cluster("orders")
+
+
+def test_o7_job_key_is_the_same_over_retries_and_new_after_a_clear(cluster: Cluster) -> None:
+    task = SnapshotOperator(task_id="snapshot", cluster=cluster, node={}, retries=2)
+    first, retried = context_of(task, try_number=1), context_of(task, try_number=2)
+    # Airflow grants a cleared task its retries once more, counted from the try it was cleared at.
+    cleared = context_of(task, try_number=2, max_tries=3)
+    cleared_and_retried = context_of(task, try_number=3, max_tries=3)
+    assert job_key(first) == job_key(retried) == "a_dag/a_run/snapshot/-1/0"
+    assert job_key(cleared) == job_key(cleared_and_retried) == "a_dag/a_run/snapshot/-1/1"
+
+
+@pytest.mark.parametrize("error", [ChunkCorrupt, WrongPhase, LeaseLost])
+def test_what_a_retry_cannot_help_fails_the_task_at_once(error: type[Exception]) -> None:
+    with pytest.raises(AirflowFailException, match=f"{error.__name__}: It is so."), blame():
+        raise error("It is so.")
+
+
+def test_circumstance_is_left_to_airflows_retries() -> None:
+    with pytest.raises(StoreFailed), blame():
+        raise StoreFailed("Not now.")
+
+
+def test_o11_a_bug_of_ours_is_left_to_airflows_retries() -> None:
+    with pytest.raises(KeyError), blame():
+        raise KeyError("oops")
+
+
+class TestLease:
+    def test_second_run_gives_up_naming_the_holder(self, cluster: Cluster) -> None:
+        first = AcquireLeaseOperator(task_id="first", cluster=cluster)
+        second = AcquireLeaseOperator(task_id="second", cluster=cluster, wait_s=0.3, poll_interval_s=0.1)
+        held = first.execute(context_of(first, run_id="one"))
+        assert held == {"owner": "a_dag/one", "epoch": 1}
+        with pytest.raises(AirflowFailException, match="a_dag/one holds the lease"):
+            second.execute(context_of(second, run_id="two"))
+
+    def test_the_same_run_goes_on_under_its_lease(self, cluster: Cluster) -> None:
+        task = AcquireLeaseOperator(task_id="acquire", cluster=cluster)
+        assert task.execute(context_of(task)) == task.execute(context_of(task))
+
+    def test_deferred_wait_ends_when_the_lease_is_released(self, cluster: Cluster) -> None:
+        first = AcquireLeaseOperator(task_id="first", cluster=cluster)
+        release = ReleaseLeaseOperator(task_id="release", cluster=cluster, lease=None)
+        second = AcquireLeaseOperator(task_id="second", cluster=cluster, wait_s=60, deferrable=True)
+        release.lease = first.execute(context_of(first, run_id="one"))
+        with pytest.raises(TaskDeferred) as deferred:
+            second.execute(context_of(second, run_id="two"))
+        assert isinstance(deferred.value.trigger, PauseTrigger)
+        assert deferred.value.trigger.seconds <= 20
+        release.execute(context_of(release, run_id="one"))
+        resumed = second.execute_complete(
+            context_of(second, run_id="two"), event={"status": "over"}, **(deferred.value.kwargs or {})
+        )
+        assert resumed == {"owner": "a_dag/two", "epoch": 2}
+
+    def test_releasing_nothing_is_fine(self, cluster: Cluster) -> None:
+        task = ReleaseLeaseOperator(task_id="release", cluster=cluster, lease=None)
+        task.execute(context_of(task))
+
+
+class TestNode:
+    def test_retry_finds_the_node_and_a_clear_makes_a_new_one(self, cluster: Cluster) -> None:
+        lease = {"owner": "a_dag/a_run", "epoch": 1}
+        create = CreateReplayNodeOperator(task_id="create", cluster=cluster, lease=lease, retries=2)
+        destroy = DestroyReplayNodeOperator(task_id="destroy", cluster=cluster, node=None)
+        node = create.execute(context_of(create))
+        assert create.execute(context_of(create, try_number=2)) == node
+        other = create.execute(context_of(create, try_number=2, max_tries=3))
+        assert other["node_id"] != node["node_id"]
+        assert node["run"] == {"run": "a_dag/a_run", "attempt": "replay", "lease_epoch": 1}
+        for each in (node, other, other, None):
+            destroy.node = each
+            destroy.execute(context_of(destroy))
+        assert list(Path(cluster.node.workdir).iterdir()) == []
+
+    def test_failed_setup_leaves_no_node(self, cluster: Cluster) -> None:
+        lease = {"owner": "a_dag/a_run", "epoch": 1}
+        create = CreateReplayNodeOperator(task_id="create", cluster=cluster, lease=lease)
+        context = context_of(create)
+
+        def broken(**_: Any) -> None:
+            raise RuntimeError("the API server is gone")
+
+        context["ti"].xcom_push = broken
+        with pytest.raises(RuntimeError):
+            create.execute(context)
+        assert list(Path(cluster.node.workdir).iterdir()) == []
+
+    def test_next_run_removes_what_a_crashed_run_left(self, cluster: Cluster) -> None:
+        first = CreateReplayNodeOperator(
+            task_id="create", cluster=cluster, lease={"owner": "dead", "epoch": 1}
+        )
+        first.execute(context_of(first, run_id="dead"))
+        second = CreateReplayNodeOperator(
+            task_id="create", cluster=cluster, lease={"owner": "live", "epoch": 2}
+        )
+        node = second.execute(context_of(second, run_id="live"))
+        assert [p.name for p in Path(cluster.node.workdir).iterdir()] == [node["node_id"]]
+
+    @pytest.mark.parametrize("lease", [None, ""])
+    def test_without_a_lease_there_is_no_node(self, cluster: Cluster, lease: Any) -> None:
+        create = CreateReplayNodeOperator(task_id="create", cluster=cluster, lease=lease)
+        with pytest.raises(AirflowFailException, match="has no lease"):
+            create.execute(context_of(create))
+
+    def test_without_a_node_there_is_no_job(self, cluster: Cluster) -> None:
+        restore = RestoreBackupOperator(task_id="restore", cluster=cluster, node=None, backup_id="x")
+        with pytest.raises(AirflowFailException, match="has no replay node"):
+            restore.execute(context_of(restore))
+
+    def test_o7_snapshot_of_an_empty_node_names_the_task_to_clear_from(self, cluster: Cluster) -> None:
+        lease = AcquireLeaseOperator(task_id="acquire", cluster=cluster)
+        held = lease.execute(context_of(lease))
+        create = CreateReplayNodeOperator(task_id="create", cluster=cluster, lease=held)
+        snapshot = SnapshotOperator(
+            task_id="snapshot", cluster=cluster, node=create.execute(context_of(create))
+        )
+        with pytest.raises(AirflowFailException, match=r"WrongPhase.*Clear the run from the task"):
+            snapshot.execute(context_of(snapshot))
+        destroy = DestroyReplayNodeOperator(task_id="destroy", cluster=cluster, node=snapshot.node)
+        destroy.execute(context_of(destroy))
+        assert Repository.open(cluster.repository, cluster="orders", write=False).catalog().manifests == ()
+
+
+class TestDecisions:
+    def test_backfill_is_refused(self, cluster: Cluster) -> None:
+        task = ChooseBaseOperator(task_id="choose", cluster=cluster, replay_task_id="a", no_base_task_id="b")
+        context = context_of(task)
+        context["dag_run"] = SimpleNamespace(run_id="backfill__x", run_type="backfill")
+        with pytest.raises(AirflowFailException, match="backfill"):
+            task.execute(context)
+
+    def test_a_base_that_was_never_chosen_is_not_no_base(self, cluster: Cluster) -> None:
+        """choose_base failed, diagnose runs all the same: it must not seed a full over an unreadable store."""
+        task = DiagnoseCycleOperator(
+            task_id="diagnose",
+            cluster=cluster,
+            choice=None,
+            published_task_id="p",
+            quarantine_task_id="q",
+            full_task_id="f",
+        )
+        context = context_of(task)
+        context["ti"].get_task_states = lambda **_: {
+            "a_run": {"choose_base": "failed", "acquire_lease": "success"}
+        }
+        with pytest.raises(AirflowFailException, match=r"No base was chosen\. Failed: choose_base\.$"):
+            task.execute(context)
+
+    def test_published_needs_a_backup_of_this_run(self, cycle: Shipped) -> None:
+        task = PublishedOperator(task_id="published", cluster=cycle.rig.cluster())
+        with pytest.raises(AirflowFailException, match="a_dag/a_run published no backup"):
+            task.execute(context_of(task))
+
+
+class TestQuarantine:
+    def test_by_a_persons_decision(self, cycle: Shipped) -> None:
+        (backup,) = cycle.rig.catalog().backups
+        told: list[Any] = []
+
+        def broken_chat(context: Any) -> None:
+            raise ConnectionError("chat is down")
+
+        task = QuarantineBackupOperator(
+            task_id="quarantine",
+            cluster=cycle.rig.cluster(),
+            backup_id=backup.backup_id,
+            reason="made while the disk was failing",
+            on_quarantine=[broken_chat, lambda context: told.append(context["quarantine"])],
+        )
+        result = task.execute(context_of(task))
+        assert result["quarantined"] == [backup.backup_id]
+        assert told == [result]
+        after = cycle.rig.catalog().backup(backup.backup_id)
+        assert after.state is BackupState.QUARANTINED
+        assert after.against[0].reason == "made while the disk was failing"
+        assert after.against[0].by == "a_dag/a_run"
+
+    def test_needs_a_reason_or_evidence(self, cycle: Shipped) -> None:
+        (backup,) = cycle.rig.catalog().backups
+        cluster = cycle.rig.cluster()
+        unfounded = QuarantineBackupOperator(task_id="q", cluster=cluster, backup_id=backup.backup_id)
+        with pytest.raises(AirflowFailException, match="needs a reason"):
+            unfounded.execute(context_of(unfounded))
+        nobody = QuarantineBackupOperator(task_id="q2", cluster=cluster)
+        with pytest.raises(AirflowFailException, match="recorded no evidence"):
+            nobody.execute(context_of(nobody))
+        assert cycle.rig.verdicts_against() == []
+
+
+class TestFreshness:
+    def test_fresh(self, cycle: Shipped) -> None:
+        (backup,) = cycle.rig.catalog().backups
+        task = BackupFreshnessSensor(task_id="fresh", cluster=cycle.rig.cluster(), max_age="1h")
+        found = task.execute(context_of(task))
+        assert found["backup_id"] == backup.backup_id
+        assert 0 < found["age_s"] < 3600
+
+    def test_stale_fails_without_waiting(self, cycle: Shipped) -> None:
+        task = BackupFreshnessSensor(task_id="fresh", cluster=cycle.rig.cluster(), max_age=0.001)
+        with pytest.raises(AirflowFailException, match="Stale: backup"):
+            task.execute(context_of(task))
+
+    def test_unknown_is_stale(self, cycle: Shipped, cluster: Cluster) -> None:
+        unproven = BackupFreshnessSensor(task_id="a", cluster=cycle.rig.cluster(), proof="restored")
+        with pytest.raises(AirflowFailException, match="unknown, which counts as stale"):
+            unproven.execute(context_of(unproven))
+        no_repository = BackupFreshnessSensor(task_id="b", cluster=cluster)
+        with pytest.raises(AirflowFailException, match="There is no repository"):
+            no_repository.execute(context_of(no_repository))
+
+
+class TestAuthoring:
+    def test_cluster_by_name_and_file(self, cluster_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("RESTORE_REPLAY_CONFIG")
+        task = SeedNodeOperator(task_id="seed", cluster="orders", config=str(cluster_file), node={})
+        assert task.job_params() == {"method": "logical"}
+        wrong = SeedNodeOperator(task_id="wrong", cluster="ordres", config=str(cluster_file), node={})
+        with pytest.raises(Exception, match="no cluster 'ordres' in the cluster file; it has: orders"):
+            wrong.find_cluster()
+
+    def test_mapped_over_backups(self, cluster: Cluster) -> None:
+        with DAG("drill", schedule=None) as dag:
+            create = CreateReplayNodeOperator(task_id="create", cluster=cluster, lease={})
+            RestoreBackupOperator.partial(task_id="restore", cluster=cluster, node=create.output).expand(
+                backup_id=["a", "b"]
+            )
+            BinlogCatchupSensor.partial(task_id="catch_up", cluster=cluster).expand(node=[{}, {}])
+        assert dag.get_task("restore").upstream_task_ids == {"create"}
+
+    def test_catch_up_is_a_sensor_without_reschedule_mode(self, cluster: Cluster) -> None:
+        task = BinlogCatchupSensor(task_id="catch_up", cluster=cluster, node={}, timeout=60, deferrable=True)
+        assert task._is_sensor
+        assert task.timeout == 60
+        with pytest.raises(ValueError, match="deferrable=True"):
+            BinlogCatchupSensor(task_id="other", cluster=cluster, node={}, mode="reschedule")
