@@ -37,10 +37,10 @@ def _content(endpoint: Endpoint) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Only the outermost quotes are syntax; backslash sequences are decoded inside.
+    """Inside the quotes, ``#`` is no comment and backslash sequences are decoded.
 
     Source: MariaDB documentation, "Configuring MariaDB with Option Files".
     """
-    for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         text = text.replace(plain, escaped)
     return f'"{text}"'

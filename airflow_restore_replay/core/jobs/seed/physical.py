@@ -57,6 +57,8 @@ def seed_physical(
         raise backup.extract_error(done.sink_status, done.sink_stderr)
     if done.source_status or "completed OK!" not in done.source_stderr:
         raise backup.backup_error(done.source_status, done.source_stderr)
+    if done.sink_status:
+        raise backup.extract_error(done.sink_status, done.sink_stderr)
     _prepare(server)
     position = backup.copied_position(datadir)
     for pattern in backup.LEFTOVERS:

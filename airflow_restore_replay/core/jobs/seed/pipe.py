@@ -58,9 +58,9 @@ def pipe(
             _end(left)
             raise
         with _killed_at_exit(left, right), _watched(left, right, cancelled):
-            copied, tail = _pump(left, right, progress)
+            copied, tail, complete = _pump(left, right, progress)
             source_status = left.wait()
-            if source_status == 0:
+            if source_status == 0 and complete and not cancelled():
                 with contextlib.suppress(BrokenPipeError):
                     _input(right).write(trailer(tail))
             else:
@@ -76,7 +76,8 @@ def pipe(
 
 def _pump(
     left: subprocess.Popen[bytes], right: subprocess.Popen[bytes], progress: Callable[[int], None]
-) -> tuple[int, bytes]:
+) -> tuple[int, bytes, bool]:
+    """:returns: bytes copied, the last of them, and whether the sink took all."""
     assert left.stdout is not None
     source, sink = left.stdout.fileno(), _input(right).fileno()
     for descriptor in (source, sink):
@@ -89,10 +90,10 @@ def _pump(
             _write(sink, block)
         except BrokenPipeError:
             left.kill()
-            break
+            return copied, tail, False
         copied += len(block)
         progress(copied)
-    return copied, tail
+    return copied, tail, True
 
 
 def _write(descriptor: int, block: bytes) -> None:
