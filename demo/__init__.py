@@ -1,0 +1,1 @@
+"""``make demo`` and ``make up``: a real MariaDB under load, the shipped DAG, Airflow's own scheduler."""

@@ -1,0 +1,211 @@
+"""``python -m demo run | up | down``; `make` calls it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType, TracebackType
+
+import click
+
+from airflow_restore_replay.core.units import human_bytes
+from demo import cycles
+from demo.airflow_stack import AirflowStack
+from demo.cycles import CycleRun, open_repository, published_by
+from demo.damage import flip_one_byte, references
+from demo.proof import prove
+from demo.screen import heading, say
+from demo.shop import CONNECTION, Shop
+from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace
+
+
+@click.group()
+def main() -> None:
+    """Backups that are produced by being restored, on this machine."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+@main.command()
+def run() -> None:
+    """Four cycles of the shipped DAG, one more pair for a physical seed, the table and the final proof."""
+    with demo_cluster() as (space, shop, airflow):
+        runs = [*_four_cycles(space, airflow), *_collision(space, airflow)]
+        heading("What the cycles came to")
+        cycles.show_table(space, runs)
+        heading("The proof: restore-replay restore, a stock mariadbd, mariadb-dump and cmp")
+        prove(space, shop, SHOP)
+    heading("Done: every process of the demo is stopped")
+
+
+def _four_cycles(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
+    heading("Cycle 1: there is no backup yet, so the node is seeded from the primary")
+    runs = [cycles.run_cycle(space, airflow, SHOP)]
+    heading("Cycle 2: backup 1 is restored, replays the binary log, and is published as backup 2")
+    runs.append(cycles.run_cycle(space, airflow, SHOP))
+    repository = open_repository(space, SHOP)
+    catalog = repository.catalog()
+    first, second = (published_by(catalog, r) for r in runs)
+    damage = flip_one_byte(repository, space.repository(SHOP), second, "load/t.ibd", not_in=first)
+    heading("Cycle 3: one byte of backup 2 was flipped in the repository")
+    say(f"  {damage.path.relative_to(space.root)}: chunk {damage.index} of {damage.file}", "yellow")
+    runs.append(cycles.run_cycle(space, airflow, SHOP))
+    _show_quarantine(space, SHOP, second.backup_id, damage.ref, damage.file)
+    heading("Cycle 4: as always again, from backup 3")
+    runs.append(cycles.run_cycle(space, airflow, SHOP))
+    return runs
+
+
+def _collision(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
+    """A physical copy of cold data produces the very chunk that is corrupt: it must not be mistaken for stored."""
+    cold = "shop/archive.ibd"
+    heading("The same with a physical seed, whose fresh full produces the very chunk that is corrupt")
+    runs = [cycles.run_cycle(space, airflow, PHYSICAL)]
+    repository = open_repository(space, PHYSICAL)
+    first = published_by(repository.catalog(), runs[0])
+    damage = flip_one_byte(repository, space.repository(PHYSICAL), first, cold)
+    say(
+        f"  flipped one byte: {damage.path.relative_to(space.root)}, chunk {damage.index} of {cold}", "yellow"
+    )
+    runs.append(cycles.run_cycle(space, airflow, PHYSICAL))
+    _show_quarantine(space, PHYSICAL, first.backup_id, damage.ref, cold)
+    second = published_by(repository.catalog(), runs[1])
+    ref = references(repository, second, cold)[damage.index]
+    if ref != f"{damage.ref}.1":
+        sys.exit(f"The fresh full stored {ref} instead of a new generation of {damage.ref}.")
+    say(f"  The fresh full has the same content there; it was stored beside the corrupt one, as {ref}.")
+    return runs
+
+
+def _show_quarantine(space: Workspace, cluster: str, backup_id: str, ref: str, file: str) -> None:
+    """Say why the backup is quarantined.
+
+    :raises SystemExit: it is not, or without naming chunk and file.
+    """
+    against = open_repository(space, cluster).catalog().backup(backup_id).against
+    failure = against[-1].failure if against else None
+    if failure is None or ref not in failure.message or file not in failure.message:
+        sys.exit(f"Backup {backup_id} should be quarantined for chunk {ref} of {file}: {against}")
+    say(f"  Quarantined: {failure.message}", "bold yellow")
+
+
+@contextmanager
+def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Shop, AirflowStack]]:
+    """A primary under load, and Airflow with the shipped DAGs; all of it ends with the context."""
+    heading("Starting a primary and Airflow")
+    space = Workspace.create()
+    say(f"  Everything lives in {space.root}; nothing is installed beyond what `make setup` named.")
+    with ExitStack() as stack:
+        stack.push(_CleanUp(space))
+        shop = Shop(space)
+        stack.callback(shop.stop)
+        space.write_cluster_file(connection=CONNECTION)
+        airflow = AirflowStack(space, port=port)
+        stack.callback(airflow.stop)
+        airflow.add_connection(CONNECTION, shop.connection())
+        migration = subprocess.Popen(
+            ["airflow", "db", "migrate"],
+            env=airflow.env,
+            stdout=(space.logs / "airflow-migrate.log").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        size_bytes = shop.fill()
+        shop.start_load()
+        say(f"  Primary: MariaDB on 127.0.0.1:{shop.primary.port}, {human_bytes(size_bytes)}, two writers.")
+        if migration.wait():
+            sys.exit(f"airflow db migrate failed; see {space.logs}.")
+        airflow.start()
+        airflow.wait_for(cycles.dag_id(SHOP), cycles.dag_id(PHYSICAL))
+        say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API server at {airflow.url}.")
+        yield space, shop, airflow
+
+
+class _CleanUp:
+    """Ends what is left of the demo's processes; removes its files, unless they are wanted or tell of a failure."""
+
+    def __init__(self, space: Workspace) -> None:
+        self._space = space
+
+    def __enter__(self) -> _CleanUp:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        space = self._space
+        if left := space.sweep():
+            say(f"  Ended what was still running: {left}", "yellow")
+        failed = kind is not None and not issubclass(kind, KeyboardInterrupt)
+        if not failed and os.environ.get("KEEP") != "1":
+            space.remove()
+            return
+        space.pid_path.unlink(missing_ok=True)
+        say(f"  Repositories, logs and {space.cluster_file} stay; `rm -r {space.root}` removes them.")
+
+
+@main.command()
+def up() -> None:
+    """Start the demo's cluster and Airflow's UI in the background."""
+    space = Workspace.existing()
+    if (pid := space.owner()) is not None:
+        sys.exit(f"It already runs (process {pid}); `make down` ends it.")
+    say("Starting; this takes about a minute.")
+    space.ready_path.unlink(missing_ok=True)
+    log_path = REPOSITORY_ROOT / ".demo-up.log"
+    with log_path.open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "demo", "serve"],
+            cwd=REPOSITORY_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    while not space.ready_path.exists():
+        if child.poll() is not None:
+            sys.exit(f"It did not start:\n{log_path.read_text()}")
+        time.sleep(0.3)
+    log_path.unlink()
+    say(space.ready_path.read_text())
+
+
+@main.command(hidden=True)
+def serve() -> None:
+    """Hold the cluster and Airflow until told to end."""
+    with demo_cluster(port=int(os.environ.get("PORT", "8080"))) as (space, _, airflow):
+        text = (
+            f"Airflow's UI: {airflow.url}  (user admin, password {airflow.password})\n"
+            f"DAGs: {cycles.dag_id(SHOP)}, {cycles.dag_id(PHYSICAL)}; trigger one to make a backup.\n"
+            f"Command line: .venv/bin/restore-replay list --config {space.cluster_file} --cluster {SHOP}\n"
+            "`make down` ends and removes all of it."
+        )
+        space.secret_file("ready", text)
+        while True:
+            time.sleep(3600)
+
+
+@main.command()
+def down() -> None:
+    """End what `up` started."""
+    space = Workspace.existing()
+    pid = space.owner()
+    if pid is None:
+        say("Nothing runs.")
+        return
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 120
+    while space.owner() is not None:
+        if time.monotonic() > deadline:
+            sys.exit(f"Process {pid} does not end; its logs are in {space.root}.")
+        time.sleep(0.3)
+    say("Stopped and removed.")
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Damage a backup as a failing disk would: one flipped byte in one stored object."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_restore_replay.core.repository.records import Manifest
+from airflow_restore_replay.core.repository.repository import Repository
+
+
+@dataclass(frozen=True)
+class Damage:
+    """:param ref: the chunk's reference. :param file, index: where a backup uses it."""
+
+    ref: str
+    file: str
+    index: int
+    path: Path
+
+
+def references(repository: Repository, manifest: Manifest, file: str) -> list[str | None]:
+    """:returns: chunk references of a file of a backup."""
+    for entry in repository.load_files(manifest):
+        if entry.path == file:
+            return [ref if isinstance(ref, str) else None for ref in entry.chunks]
+    sys.exit(f"Backup {manifest.backup_id} has no file {file}.")
+
+
+def flip_one_byte(
+    repository: Repository, root: Path, manifest: Manifest, file: str, *, not_in: Manifest | None = None
+) -> Damage:
+    """Flip one bit of one byte in a stored chunk of *file*.
+
+    :param root: the repository's directory.
+    :param not_in: an older backup that must not share the chunk.
+    """
+    shared = set(references(repository, not_in, file)) if not_in else set()
+    for index, ref in enumerate(references(repository, manifest, file)):
+        if ref is not None and ref not in shared:
+            path = next((root / "chunks").rglob(ref if "." in ref else f"{ref}.0"))
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 0x01
+            path.write_bytes(content)
+            return Damage(ref, file, index, path)
+    sys.exit(f"Backup {manifest.backup_id} has no chunk of {file} to itself.")

@@ -1,0 +1,187 @@
+"""Where the demo lives, and which processes are its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
+
+#: in the environment of every process the demo starts, and of their children: how they are found again
+MARKER = "RESTORE_REPLAY_DEMO"
+
+#: room for the primary, its binary log, two repositories, a node, the restored copy and two dumps
+NEEDED_BYTES = 4 * 10**9
+
+SHOP = "shop"
+#: the same primary once more, seeded physically: its copies are byte-identical where nothing was written
+PHYSICAL = "shop_physical"
+
+
+@dataclass
+class Workspace:
+    """:param root: everything that the demo writes is below it."""
+
+    root: Path
+    marker: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @classmethod
+    def create(cls) -> Workspace:
+        """Make an empty workspace; what an earlier demo kept is removed, one that still runs is not."""
+        space = cls(Path(os.environ.get("DEMO_DIR", REPOSITORY_ROOT / ".demo")).absolute())
+        if (pid := space.owner()) is not None:
+            sys.exit(f"A demo already runs in {space.root} (process {pid}); `make down` ends it.")
+        space.remove()
+        space.root.mkdir(mode=0o700, parents=True)
+        free = shutil.disk_usage(space.root).free
+        if free < NEEDED_BYTES:
+            sys.exit(
+                f"{space.root} has {free / 1e9:.1f} GB free; the demo needs {NEEDED_BYTES / 1e9:.0f} GB."
+            )
+        space.pid_path.write_text(f"{os.getpid()} {_start_time(os.getpid())}")
+        # Inherited by every child, and by the jobs that outlive whoever submitted them.
+        os.environ[MARKER] = space.marker
+        return space
+
+    @classmethod
+    def existing(cls) -> Workspace:
+        return cls(Path(os.environ.get("DEMO_DIR", REPOSITORY_ROOT / ".demo")).absolute())
+
+    @property
+    def pid_path(self) -> Path:
+        return self.root / "demo.pid"
+
+    @property
+    def ready_path(self) -> Path:
+        return self.root / "ready"
+
+    @property
+    def cluster_file(self) -> Path:
+        return self.root / "clusters.yaml"
+
+    @property
+    def logs(self) -> Path:
+        path = self.root / "logs"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def repository(self, cluster: str) -> Path:
+        return self.root / "repository" / cluster
+
+    def owner(self) -> int | None:
+        """:returns: the process that runs the demo of this workspace, if it lives."""
+        try:
+            pid, started = self.pid_path.read_text().split()
+        except (OSError, ValueError):
+            return None
+        return int(pid) if _start_time(int(pid)) == started else None
+
+    def secret_file(self, name: str, text: str) -> Path:
+        """Write a file that only its owner reads."""
+        path = self.root / name
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+        return path
+
+    def write_cluster_file(self, *, connection: str) -> None:
+        """Write the clusters: one primary, seeded logically and physically, each with a repository of its own."""
+        shared = {
+            "primary": {"connection": connection},
+            "node": {"workdir": str(self.root / "nodes"), "buffer_pool": "128MiB"},
+            "schedule": None,
+        }
+        clusters = {
+            name: {
+                **shared,
+                "repository": {"url": f"file://{self.repository(name)}"},
+                "seed": {"method": method},
+            }
+            for name, method in ((SHOP, "logical"), (PHYSICAL, "physical"))
+        }
+        self.cluster_file.write_text(yaml.safe_dump({"clusters": clusters}, sort_keys=False))
+
+    def leftovers(self) -> list[int]:
+        """:returns: processes that this demo started, directly or not, and that still run."""
+        wanted = f"{MARKER}={self.marker}".encode()
+        return [pid for pid in _pids() if pid != os.getpid() and wanted in _environment(pid)]
+
+    def sweep(self) -> list[int]:
+        """End what is left of the demo's own processes.
+
+        :returns: those that there were.
+        """
+        found = self.leftovers()
+        for sig, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+            for pid in self.leftovers():
+                _signal(pid, sig)
+            deadline = time.monotonic() + patience_s
+            while self.leftovers() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        return found
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def run_tool(*argv: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program of the virtual environment (or of the system) and take its output.
+
+    :raises SystemExit: it failed; with what it said.
+    """
+    command = [str(a) for a in argv]
+    beside = Path(sys.executable).parent / command[0]
+    if beside.exists():
+        command[0] = str(beside)
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def end(process: subprocess.Popen[bytes], *, patience_s: float = 20.0) -> None:
+    """Stop a child that this process started."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # ended meanwhile, or another user's
+        return []
+
+
+def _start_time(pid: int) -> str:
+    """:returns: tells a process from a later one of the same id; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _signal(pid: int, sig: signal.Signals) -> None:
+    try:
+        os.kill(pid, sig)
+    except ProcessLookupError:
+        return
