@@ -170,7 +170,8 @@ def describe_progress(progress: Progress) -> str:
         return human_bytes(value) if progress.unit == "bytes" else f"{value:,.0f} {progress.unit}"
 
     parts = [progress.phase or "starting"]
-    if progress.total:
+    # An estimated total may turn out too small; then nobody can tell a share.
+    if progress.total >= progress.done > 0 or (progress.total and not progress.done):
         share = 100 * progress.done / progress.total
         parts.append(f"{amount(progress.done)} of {amount(progress.total)} ({share:.0f} %)")
     elif progress.done:
