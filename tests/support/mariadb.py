@@ -211,6 +211,12 @@ class WriteLoad:
             thread.join(30)
         return self.committed
 
+    def wait_for(self, more: int) -> None:
+        """Wait until *more* transactions were committed from now on."""
+        goal = self.committed + more
+        while self.committed < goal:
+            time.sleep(0.01)
+
     def __enter__(self) -> WriteLoad:
         return self.start()
 

@@ -21,8 +21,7 @@ from tests.support.mariadb import MariaDbPrimary, WriteLoad
 
 def _write_some(primary: MariaDbPrimary) -> None:
     with WriteLoad(primary) as load:
-        while load.committed < 60:
-            pass
+        load.wait_for(60)
     primary.execute("FLUSH BINARY LOGS", "SET SESSION gtid_domain_id=7", "CREATE TABLE `load`.d7 (i INT)")
 
 
@@ -47,8 +46,7 @@ def test_stamps_are_stable_and_hints_only_make_them_cheaper(
 
 def _write_some_more(primary: MariaDbPrimary) -> None:
     with WriteLoad(primary) as load:
-        while load.committed < 20:
-            pass
+        load.wait_for(20)
     primary.execute("SET SESSION gtid_domain_id=7", "CREATE TABLE `load`.more (i INT)")
 
 

@@ -27,8 +27,7 @@ def test_replays_exactly_until_the_goal_while_the_primary_goes_on(
 ) -> None:
     node.start(replaying=True)
     with WriteLoad(primary) as load, node.connect() as conn, flavor.connect(endpoint) as reader:
-        while load.committed < 50:
-            pass
+        load.wait_for(50)
         for appliers in (1, 3):
             goal = flavor.open_snapshot(reader)
             count = value(reader, "SELECT COUNT(*) FROM `load`.t")

@@ -13,6 +13,7 @@ from airflow_restore_replay.core.errors import (
     PrimaryUnreachable,
     ReplicationDenied,
     SeedFailed,
+    SourceCorrupt,
     TargetNotEmpty,
     UnsupportedTables,
 )
@@ -95,8 +96,7 @@ def test_a_seed_under_load_plus_replay_equals_the_primary(
         create_zoo(writer)
     seen: list[tuple[int, int]] = []
     with WriteLoad(primary) as load:
-        while load.committed < 30:
-            pass
+        load.wait_for(30)
         position = _seed(
             method,
             empty_node,
@@ -104,9 +104,7 @@ def test_a_seed_under_load_plus_replay_equals_the_primary(
             tmp_path / "s",
             progress=lambda done, total: seen.append((done, total)),
         )
-        after = load.committed
-        while load.committed < after + 30:
-            pass
+        load.wait_for(30)
     assert seen[-1][0] > 100_000
     assert seen[-1][1] > 0
     assert list((tmp_path / "s").iterdir()) == []
@@ -218,6 +216,27 @@ def test_a_cancelled_seed_ends_its_programs_and_leaves_no_secret(
         if not others:
             break
     assert len(others) <= 1
+
+
+@pytest.mark.parametrize("method", ["logical", "physical"])
+def test_a_damaged_page_on_the_primary_blames_the_source(
+    tmp_path: Path, primary: MariaDbPrimary, endpoint: Endpoint, empty_node: MariaDbServer, method: str
+) -> None:
+    primary.execute(
+        "CREATE DATABASE a",
+        "CREATE TABLE a.t (i INT PRIMARY KEY, c CHAR(200)) ENGINE=InnoDB",
+        "USE a",
+        "INSERT INTO a.t SELECT seq, REPEAT('x', 200) FROM seq_1_to_20000",
+    )
+    primary.restart(options=["--innodb-buffer-pool-load-at-startup=OFF"])
+    primary.stop()
+    with (primary.datadir / "a" / "t.ibd").open("r+b") as file:
+        for page in range(100, 110):
+            file.seek(page * 16384 + 500)
+            file.write(b"rotten bytes")
+    primary.restart()
+    with pytest.raises(SourceCorrupt):
+        _seed(method, empty_node, endpoint, tmp_path / "s")
 
 
 def test_rows_of_tables_without_snapshots_fit_the_seeds_position(

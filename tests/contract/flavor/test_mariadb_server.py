@@ -96,6 +96,22 @@ def test_a_server_that_dies_without_a_word_blames_nobody(tmp_path: Path) -> None
         server.start(replaying=True)
 
 
+def test_too_little_memory_blames_the_environment(tmp_path: Path, node: MariaDbServer) -> None:
+    greedy = MariaDbServer(layout_at(tmp_path / "node", buffer_pool_bytes=1 << 46))
+    with pytest.raises(NodeServerCrashed, match="[Mm]emory|allocate"):
+        greedy.start(replaying=True)
+
+
+def test_a_second_server_on_the_same_files_blames_the_environment(
+    tmp_path: Path, node: MariaDbServer
+) -> None:
+    node.start(replaying=True)
+    other = MariaDbServer(layout_at(tmp_path / "other", datadir=node.layout.datadir))
+    with pytest.raises(NodeServerCrashed, match="lock"):
+        other.start(replaying=True)
+    assert node.alive()
+
+
 def test_a_missing_program_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(PreflightFailed, match="mariadbd is not installed") as caught:
         MariaDbServer(layout_at(tmp_path, bindir=tmp_path)).release()

@@ -22,9 +22,9 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.base import Endpoint
 
 #: connection errors that the IO thread retries by itself
-TRANSIENT_IO = frozenset({1040, 1053, 1129, 1130, 1158, 1159, 1160, 1161, 1205, 1927, 2002, 2003, 2005, 2006})
+TRANSIENT_IO = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1205, 1927, 2002, 2003, 2005, 2006})
 TRANSIENT_IO |= {2013, 2055, 1429, 1203, 1226, 1152, 1184}
-_DENIED = frozenset({1044, 1045, 1142, 1143, 1227, 1698, 1820, 1862, 1275, 3118, 4151})
+_DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1698, 1820, 1862, 1275, 3118, 4151})
 _DISK_FULL = re.compile(
     r"No space left on device|disk is full|Errcode: 28|errno: 28|table .* is full|Disk quota exceeded", re.I
 )
@@ -57,7 +57,7 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
     grant = grant or (command[1] if command else "")
     if "COM_REGISTER_SLAVE" in text or "COM_BINLOG_DUMP" in text:
         grant = "REPLICATION SLAVE"
-    if number in (1045, 1698, 1044):
+    if number in (1045, 1130, 1698, 1044):
         hint = "Check user, password and the account's host part on the primary."
     else:
         hint = (

@@ -34,7 +34,8 @@ _HARMLESS = re.compile(
     )
 )
 _ENVIRONMENT = re.compile(
-    r"No space left|disk is full|Errcode: (28|24)\b|out of memory|Cannot allocate memory|Too many open files",
+    r"No space left|disk is full|Errcode: (28|24|13|12)\b|out of memory|Cannot allocate memory|"
+    r"Too many open files|Permission denied|Unable to lock|unknown (option|variable)|Can't change dir",
     re.I,
 )
 
@@ -54,6 +55,12 @@ def data_errors(text: str) -> list[str]:
     """:returns: lines that blame the data, harmless and environmental ones left out."""
     lines = [line for line in text.splitlines() if _ERROR.search(line) or _DATA_WARNING.search(line)]
     return [line for line in lines if not _HARMLESS.search(line) and not _ENVIRONMENT.search(line)]
+
+
+def environment_errors(text: str) -> list[str]:
+    """:returns: error lines about memory, disk, permissions, locks or options; the complaints that follow
+    from them do not blame the data either."""
+    return [line for line in all_errors(text) if _ENVIRONMENT.search(line)]
 
 
 def all_errors(text: str) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import (
     Conn,
     Endpoint,
     EventStamp,
+    Flavor,
     Position,
     PreflightReport,
     ReplicationStatus,
@@ -132,3 +134,8 @@ class MariaDbFlavor:
             "Set innodb_log_file_size for production: the copy's redo log has the minimal size.",
             "MEMORY tables are empty in the copy.",
         ]
+
+
+if TYPE_CHECKING:
+    # The seam is structural; this makes the type checker compare both sides.
+    _conforms: Flavor = MariaDbFlavor()

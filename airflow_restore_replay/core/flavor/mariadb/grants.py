@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: privilege → why the cycle needs it; together the minimum that a logical seed, replication, the comparison
-#: and the physical seed get by with (found by a contract test that takes them away one by one)
+#: privilege → why the cycle needs it; the contract tests seed, replicate and compare with exactly these
 PRIVILEGES: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
     "RELOAD": "mariadb-backup's BACKUP STAGE",

@@ -202,7 +202,10 @@ class MariaDbServer:
         if classify.disk_full(text):
             return NodeFull(f"The node's server {what}: {line}.", evidence=evidence)
         # A server that was killed, or waits for something, says nothing: no evidence against the data.
-        kind = ServerStartFailed if errorlog.data_errors(text) else NodeServerCrashed
+        outside = errorlog.environment_errors(text)
+        if outside:
+            line = errorlog.telling(outside)
+        kind = ServerStartFailed if errorlog.data_errors(text) and not outside else NodeServerCrashed
         return kind(f"The node's server {what}: {line}.", evidence=evidence)
 
     def _prepare_directories(self) -> None:
