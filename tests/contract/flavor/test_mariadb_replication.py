@@ -153,6 +153,25 @@ def test_memory_tables_survive_a_restart_of_primary_and_node(
         assert rows(conn, "SELECT i FROM a.mxm ORDER BY i") == [(7,), (8,)]
 
 
+def test_a_prepared_xa_transaction_survives_the_snapshot(
+    primary: MariaDbPrimary, endpoint: Endpoint, node: MariaDbServer, driver: Driver, flavor: MariaDbFlavor
+) -> None:
+    primary.execute("CREATE DATABASE a", "CREATE TABLE a.t (i INT PRIMARY KEY)")
+    primary.execute("XA START 'x'", "INSERT INTO a.t VALUES (1)", "XA END 'x'", "XA PREPARE 'x'")
+    node.start(replaying=True)
+    with node.connect() as conn, flavor.connect(endpoint) as reader:
+        driver.catch_up(conn, endpoint, flavor.primary_position(reader))
+        flavor.stop_replication(conn)
+        flavor.forget_replication(conn)
+    node.stop()
+    primary.execute("XA COMMIT 'x'")
+    node.start(replaying=True)
+    assert node.log_errors() == []
+    with node.connect() as conn, flavor.connect(endpoint) as reader:
+        driver.catch_up(conn, endpoint, flavor.primary_position(reader))
+        assert rows(conn, "SELECT i FROM a.t") == [(1,)]
+
+
 def test_open_temporary_tables_forbid_the_stop(
     primary: MariaDbPrimary, endpoint: Endpoint, node: MariaDbServer, driver: Driver, flavor: MariaDbFlavor
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,28 @@ def test_a_wrong_password_and_a_dead_primary_are_circumstances(
     primary.kill()
     with pytest.raises(PrimaryUnreachable):
         _seed(method, empty_node, endpoint, tmp_path / "s")
+
+
+def test_a_physical_seed_runs_behind_a_prefix_with_the_hosts_own_credentials(
+    tmp_path: Path, primary: MariaDbPrimary, endpoint: Endpoint, empty_node: MariaDbServer
+) -> None:
+    options = tmp_path / "backup's $(id).cnf"
+    options.write_text(
+        f"[client]\nuser={endpoint.user}\npassword={endpoint.password}\nsocket={primary.socket}\n"
+    )
+    ssh = tmp_path / "ssh"
+    # Like sshd: the arguments become one line for a shell.
+    ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    ssh.chmod(0o755)
+    for prefix in (["env", "A=1"], [str(ssh), "db1"]):
+        before = set(Path("/tmp").glob("*backup_*"))
+        position = _seed(
+            "physical", empty_node, endpoint, tmp_path / "s", prefix=prefix, defaults_file=str(options)
+        )
+        assert str(position).startswith("0-1-")
+        assert set(Path("/tmp").glob("*backup_*")) == before
+        empty_node.kill()
+        shutil.rmtree(empty_node.layout.datadir)
 
 
 def test_a_physical_seed_without_its_grant_says_so(
