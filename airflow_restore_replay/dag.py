@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, TriggerRule
 
+from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import FULL, REPLAY
 from airflow_restore_replay.hooks.clusters import configured_clusters
@@ -27,6 +28,7 @@ from airflow_restore_replay.operators import (
     ValidateReplicaOperator,
     backup_asset,
 )
+from airflow_restore_replay.operators.result_of import ResultOf
 from airflow_restore_replay.sensors import BinlogCatchupSensor
 
 Callback = Callable[[Any], Any]
@@ -189,28 +191,6 @@ def _attempt(common: _Common, acquire_id: str, choice_id: str, attempt: str) -> 
 def _setup(task: BaseOperator) -> BaseOperator:
     task.is_setup = True
     return task
-
-
-@dataclass(frozen=True)
-class ResultOf:
-    """Another task's result, pulled when the task runs.
-
-    Unlike ``task.output`` it adds no edge, which would change what the trigger rules mean; and it is None when
-    that task left no result.
-
-    :param item: key of the result, when it is a mapping.
-    """
-
-    task_id: str
-    item: str | None = None
-
-    def __call__(self, *, context: Any, jinja_env: Any) -> Any:
-        result = context["ti"].xcom_pull(task_ids=self.task_id)
-        return result if self.item is None or result is None else result[self.item]
-
-    def serialize(self) -> str:
-        """:returns: what Airflow shows before the task has run."""
-        return f"result of {self.task_id}" + (f", {self.item}" if self.item else "")
 
 
 def build_restore_replay_dag(

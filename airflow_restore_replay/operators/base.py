@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.configuration import conf
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
 
+from airflow_restore_replay.compat import AirflowFailException, TaskDeferralTimeout
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStatus

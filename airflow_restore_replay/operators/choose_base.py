@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result
 
 if TYPE_CHECKING:

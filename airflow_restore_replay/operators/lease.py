@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.errors import LeaseHeld
 from airflow_restore_replay.operators.base import ClusterOperator, blame, run_owner
 from airflow_restore_replay.triggers.pause import PauseTrigger

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.units import Seconds, human_seconds
 from airflow_restore_replay.operators.base import ClusterOperator, blame
 

@@ -22,7 +22,7 @@ class Ran:
     """A finished run.
 
     :param states: task id → state. :param tries: task id → how often it ran.
-    :param failures: task ids whose failure callback was called, in order.
+    :param failures: task ids whose failure callback was called, in order. :param errors: what it was told.
     """
 
     run_id: str
@@ -31,6 +31,7 @@ class Ran:
     tries: dict[str, int]
     failures: list[str]
     results: dict[str, Any]
+    errors: dict[str, str]
 
     def of(self, state: str) -> set[str]:
         return {task_id for task_id, found in self.states.items() if found == state}
@@ -42,6 +43,7 @@ class Shipped:
 
     rig: Rig
     failures: list[str] = field(default_factory=list)
+    errors: dict[str, str] = field(default_factory=dict)
     runs: list[Ran] = field(default_factory=list)
 
     def configure(self, **section: Any) -> None:
@@ -61,7 +63,7 @@ class Shipped:
 
     def run_dag(self, dag: Any, **params: Any) -> Ran:
         """Run any DAG once, with short pauses between retries."""
-        self.failures = []
+        self.failures, self.errors = [], {}
         for task in dag.tasks:
             task.on_failure_callback = [self._note_failure]
             task.retry_delay = timedelta(seconds=1)
@@ -70,11 +72,12 @@ class Shipped:
         states = {ti.task_id: str(ti.state or "none") for ti in run.get_task_instances()}
         tries = {ti.task_id: ti.try_number for ti in run.get_task_instances()}
         results = {task_id: _xcom(dag.dag_id, run.run_id, task_id) for task_id in states}
-        self.runs.append(Ran(run.run_id, str(run.state), states, tries, list(self.failures), results))
+        self.runs.append(Ran(run.run_id, str(run.state), states, tries, self.failures, results, self.errors))
         return self.runs[-1]
 
     def _note_failure(self, context: Any) -> None:
         self.failures.append(context["ti"].task_id)
+        self.errors[context["ti"].task_id] = str(context["exception"])
 
 
 def shipped_dag(dag_id: str = "restore_replay_orders") -> Any:

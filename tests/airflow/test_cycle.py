@@ -185,6 +185,8 @@ def test_r4_primary_that_is_down_fails_the_run_and_quarantines_nothing(cycle: Sh
     assert ran.tries["replay.restore_backup"] == 3, "circumstance is retried"
     assert ran.tries["diagnose"] == 1
     assert ran.failures == ["replay.restore_backup", "diagnose"]
+    assert "PrimaryUnreachable" in ran.errors["diagnose"]
+    assert ran.errors["diagnose"].endswith("Failed: replay.restore_backup.")
     assert ran.of("upstream_failed") > FULL - {"full.destroy_node"} | {"quarantine_backup", "published"}
     assert ran.states["replay.destroy_node"] == "success"
     assert ran.states["release_lease"] == "success"

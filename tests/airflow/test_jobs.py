@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
 from airflow.sdk.serde import deserialize, serialize
 
+from airflow_restore_replay.compat import AirflowFailException, TaskDeferralTimeout, TaskDeferred
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import PrimaryUnreachable
 from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus, RunRef

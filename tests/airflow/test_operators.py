@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from airflow_restore_replay.compat import AirflowFailException, TaskDeferred
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import ChunkCorrupt, LeaseLost, StoreFailed, WrongPhase
 from airflow_restore_replay.core.repository.records import BackupState

@@ -1,0 +1,18 @@
+"""Names that moved between the Airflow releases we support (3.1 and newer)."""
+
+from __future__ import annotations
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
+except ImportError:  # Airflow < 3.2
+    from airflow.exceptions import (  # type: ignore[no-redef]
+        AirflowFailException,
+        TaskDeferralTimeout,
+        TaskDeferred,
+    )
+try:
+    from airflow.sdk import CronDataIntervalTimetable
+except ImportError:  # Airflow < 3.2
+    from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
+
+__all__ = ["AirflowFailException", "CronDataIntervalTimetable", "TaskDeferralTimeout", "TaskDeferred"]
