@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 
 import click
@@ -21,7 +22,7 @@ from demo.damage import flip_one_byte, references
 from demo.proof import prove
 from demo.screen import heading, say
 from demo.shop import CONNECTION, Shop
-from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace
+from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace, start_time
 
 
 @click.group()
@@ -31,12 +32,17 @@ def main() -> None:
 
 
 @main.command()
-def run() -> None:
+@click.option("--screenshot", type=click.Path(path_type=Path), help="Save a picture of the DAG's grid there.")
+def run(screenshot: Path | None) -> None:
     """Four cycles of the shipped DAG, one more pair for a physical seed, the table and the final proof."""
     with demo_cluster() as (space, shop, airflow):
         runs = [*_four_cycles(space, airflow), *_collision(space, airflow)]
         heading("What the cycles came to")
         cycles.show_table(space, runs)
+        if screenshot:
+            from demo.screenshot import photograph
+
+            photograph(airflow.url, airflow.password, cycles.dag_id(SHOP), screenshot)
         heading("The proof: restore-replay restore, a stock mariadbd, mariadb-dump and cmp")
         prove(space, shop, SHOP)
     heading("Done: every process of the demo is stopped")
@@ -194,9 +200,10 @@ def down() -> None:
     if pid is None:
         say("Nothing runs.")
         return
+    started = start_time(pid)
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 120
-    while space.owner() is not None:
+    while start_time(pid) == started:
         if time.monotonic() > deadline:
             sys.exit(f"Process {pid} does not end; its logs are in {space.root}.")
         time.sleep(0.3)

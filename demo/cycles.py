@@ -64,8 +64,17 @@ def run_cycle(space: Workspace, airflow: AirflowStack, cluster: str) -> CycleRun
             now.show(_running(space, tasks))
             time.sleep(0.7)
     if state != "success":
-        sys.exit(f"The run {run_id} failed; logs are in {space.root / 'airflow' / 'logs'}.")
+        _show_errors(space.root / "airflow" / "logs" / f"dag_id={dag_id(cluster)}" / f"run_id={run_id}")
+        sys.exit(f"The run {run_id} failed.")
     return CycleRun(cluster, f"{dag_id(cluster)}/{run_id}", time.monotonic() - started)
+
+
+def _show_errors(logs: Path) -> None:
+    """Print the errors of all task logs of a run."""
+    for path in sorted(logs.rglob("*.log")):
+        for line in path.read_text(errors="replace").splitlines():
+            if '"level":"error"' in line:
+                say(f"  {path.relative_to(logs)}: {line[:2000]}", "red")
 
 
 def _show_ended(tasks: list[dict[str, Any]], shown: dict[str, str]) -> None:

@@ -48,7 +48,7 @@ class Workspace:
             sys.exit(
                 f"{space.root} has {free / 1e9:.1f} GB free; the demo needs {NEEDED_BYTES / 1e9:.0f} GB."
             )
-        space.pid_path.write_text(f"{os.getpid()} {_start_time(os.getpid())}")
+        space.pid_path.write_text(f"{os.getpid()} {start_time(os.getpid())}")
         # Inherited by every child, and by the jobs that outlive whoever submitted them.
         os.environ[MARKER] = space.marker
         return space
@@ -84,7 +84,7 @@ class Workspace:
             pid, started = self.pid_path.read_text().split()
         except (OSError, ValueError):
             return None
-        return int(pid) if _start_time(int(pid)) == started else None
+        return int(pid) if start_time(int(pid)) == started else None
 
     def secret_file(self, name: str, text: str) -> Path:
         """Write a file that only its owner reads."""
@@ -172,7 +172,7 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
     """:returns: tells a process from a later one of the same id; empty when there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
