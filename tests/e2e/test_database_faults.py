@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_restore_replay.core.errors import Blame, Failure
+from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.repository.records import BackupState
-from tests.support.mariadb import MariaDbPrimary
+from tests.support.independent import dump_text
+from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary, create_zoo
 from tests.support.rig import Rig
-from tests.support.tamper import by_sql, tampered
+from tests.support.tamper import by_sql, running, tampered
 
 
 def quarantine_failure(rig: Rig, backup_id: str) -> Failure:
@@ -35,7 +36,7 @@ def quarantine_failure(rig: Rig, backup_id: str) -> Failure:
 def test_d2_server_does_not_start(rig: Rig, backup_id: str) -> None:
     def break_the_system_tablespace(data: Path) -> None:
         with (data / "ibdata1").open("r+b") as file:
-            for page in range(0, 8):
+            for page in range(8):
                 file.seek(page * 16384 + 100)
                 file.write(b"\xff" * 500)
 
@@ -114,18 +115,13 @@ def test_d8_zoo_is_equal_after_a_real_restore(
     new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
 ) -> None:
     """One of every object, through seed, replay and restore; compared by mysqldump, which shares no code with us."""
-    from tests.support.independent import dump_running, dump_text
-    from tests.support.mariadb import create_zoo
-
     rig = Rig(new_primary(), tmp_path)
     with rig.primary.connect() as conn:
         create_zoo(conn)
     rig.full()
     second = rig.published(rig.cycle())
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
-    data = rig.restores(second)
-    ours = dump_text(dump_running(data))
-    theirs = dump_text(rig.primary.endpoint())
-    assert ours == theirs
-
-
+    with running(rig.restores(second)) as conn:
+        root = Endpoint(socket=conn.unix_socket, user="root", password=ROOT_PASSWORD)
+        restored = dump_text(root).splitlines()
+    assert restored == dump_text(rig.primary.endpoint()).splitlines()

@@ -107,7 +107,11 @@ def test_s5_paths_outside_the_data_directory(rig: Rig, backup_id: str, path: str
     stained = [msgspec.structs.replace(f, path=path) if f.path == ORDERS else f for f in files]
     epoch = repository.lease.acquire("forger", 60)
     forged = msgspec.structs.replace(
-        manifest, backup_id=f"{manifest.backup_id[:-8]}ffffffff", run="forger", lease_epoch=epoch, file_list=""
+        manifest,
+        backup_id=f"{manifest.backup_id[:-8]}ffffffff",
+        run="forger",
+        lease_epoch=epoch,
+        file_list="",
     )
     from airflow_restore_replay.core.repository.manifests import write_record
 

@@ -43,7 +43,7 @@ def catch_up(ctx: JobContext) -> dict[str, Any]:
         "transactions": replayed.transactions,
         "seconds": round(replayed.seconds, 3),
         "transactions_per_s": round(replayed.transactions / replayed.seconds) if replayed.seconds else 0,
-        "appliers": appliers(ctx),
+        "appliers": ctx.appliers,
         "rebuilt": state.rebuilt,
     }
     ctx.node.update(facts={"catch_up": summary})
@@ -80,7 +80,7 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
             check_history(ctx)
             ctx.node.update(phase=Phase.REPLAYING)
             ctx.report.phase("catching up")
-            replayed = replay_until(ctx, goal, appliers=appliers(ctx))
+            replayed = replay_until(ctx, goal)
             break
         except (ReplayConflict, NodeServerCrashed) as exc:
             rebuild(ctx, exc)
@@ -101,7 +101,3 @@ def check_history(ctx: JobContext) -> None:
     with ctx.server.connect() as node:
         position = ctx.flavor.executed_position(node)
     ctx.flavor.check_history(ctx.primary, position, recorded)
-
-
-def appliers(ctx: JobContext) -> int:
-    return 1 if ctx.state.single_applier else ctx.cluster.catch_up.appliers

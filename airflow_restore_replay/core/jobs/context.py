@@ -111,6 +111,11 @@ class JobContext:
         return self.node.load()
 
     @property
+    def appliers(self) -> int:
+        """:returns: how many appliers this node may replay with; one after a conflict."""
+        return 1 if self.state.single_applier else self.cluster.catch_up.appliers
+
+    @property
     def is_full(self) -> bool:
         return self.request.run.attempt == FULL
 

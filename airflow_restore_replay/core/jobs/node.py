@@ -89,7 +89,11 @@ class NodeDir:
         """Remove what a crash left of our own; never a directory that holds anything else."""
         if not self.path.exists():
             return
-        foreign = [e.name for e in self.path.iterdir() if e.name not in _OURS and not e.name.startswith(".node.json.")]
+        foreign = [
+            e.name
+            for e in self.path.iterdir()
+            if e.name not in _OURS and not e.name.startswith(".node.json.")
+        ]
         if foreign:
             raise TargetNotEmpty(
                 f"{self.path} is not a replay node: it holds {', '.join(sorted(foreign)[:5])}.",

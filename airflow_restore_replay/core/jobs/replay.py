@@ -25,7 +25,7 @@ class Replayed:
     seconds: float
 
 
-def replay_until(ctx: JobContext, goal: Position, *, appliers: int) -> Replayed:
+def replay_until(ctx: JobContext, goal: Position) -> Replayed:
     """Replicate until the node contains *goal*, and stop exactly there.
 
     The goal is fixed by the caller: success is *executed ⊇ goal*, never a lag of zero, which a stopped
@@ -41,8 +41,8 @@ def replay_until(ctx: JobContext, goal: Position, *, appliers: int) -> Replayed:
         before = ctx.flavor.executed_position(node)
         if before.contains(goal):
             return Replayed(before, 0, 0.0)
-        ctx.flavor.start_replication(node, ctx.primary, until=goal, appliers=appliers)
-        status = _Watch(ctx, node, goal, appliers).run()
+        ctx.flavor.start_replication(node, ctx.primary, until=goal, appliers=ctx.appliers)
+        status = _Watch(ctx, node, goal).run()
         ctx.flavor.stop_replication(node)
         reached = ctx.flavor.executed_position(node)
     return Replayed(reached, status.transactions, time.monotonic() - started)
@@ -51,11 +51,10 @@ def replay_until(ctx: JobContext, goal: Position, *, appliers: int) -> Replayed:
 class _Watch:
     """Watches one replication until the goal is contained."""
 
-    def __init__(self, ctx: JobContext, node: Conn, goal: Position, appliers: int) -> None:
+    def __init__(self, ctx: JobContext, node: Conn, goal: Position) -> None:
         self._ctx = ctx
         self._node = node
         self._goal = goal
-        self._appliers = appliers
         self._policy = ctx.cluster.catch_up
         self._started = self._moved = time.monotonic()
         self._progress: tuple[object, ...] = ()
@@ -81,7 +80,7 @@ class _Watch:
             # UNTIL stopped the applier before every domain arrived (they interleave); go on to the same goal.
             self._ctx.flavor.stop_replication(self._node)
             self._ctx.flavor.start_replication(
-                self._node, self._ctx.primary, until=self._goal, appliers=self._appliers
+                self._node, self._ctx.primary, until=self._goal, appliers=self._ctx.appliers
             )
         if now - self._moved > self._policy.stall_timeout:
             raise self._stalled(status)

@@ -24,6 +24,8 @@ _HARMLESS = re.compile(
             r"Unknown/unsupported storage engine",
             # Replication has its own status; the applier's errors are judged there.
             r"Slave (SQL|I/O|worker)|Slave I/O|Slave:|replication",
+            # The other end of a connection: a primary that went away or restarts.
+            r"server_errno=|Error reading packet from server|Lost connection|Master '|error (re)?connecting to master",
             # System tables of another minor release; a restored copy is not upgraded.
             r"Incorrect definition of table mysql\.|mysql_upgrade|mariadb-upgrade|mariadb_upgrade",
             r"Event Scheduler",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
-from airflow_restore_replay.core.jobs.catch_up import appliers
 from airflow_restore_replay.core.jobs.checks import CheckResult
 from airflow_restore_replay.core.jobs.compare.comparison import (
     Comparison,
@@ -23,7 +22,7 @@ class SameData:
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext) -> CheckResult:
-        comparison = compare_with_primary(ctx, appliers=appliers(ctx))
+        comparison = compare_with_primary(ctx)
         ctx.node.update(position=str(comparison.position), facts={"compared": _summary(comparison)})
         return CheckResult(
             name=self.name,

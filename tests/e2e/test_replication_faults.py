@@ -1,0 +1,284 @@
+"""Faults R1–R13: what stands between a restored backup and the primary."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_restore_replay.core.errors import Blame
+from airflow_restore_replay.core.jobs.node import NODE_SERVER_IDS
+from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
+from airflow_restore_replay.core.repository.records import BackupState, Proof
+from airflow_restore_replay.core.run_cycle import CycleReport
+from tests.support.mariadb import MariaDbPrimary, WriteLoad, free_port
+from tests.support.rig import Once, Rig
+from tests.support.tamper import by_sql, tampered
+from tests.support.tcp import TcpGate
+
+NewPrimary = Callable[..., MariaDbPrimary]
+
+#: one transaction that takes a node seconds to receive and apply
+MANY_ROWS = (
+    "INSERT INTO shop.orders (customer, total, note) "
+    "SELECT 'more', seq, REPEAT(MD5(seq), 30) FROM shop.seq_1_to_60000"
+)
+
+
+def assert_stranded(rig: Rig, backup_id: str, report: CycleReport, code: str) -> None:
+    """Stranded and protected: no base any more, still restorable, a fallback in its place, not quarantined."""
+    new_id = rig.published(report)
+    assert report.quarantined == []
+    backup = rig.catalog().backup(backup_id)
+    assert backup.state is BackupState.STRANDED
+    assert backup.against[0].failure is not None
+    assert backup.against[0].failure.code == code
+    assert rig.catalog().backup(new_id).manifest.base.kind == "seed"
+    rig.restores(backup_id)
+
+
+def assert_environment(rig: Rig, report: CycleReport, code: str) -> str:
+    """Run red, nothing quarantined, nothing lost.
+
+    :returns: the message.
+    """
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.blame) == (code, Blame.ENVIRONMENT)
+    assert report.published_id == ""
+    assert rig.verdicts_against() == []
+    return f"{report.failure.message} {report.failure.hint}"
+
+
+def test_r1_binlogs_purged(new_primary: NewPrimary, tmp_path: Path) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    first = rig.full()
+    rig.primary.execute("INSERT INTO shop.notes VALUES ('lost')", "FLUSH BINARY LOGS")
+    rig.primary.execute("INSERT INTO shop.notes VALUES ('kept')", "FLUSH BINARY LOGS")
+    end_dump_threads(rig.primary)
+    newest = rig.primary.execute("SHOW BINARY LOGS")[-1][0]
+    rig.primary.execute(f"PURGE BINARY LOGS TO '{newest}'")
+    assert len(rig.primary.execute("SHOW BINARY LOGS")) == 1
+    assert_stranded(rig, first, rig.cycle(), "BinlogPurged")
+
+
+def end_dump_threads(primary: MariaDbPrimary) -> None:
+    """A log that a dump thread still has open cannot be purged; the thread of a gone node lingers."""
+    for (thread,) in primary.execute(
+        "SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'"
+    ):
+        primary.execute(f"KILL {thread}")
+    time.sleep(0.5)
+
+
+def test_r2_errant_transaction_from_a_node(rig: Rig, backup_id: str) -> None:
+    position = rig.catalog().backup(backup_id).manifest.position
+    errant = f"{position},7-{NODE_SERVER_IDS[5]}-1"
+    wrong = tampered(rig, backup_id, by_sql(f"SET GLOBAL gtid_slave_pos='{errant}'"), position=errant)
+    report = rig.cycle()
+    rig.published(report)
+    assert report.quarantined == [wrong]
+    assert rig.against(wrong)[0].failure.code == "ErrantFromNode"  # type: ignore[union-attr]
+
+
+def test_r2_errant_transaction_from_a_former_primary(rig: Rig, backup_id: str) -> None:
+    position = rig.catalog().backup(backup_id).manifest.position
+    errant = f"{position},8-42-9"
+    wrong = tampered(rig, backup_id, by_sql(f"SET GLOBAL gtid_slave_pos='{errant}'"), position=errant)
+    assert_stranded(rig, wrong, rig.cycle(), "ErrantFromFormerPrimary")
+
+
+def test_r3_conflict_that_recurs(rig: Rig, backup_id: str) -> None:
+    wrong = tampered(rig, backup_id, by_sql("DELETE FROM shop.orders WHERE id = 4242"))
+    rig.primary.execute("UPDATE shop.orders SET note = CONCAT(note, '!') WHERE id = 4242")
+    report = rig.cycle()
+    rig.published(report)
+    assert report.quarantined == [wrong]
+    failure = rig.against(wrong)[0].failure
+    assert failure is not None
+    assert failure.code == "ReplayConflict"
+    assert "1032" in failure.message
+    assert "shop.orders" in failure.message
+
+
+def test_r3_conflict_that_does_not_recur(rig: Rig, backup_id: str) -> None:
+    """A row is lost on the node only the first time: one more restore, no verdict against the backup."""
+    rig.primary.execute("UPDATE shop.orders SET note = CONCAT(note, '?') WHERE id = 4243")
+
+    def lose_a_row(step: str, state: JobState | None) -> None:
+        if step == "replay.restore" and state is not None and state.status is JobStatus.SUCCEEDED:
+            on_node(rig, "SET SESSION sql_log_bin=0", "DELETE FROM shop.orders WHERE id = 4243")
+
+    report = rig.cycle(watch=lose_a_row)
+    rig.published(report)
+    assert report.steps["replay.catch_up"]["rebuilt"] == 1
+    assert rig.verdicts_against() == []
+    assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
+
+
+def on_node(rig: Rig, *statements: str) -> None:
+    """Run statements on the live node as its agent."""
+    from airflow_restore_replay.core.flavor.registry import get_flavor
+    from airflow_restore_replay.core.jobs.node import NodeDir
+
+    (path,) = rig.workdir.iterdir()
+    node = NodeDir(path)
+    server = get_flavor("mariadb").server(node.layout(node.load(), rig.cluster()))
+    with server.connect() as conn, conn.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def test_r4_primary_unreachable_at_first(rig: Rig) -> None:
+    report = rig.cycle(primary={"port": free_port()}, retries=0)
+    assert "127.0.0.1" in assert_environment(rig, report, "PrimaryUnreachable")
+
+
+def test_r4_primary_disappears_and_comes_back(new_primary: NewPrimary, tmp_path: Path) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.full()
+    rig.primary.execute(MANY_ROWS)
+
+    def crash() -> None:
+        rig.primary.kill()
+        time.sleep(2)
+        rig.primary.restart()
+
+    watch = Once("replay.catch_up", "catching up", crash)
+    rig.published(rig.cycle(watch=watch))
+    assert watch.done
+    assert rig.verdicts_against() == []
+
+
+def test_r5_wrong_password(rig: Rig) -> None:
+    report = rig.cycle(password="not-it-77aa", retries=0)
+    message = assert_environment(rig, report, "ReplicationDenied")
+    assert "restore_replay" in message
+    assert "not-it-77aa" not in message
+
+
+def test_r5_missing_grant_is_named(new_primary: NewPrimary, tmp_path: Path) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.execute("REVOKE REPLICATION SLAVE ON *.* FROM restore_replay")
+    report = rig.cycle(retries=0)
+    assert report.failure is not None
+    assert report.failure.blame is Blame.ENVIRONMENT
+    assert "REPLICATION SLAVE" in f"{report.failure.message} {report.failure.hint}"
+    assert rig.catalog().backups == ()
+
+
+def test_r6_connecting_for_ever(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """The primary answers until replay has begun; then nobody gets through any more, and nothing is an error."""
+    rig = Rig(new_primary(), tmp_path)
+    rig.full()
+    rig.primary.execute(MANY_ROWS)
+    with TcpGate(rig.primary.port) as gate:
+        watch = Once("replay.catch_up", "catching up", gate.shut)
+        report = rig.cycle(
+            primary={"port": gate.port}, catch_up={"stall_timeout": "4s"}, watch=watch, retries=0
+        )
+    assert watch.done
+    assert "stalled" in assert_environment(rig, report, "CatchUpStalled")
+
+
+def test_r10_binlogs_rotate_and_the_network_drops(new_primary: NewPrimary, tmp_path: Path) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.full()
+    with TcpGate(rig.primary.port) as gate, WriteLoad(rig.primary):
+        time.sleep(1)
+        rig.primary.execute("FLUSH BINARY LOGS")
+
+        def drops(step: str, state: JobState | None) -> None:
+            if step == "replay.catch_up" and state and "catching up" in state.progress.phase:
+                gate.drop_connections()
+
+        report = rig.cycle(primary={"port": gate.port}, watch=drops)
+    rig.published(report)
+    assert rig.verdicts_against() == []
+
+
+def test_r12_memory_tables_and_a_restarted_primary(new_primary: NewPrimary, tmp_path: Path) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.execute(
+        "CREATE TABLE shop.cache (id INT PRIMARY KEY, v INT) ENGINE=MEMORY",
+        "INSERT INTO shop.cache VALUES (1, 1), (2, 2)",
+    )
+    rig.full()
+    rig.primary.execute("UPDATE shop.cache SET v = 9 WHERE id = 1")
+    rig.primary.restart()
+    rig.primary.execute("INSERT INTO shop.cache VALUES (3, 3)", "DELETE FROM shop.cache WHERE id = 3")
+    second = rig.published(rig.cycle())
+    assert rig.verdicts_against() == []
+    assert "shop.cache" in rig.catalog().backup(second).manifest.compared["uncompared"]
+
+
+def test_r12_temporary_tables_under_mixed(new_primary: NewPrimary, tmp_path: Path) -> None:
+    rig = Rig(new_primary(options=["--binlog-format=MIXED"]), tmp_path)
+    rig.full()
+    with rig.primary.connect() as conn, conn.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE shop.t (id INT)")
+        cursor.execute("INSERT INTO shop.t VALUES (1)")
+        cursor.execute("INSERT INTO shop.notes SELECT CONCAT('temp ', id) FROM shop.t")
+    second = rig.published(rig.cycle())
+    assert rig.verdicts_against() == []
+    warnings = rig.catalog().backup(second).manifest.notes["warnings"]
+    assert any("MIXED" in text or "ROW" in text for text in warnings.values())
+
+
+def test_r12_xa_prepared_across_the_seed(new_primary: NewPrimary, tmp_path: Path) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    with rig.primary.connect() as conn, conn.cursor() as cursor:
+        for statement in (
+            "XA START 'x'",
+            "INSERT INTO shop.notes VALUES ('xa')",
+            "XA END 'x'",
+            "XA PREPARE 'x'",
+        ):
+            cursor.execute(statement)
+        from tests.support.rig import later
+
+        committed = later(4.0, lambda: cursor.execute("XA COMMIT 'x'"))
+        first = rig.full()
+        committed.join()
+    rig.published(rig.cycle())
+    assert rig.verdicts_against() == []
+    assert rig.catalog().backup(first).proof is Proof.RESTORED
+
+
+def test_r13_primary_rewound(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """The primary went back in time and wrote other events under the same GTIDs."""
+    primary = new_primary()
+    primary.restart()
+    earlier = tmp_path / "earlier"
+    primary._terminate(15)  # type: ignore[arg-type]
+    shutil.copytree(primary.datadir, earlier)
+    primary.restart()
+    rig = Rig(primary, tmp_path)
+    primary.execute(
+        "INSERT INTO shop.notes VALUES ('one history')", "INSERT INTO shop.notes VALUES ('of two')"
+    )
+    first = rig.full()
+    primary._terminate(15)  # type: ignore[arg-type]
+    shutil.rmtree(primary.datadir)
+    shutil.copytree(earlier, primary.datadir)
+    primary.restart()
+    time.sleep(1.1)
+    primary.execute(*[f"INSERT INTO shop.notes VALUES ('another {n}')" for n in range(6)])
+    assert_stranded(rig, first, rig.cycle(), "HistoryDiverged")
+
+
+@pytest.mark.parametrize("appliers", [4])
+def test_several_domains_with_parallel_appliers(
+    new_primary: NewPrimary, tmp_path: Path, appliers: int
+) -> None:
+    rig = Rig(new_primary(), tmp_path, overrides={"catch_up": {"appliers": appliers}})
+    rig.full()
+    with rig.primary.connect() as conn, conn.cursor() as cursor:
+        for n in range(60):
+            cursor.execute(f"SET SESSION gtid_domain_id = {n % 3}")
+            cursor.execute(f"INSERT INTO shop.notes VALUES ('domain {n}')")
+    second = rig.published(rig.cycle())
+    assert rig.verdicts_against() == []
+    assert rig.catalog().backup(second).manifest.position.count(",") == 2

@@ -1,0 +1,42 @@
+"""A comparison that shares no code with ours: ``mariadb-dump`` of both sides, byte by byte."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from airflow_restore_replay.core.flavor.base import Endpoint
+
+#: replication's own and statistics tables are each server's own business; events and routines are dumped as
+#: statements, without the time at which each server was installed
+#: the account of the node that runs while it is dumped
+_AGENT = "restore_replay_agent"
+_OWN = ("gtid_slave_pos", "innodb_index_stats", "innodb_table_stats", "transaction_registry", "event", "proc")
+
+
+def dump_text(endpoint: Endpoint) -> str:
+    """:returns: everything a server holds, accounts and stored programs included, as SQL without what a replica
+    may hold differently (next AUTO_INCREMENT values, event states, comments)."""
+    with tempfile.TemporaryDirectory() as private:
+        options = Path(private) / "client.cnf"
+        place = (
+            f"socket={endpoint.socket}" if endpoint.socket else f"host={endpoint.host}\nport={endpoint.port}"
+        )
+        options.write_text(f"[client]\nuser={endpoint.user}\npassword={endpoint.password}\n{place}\n")
+        options.chmod(0o600)
+        argv = ["mariadb-dump", f"--defaults-file={options}", "--all-databases", "--single-transaction"]
+        argv += [
+            "--order-by-primary",
+            "--skip-dump-date",
+            "--routines",
+            "--triggers",
+            "--skip-extended-insert",
+        ]
+        argv += [f"--ignore-table=mysql.{name}" for name in _OWN]
+        text = subprocess.run(argv, check=True, capture_output=True).stdout.decode("utf-8", "surrogateescape")
+    text = re.sub(r" AUTO_INCREMENT=\d+", "", text)
+    return "\n".join(
+        line for line in text.splitlines() if line and not line.startswith("--") and _AGENT not in line
+    )
