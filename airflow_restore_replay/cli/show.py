@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import click
 
 from airflow_restore_replay.cli.list_backups import base_text, summary
@@ -50,9 +53,14 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("Size", f"{human_bytes(sizes.total_bytes)} in {sizes.files} files"),
         ("Stored", f"{stored}, {human_bytes(sizes.reused_bytes)} reused"),
         ("Compared", ", ".join(f"{name} {_plain(value)}" for name, value in compared.items())),
-        ("Notes", ", ".join(f"{name} {_plain(value)}" for name, value in manifest.notes.items())),
+        *_notes(manifest.notes),
         ("Run", manifest.run),
     ]
+
+
+def _notes(notes: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, note in notes.items():
+        yield name.replace("_", " ").capitalize(), _plain(note)
 
 
 def _plain(value: object) -> str:
