@@ -76,7 +76,7 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
     snapshot = next((r for step, r in report.steps.items() if step.endswith(".snapshot")), {})
     return [
         ("Run", report.run),
-        ("Base", f"{report.base_id or 'none'}: {report.reason}"),
+        ("Base", f"{report.base_id or 'none'}: {report.reason}" if report.reason else ""),
         *(("Passed over", f"{name}: {why}") for name, why in report.skipped.items()),
         ("Quarantined", ", ".join(report.quarantined)),
         *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
