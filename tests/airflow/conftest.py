@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LOCAL_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
@@ -81,35 +82,35 @@ def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDbPrimary
         server.stop()
 
 
-def shipped(root: Path, primary: MariaDbPrimary) -> Shipped:
-    """:returns: the shipped DAG for a cluster whose primary is an Airflow connection."""
-    os.environ["AIRFLOW_CONN_ORDERS_PRIMARY"] = json.dumps(
-        {
-            "conn_type": "mysql",
-            "host": "127.0.0.1",
-            "port": primary.port,
-            "login": "restore_replay",
-            "password": BACKUP_PASSWORD,
-        }
-    )
+@contextmanager
+def shipped(root: Path, primary: MariaDbPrimary) -> Iterator[Shipped]:
+    """The shipped DAG for a cluster whose primary is an Airflow connection."""
+    connection = {
+        "conn_type": "mysql",
+        "host": "127.0.0.1",
+        "port": primary.port,
+        "login": "restore_replay",
+        "password": BACKUP_PASSWORD,
+    }
     dag = Shipped(Rig(primary, root, overrides={"schedule": None}))
     dag.configure()
-    return dag
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_ORDERS_PRIMARY", json.dumps(connection))
+        patch.setenv("RESTORE_REPLAY_CONFIG", str(dag.cluster_file))
+        yield dag
 
 
 @pytest.fixture(scope="session")
 def first(metadata_db: None, primary: MariaDbPrimary, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     """The shipped DAG after its first run, which found no backup."""
-    dag = shipped(tmp_path_factory.mktemp("first"), primary)
-    dag.run()
+    with shipped(tmp_path_factory.mktemp("first"), primary) as dag:
+        dag.run()
     return dag
 
 
 @pytest.fixture
 def cycle(first: Shipped, primary: MariaDbPrimary, tmp_path: Path) -> Iterator[Shipped]:
     """The shipped DAG on a copy of the repository with the first run's backup."""
-    kept = {name: os.environ[name] for name in ("RESTORE_REPLAY_CONFIG", "AIRFLOW_CONN_ORDERS_PRIMARY")}
-    dag = shipped(tmp_path, primary)
-    copy_repository(first.rig, dag.rig)
-    yield dag
-    os.environ |= kept
+    with shipped(tmp_path, primary) as dag:
+        copy_repository(first.rig, dag.rig)
+        yield dag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -46,12 +45,14 @@ class Shipped:
     errors: dict[str, str] = field(default_factory=dict)
     runs: list[Ran] = field(default_factory=list)
 
+    @property
+    def cluster_file(self) -> Path:
+        return self.rig.root / "clusters.yaml"
+
     def configure(self, **section: Any) -> None:
-        """Write the file that RESTORE_REPLAY_CONFIG names, with *section*'s keys for the cluster."""
-        path = self.rig.root / "clusters.yaml"
+        """Write the cluster file, with *section*'s keys for the cluster."""
         cluster = {**self.rig.section(**section), "primary": {"connection": "orders_primary"}}
-        path.write_text(yaml.safe_dump({"clusters": {"orders": cluster}}))
-        os.environ["RESTORE_REPLAY_CONFIG"] = str(path)
+        self.cluster_file.write_text(yaml.safe_dump({"clusters": {"orders": cluster}}))
 
     def run(self, *, deferrable: bool = False, **params: Any) -> Ran:
         """Run the shipped DAG once."""
@@ -77,7 +78,7 @@ class Shipped:
 
     def _note_failure(self, context: Any) -> None:
         self.failures.append(context["ti"].task_id)
-        self.errors[context["ti"].task_id] = str(context["exception"])
+        self.errors[context["ti"].task_id] = str(context.get("exception", ""))
 
 
 def shipped_dag(dag_id: str = "restore_replay_orders") -> Any:
