@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,8 @@ from enum import StrEnum
 from airflow_restore_replay.core.errors import Blame, Failure, NoSuchBackup
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof, Verdict
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z-")
 
 REPLAY = "replay"
 FULL = "full"
@@ -73,7 +76,9 @@ def choose_base(
     skipped = {path: f"unreadable: {why}" for path, why in catalog.unreadable.items()}
     if base_backup_id:
         return Choice(_named_base(catalog, base_backup_id), "named by the run", skipped)
-    usable = catalog.healthy(before=before)
+    doubtful = doubtful_backups(catalog)
+    skipped |= {b: "a damaged verdict may be about it" for b in sorted(doubtful)}
+    usable = [b for b in catalog.healthy(before=before) if b.backup_id not in doubtful]
     for backup in catalog.backups:
         newer = not usable or backup.manifest.goal_read_at >= usable[-1].manifest.goal_read_at
         if newer and backup.state is not BackupState.HEALTHY:
@@ -81,6 +86,19 @@ def choose_base(
     if not usable:
         return Choice(None, "there is no healthy proven backup", skipped)
     return Choice(usable[-1], "newest healthy proven backup", skipped)
+
+
+def doubtful_backups(catalog: Catalog) -> set[str]:
+    """Fail closed: a verdict that cannot be read may exclude any backup that is older than it.
+
+    :returns: ids of healthy backups that existed when an unreadable verdict was written. A verdict's name begins
+        with its time (see FORMAT.md); one whose name tells no time casts doubt on all.
+    """
+    names = [p.removeprefix("verdicts/") for p in catalog.unreadable if p.startswith("verdicts/")]
+    if not names:
+        return set()
+    newest = max(name[:16] if _STAMP.match(name) else "~" for name in names)
+    return {b.backup_id for b in catalog.healthy() if b.backup_id[:16] <= newest}
 
 
 def _named_base(catalog: Catalog, backup_id: str) -> Backup:

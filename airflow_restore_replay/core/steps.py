@@ -134,6 +134,7 @@ def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict
             new = repository.new_verdict(
                 Outcome.QUARANTINED,
                 verdict.run,
+                attempt=verdict.attempt,
                 backup_id=backup_id,
                 failure=verdict.failure,
                 by="shared damage",

@@ -94,6 +94,18 @@ class TestChooseBase:
         choice = choose_base(catalog([OLD], unreadable={"manifests/new.json": "truncated"}))
         assert choice.skipped == {"manifests/new.json": "unreadable: truncated"}
 
+    def test_damaged_verdict_casts_doubt_on_backups_older_than_it(self) -> None:
+        old, new = manifest("20260820T030000Z-aa", age_h=33), manifest("20260821T030000Z-bb", age_h=9)
+        between = {"verdicts/20260820T040000Z-cc.json": "truncated"}
+        choice = choose_base(catalog([old, new], unreadable=between))
+        assert choice.base is not None
+        assert choice.base.backup_id == new.backup_id
+        assert old.backup_id in choice.skipped
+        after = {"verdicts/20260821T040000Z-cc.json": "truncated"}
+        assert choose_base(catalog([old, new], unreadable=after)).base is None
+        nameless = {"verdicts/x.json": "not a record's name"}
+        assert choose_base(catalog([old, new], unreadable=nameless)).base is None
+
     def test_named_base_must_exist_and_be_healthy(self) -> None:
         stained = catalog([OLD, NEW], [verdict(Outcome.QUARANTINED, "old")])
         assert choose_base(stained, base_backup_id="new").base.backup_id == "new"  # type: ignore[union-attr]

@@ -1,0 +1,153 @@
+"""Faults X1, X3, X7, X8: secrets stay secret, and the node cannot hurt or serve anyone."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from airflow_restore_replay.core.jobs.protocol import JobState
+from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
+from tests.support.rig import SECRETS, Once, Rig
+from tests.support.tamper import running
+
+
+class ProcessListWatch:
+    """Looks at the arguments of every process, all the time."""
+
+    def __init__(self) -> None:
+        self.leaks: set[str] = set()
+        self.looks = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> ProcessListWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        secrets = [s.encode() for s in SECRETS]
+        while not self._stop.is_set():
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    words = path.read_bytes()
+                except OSError:
+                    continue
+                if any(s in words for s in secrets):
+                    self.leaks.add(words.decode(errors="replace"))
+            self.looks += 1
+            time.sleep(0.01)
+
+
+def test_x1_no_secret_in_the_process_list_or_any_record(
+    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
+) -> None:
+    """Logical and physical seed and a replay; the rig looks into logs, node state, manifests and verdicts."""
+    rig = Rig(new_primary(), tmp_path)
+    with ProcessListWatch() as watch:
+        rig.full()
+        rig.full(seed={"method": "physical"})
+        rig.published(rig.cycle())
+        failed = rig.cycle(password=f"{BACKUP_PASSWORD}-wrong", retries=0)
+    assert watch.looks > 50
+    assert watch.leaks == set()
+    assert failed.failure is not None
+    assert BACKUP_PASSWORD not in str(failed.failure)
+    assert len(rig.logs) > 10
+
+
+def test_x3_the_node_listens_to_nobody(rig: Rig) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def look(step: str, state: JobState | None) -> None:
+        if step != "replay.validate" or state is None:
+            return
+        (node,) = rig.workdir.iterdir()
+        modes = [stat.S_IMODE((node / part).stat().st_mode) for part in (".", "data", "run")]
+        pid = int((next(node.glob("run/*.pid"))).read_text())
+        listening = sum(is_listening_tcp(inode) for inode in sockets_of(pid))
+        seen.append((str(modes), listening))
+
+    report = rig.cycle(watch=look)
+    rig.published(report)
+    assert seen
+    assert set(seen) == {(str([0o700, 0o700, 0o700]), 0)}
+
+
+def sockets_of(pid: int) -> set[str]:
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found
+
+
+def is_listening_tcp(inode: str) -> bool:
+    """Source: proc(5): in /proc/net/tcp state 0A is LISTEN, the tenth field the inode."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] == inode:
+                return True
+    return False
+
+
+def test_x7_replicated_statements_stay_inside_the_node(
+    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
+) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.full()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o777)
+    rig.primary.execute(
+        f"CREATE TABLE shop.far (id INT PRIMARY KEY) DATA DIRECTORY='{elsewhere}'",
+        "INSERT INTO shop.far VALUES (1), (2)",
+        "CREATE FUNCTION shop.f() RETURNS INT DETERMINISTIC RETURN 1",
+        "DROP TABLE shop.far",
+    )
+    before = sorted(str(p) for p in elsewhere.rglob("*"))
+    seen: list[list[str]] = []
+
+    def look(step: str, state: JobState | None) -> None:
+        if step == "replay.catch_up" and state is not None:
+            seen.append(sorted(str(p) for p in elsewhere.rglob("*")))
+
+    rig.published(rig.cycle(watch=look))
+    assert seen
+    assert all(found == before for found in seen)
+
+
+def test_x8_a_restored_copy_does_not_replicate_and_knows_no_password(
+    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
+) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.full()
+    rig.primary.execute("INSERT INTO shop.notes VALUES ('replicated')")
+    data = rig.restores(rig.published(rig.cycle()))
+    needle = BACKUP_PASSWORD.encode()
+    holders = [p for p in data.rglob("*") if p.is_file() and needle in p.read_bytes()]
+    assert holders == []
+    assert list(data.rglob("*master*.info")) == []
+    with running(data) as conn, conn.cursor() as cursor:
+        cursor.execute("SHOW ALL SLAVES STATUS")
+        assert list(cursor.fetchall()) == []
+        cursor.execute("SELECT COUNT(*) FROM mysql.global_priv WHERE user = 'restore_replay_agent'")
+        assert cursor.fetchone() == (1,), "only the account that this test's own server made"
+
+
+def test_destroyed_nodes_take_everything_along(rig: Rig) -> None:
+    watch = Once("replay.validate", "", lambda: None)
+    rig.cycle(watch=watch)
+    assert watch.done
+    assert list(rig.workdir.iterdir()) == []
