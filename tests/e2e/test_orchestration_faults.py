@@ -118,7 +118,7 @@ def test_o6_killed_before_the_manifest(rig: Rig, backup_id: str) -> None:
 
 
 def test_o6_killed_between_manifest_and_verdict(rig: Rig, backup_id: str) -> None:
-    """The retry publishes the same backup, not a second one."""
+    """Killed once or always: the manifest is the backup, and a retry does not publish a second one."""
     before = set((rig.repository_dir / "manifests").iterdir())
 
     def kill_after_manifest(step: str, state: JobState | None) -> None:
