@@ -21,7 +21,7 @@ def live_job_pid(rig: Rig) -> int:
     """:returns: pid of the job that runs on the only node."""
     states = [msgspec.json.decode(p.read_bytes(), type=JobState) for p in rig.workdir.glob("*/jobs/*.json")]
     (running,) = [s for s in states if s.status is JobStatus.RUNNING]
-    return running.pid
+    return running.process.pid
 
 
 def server_pid(rig: Rig) -> int:
