@@ -22,6 +22,9 @@ from airflow_restore_replay.core.units import ByteCount, Seconds, decode_unit, e
 
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+
+_MIN_GRACE_S = 3600.0
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -129,9 +132,37 @@ class LeasePolicy(Strict, frozen=True, kw_only=True):
 
 
 class Retention(Strict, frozen=True, kw_only=True):
-    """:param min_count: healthy proven backups that pruning may never go below."""
+    """What pruning keeps; a backup that no rule keeps is deleted. Without any keep rule, all healthy ones are kept.
 
+    :param keep_within: all that are at most this much older than the newest.
+    :param last: the newest ones. :param hourly, daily, weekly, monthly: the newest of each of the last so many
+        hours, days, … that have a backup, in the cluster's timezone.
+    :param min_count: healthy proven backups that pruning may never go below.
+    :param quarantined_within: how long a quarantined backup is kept, from its quarantine.
+    :param grace: a backup younger than this is not touched, and bytes are deleted this long after nothing refers
+        to them any more: longer than any restore takes, and than any process may be suspended.
+    """
+
+    keep_within: Seconds | None = None
+    last: Count = 0
+    hourly: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
     min_count: Positive = 3
+    quarantined_within: Seconds = Seconds("90d")
+    grace: Seconds = Seconds("2d")
+
+    def __post_init__(self) -> None:
+        if self.grace < _MIN_GRACE_S:
+            raise ValueError(f"grace must be at least 1h, it is {self.grace:.0f} s")
+
+    @property
+    def has_rule(self) -> bool:
+        """:returns: whether any rule says what to keep."""
+        return bool(
+            self.keep_within or self.last or self.hourly or self.daily or self.weekly or self.monthly
+        )
 
 
 class Cluster(Strict, frozen=True, kw_only=True):

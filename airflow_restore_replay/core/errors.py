@@ -13,7 +13,8 @@
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
     │   ├── NodeServerCrashed   ├── PrimaryUnreachable   ├── ReplicationDenied
     │   ├── CatchUpStalled      ├── CatchUpDeadline      ├── JobCancelled
-    │   ├── AgentDied           ├── SeedFailed           └── InternalError
+    │   ├── AgentDied           ├── SeedFailed           ├── InternalError
+    │   ├── PruneUnsafe         └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
@@ -143,8 +144,16 @@ class StoreFailed(Circumstance):
     """The object store did not answer as it should."""
 
 
+class StoreDenied(StoreFailed):
+    """The store refused to delete an object: it is locked, or the credentials lack the right."""
+
+
 class StoreFull(Circumstance):
     """The object store has no space left."""
+
+
+class PruneUnsafe(Circumstance):
+    """Clocks disagree, or a listing is not complete: nothing can be deleted safely."""
 
 
 class LeaseHeld(Circumstance):

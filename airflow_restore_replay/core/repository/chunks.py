@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -35,6 +35,7 @@ CHUNK_SIZE_BYTES = 4 * 2**20
 #: a store that damages a content this often is not a store
 MAX_GENERATIONS = 16
 _REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
+_PATH = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})\.(0|[1-9][0-9]{0,3})")
 _ZEROS = bytes(CHUNK_SIZE_BYTES)
 
 
@@ -75,6 +76,12 @@ def chunk_path(ref: str) -> str:
     return f"chunks/{name[:2]}/{name}.{generation}"
 
 
+def ref_of(path: str) -> str | None:
+    """:returns: the reference of the chunk object *path*; None when that is no chunk's name."""
+    match = _PATH.fullmatch(path)
+    return make_ref(match[1], int(match[2])) if match else None
+
+
 def content_name(data: bytes) -> str:
     """:returns: BLAKE3 of *data* in hex."""
     return blake3(data).hexdigest()
@@ -90,13 +97,30 @@ class ChunkStore:
     :param level: zstd level.
     :param marker: object that exists as long as the repository does. When it is gone too, a missing chunk is
         no evidence against a backup: the store is empty, unmounted or another one.
+    :param condemned: reads the names of objects that pruning may delete at any moment.
     """
 
-    def __init__(self, store: ObjectStore, level: int = 1, *, marker: str | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        level: int = 1,
+        *,
+        marker: str | None = None,
+        condemned: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._store = store
+        self._read_condemned = condemned
+        self._condemned: frozenset[str | None] = frozenset()
         self._level = level
         self._marker = marker
         self._local = threading.local()
+
+    def avoid_condemned(self) -> None:
+        """Read which objects are condemned; from now on :meth:`ensure` refers to none of them.
+
+        To be called under the run's lease, before the first chunk.
+        """
+        self._condemned = frozenset(ref_of(path) for path in self._read_condemned())
 
     def read(self, ref: ChunkRef, size_bytes: int, *, uncached: bool = False, where: str = "") -> bytes:
         """Fetch, decode and check one chunk; memory is bounded by *size_bytes*.
@@ -137,7 +161,7 @@ class ChunkStore:
         if is_zero(data):
             return StoredChunk(None)
         name = content_name(data)
-        refs = [make_ref(name, g) for g in range(MAX_GENERATIONS)]
+        refs = [r for g in range(MAX_GENERATIONS) if (r := make_ref(name, g)) not in self._condemned]
         for ref in refs:
             if ref in verified:
                 return StoredChunk(ref)

@@ -128,6 +128,10 @@ class Lease:
         """:raises LeaseLost: *epoch* is not the newest any more, was released, or is another run's."""
         self._held_by(owner, epoch)
 
+    def written_at(self, epoch: int) -> datetime:
+        """:returns: when the newest object of *epoch* was written, by the store's clock."""
+        return max(info.modified for info in self._store.list(_folder(epoch)))
+
     def release(self, owner: str, epoch: int, now: Callable[[], datetime] = utc_now) -> None:
         """Give the lease up; nothing happens when that was done before or the epoch was superseded."""
         state = self._state()

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from airflow_restore_replay.core.cluster import RepositorySpec
-from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
+from airflow_restore_replay.core.errors import ConfigInvalid, StoreDenied, StoreFailed, StoreFull
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectInfo,
@@ -89,19 +89,26 @@ class LocalStore:
     def delete(self, path: str) -> None:
         final = self._resolve(path)
         with self._translated(path):
-            final.unlink(missing_ok=True)
+            try:
+                final.unlink(missing_ok=True)
+            except PermissionError as exc:
+                raise StoreDenied(f"{path} in {self.url} cannot be deleted: {exc.strerror}.") from exc
             if final.parent.is_dir():
                 _fsync_dir(final.parent)
 
-    def _walk(self, directory: Path) -> Iterator[ObjectInfo]:
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        with self._translated(_TEMP_PREFIX):
+            yield from self._walk(self._root, temporary=True)
+
+    def _walk(self, directory: Path, *, temporary: bool = False) -> Iterator[ObjectInfo]:
         try:
             entries = sorted(os.scandir(directory), key=lambda e: e.name)
         except FileNotFoundError:
             return
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(_TEMP_PREFIX):
+                yield from self._walk(Path(entry.path), temporary=temporary)
+            elif entry.is_file(follow_symlinks=False) and entry.name.startswith(_TEMP_PREFIX) == temporary:
                 with contextlib.suppress(FileNotFoundError):  # deleted since the directory was read
                     info = entry.stat(follow_symlinks=False)
                     relative = Path(entry.path).relative_to(self._root).as_posix()

@@ -7,7 +7,7 @@ file list is content-addressed like a chunk: ``files/<blake3>.jsonl.zst``, one e
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +15,16 @@ import zstandard
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.chunks import content_name, make_ref, split_ref
-from airflow_restore_replay.core.repository.records import FORMAT_VERSION, FileEntry, Manifest, Verdict
+from airflow_restore_replay.core.repository.records import (
+    FORMAT_VERSION,
+    Condemned,
+    FileEntry,
+    Manifest,
+    PruneRecord,
+    Record,
+    Verdict,
+    Verification,
+)
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectMissing,
@@ -31,7 +40,16 @@ _MAX_GENERATIONS = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _ENTRY = msgspec.json.Decoder(FileEntry)
 
-R = TypeVar("R", Manifest, Verdict)
+R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
+SealedRecord = Manifest | Verdict | PruneRecord | Condemned | Verification
+#: kind of record → its folder, and the key that holds its id
+FOLDERS: dict[type[Record], tuple[str, str]] = {
+    Manifest: ("manifests", "backup_id"),
+    Verdict: ("verdicts", "verdict_id"),
+    PruneRecord: ("prunes", "prune_id"),
+    Condemned: ("condemned", "condemned_id"),
+    Verification: ("verifications", "verification_id"),
+}
 
 
 class _Seal(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,11 +61,11 @@ class _Version(msgspec.Struct):
 
 
 def manifest_path(backup_id: str) -> str:
-    return f"manifests/{_checked_id(backup_id)}.json"
+    return record_path(Manifest, backup_id)
 
 
-def verdict_path(verdict_id: str) -> str:
-    return f"verdicts/{_checked_id(verdict_id)}.json"
+def record_path(kind: type[Record], record_id: str) -> str:
+    return f"{FOLDERS[kind][0]}/{_checked_id(record_id)}.json"
 
 
 def file_list_path(ref: str) -> str:
@@ -55,7 +73,7 @@ def file_list_path(ref: str) -> str:
     return f"files/{make_ref(name, generation)}.jsonl.zst"
 
 
-def encode_record(record: Manifest | Verdict) -> bytes:
+def encode_record(record: SealedRecord) -> bytes:
     """:returns: the object of a record; equal records give equal bytes."""
     # The version is written even though it is a default: a reader must find it.
     body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
@@ -89,28 +107,23 @@ def read_manifest(store: ObjectStore, backup_id: str, cluster: str) -> Manifest:
 
     :raises ObjectMissing: there is none.
     """
-    path = manifest_path(backup_id)
-    manifest = _read(store, path, Manifest)
-    _check_belongs(path, manifest.backup_id, backup_id, manifest.cluster, cluster)
-    return manifest
+    return read_record(store, Manifest, backup_id, cluster)
 
 
-def read_verdict(store: ObjectStore, verdict_id: str, cluster: str) -> Verdict:
-    """Like :func:`read_manifest`."""
-    path = verdict_path(verdict_id)
-    verdict = _read(store, path, Verdict)
-    _check_belongs(path, verdict.verdict_id, verdict_id, verdict.cluster, cluster)
-    return verdict
+def read_record(store: ObjectStore, kind: type[R], record_id: str, cluster: str) -> R:
+    """Like :func:`read_manifest`, for any kind of record."""
+    path = record_path(kind, record_id)
+    record = _read(store, path, kind)
+    _check_belongs(path, getattr(record, FOLDERS[kind][1]), record_id, record.cluster, cluster)
+    return record
 
 
-def write_record(store: ObjectStore, record: Manifest | Verdict) -> None:
+def write_record(store: ObjectStore, record: SealedRecord) -> None:
     """Create a record's object; repeating it with the same record does nothing.
 
     :raises StoreFailed: another record has that id, or it did not read back.
     """
-    path = (
-        manifest_path(record.backup_id) if isinstance(record, Manifest) else verdict_path(record.verdict_id)
-    )
+    path = record_path(type(record), getattr(record, FOLDERS[type(record)][1]))
     data = encode_record(record)
     try:
         create_or_same(store, path, data)
@@ -122,9 +135,12 @@ def write_record(store: ObjectStore, record: Manifest | Verdict) -> None:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
 
 
-def write_file_list(store: ObjectStore, files: Sequence[FileEntry]) -> str:
+def write_file_list(
+    store: ObjectStore, files: Sequence[FileEntry], *, condemned: Container[str] = ()
+) -> str:
     """Store *files* and read them back.
 
+    :param condemned: names of objects that may be deleted at any moment; they are not referred to.
     :returns: the reference for ``Manifest.file_list``.
     :raises StoreFailed: it did not read back.
     """
@@ -133,6 +149,8 @@ def write_file_list(store: ObjectStore, files: Sequence[FileEntry]) -> str:
     stored = zstandard.ZstdCompressor(level=3, write_checksum=True).compress(content)
     for generation in range(_MAX_GENERATIONS):
         ref = make_ref(name, generation)
+        if file_list_path(ref) in condemned:
+            continue
         try:
             store.put_new(file_list_path(ref), stored)
             new = True

@@ -164,6 +164,69 @@ class Verdict(Record, frozen=True, kw_only=True):
     measured: dict[str, Any] = {}
 
 
+class Pruned(Record, frozen=True, kw_only=True):
+    """A backup that pruning removes, and why."""
+
+    backup_id: str
+    reason: str
+    total_bytes: int = 0
+
+
+class PruneRecord(Record, frozen=True, kw_only=True):
+    """Written before the first of its manifests is deleted: what a run set out to remove."""
+
+    format: int = FORMAT_VERSION
+    prune_id: str
+    at: datetime
+    cluster: str
+    run: str
+    lease_epoch: int
+    deleted: list[Pruned]
+
+
+class Condemned(Record, frozen=True, kw_only=True):
+    """Objects that no manifest led to. They are deleted once this record is old enough; no writer refers to them.
+
+    :param objects: names below the repository's URL.
+    """
+
+    format: int = FORMAT_VERSION
+    condemned_id: str
+    at: datetime
+    cluster: str
+    run: str
+    lease_epoch: int
+    objects: list[str]
+
+
+class Verification(Record, frozen=True, kw_only=True):
+    """A part of one pass over stored chunks.
+
+    :param pass_id: the same in all records of a pass, also over interruptions.
+    :param started_at: when the pass began.
+    :param backup_id: only this backup's chunks were read; empty for all backups.
+    :param subset: ``n/t``, or empty for all.
+    :param folders: first two digits of the names of which every referenced chunk was read.
+    :param complete: the pass ended with this record.
+    :param bad: references of chunks that are missing or corrupt.
+    """
+
+    format: int = FORMAT_VERSION
+    verification_id: str
+    at: datetime
+    cluster: str
+    by: str
+    pass_id: str
+    started_at: datetime
+    backup_id: str = ""
+    subset: str = ""
+    folders: list[str]
+    complete: bool = False
+    chunks: int = 0
+    size_bytes: int = 0
+    bad: list[str] = []
+
+
 class BackupState(StrEnum):
     """Derived, never stored."""
 

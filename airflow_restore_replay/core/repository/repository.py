@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -24,20 +24,24 @@ from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, Chun
 from airflow_restore_replay.core.repository.entries import check_chunk_size
 from airflow_restore_replay.core.repository.lease import Lease
 from airflow_restore_replay.core.repository.manifests import (
+    FOLDERS,
     read_file_list,
     read_manifest,
-    read_verdict,
+    read_record,
     write_file_list,
     write_record,
 )
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.records import (
     FORMAT_VERSION,
+    Condemned,
     FileEntry,
     Manifest,
     Outcome,
+    PruneRecord,
     Record,
     Verdict,
+    Verification,
     new_id,
     utc_now,
 )
@@ -52,9 +56,9 @@ from airflow_restore_replay.core.repository.store import (
 LOG = logging.getLogger(__name__)
 MARKER = "repository.json"
 _READERS = 8
-_RECORD = re.compile(r"(?:manifests|verdicts)/([^/]+)\.json")
+_RECORD = re.compile(r"[a-z]+/([^/]+)\.json")
 
-R = TypeVar("R", Manifest, Verdict)
+R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 
 
 class Marker(Record, frozen=True, kw_only=True):
@@ -78,7 +82,7 @@ class Repository:
         self.cluster = marker.cluster
         self.repository_id = marker.repository_id
         self.chunk_size_bytes = marker.chunk_size_bytes
-        self.chunks = ChunkStore(store, compression_level, marker=MARKER)
+        self.chunks = ChunkStore(store, compression_level, marker=MARKER, condemned=self.condemned)
         self.lease = Lease(store, marker.cluster)
 
     @classmethod
@@ -115,7 +119,8 @@ class Repository:
         :returns: the manifest as published.
         :raises LeaseLost: another run has the lease; nothing was published.
         """
-        manifest = msgspec.structs.replace(manifest, file_list=write_file_list(self.store, files))
+        file_list = write_file_list(self.store, files, condemned=self.condemned())
+        manifest = msgspec.structs.replace(manifest, file_list=file_list)
         self.lease.renew(manifest.run, manifest.lease_epoch)
         write_record(self.store, manifest)
         return manifest
@@ -142,9 +147,24 @@ class Repository:
             exc.evidence |= {"backup": manifest.backup_id}
             raise
 
-    def record(self, verdict: Verdict) -> None:
-        """Store a verdict; repeating it does nothing."""
-        write_record(self.store, verdict)
+    def record(self, record: Verdict | PruneRecord | Condemned | Verification) -> None:
+        """Store a record; repeating it does nothing."""
+        write_record(self.store, record)
+
+    def records(self, kind: type[R]) -> tuple[list[R], dict[str, str]]:
+        """:returns: all records of *kind*, unsorted, and what is wrong with those that are not readable, by path."""
+        unreadable: dict[str, str] = {}
+        return self._read_all(kind, unreadable), unreadable
+
+    def condemned(self) -> frozenset[str]:
+        """:returns: names of objects that pruning may delete at any moment; no new manifest may lead to them.
+
+        A record that is not readable condemns nothing: no run can act on it either.
+        """
+        records, unreadable = self.records(Condemned)
+        for path, why in unreadable.items():
+            LOG.warning("%s is passed over: %s", path, why)
+        return frozenset(name for record in records for name in record.objects)
 
     def new_verdict(self, outcome: Outcome, run: str, **fields: Any) -> Verdict:
         """:returns: a verdict of this cluster, now, not yet recorded."""
@@ -154,8 +174,8 @@ class Repository:
     def catalog(self) -> Catalog:
         """Read all records; those that do not check out are reported in ``unreadable``, never passed over."""
         unreadable: dict[str, str] = {}
-        manifests = self._read_all("manifests/", read_manifest, unreadable)
-        verdicts = self._read_all("verdicts/", read_verdict, unreadable)
+        manifests = self._read_all(Manifest, unreadable)
+        verdicts = self._read_all(Verdict, unreadable)
         return Catalog.of(self.cluster, manifests, verdicts, unreadable)
 
     def backups_sharing(self, chunk_refs: Iterable[str]) -> dict[str, list[str]]:
@@ -172,9 +192,8 @@ class Repository:
                 sharing[ref].append(manifest.backup_id)
         return {ref: sorted(ids) for ref, ids in sharing.items()}
 
-    def _read_all(
-        self, prefix: str, read: Callable[[ObjectStore, str, str], R], unreadable: dict[str, str]
-    ) -> list[R]:
+    def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> list[R]:
+        prefix = f"{FOLDERS[kind][0]}/"
         found: list[R] = []
         ids: list[str] = []
         for info in self.store.list(prefix):
@@ -186,7 +205,7 @@ class Repository:
 
         def fetch(record_id: str) -> R | str | None:
             try:
-                return read(self.store, record_id, self.cluster)
+                return read_record(self.store, kind, record_id, self.cluster)
             except ManifestCorrupt as exc:
                 return exc.message
             except ObjectMissing:  # pruned since the listing

@@ -20,7 +20,7 @@ from obstore import exceptions as oe
 from obstore.store import from_url
 
 from airflow_restore_replay.core.cluster import RepositorySpec
-from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed
+from airflow_restore_replay.core.errors import ConfigInvalid, StoreDenied, StoreFailed
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectInfo,
@@ -139,9 +139,21 @@ class RemoteStore:
 
     def delete(self, path: str) -> None:
         try:
-            self._retried(f"delete {path}", lambda: obstore.delete(self._store, self._checked(path)))
+            self._retried(f"delete {path}", lambda: self._delete(path))
         except FileNotFoundError as exc:
             self._raise_if_bucket_is_gone(path, exc)
+
+    def _delete(self, path: str) -> None:
+        try:
+            obstore.delete(self._store, self._checked(path))
+        except oe.PermissionDeniedError as exc:
+            raise StoreDenied(
+                f"{path} in {self._url} cannot be deleted: {_redacted(str(exc), self._secrets)}"
+            ) from None
+
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        """:returns: nothing: a create is one request, which leaves all or nothing."""
+        yield from ()
 
     def _retried(self, what: str, call: Callable[[], T]) -> T:
         """Repeat *call* with growing, jittered pauses while its failure may pass."""

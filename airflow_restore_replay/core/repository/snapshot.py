@@ -94,6 +94,7 @@ def snapshot_tree(
     :raises UnsupportedTables: a symbolic link or special file, by name.
     :raises InternalError: a file changed meanwhile: something still writes.
     """
+    chunks.avoid_condemned()
     sources = list(_walk(root, "", excluded))
     files = [s for s in sources if not s.directory]
     total_bytes = sum(s.info.st_size for s in files)

@@ -41,7 +41,7 @@ class ObjectTooLarge(StoreFact):
     """The object has more bytes than the reader allows for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """:param path: relative to the store's URL."""
 
@@ -90,7 +90,14 @@ class ObjectStore(Protocol):
         ...
 
     def delete(self, path: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Remove an object; one that is not there is no error.
+
+        :raises StoreDenied: it is locked, or the credentials may not delete.
+        """
+        ...
+
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        """:returns: what interrupted creates left behind; no objects, but :meth:`delete` removes them."""
         ...
 
 
