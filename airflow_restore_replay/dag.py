@@ -19,6 +19,7 @@ from airflow_restore_replay.operators import (
     CreateReplayNodeOperator,
     DestroyReplayNodeOperator,
     DiagnoseCycleOperator,
+    PruneOperator,
     PublishedOperator,
     QuarantineBackupOperator,
     ReleaseLeaseOperator,
@@ -42,7 +43,7 @@ choose_base ──▶ replay: create_node ▶ restore_backup ▶ catch_up ▶ va
      │ no base                                                               │
      ▼                                                                       ▼
   diagnose ◀──────────────────────────────────────────────────────────────────
-     │ ok ─────────────────────────────────────────────────────────▶ published
+     │ ok ─────────────────────────────────────────────────────────▶ published ──▶ prune
      │ evidence against the base ▶ quarantine_backup ▶ full          ▲
      │ no base, base stranded ───────────────────────▶ full ─────────┘
      │ anything else: the run fails here, and nothing is quarantined
@@ -137,13 +138,15 @@ def _cycle(
         base_backup_id=base_backup_id,
         **common.task,
     )
+    # The only leaf beside teardowns: it decides the run's state. A run that failed prunes nothing.
+    prune = PruneOperator(task_id="prune", lease=ResultOf(acquire.task_id), **common.task)
     release = ReleaseLeaseOperator(task_id="release_lease", lease=ResultOf(acquire.task_id), **common.task)
 
     _setup(acquire) >> choose >> [replay.create, diagnose]
     replay.snapshot >> diagnose >> [published, quarantine, full.create]
     quarantine >> full.create
-    full.snapshot >> published
-    [published, replay.destroy, full.destroy] >> release.as_teardown(setups=acquire)
+    full.snapshot >> published >> prune
+    [prune, replay.destroy, full.destroy] >> release.as_teardown(setups=acquire)
     return Cycle(acquire, published)
 
 

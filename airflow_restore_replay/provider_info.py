@@ -10,7 +10,7 @@ _PACKAGE = "airflow_restore_replay"
 
 def get_provider_info() -> dict[str, Any]:
     """:returns: the provider's description by Airflow's ``provider_info.schema.json``."""
-    operators = ("lease", "choose_base", "node", "jobs", "diagnose", "quarantine", "published")
+    operators = ("lease", "choose_base", "node", "jobs", "diagnose", "quarantine", "published", "prune")
     return {
         "package-name": "airflow-restore-replay",
         "name": _NAME,

@@ -83,8 +83,18 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
         ("Published", report.published_id),
         ("Position", str(snapshot.get("position", ""))),
         ("Proof", str(snapshot.get("proof", ""))),
+        ("Pruned", _pruned(report)),
         ("Took", human_seconds(report.seconds)),
     ]
+
+
+def _pruned(report: CycleReport) -> str:
+    pruned = report.pruned
+    if pruned is None or not (pruned.deleted or pruned.freed_bytes or pruned.complaint):
+        return ""
+    return (
+        f"{len(pruned.deleted)} backups, {human_bytes(pruned.freed_bytes)} freed. {pruned.complaint}".strip()
+    )
 
 
 #: what is worth a person's look in a job's result → how it is shown

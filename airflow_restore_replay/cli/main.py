@@ -22,6 +22,8 @@ _COMMANDS = {
     "restore": "restore",
     "freshness": "freshness",
     "release": "release",
+    "verify": "verify",
+    "prune": "prune",
     "node": "node",
 }
 

@@ -160,9 +160,7 @@ class Retention(Strict, frozen=True, kw_only=True):
     @property
     def has_rule(self) -> bool:
         """:returns: whether any rule says what to keep."""
-        return bool(
-            self.keep_within or self.last or self.hourly or self.daily or self.weekly or self.monthly
-        )
+        return bool(self.keep_within or self.last or self.hourly or self.daily or self.weekly or self.monthly)
 
 
 class Cluster(Strict, frozen=True, kw_only=True):

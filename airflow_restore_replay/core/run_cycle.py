@@ -26,6 +26,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
     Secrets,
 )
+from airflow_restore_replay.core.repository.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.records import new_id
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
@@ -46,7 +47,8 @@ class CycleReport:
     :param published_id: the new backup; empty when the run failed.
     :param steps: results of the jobs, ``replay.restore`` … ``full.snapshot``.
     :param quarantined: ids of the backups quarantined in this run.
-    :param failure: why the run failed.
+    :param pruned: what retention let go afterwards.
+    :param failure: why the run failed; a backup is published all the same when only pruning failed.
     """
 
     cluster: str
@@ -56,6 +58,7 @@ class CycleReport:
     published_id: str = ""
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     quarantined: list[str] = field(default_factory=list)
+    pruned: PruneReport | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     diagnosis: str = ""
     failure: Failure | None = None
@@ -117,6 +120,7 @@ class _Cycle:
         epoch = self._acquire()
         try:
             self._attempts(epoch, force_full, base_backup_id)
+            self._prune(epoch)
         finally:
             self._repository.lease.release(self._run, epoch)
 
@@ -153,6 +157,14 @@ class _Cycle:
                 self._quarantine(diagnosis)
             self.report.failure = None
             self._attempt(epoch, FULL, JobName.SEED, {"method": self._cluster.seed.method})
+
+    def _prune(self, epoch: int) -> None:
+        """Only a run that published gets here."""
+        self._tell("prune", None)
+        cluster = self._cluster
+        self.report.pruned = prune(
+            self._repository, cluster.retention, run=self._run, epoch=epoch, timezone=cluster.timezone
+        )
 
     def _why(self, diagnosis: Diagnosis) -> RestoreReplayError:
         failure = self.report.failure or diagnosis.failure

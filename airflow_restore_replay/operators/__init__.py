@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_restore_replay.operators.lease import ReleaseLeaseOperator as ReleaseLeaseOperator
     from airflow_restore_replay.operators.node import CreateReplayNodeOperator as CreateReplayNodeOperator
     from airflow_restore_replay.operators.node import DestroyReplayNodeOperator as DestroyReplayNodeOperator
+    from airflow_restore_replay.operators.prune import PruneOperator as PruneOperator
     from airflow_restore_replay.operators.published import PublishedOperator as PublishedOperator
     from airflow_restore_replay.operators.published import backup_asset as backup_asset
     from airflow_restore_replay.operators.quarantine import (
@@ -28,6 +29,7 @@ _HOMES = {
     "CreateReplayNodeOperator": "node",
     "DestroyReplayNodeOperator": "node",
     "DiagnoseCycleOperator": "diagnose",
+    "PruneOperator": "prune",
     "PublishedOperator": "published",
     "QuarantineBackupOperator": "quarantine",
     "ReleaseLeaseOperator": "lease",
@@ -43,6 +45,7 @@ __all__ = [
     "CreateReplayNodeOperator",
     "DestroyReplayNodeOperator",
     "DiagnoseCycleOperator",
+    "PruneOperator",
     "PublishedOperator",
     "QuarantineBackupOperator",
     "ReleaseLeaseOperator",

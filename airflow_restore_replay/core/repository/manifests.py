@@ -135,9 +135,7 @@ def write_record(store: ObjectStore, record: SealedRecord) -> None:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
 
 
-def write_file_list(
-    store: ObjectStore, files: Sequence[FileEntry], *, condemned: Container[str] = ()
-) -> str:
+def write_file_list(store: ObjectStore, files: Sequence[FileEntry], *, condemned: Container[str] = ()) -> str:
     """Store *files* and read them back.
 
     :param condemned: names of objects that may be deleted at any moment; they are not referred to.

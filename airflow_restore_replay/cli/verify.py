@@ -1,0 +1,112 @@
+"""``restore-replay verify``: read stored chunks back and hash them."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import signal
+from types import FrameType
+
+import click
+import msgspec
+
+from airflow_restore_replay.cli.exit_codes import Exit
+from airflow_restore_replay.cli.output import console, show_table
+from airflow_restore_replay.cli.progress import ProgressDisplay
+from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.repository.limits import RateLimit
+from airflow_restore_replay.core.repository.verify import VerifyReport, verify
+from airflow_restore_replay.core.repository.verify_pass import Scope as PassScope
+from airflow_restore_replay.core.units import ByteCount, human_bytes, human_seconds
+
+
+@click.command("verify")
+@click.option("--backup", "backup_id", default="", metavar="ID", help="Only the chunks of this backup.")
+@click.option("--subset", default="", metavar="N/T", help="The N-th of T parts, for example 1/7 on Mondays.")
+@click.option("--restart", is_flag=True, help="Do not go on with an interrupted pass.")
+@click.option("--quarantine", is_flag=True, help="Quarantine every backup that damage touches.")
+@click.option("--threads", type=click.IntRange(1, 64), help="Else the cluster's transfer.threads.")
+@click.option("--rate-limit", metavar="50MB", help="Uncompressed bytes a second; else transfer.rate_limit.")
+@scoped
+def command(
+    scope: Scope,
+    backup_id: str,
+    subset: str,
+    restart: bool,
+    quarantine: bool,
+    threads: int | None,
+    rate_limit: str | None,
+) -> None:
+    """Read every stored chunk of every readable backup back, past all caches, and hash it.
+
+    What was not verified for the longest time comes first. Run again, an interrupted verification goes on where
+    it was. It reports; only --quarantine records verdicts. Exit codes: 0 all is well, 4 damage was found, 1 the store
+    did not answer.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    transfer = scope.cluster.transfer
+    with ProgressDisplay(scope.cluster.name) as display:
+        report = Reporter(display.update)
+        report.phase("verifying", detail=backup_id)
+        found = verify(
+            scope.repository(write=quarantine),
+            PassScope(backup_id, subset),
+            restart=restart,
+            quarantine=quarantine,
+            by=f"{getpass.getuser()}@{platform.node()}",
+            threads=threads or transfer.threads,
+            rate_limit=RateLimit(_bytes(rate_limit) or transfer.rate_limit),
+            progress=report.count,
+        )
+    if scope.as_json:
+        scope.emit(msgspec.to_builtins(found) | {"ok": found.ok})
+    else:
+        _show(found)
+    raise click.exceptions.Exit(Exit.OK if found.ok else Exit.BACKUP)
+
+
+def _bytes(text: str | None) -> ByteCount | None:
+    try:
+        return ByteCount(text) if text else None
+    except ValueError as exc:
+        raise click.UsageError(f"--rate-limit: {exc}") from exc
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _show(found: VerifyReport) -> None:
+    _say(
+        f"{found.chunks:,} chunks of {found.backups} backups, {human_bytes(found.size_bytes)}, in "
+        f"{human_seconds(found.seconds)}: {_outcome(found)}."
+    )
+    if found.resumed_folders:
+        _say(f"{found.resumed_folders} of 256 parts had been verified before the interruption.")
+    if found.bad:
+        rows = [[bad.ref, bad.failure.code, "\n".join(bad.backups)] for bad in found.bad]
+        show_table(["CHUNK", "WHAT", "BACKUPS"], rows)
+    for backup_id, failure in found.bad_lists.items():
+        _say(f"Backup {backup_id}: {failure.message}")
+    for path, why in found.unreadable.items():
+        _say(f"Unreadable: {path}: {why}")
+    if found.quarantined:
+        _say(f"Quarantined: {', '.join(found.quarantined)}.")
+    elif found.bad or found.bad_lists:
+        _say("Nothing was recorded against these backups; --quarantine does.")
+    if found.unrecorded:
+        _say(f"The progress could not be kept: {found.unrecorded}")
+
+
+def _outcome(found: VerifyReport) -> str:
+    if found.ok:
+        return "all is well"
+    return (
+        f"{len(found.bad)} bad chunks, {len(found.bad_lists)} bad file lists, "
+        f"{len(found.unreadable)} unreadable records"
+    )
+
+
+def _say(line: str) -> None:
+    console().print(line, markup=False, soft_wrap=True)
