@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import platform
-
 import click
 
 from airflow_restore_replay.cli.output import console
-from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.cli.scope import Scope, person, scoped
 from airflow_restore_replay.core.steps import release as release_backup
 
 
@@ -23,7 +19,7 @@ def command(scope: Scope, backup_id: str, reason: str) -> None:
         raise click.UsageError("--reason must say something.")
     scope.repository().catalog().backup(backup_id)  # before anything is opened for writing
     repository = scope.repository(write=True)
-    verdict = release_backup(repository, backup_id, by=f"{_user()}@{platform.node()}", reason=reason.strip())
+    verdict = release_backup(repository, backup_id, by=person(), reason=reason.strip())
     state = repository.catalog().backup(backup_id).state
     if scope.as_json:
         scope.emit({"verdict": verdict, "backup_id": backup_id, "state": state})
@@ -34,10 +30,3 @@ def command(scope: Scope, backup_id: str, reason: str) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no passwd entry, as in some containers
-        return str(os.getuid())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -35,6 +38,15 @@ class Scope:
     def emit(self, document: Any) -> None:
         """Print *document* as the command's JSON answer."""
         emit_json(document)
+
+
+def person() -> str:
+    """:returns: who runs the command, for records."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no passwd entry, as in some containers
+        user = str(os.getuid())
+    return f"{user}@{platform.node()}"
 
 
 def scoped(command: Command) -> Command:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 import signal
 from types import FrameType
 
@@ -11,9 +9,9 @@ import click
 import msgspec
 
 from airflow_restore_replay.cli.exit_codes import Exit
-from airflow_restore_replay.cli.output import console, show_table
+from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.cli.progress import ProgressDisplay
-from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.cli.scope import Scope, person, scoped
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.verify import VerifyReport, verify
@@ -54,7 +52,7 @@ def command(
             PassScope(backup_id, subset),
             restart=restart,
             quarantine=quarantine,
-            by=f"{getpass.getuser()}@{platform.node()}",
+            by=person(),
             threads=threads or transfer.threads,
             rate_limit=RateLimit(_bytes(rate_limit) or transfer.rate_limit),
             progress=report.count,
@@ -84,9 +82,8 @@ def _show(found: VerifyReport) -> None:
     )
     if found.resumed_folders:
         _say(f"{found.resumed_folders} of 256 parts had been verified before the interruption.")
-    if found.bad:
-        rows = [[bad.ref, bad.failure.code, "\n".join(bad.backups)] for bad in found.bad]
-        show_table(["CHUNK", "WHAT", "BACKUPS"], rows)
+    for bad in found.bad:
+        _say(f"{bad.failure.code}: {bad.ref}, needed by {', '.join(bad.backups)}")
     for backup_id, failure in found.bad_lists.items():
         _say(f"Backup {backup_id}: {failure.message}")
     for path, why in found.unreadable.items():

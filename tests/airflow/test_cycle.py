@@ -6,11 +6,12 @@ import os
 
 import pytest
 
-from airflow_restore_replay.core.errors import NodeGone
+from airflow_restore_replay.core.errors import NodeGone, PruneUnsafe
 from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
 from airflow_restore_replay.hooks import ReplayNodeHook
 from tests.airflow.conftest import HOME
 from tests.airflow.support import Shipped, asset_events
+from tests.support.backups import aged_copy
 from tests.support.mariadb import BACKUP_PASSWORD
 
 FULL = {
@@ -26,7 +27,7 @@ ALWAYS = {"acquire_lease", "choose_base", "diagnose", "release_lease"}
 def test_first_run_finds_no_base_and_publishes_a_full(first: Shipped) -> None:
     ran = first.runs[0]
     assert ran.state == "success"
-    assert ran.of("success") == ALWAYS | FULL | {"published"}
+    assert ran.of("success") == ALWAYS | FULL | {"published", "prune"}
     assert ran.of("skipped") == REPLAY | {"quarantine_backup"}
     assert ran.failures == []
     (backup,) = first.rig.catalog().backups
@@ -53,7 +54,7 @@ def test_ok(cycle: Shipped) -> None:
     cycle.rig.primary.execute("INSERT INTO shop.orders (customer) VALUES ('replayed')")
     ran = cycle.run()
     assert ran.state == "success"
-    assert ran.of("success") == ALWAYS | REPLAY | {"published"}
+    assert ran.of("success") == ALWAYS | REPLAY | {"published", "prune"}
     assert ran.of("skipped") == FULL | {"quarantine_backup"}
     assert ran.failures == []
     assert ran.results["replay.catch_up"]["transactions"] > 0
@@ -66,7 +67,7 @@ def test_ok(cycle: Shipped) -> None:
 def test_ok_when_everything_that_waits_is_deferred(cycle: Shipped) -> None:
     ran = cycle.run(deferrable=True)
     assert ran.state == "success"
-    assert ran.of("success") == ALWAYS | REPLAY | {"published"}
+    assert ran.of("success") == ALWAYS | REPLAY | {"published", "prune"}
     cycle.rig.assert_nothing_left()
 
 
@@ -117,6 +118,7 @@ def test_s1_flipped_byte_is_quarantined_and_a_fresh_full_published(cycle: Shippe
         "replay.destroy_node",
         "quarantine_backup",
         "published",
+        "prune",
     }
     announced = ran.results["quarantine_backup"]
     assert announced["quarantined"] == [base.backup_id]
@@ -173,6 +175,41 @@ def test_node_that_cannot_be_destroyed_does_not_spoil_the_run(
     cycle.rig.assert_nothing_left()
 
 
+def test_only_prune_fails(cycle: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is red, the backup stays published, nothing is left behind."""
+    store = cycle.rig.repository().store
+
+    def fails(*args: object, **kwargs: object) -> None:
+        raise PruneUnsafe("The clocks disagree.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("airflow_restore_replay.core.repository.prune.prune", fails)
+        ran = cycle.run()
+    assert ran.state == "failed"
+    assert ran.of("failed") == {"prune"}
+    assert ran.tries["prune"] == 3
+    assert ran.failures == ["prune"]
+    assert "clocks disagree" in ran.errors["prune"]
+    assert ran.of("success") == ALWAYS | REPLAY | {"published"}
+    published = cycle.rig.catalog().backup(ran.results["published"]["backup_id"])
+    assert published.state is BackupState.HEALTHY
+    assert list(store.list("prunes/")) == []
+    cycle.rig.restores(published.backup_id)
+    cycle.rig.assert_nothing_left()
+
+
+def test_what_retention_lets_go_is_pruned_at_the_end(cycle: Shipped) -> None:
+    (base,) = cycle.rig.catalog().backups
+    old = aged_copy(cycle.rig.repository(), base.backup_id, days=400)
+    cycle.configure(retention={"last": 1, "min_count": 1})
+    ran = cycle.run()
+    assert ran.state == "success"
+    assert ran.results["prune"]["deleted"] == [old]
+    ids = {b.backup_id for b in cycle.rig.catalog().backups}
+    assert ids == {base.backup_id, ran.results["published"]["backup_id"]}, "younger than the grace period"
+    cycle.rig.assert_nothing_left()
+
+
 def test_r4_primary_that_is_down_fails_the_run_and_quarantines_nothing(cycle: Shipped) -> None:
     (base,) = cycle.rig.catalog().backups
     cycle.rig.primary.kill()
@@ -187,7 +224,11 @@ def test_r4_primary_that_is_down_fails_the_run_and_quarantines_nothing(cycle: Sh
     assert ran.failures == ["replay.restore_backup", "diagnose"]
     assert "PrimaryUnreachable" in ran.errors["diagnose"]
     assert ran.errors["diagnose"].endswith("Failed: replay.restore_backup.")
-    assert ran.of("upstream_failed") > FULL - {"full.destroy_node"} | {"quarantine_backup", "published"}
+    assert ran.of("upstream_failed") > FULL - {"full.destroy_node"} | {
+        "quarantine_backup",
+        "published",
+        "prune",
+    }
     assert ran.states["replay.destroy_node"] == "success"
     assert ran.states["release_lease"] == "success"
     catalog = cycle.rig.catalog()

@@ -27,7 +27,8 @@ EXPECTED = {
     "full.validate": ("all_success", {"full.snapshot"}),
     "full.snapshot": ("all_success", {"full.destroy_node", "published"}),
     "full.destroy_node": ("all_done_setup_success", {"release_lease"}),
-    "published": ("none_failed_min_one_success", {"release_lease"}),
+    "published": ("none_failed_min_one_success", {"prune"}),
+    "prune": ("all_success", {"release_lease"}),
     "release_lease": ("all_done_setup_success", set()),
 }
 

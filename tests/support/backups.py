@@ -6,6 +6,9 @@ import random
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
+
+from airflow_restore_replay.core.repository.manifests import write_record
 from airflow_restore_replay.core.repository.records import BaseRef, FileEntry, Manifest, new_id, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
@@ -66,6 +69,20 @@ def back_up(repository: Repository, tree: Path, *, run: str = "run-1") -> tuple[
     manifest = repository.publish(manifest_for(repository, run=run, epoch=epoch, sizes=sizes), files)
     repository.lease.release(run, epoch)
     return manifest, files
+
+
+def aged_copy(repository: Repository, backup_id: str, *, days: float) -> str:
+    """Add a backup with the same files, as if it had been made so many days earlier.
+
+    :returns: its id.
+    """
+    source = repository.load_manifest(backup_id)
+    at = source.created_at - timedelta(days=days)
+    copy = msgspec.structs.replace(
+        source, backup_id=new_id(at), created_at=at, goal_read_at=at, run="long ago"
+    )
+    write_record(repository.store, copy)
+    return copy.backup_id
 
 
 def flip_one_bit(data: bytes) -> bytes:

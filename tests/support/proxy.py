@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 from collections.abc import Callable
 from enum import Enum, auto
@@ -16,6 +17,7 @@ class Act(Enum):
     PASS = auto()
     FAIL_503 = auto()
     FORBID_403 = auto()
+    LOCKED = auto()  # a bulk delete is answered as S3 does for what must not be deleted
     HANG = auto()  # never answers
     HANG_MIDWAY = auto()  # answers with half of the body and goes silent
     LOSE_ANSWER = auto()  # the store does it, the client never learns
@@ -25,6 +27,10 @@ class Act(Enum):
 #: decides by method and path; called once for each request
 Rule = Callable[[str, str], Act]
 
+_LOCKED = (
+    b'<?xml version="1.0"?><DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">%s</DeleteResult>'
+)
+_REFUSED = b"<Error><Key>%s</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 _FORBIDDEN = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 
 
@@ -116,6 +122,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
         elif act is Act.FORBID_403:
             self._answer(403, [], _FORBIDDEN)
+        elif act is Act.LOCKED:
+            keys = re.findall(b"<Key>(.*?)</Key>", body)
+            self._answer(
+                200, [("Content-Type", "application/xml")], _LOCKED % b"".join(_REFUSED % k for k in keys)
+            )
         else:
             self._forward(act, body)
 

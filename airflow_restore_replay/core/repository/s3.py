@@ -146,9 +146,14 @@ class RemoteStore:
     def _delete(self, path: str) -> None:
         try:
             obstore.delete(self._store, self._checked(path))
-        except oe.PermissionDeniedError as exc:
+        except oe.BaseError as exc:
+            # S3 answers a bulk delete with 200 and an error for each key, which obstore calls "generic".
+            text = str(exc)
+            refused = isinstance(exc, oe.PermissionDeniedError) or "code: AccessDenied" in text
+            if not refused or "Expired" in text:
+                raise
             raise StoreDenied(
-                f"{path} in {self._url} cannot be deleted: {_redacted(str(exc), self._secrets)}"
+                f"{path} in {self._url} cannot be deleted: {_redacted(text, self._secrets)}"
             ) from None
 
     def leftovers(self) -> Iterator[ObjectInfo]:
