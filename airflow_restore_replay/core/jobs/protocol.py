@@ -15,7 +15,7 @@ import msgspec
 from airflow_restore_replay.core.errors import Failure
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 REPLAY = "replay"
 FULL = "full"
@@ -54,11 +54,13 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True):
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
     :param attempt: ``replay`` or ``full``.
+    :param as_of: rebuild the backup of that past time; None is now.
     """
 
     run: str
     attempt: str
     lease_epoch: int
+    as_of: datetime | None = None
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -40,6 +40,14 @@ class Backup:
         restored = any(v.outcome is Outcome.RESTORED for v in self._standing)
         return Proof.RESTORED if restored else self.manifest.proof
 
+    def stands_before(self, time: datetime) -> bool:
+        """:returns: whether the data is from before *time*, by our clock and by the primary's.
+
+        The backup's position is read after its goal, so the stamps of its last events count, too.
+        """
+        stamps = (chain.timestamp_s for chain in self.manifest.chains)
+        return self.manifest.goal_read_at <= time and all(s < time.timestamp() for s in stamps)
+
     @property
     def _standing(self) -> list[Verdict]:
         return [v for v in self.verdicts if v.verdict_id not in self.withdrawn]
@@ -92,13 +100,15 @@ class Catalog:
         )
 
     def healthy(self, *, proof: Proof = Proof.READ_BACK, before: datetime | None = None) -> list[Backup]:
-        """:returns: healthy backups proven at least to *proof*, oldest first."""
+        """:param before: only backups whose data is from before that time.
+        :returns: healthy backups proven at least to *proof*, oldest first.
+        """
         return [
             b
             for b in self.backups
             if b.state is BackupState.HEALTHY
             and b.proof.rank >= proof.rank
-            and (before is None or b.manifest.goal_read_at <= before)
+            and (before is None or b.stands_before(before))
         ]
 
     def attempts(self, run: str) -> list[Verdict]:
