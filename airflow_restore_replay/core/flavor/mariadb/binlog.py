@@ -112,7 +112,7 @@ def at(primary: Endpoint, file: str, offset: int) -> Group | None:
     return None
 
 
-def transactions(primary: Endpoint, file: str) -> Iterator[Event]:
+def transactions(primary: Endpoint, file: str) -> Generator[Event, None, None]:
     """:returns: the events that begin the transactions of *file*, in order, up to its present end.
 
     One event at a time is in memory.

@@ -8,7 +8,7 @@ Stamps are Unix seconds of the primary's clock, whatever its time zone.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 
 from airflow_restore_replay.core.errors import BinlogPurged, PreflightFailed
@@ -16,6 +16,7 @@ from airflow_restore_replay.core.flavor.base import Conn, Cut, Endpoint
 from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition
+from airflow_restore_replay.core.flavor.mariadb.snapshot import clock
 
 
 def cut_before(primary: Endpoint, boundary: datetime, start: MariaDbPosition) -> Cut:
@@ -25,6 +26,7 @@ def cut_before(primary: Endpoint, boundary: datetime, start: MariaDbPosition) ->
         contextlib.closing(connect(primary)) as conn,
         contextlib.closing(_from(primary, conn, start)) as transactions,
     ):
+        now = clock(conn)
         for gtid, stamp_s in transactions:
             known = start.seq(gtid.domain) >= gtid.seq
             if stamp_s < boundary.timestamp():
@@ -32,6 +34,8 @@ def cut_before(primary: Endpoint, boundary: datetime, start: MariaDbPosition) ->
                     reached[gtid.domain] = gtid
                 continue
             stamped = datetime.fromtimestamp(stamp_s, UTC)
+            if known and stamped > now:
+                continue  # SET TIMESTAMP; no clock has shown that time, so it says nothing about the base
             if known:
                 raise PreflightFailed(
                     f"The base stands at {start}, beyond {boundary:%Y-%m-%dT%H:%M:%SZ}: it has {gtid}, which the "
@@ -46,24 +50,20 @@ def _position(reached: dict[int, Gtid]) -> MariaDbPosition:
     return MariaDbPosition(tuple(sorted(reached.values())))
 
 
-def _from(primary: Endpoint, conn: Conn, start: MariaDbPosition) -> Iterator[tuple[Gtid, int]]:
-    """:returns: GTID and stamp of all transactions from the file on in which *start* ends."""
-    file: str | None = _file_at(conn, start)
-    while file is not None:
-        for event in binlog.transactions(primary, file):
-            gtid = event.gtid()
-            if gtid is not None:
-                yield gtid, event.timestamp_s
-        # Listed again each time: the primary may have gone on to a new file meanwhile.
-        file = next((f for f in binlog.files(conn) if _number(f) > _number(file)), None)
+def _from(primary: Endpoint, conn: Conn, start: MariaDbPosition) -> Generator[tuple[Gtid, int], None, None]:
+    """:returns: GTID and stamp of all transactions from the file on in which *start* ends.
+
+    What is written to new files after this began is not looked at: it is later than any past moment.
+    """
+    for file in _files_from(conn, start):
+        with contextlib.closing(binlog.transactions(primary, file)) as events:
+            for event in events:
+                if gtid := event.gtid():
+                    yield gtid, event.timestamp_s
 
 
-def _number(file: str) -> int:
-    return int(file.rpartition(".")[2])
-
-
-def _file_at(conn: Conn, start: MariaDbPosition) -> str:
-    """Find the newest file before which there is nothing that *start* lacks.
+def _files_from(conn: Conn, start: MariaDbPosition) -> list[str]:
+    """:returns: the binary log files from the newest one on before which there is nothing that *start* lacks.
 
     Each file begins with the last transactions before it; these lists only grow, so that halving finds it.
 
@@ -78,14 +78,14 @@ def _file_at(conn: Conn, start: MariaDbPosition) -> str:
         else:
             low = middle + 1
     if low:
-        return files[low - 1]
+        return files[low - 1 :]
     if not files:
         raise PreflightFailed("The primary writes no binary log.", hint="Set log_bin and restart it.")
     lacking = ", ".join(map(str, _missing(conn, files[0], start)))
     raise BinlogPurged(
         f"The primary's binary logs begin with {files[0]}, after {lacking}; the base stands at "
         f"{start or 'their very beginning'}, and what lies between is purged.",
-        hint="Raise binlog_expire_logs_seconds above the age of what you want to rebuild.",
+        hint="Keep binary logs (binlog_expire_logs_seconds) as long as you want to go back.",
     )
 
 
