@@ -84,7 +84,7 @@ def _files_from(conn: Conn, start: MariaDbPosition) -> list[str]:
     lacking = ", ".join(map(str, _missing(conn, files[0], start)))
     raise BinlogPurged(
         f"The primary's binary logs begin with {files[0]}, after {lacking}; the base stands at "
-        f"{start or 'their very beginning'}, and what lies between is purged.",
+        f"{str(start) or 'their very beginning'}, and what lies between is purged.",
         hint="Keep binary logs (binlog_expire_logs_seconds) as long as you want to go back.",
     )
 
