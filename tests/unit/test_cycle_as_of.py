@@ -97,6 +97,16 @@ class TestChooseBaseAsOf:
         assert freshness(found, now=NOON).age_s == 24 * 3600
         assert freshness(catalog([OLD, rebuilt]), now=NOON).age_s == 30 * 3600
 
+    def test_a_usual_backup_taken_across_that_time_is_preferred(self) -> None:
+        """Its goal is older, but the comparison took its data on beyond that time, perhaps."""
+        at = NEW.goal_read_at + timedelta(minutes=5)
+        rebuilt = msgspec.structs.replace(OLD, backup_id="zz", as_of=at, goal_read_at=at, created_at=NOON)
+        took_long = msgspec.structs.replace(NEW, created_at=at + timedelta(minutes=5))
+        assert choose_base(catalog([OLD, took_long, rebuilt])).base.backup_id == "new"  # type: ignore[union-attr]
+        assert freshness(catalog([OLD, took_long, rebuilt]), now=NOON).age_s == 24 * 3600
+        assert choose_base(catalog([OLD, NEW, rebuilt])).base.backup_id == "zz"  # type: ignore[union-attr]
+        assert freshness(catalog([OLD, NEW, rebuilt]), now=NOON).age_s == 24 * 3600 - 300
+
     def test_times_are_whole_seconds_in_utc(self) -> None:
         east = timezone(timedelta(hours=5, minutes=45))
         assert past(datetime(2026, 8, 21, 8, 45, 0, 999, tzinfo=east)) == datetime(2026, 8, 21, 3, tzinfo=UTC)

@@ -72,14 +72,14 @@ class Catalog:
     ) -> Catalog:
         return cls(
             cluster,
-            tuple(sorted(manifests, key=lambda m: (m.goal_read_at, m.created_at, m.backup_id))),
+            _oldest_first(manifests),
             tuple(sorted(verdicts, key=lambda v: (v.at, v.verdict_id))),
             unreadable or {},
         )
 
     @cached_property
     def backups(self) -> tuple[Backup, ...]:
-        """:returns: all readable backups, oldest position first."""
+        """:returns: all readable backups, oldest data first."""
         withdrawn = frozenset(i for v in self.verdicts for i in v.withdraws)
         about: dict[str, list[Verdict]] = {}
         for verdict in self.verdicts:
@@ -120,3 +120,21 @@ class Catalog:
         """:returns: holds that nobody has released."""
         withdrawn = {i for v in self.verdicts for i in v.withdraws}
         return [v for v in self.verdicts if v.outcome is Outcome.HELD and v.verdict_id not in withdrawn]
+
+
+def _oldest_first(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """Sort by the age of the data.
+
+    The comparison takes a usual backup on beyond its goal, some time before it is published. A backup as of a time
+    between the two may have less than it, so it goes first: nothing may prefer it to the other.
+    """
+    found = list(manifests)
+    usual = [(m.goal_read_at, m.created_at) for m in found if m.as_of is None]
+
+    def key(manifest: Manifest) -> tuple[datetime, bool, datetime, str]:
+        since = manifest.goal_read_at
+        if manifest.as_of is not None:
+            since = min((read for read, made in usual if read <= since < made), default=since)
+        return since, manifest.as_of is None, manifest.created_at, manifest.backup_id
+
+    return tuple(sorted(found, key=key))
