@@ -174,6 +174,9 @@ class _Cycle:
 
     def _go_on(self, epoch: int, diagnosis: Diagnosis) -> None:
         if diagnosis.next is Next.PUBLISHED:
+            # The manifest is the backup, even where the job died before it could say so.
+            mine = [m.backup_id for m in self._repository.catalog().manifests if m.run == self._run]
+            self.report.published_id = self.report.published_id or mine[-1]
             self.report.failure = None
         elif diagnosis.next is Next.FAIL:
             raise self._why(diagnosis)

@@ -50,6 +50,13 @@ SHOP = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process for all of Airflow's tests: each further one would pay for its start and its database."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("airflow"))
+
+
 @pytest.fixture(scope="session")
 def metadata_db() -> None:
     """An empty metadata database."""

@@ -86,7 +86,7 @@ def test_o1_a_retry_finds_the_running_job(slow: Slow) -> None:
     assert isinstance(deferred.trigger, JobTrigger)
     assert deferred.trigger.key == started.key
     again = slow.hook.status(slow.node, slow.key)
-    assert (again.pid, again.attempt_no) == (started.pid, 1)
+    assert (again.process, again.attempt_no) == (started.process, 1)
 
 
 def test_o8_killed_while_deferred_cancels_the_job(slow: Slow) -> None:

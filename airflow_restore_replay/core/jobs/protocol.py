@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.errors import Failure
+from airflow_restore_replay.core.processes import ProcessId
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 PROTOCOL_VERSION = 2
@@ -147,8 +148,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job: JobName
     status: JobStatus
     attempt_no: int = 1
-    pid: int = 0
-    pid_started: str = ""
+    process: ProcessId
     started_at: datetime
     finished_at: datetime | None = None
     progress: Progress = Progress()
