@@ -50,7 +50,7 @@ class JobStatus(StrEnum):
     FAILED = "failed"
 
 
-class RunRef(msgspec.Struct, frozen=True, kw_only=True):
+class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run a node works for.
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
