@@ -9,6 +9,7 @@ from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result
+from airflow_restore_replay.operators.links import BackupLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,6 +29,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "force_full", "base_backup_id")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
+    operator_extra_links = (BackupLink(),)
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
         self.log.info("Base: %s (%s)", backup_id or "none, a fresh full follows", choice.reason)
         result = {"backup_id": backup_id, "reason": choice.reason, "skipped": choice.skipped}
         push_result(context, result)
+        self.link(context, backup_id=backup_id)
         self.do_branch(context, self.replay_task_id if backup_id else self.no_base_task_id)
         return result
 

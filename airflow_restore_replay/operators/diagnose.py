@@ -9,6 +9,7 @@ from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_owner
+from airflow_restore_replay.operators.links import VerdictLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,6 +32,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
+    operator_extra_links = (VerdictLink(),)
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
             catalog = self.repository().catalog()
             found = diagnose(catalog, run=run_owner(context), had_base=bool(self.choice["backup_id"]))
         self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
+        self.link(context, verdict_id=found.verdict.verdict_id if found.verdict else None)
         branch = self._branches().get(found.next.value)
         if branch is None:
             raise AirflowFailException(_explain(found) + self._culprits(context))

@@ -66,7 +66,7 @@ class Shipped:
         """Run any DAG once, with short pauses between retries."""
         self.failures, self.errors = [], {}
         for task in dag.tasks:
-            task.on_failure_callback = [self._note_failure]
+            task.on_failure_callback = [*(task.on_failure_callback or ()), self._note_failure]
             task.retry_delay = timedelta(seconds=1)
             task.retry_exponential_backoff = False
         run = dag.test(run_conf=params or None)

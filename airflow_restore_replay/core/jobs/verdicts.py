@@ -26,7 +26,8 @@ def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
     :returns: the verdict's id, ``""`` when the job proves nothing by itself.
     """
     base = ctx.state.filled_from
-    if ctx.request.job is JobName.VALIDATE and base and base.kind == "backup":
+    caught_up = not ctx.params.get("standalone")
+    if ctx.request.job is JobName.VALIDATE and base and base.kind == "backup" and caught_up:
         return _record(ctx, Outcome.RESTORED, backup_id=base.backup_id, measured=_measured(ctx, result))
     if ctx.request.job is JobName.SNAPSHOT:
         return _record(
