@@ -39,9 +39,7 @@ class RepositoryConnectionHook(BaseHook):
             url = conn.extra_dejson.get("url")
             if not url:
                 raise ConfigInvalid(f"Connection {self.conn_id!r} has no URL, so there is nothing to test.")
-            spec = RepositorySpec(url=str(url))
-            credentials = connection_credentials(conn) if "://" in spec.url else {}
-            return True, probe_repository(spec, {} if spec.url.startswith("file:") else credentials)
+            return True, probe_repository(RepositorySpec(url=str(url)), connection_credentials(conn))
         except RestoreReplayError as exc:
             return False, str(exc)
 

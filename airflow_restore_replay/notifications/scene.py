@@ -116,7 +116,8 @@ class Scene:
     @property
     def backup_id(self) -> str:
         """:returns: the backup that the failure is about, or else the base of the run."""
-        recorded = self.culprit.backup_id if self.culprit else ""
+        verdict = self.culprit
+        recorded = (verdict.backup_id or str(verdict.measured.get("base", ""))) if verdict else ""
         named = getattr(getattr(self.ti, "task", None), "backup_id", None)
         return recorded or (named if isinstance(named, str) else "") or self._base_id
 

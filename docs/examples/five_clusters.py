@@ -41,6 +41,6 @@ with DAG(
     max_active_tasks=2,
     default_args={"retries": 2, "map_index_template": "{{ task.cluster }}"},
 ):
-    # A fresh full after a quarantine is left to the clusters' own DAGs: Airflow skips no branches inside a mapped group.
+    # A fresh full after a quarantine is the business of a cluster's own DAG: its branches cannot be mapped.
     fresh = BackupFreshnessSensor.partial(task_id="fresh").expand(cluster=CLUSTERS)
     cycle.expand(cluster=CLUSTERS) >> fresh

@@ -50,8 +50,11 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
     outcome = {Blame.BACKUP: Outcome.QUARANTINED, Blame.STRANDED: Outcome.STRANDED}.get(
         failure.blame, Outcome.FAILED
     )
-    about = "" if outcome is Outcome.FAILED else base_of(ctx)
-    verdict_id = _record(ctx, outcome, backup_id=about, failure=failure)
+    base = base_of(ctx)
+    about = "" if outcome is Outcome.FAILED else base
+    # Says nothing about the base, yet people want to know which it was.
+    measured = {"base": base} if base and not about else {}
+    verdict_id = _record(ctx, outcome, backup_id=about, failure=failure, measured=measured)
     if ctx.is_full:
         _withdraw_alike(ctx, failure)
     return verdict_id

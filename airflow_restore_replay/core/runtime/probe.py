@@ -62,4 +62,4 @@ def _backup_program(flavor: str, bindir: str | None) -> str:
         return f"no {name} (only physical seeds on this host need it)"
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=30)
     lines = (done.stdout + done.stderr).strip().splitlines()
-    return lines[-1].removeprefix(program).strip() if lines else f"{name} says nothing about its release"
+    return f"{name} {lines[-1].removeprefix(program).strip()}" if lines else f"{name} without a release"
