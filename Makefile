@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
+# Most tests wait for servers; two at a time use both cores. Airflow's share one process (tests/airflow/conftest.py).
+WORKERS ?= -n 2 --dist loadgroup
 TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
 
 .PHONY: help setup lint unit test demo up down clean
@@ -22,7 +24,7 @@ unit: setup ## the tests that start no server
 	$(PY) -m pytest tests/unit
 
 test: lint ## everything; needs root or a user that may run mariadbd
-	$(PY) -m pytest $(TESTS)
+	$(PY) -m pytest $(WORKERS) $(TESTS)
 
 demo: setup ## four cycles on a real MariaDB under Airflow's scheduler, then the proof; KEEP=1 keeps all
 	@$(PY) -m demo run

@@ -1,4 +1,7 @@
-"""Processes that are not our children: identified by pid *and* start time, so that a reused pid is nobody."""
+"""Detached processes that any process of the same user can watch and end.
+
+Identity is the pid *and* the kernel's start time, so that a reused pid is never taken for the process.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,78 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 
-def start_time(pid: int) -> str:
-    """:returns: the process's start time in clock ticks since boot; ``""`` when it is gone or a zombie.
+_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+_POLL_S = 0.02
 
-    Source: proc(5), ``/proc/[pid]/stat``, fields 3 and 22.
+
+class ProcessId(msgspec.Struct, frozen=True):
+    """:param started: field 22 of ``/proc/<pid>/stat``, in clock ticks since boot; 0 for a process that is gone."""
+
+    pid: int
+    started: int
+
+
+def spawn(argv: Sequence[str], log_path: Path) -> ProcessId:
+    """Start *argv* in its own session, so that it outlives its caller; output goes to *log_path*.
+
+    Only a few variables reach it: the caller's environment may hold credentials.
     """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in ("Z", "X") else fields[19]
+    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log_path), log_flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return identify(os.posix_spawn(argv[0], list(argv), environment, file_actions=actions, setsid=True))
 
 
-def is_running(pid: int, started: str) -> bool:
-    """:returns: whether *pid* is still the process that began at *started*."""
-    return bool(pid and started) and start_time(pid) == started
+def identify(pid: int) -> ProcessId:
+    """:returns: the identity of the process that has *pid* now."""
+    stat = _stat(pid)
+    return ProcessId(pid, int(stat[19]) if stat else 0)
 
 
-def terminate(pid: int, started: str, *, grace_s: float) -> None:
-    """SIGTERM, wait up to *grace_s*, then SIGKILL; does nothing to a process that is another one."""
-    for signum, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
-        if not is_running(pid, started):
-            return
+def running(process: ProcessId) -> bool:
+    """:returns: whether it still runs; a zombie does not."""
+    # A child of ours stays a zombie until it is waited for; of others' children this fails.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    stat = _stat(process.pid)
+    return stat is not None and stat[0] not in ("Z", "X") and int(stat[19]) == process.started
+
+
+def terminate(process: ProcessId, *, sig: signal.Signals, timeout_s: float) -> bool:
+    """Send *sig* and wait; nothing is sent to another process that has the pid now.
+
+    :returns: whether the process is gone.
+    """
+    if running(process):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signum)
-        wait_for_exit(pid, started, timeout_s=wait_s)
-
-
-def wait_for_exit(pid: int, started: str, *, timeout_s: float) -> bool:
-    """:returns: whether the process is gone."""
+            os.kill(process.pid, sig)
     deadline = time.monotonic() + timeout_s
-    while is_running(pid, started):
+    while running(process):
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(_POLL_S)
     return True
+
+
+def end(process: ProcessId, *, grace_s: float) -> None:
+    """Ask it to end, and after *grace_s* make it."""
+    if not terminate(process, sig=signal.SIGTERM, timeout_s=grace_s):
+        terminate(process, sig=signal.SIGKILL, timeout_s=10.0)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """:returns: the fields after the command's name, which may itself contain spaces. Source: proc(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()

@@ -9,7 +9,14 @@ from airflow.sdk import Asset
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import NoSuchBackup
-from airflow_restore_replay.operators.base import Callback, ClusterOperator, blame, call_all, run_owner
+from airflow_restore_replay.operators.base import (
+    Callback,
+    ClusterOperator,
+    blame,
+    call_all,
+    run_as_of,
+    run_owner,
+)
 from airflow_restore_replay.operators.links import BackupLink
 
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ def backup_asset(cluster: str | Cluster) -> Asset:
 class PublishedOperator(ClusterOperator):
     """Report the backup that this run published, as result and as asset event.
 
-    Every asset in ``outlets`` gets an event with ``backup_id, position, proof, cluster, goal_read_at``.
+    Every asset in ``outlets`` gets an event with ``backup_id, position, proof, cluster, goal_read_at``, and ``as_of``
+    where a backfill rebuilt the backup of a past time.
 
     :param on_recovery: called with the context, which then has ``recovery``, when this is the first backup after
         a failed run, a quarantine or a stranded backup: functions or notifiers.
@@ -43,7 +51,7 @@ class PublishedOperator(ClusterOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         with blame():
             catalog = self.repository().catalog()
-            backup = self._newest_of(catalog, run_owner(context))
+            backup = self._backup_of(catalog, context)
         self.link(context, backup_id=backup.backup_id)
         facts = {
             "backup_id": backup.backup_id,
@@ -52,6 +60,8 @@ class PublishedOperator(ClusterOperator):
             "cluster": backup.manifest.cluster,
             "goal_read_at": backup.manifest.goal_read_at.isoformat(),
         }
+        if backup.manifest.as_of:
+            facts["as_of"] = backup.manifest.as_of.isoformat()
         for outlet in self.outlets or ():
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(facts)
@@ -67,6 +77,8 @@ class PublishedOperator(ClusterOperator):
         """:returns: what this backup ends; None when all was well."""
         from airflow_restore_replay.core.cycle import recovered_from
 
+        if run_as_of(context) is not None:
+            return None
         troubles = recovered_from(catalog, run=run_owner(context))
         if not troubles:
             # A run that failed before it had a node left no record in the repository.
@@ -82,8 +94,13 @@ class PublishedOperator(ClusterOperator):
             else "Nothing.",
         }
 
-    def _newest_of(self, catalog: Catalog, owner: str) -> Backup:
-        published = [b for b in catalog.backups if b.manifest.run == owner]
+    def _backup_of(self, catalog: Catalog, context: Context) -> Backup:
+        owner, as_of = run_owner(context), run_as_of(context)
+        if as_of is None:
+            published = [b for b in catalog.backups if b.manifest.run == owner and not b.manifest.as_of]
+        else:
+            # Another run may have made it before: there is one backup of a past time.
+            published = [b for b in catalog.healthy() if b.manifest.as_of == as_of]
         if not published:
             raise NoSuchBackup(f"Run {owner} published no backup.", hint="Look at its snapshot task.")
         return max(published, key=lambda b: (b.manifest.created_at, b.backup_id))

@@ -26,6 +26,8 @@ os.environ |= {
             for name, folder in (("shipped", "dags"), ("examples", "docs/examples"))
         ]
     ),
+    # A DAG that changed is stored at once.
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),
@@ -46,6 +48,13 @@ SHOP = (
     "INSERT INTO shop.orders (customer, note) SELECT CONCAT('customer-', seq), REPEAT(MD5(seq), 20) "
     "FROM seq_1_to_5000",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process for all of Airflow's tests: each further one would pay for its start and its database."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("airflow"))
 
 
 @pytest.fixture(scope="session")

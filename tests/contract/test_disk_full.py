@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,27 +13,21 @@ from airflow_restore_replay.core.errors import Blame, NodeFull, StoreFull
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.restore import restore_tree
 from tests.support.backups import MIB, back_up, make_tree, tree_bytes
+from tests.support.disks import small_disk
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """:returns: a directory with 6 MiB of space."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(mount)]
-    if os.geteuid() != 0 or subprocess.run(argv, capture_output=True).returncode != 0:
-        pytest.skip("S12 is NOT TESTED here: a small tmpfs needs root and the right to mount")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+    with small_disk(tmp_path / "small", mebibytes=6) as mount:
+        yield mount
 
 
-def test_s12_a_full_repository_publishes_nothing_and_keeps_what_it_has(
-    small_disk: Path, tmp_path: Path
-) -> None:
+def test_s12_a_full_repository_publishes_nothing_and_keeps_what_it_has(disk: Path, tmp_path: Path) -> None:
     small = tmp_path / "data"
     small.mkdir()
     (small / "t.ibd").write_bytes(os.urandom(MIB))
-    spec = RepositorySpec(url=(small_disk / "repository").as_uri())
+    spec = RepositorySpec(url=(disk / "repository").as_uri())
     repository = Repository.open(spec, cluster="orders", write=True)
     manifest, files = back_up(repository, small)
 
@@ -43,7 +36,7 @@ def test_s12_a_full_repository_publishes_nothing_and_keeps_what_it_has(
     assert caught.value.blame is Blame.ENVIRONMENT
     assert [m.backup_id for m in repository.catalog().manifests] == [manifest.backup_id]
     assert repository.catalog().unreadable == {}
-    assert not [p for p in small_disk.rglob(".tmp-*")], "no temporary file is left"
+    assert not [p for p in disk.rglob(".tmp-*")], "no temporary file is left"
     for info in repository.store.list("chunks"):
         ref = info.path.split("/")[-1].removesuffix(".0")
         sizes = {ref: min(4 * MIB, f.size_bytes) for f in files for ref in f.chunks if isinstance(ref, str)}
@@ -53,12 +46,10 @@ def test_s12_a_full_repository_publishes_nothing_and_keeps_what_it_has(
     assert tree_bytes(tmp_path / "out") == tree_bytes(small)
 
 
-def test_a_full_node_is_the_environments_fault(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_node_is_the_environments_fault(disk: Path, tmp_path: Path) -> None:
     spec = RepositorySpec(url=(tmp_path / "repository").as_uri())
     repository = Repository.open(spec, cluster="orders", write=True)
     manifest, files = back_up(repository, make_tree(tmp_path / "data"))
     with pytest.raises(NodeFull, match="No space left") as caught:
-        restore_tree(
-            repository.chunks, files, small_disk / "node", chunk_size_bytes=manifest.chunk_size_bytes
-        )
+        restore_tree(repository.chunks, files, disk / "node", chunk_size_bytes=manifest.chunk_size_bytes)
     assert caught.value.blame is Blame.ENVIRONMENT

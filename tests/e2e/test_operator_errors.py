@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_restore_replay.core.cluster import cluster_to_builtins
-from airflow_restore_replay.core.errors import Blame, NodeIsPrimary
+from airflow_restore_replay.core.cluster import cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.errors import Blame, NodeIsPrimary, TargetNotEmpty
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, NodeRequest, RunRef, Secrets
+from airflow_restore_replay.core.run_cycle import run_cycle
 from airflow_restore_replay.core.steps import job_request
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
 from tests.support.rig import Rig
@@ -52,8 +53,6 @@ def test_p1_the_primary_lives_in_a_nodes_directory(
     """A primary whose data directory is the node's is never a target, and its directory is never removed."""
     primary = new_primary("nodes/orders-1")
     rig = Rig(primary, tmp_path)
-    from airflow_restore_replay.core.errors import TargetNotEmpty
-
     with pytest.raises(TargetNotEmpty, match="is not a replay node"):
         context(rig)
     assert primary.execute("SELECT COUNT(*) FROM shop.orders") == [(20000,)]
@@ -87,9 +86,6 @@ def test_p4_restore_into_a_directory_with_content(rig: Rig, backup_id: str) -> N
 
 def test_p6_another_clusters_repository(rig: Rig, backup_id: str) -> None:
     section = rig.section()
-    from airflow_restore_replay.core.cluster import parse_clusters
-    from airflow_restore_replay.core.run_cycle import run_cycle
-
     carts = parse_clusters({"clusters": {"carts": section}})["carts"]
     report = run_cycle(carts, secrets=Secrets(primary_password=BACKUP_PASSWORD), retries=0)
     assert report.failure is not None

@@ -21,7 +21,7 @@ def live_job_pid(rig: Rig) -> int:
     """:returns: pid of the job that runs on the only node."""
     states = [msgspec.json.decode(p.read_bytes(), type=JobState) for p in rig.workdir.glob("*/jobs/*.json")]
     (running,) = [s for s in states if s.status is JobStatus.RUNNING]
-    return running.pid
+    return running.process.pid
 
 
 def server_pid(rig: Rig) -> int:
@@ -118,7 +118,7 @@ def test_o6_killed_before_the_manifest(rig: Rig, backup_id: str) -> None:
 
 
 def test_o6_killed_between_manifest_and_verdict(rig: Rig, backup_id: str) -> None:
-    """The retry publishes the same backup, not a second one."""
+    """Killed once or always: the manifest is the backup, and a retry does not publish a second one."""
     before = set((rig.repository_dir / "manifests").iterdir())
 
     def kill_after_manifest(step: str, state: JobState | None) -> None:

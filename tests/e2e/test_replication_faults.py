@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import Blame
-from airflow_restore_replay.core.jobs.node import NODE_SERVER_IDS
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.jobs.node import NODE_SERVER_IDS, NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.records import BackupState, Proof
 from airflow_restore_replay.core.run_cycle import CycleReport
 from tests.support.mariadb import MariaDbPrimary, WriteLoad, free_port
-from tests.support.rig import Once, Rig
+from tests.support.rig import Once, Rig, later
 from tests.support.tamper import by_sql, tampered
 from tests.support.tcp import TcpGate
 
@@ -120,9 +121,6 @@ def test_r3_conflict_that_does_not_recur(rig: Rig, backup_id: str) -> None:
 
 def on_node(rig: Rig, *statements: str) -> None:
     """Run statements on the live node as its agent."""
-    from airflow_restore_replay.core.flavor.registry import get_flavor
-    from airflow_restore_replay.core.jobs.node import NodeDir
-
     (path,) = rig.workdir.iterdir()
     node = NodeDir(path)
     server = get_flavor("mariadb").server(node.layout(node.load(), rig.cluster()))
@@ -237,8 +235,6 @@ def test_r12_xa_prepared_across_the_seed(new_primary: NewPrimary, tmp_path: Path
             "XA PREPARE 'x'",
         ):
             cursor.execute(statement)
-        from tests.support.rig import later
-
         committed = later(4.0, lambda: cursor.execute("XA COMMIT 'x'"))
         first = rig.full()
         committed.join()

@@ -6,10 +6,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import blake3
+import msgspec
 import pytest
+import zstandard
 
 from airflow_restore_replay.core.errors import Blame
+from airflow_restore_replay.core.repository.manifests import write_record
 from airflow_restore_replay.core.repository.records import BackupState, Outcome
+from tests.support.disks import small_disk
 from tests.support.mariadb import MariaDbPrimary
 from tests.support.rig import Once, Rig
 
@@ -102,8 +107,6 @@ def test_s5_paths_outside_the_data_directory(rig: Rig, backup_id: str, path: str
     repository = rig.repository()
     manifest = repository.load_manifest(backup_id)
     files = repository.load_files(manifest)
-    import msgspec
-
     stained = [msgspec.structs.replace(f, path=path) if f.path == ORDERS else f for f in files]
     epoch = repository.lease.acquire("forger", 60)
     forged = msgspec.structs.replace(
@@ -113,8 +116,6 @@ def test_s5_paths_outside_the_data_directory(rig: Rig, backup_id: str, path: str
         lease_epoch=epoch,
         file_list="",
     )
-    from airflow_restore_replay.core.repository.manifests import write_record
-
     forged = msgspec.structs.replace(forged, file_list=_write_list(rig, stained))
     write_record(repository.store, forged)
     repository.lease.release("forger", epoch)
@@ -127,10 +128,6 @@ def test_s5_paths_outside_the_data_directory(rig: Rig, backup_id: str, path: str
 
 def _write_list(rig: Rig, files: list[object]) -> str:
     """Store a file list as an attacker would: without our checks."""
-    import blake3
-    import msgspec
-    import zstandard
-
     lines = b"".join(msgspec.json.encode(f) + b"\n" for f in files)
     name: str = blake3.blake3(lines).hexdigest()
     existing = next((rig.repository_dir / "files").iterdir())
@@ -140,42 +137,34 @@ def _write_list(rig: Rig, files: list[object]) -> str:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    import os
-    import subprocess
-
-    mount = tmp_path / "small"
-    mount.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mount)]
-    if os.geteuid() != 0 or subprocess.run(argv, capture_output=True).returncode != 0:
-        pytest.skip("S11, S12 are NOT TESTED here: a small tmpfs needs root and the right to mount")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", mebibytes=24) as mount:
+        yield mount
 
 
-def test_s12_full_repository_disk(rig: Rig, backup_id: str, small_disk: Path) -> None:
+def test_s12_full_repository_disk(rig: Rig, backup_id: str, disk: Path) -> None:
     source = rig.repository_dir
     used = sum(p.stat().st_size for p in source.rglob("*") if p.is_file())
-    shutil.copytree(source, small_disk / "repository")
-    filler = small_disk / "filler"
+    shutil.copytree(source, disk / "repository")
+    filler = disk / "filler"
     filler.write_bytes(b"x" * max(0, 23 * 2**20 - used - 300_000))
     rig.primary.execute("UPDATE shop.orders SET note = REPEAT(SHA2(RAND(), 512), 8)")
-    report = rig.cycle(repository={"url": f"file://{small_disk}/repository"}, retries=0)
+    report = rig.cycle(repository={"url": f"file://{disk}/repository"}, retries=0)
     assert report.failure is not None
     assert (report.failure.code, report.failure.blame) == ("StoreFull", Blame.ENVIRONMENT)
     filler.unlink()
-    small = Rig(rig.primary, small_disk)
+    small = Rig(rig.primary, disk)
     assert [b.backup_id for b in small.catalog().backups] == [backup_id]
     assert small.verdicts_against() == []
-    assert [p for p in small_disk.rglob("*") if ".tmp" in p.name] == []
+    assert [p for p in disk.rglob("*") if ".tmp" in p.name] == []
 
 
-def test_s11_full_disk_on_the_node(rig: Rig, backup_id: str, small_disk: Path) -> None:
-    report = rig.cycle(node={"workdir": str(small_disk / "nodes")}, retries=0)
+def test_s11_full_disk_on_the_node(rig: Rig, backup_id: str, disk: Path) -> None:
+    report = rig.cycle(node={"workdir": str(disk / "nodes")}, retries=0)
     assert report.failure is not None
     assert report.failure.blame is Blame.ENVIRONMENT
     assert rig.verdicts_against() == []
-    assert list((small_disk / "nodes").iterdir()) == []
+    assert list((disk / "nodes").iterdir()) == []
 
 
 def test_s13_upload_fails_after_all_others_began(rig: Rig, backup_id: str) -> None:

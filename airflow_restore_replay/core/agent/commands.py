@@ -19,7 +19,7 @@ from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, 
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, JobRequest, JobState, JobStatus
-from airflow_restore_replay.core.processes import terminate
+from airflow_restore_replay.core.processes import end
 
 _START_TIMEOUT_S = 30.0
 
@@ -121,7 +121,7 @@ def cancel(node: NodeDir, payload: bytes) -> JobState:
     """Ask the job's process to end, then make it."""
     state = status(node, payload)
     if state.status is JobStatus.RUNNING:
-        terminate(state.pid, state.pid_started, grace_s=20.0)
+        end(state.process, grace_s=20.0)
     return status(node, payload)
 
 
@@ -153,7 +153,7 @@ def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
     for path in node.jobs.glob("*.json"):
         with contextlib.suppress(msgspec.MsgspecError, OSError):
             state = msgspec.json.decode(path.read_bytes(), type=JobState)
-            terminate(state.pid, state.pid_started, grace_s=5.0)
+            end(state.process, grace_s=5.0)
     with contextlib.suppress(NodeGone):
         state_file = node.load()
         cluster = cluster_from_builtins(state_file.cluster)

@@ -28,7 +28,7 @@ from airflow_restore_replay.core.jobs.verdicts import (
     record_failure,
     record_success,
 )
-from airflow_restore_replay.core.processes import start_time
+from airflow_restore_replay.core.processes import identify
 from airflow_restore_replay.core.repository.records import utc_now
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,7 @@ class JobRunner:
             job=request.job,
             status=JobStatus.RUNNING,
             attempt_no=attempt_no,
-            pid=os.getpid(),
-            pid_started=start_time(os.getpid()),
+            process=identify(os.getpid()),
             started_at=utc_now(),
         )
         self.ctx = JobContext(node, request, Reporter(self._on_progress), self._stop.is_set)

@@ -11,7 +11,7 @@ from airflow_restore_replay.core.errors import AgentDied, Failure
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
-from airflow_restore_replay.core.processes import is_running
+from airflow_restore_replay.core.processes import running
 from airflow_restore_replay.core.repository.records import utc_now
 
 
@@ -33,7 +33,7 @@ class StateFile:
     def observe(self) -> JobState | None:
         """:returns: the state; a running job whose process is gone has failed with :class:`AgentDied`."""
         state = self.read()
-        if state is None or state.status is not JobStatus.RUNNING or is_running(state.pid, state.pid_started):
+        if state is None or state.status is not JobStatus.RUNNING or running(state.process):
             return state
         # It may have finished between the two looks.
         state = self.read() or state

@@ -1,7 +1,8 @@
 """A local directory as object store: durable, conditional, never torn.
 
-An object is written to a temporary name in its own directory, synced, and linked to its final name, which
-fails when the name exists (link(2), EEXIST). obstore's LocalStore neither syncs nor updates conditionally.
+An object is written to a file without a name, synced, and linked to its final name, which fails when the name
+exists (linkat(2), EEXIST): a crash leaves nothing behind. File systems without such files (NFS) get a temporary
+name in the same directory instead. obstore's LocalStore neither syncs nor updates conditionally.
 """
 
 from __future__ import annotations
@@ -55,17 +56,16 @@ class LocalStore:
 
     def put_new(self, path: str, data: bytes) -> None:
         final = self._resolve(path)
-        temp = final.parent / f"{_TEMP_PREFIX}{secrets.token_hex(8)}"
         with self._translated(path):
             self._ensure_dir(final.parent)
+            directory = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                _write_synced(temp, data)
-                os.link(temp, final)
+                _create(directory, final.name, data)
+                os.fsync(directory)
             except FileExistsError:
                 raise AlreadyExists(path) from None
             finally:
-                temp.unlink(missing_ok=True)
-            _fsync_dir(final.parent)
+                os.close(directory)
 
     def get(self, path: str, *, max_bytes: int | None = None) -> bytes:
         return self._read(path, max_bytes, uncached=False)
@@ -159,15 +159,44 @@ class LocalStore:
             raise StoreFailed(f"The repository {self.url} failed on {path}: {exc.strerror or exc}.") from exc
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _create(directory: int, name: str, data: bytes) -> None:
+    """Create *name* in the directory of that descriptor, complete and synced, or not at all.
+
+    :raises FileExistsError: it exists.
+
+    Source: open(2), ``O_TMPFILE``, on giving such a file a name through ``/proc/self/fd``.
+    """
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
+        descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    except OSError as exc:
+        if exc.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+        _create_by_temporary_name(directory, name, data)
+        return
+    try:
+        _write_synced(descriptor, data)
+        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=directory, follow_symlinks=True)
     finally:
         os.close(descriptor)
+
+
+def _create_by_temporary_name(directory: int, name: str, data: bytes) -> None:
+    temporary = f"{_TEMP_PREFIX}{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
+    try:
+        _write_synced(descriptor, data)
+        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    finally:
+        os.close(descriptor)
+        os.unlink(temporary, dir_fd=directory)
+
+
+def _write_synced(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.fsync(descriptor)
 
 
 def _read_exactly(descriptor: int, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -12,7 +13,7 @@ from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
 from airflow_restore_replay.core.repository.local import LocalStore
 from airflow_restore_replay.core.repository.s3 import RemoteStore, _redacted, _secret_values
-from airflow_restore_replay.core.repository.store import ObjectMissing, open_store
+from airflow_restore_replay.core.repository.store import AlreadyExists, ObjectMissing, open_store
 
 
 def test_a_local_repository_is_private(tmp_path: Path) -> None:
@@ -97,3 +98,21 @@ def test_secrets_never_reach_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
         secrets,
     )
     assert text == "GET https://h/b failed for *** *** *** in eu-central-1 more"
+
+
+def test_local_store_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS has no O_TMPFILE: the same guarantees by a temporary name, which is gone afterwards."""
+    real = os.open
+
+    def no_tmpfile(path: object, flags: int, *rest: object, **named: object) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return real(path, flags, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", no_tmpfile)
+    store = LocalStore(tmp_path)
+    store.put_new("chunks/aa/x", b"one")
+    with pytest.raises(AlreadyExists):
+        store.put_new("chunks/aa/x", b"two")
+    assert store.get("chunks/aa/x") == b"one"
+    assert [p.name for p in (tmp_path / "chunks/aa").iterdir()] == ["x"]

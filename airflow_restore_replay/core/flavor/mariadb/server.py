@@ -25,8 +25,9 @@ from airflow_restore_replay.core.errors import (
     ServerStartFailed,
 )
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint, ServerLayout
-from airflow_restore_replay.core.flavor.mariadb import account, classify, errorlog, options, process
+from airflow_restore_replay.core.flavor.mariadb import account, classify, errorlog, options
 from airflow_restore_replay.core.flavor.mariadb.connect import connect, run, value
+from airflow_restore_replay.core.processes import ProcessId, running, spawn, terminate
 
 # Crash recovery of a large, hot restored copy takes long; a dead process is noticed at once.
 START_TIMEOUT_S = 1800.0
@@ -37,7 +38,7 @@ _SOCKET_PATH_MAX = 100
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
-    process: process.ProcessId
+    process: ProcessId
     socket: str
     log_offset: int
     stopped: bool = False
@@ -110,7 +111,7 @@ class MariaDbServer:
             self.program("mariadbd"),
             *options.server_options(self.layout, socket=socket, init_file=init_file, replaying=replaying),
         ]
-        started = process.spawn(argv, self.layout.log_path)
+        started = spawn(argv, self.layout.log_path)
         self._save(_State(process=started, socket=str(socket), log_offset=offset))
         try:
             self._wait_ready(timeout_s)
@@ -138,7 +139,7 @@ class MariaDbServer:
 
     def alive(self) -> bool:
         state = self._load()
-        return state is not None and process.running(state.process)
+        return state is not None and running(state.process)
 
     def log_errors(self) -> list[str]:
         return errorlog.data_errors(self._log())
@@ -147,10 +148,10 @@ class MariaDbServer:
         state = self._load()
         if state is None or state.stopped:
             return
-        if not process.running(state.process):
+        if not running(state.process):
             raise NodeServerCrashed(f"The node's server died by itself: {errorlog.telling(self._errors())}.")
         self._settle()
-        gone = process.terminate(state.process, sig=signal.SIGTERM, timeout_s=timeout_s)
+        gone = terminate(state.process, sig=signal.SIGTERM, timeout_s=timeout_s)
         if not gone or "Shutdown complete" not in self._log():
             self.kill()
             problem = "did not stop within" if not gone else "did not report a clean shutdown after"
@@ -162,7 +163,7 @@ class MariaDbServer:
         state = self._load()
         if state is None:
             return
-        process.terminate(state.process, sig=signal.SIGKILL, timeout_s=60)
+        terminate(state.process, sig=signal.SIGKILL, timeout_s=60)
         self._remove_traces(state)
 
     def _settle(self) -> None:

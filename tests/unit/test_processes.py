@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_restore_replay.core.processes import ProcessId, end, identify, running, spawn, terminate
+
+
+def test_a_process_is_watched_and_ended_by_anybody(tmp_path: Path) -> None:
+    process = spawn(["/bin/sh", "-c", "echo begun; sleep 60"], tmp_path / "log")
+    while not (tmp_path / "log").read_text():
+        time.sleep(0.01)
+    assert running(process)
+    assert identify(process.pid) == process
+    end(process, grace_s=5)
+    assert not running(process)
+    assert (tmp_path / "log").read_text() == "begun\n"
+
+
+def test_one_that_ignores_the_request_is_made_to_end(tmp_path: Path) -> None:
+    process = spawn(
+        ["/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"], tmp_path / "log"
+    )
+    while "ready" not in (tmp_path / "log").read_text():
+        time.sleep(0.01)
+    assert not terminate(process, sig=signal.SIGTERM, timeout_s=0.1)
+    end(process, grace_s=0.1)
+    assert not running(process)
+
+
+def test_another_process_with_the_pid_is_left_alone(tmp_path: Path) -> None:
+    process = spawn(["/bin/sleep", "60"], tmp_path / "log")
+    earlier = ProcessId(process.pid, process.started - 1)
+    assert not running(earlier)
+    end(earlier, grace_s=0.1)
+    assert running(process)
+    end(process, grace_s=5)
+
+
+def test_secrets_of_the_caller_do_not_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RR_TEST_SECRET", "hidden-51aa")
+    process = spawn(["/usr/bin/env"], tmp_path / "log")
+    while running(process):
+        time.sleep(0.01)
+    assert "PATH=" in (tmp_path / "log").read_text()
+    assert "hidden-51aa" not in (tmp_path / "log").read_text()
