@@ -245,3 +245,31 @@ def freshness(catalog: Catalog, *, now: datetime, proof: Proof = Proof.READ_BACK
         return Freshness(None, None, proof, 0)
     newest = healthy[-1]
     return Freshness((now - newest.manifest.goal_read_at).total_seconds(), newest, proof, len(healthy))
+
+
+def published_by(catalog: Catalog, run: str) -> Choice | None:
+    """A run that is run again after it has published makes no second backup.
+
+    :returns: the choice to do nothing; None when *run* has no healthy backup to its name.
+    """
+    own = [b for b in catalog.healthy() if b.manifest.run == run and not b.manifest.as_of]
+    if not own:
+        return None
+    why = f"this run has published {own[-1].backup_id} already; for another backup, trigger a new run"
+    return Choice(None, why, existing=own[-1])
+
+
+def recovered_from(catalog: Catalog, *, run: str) -> list[Verdict]:
+    """What went wrong since the last backup before *run*'s, oldest first; empty when all was well.
+
+    A try of this very run that a retry made good is no trouble: nobody was told about it.
+    """
+    earlier = [m.created_at for m in catalog.manifests if m.run != run and not m.as_of]
+    since = max(earlier, default=None)
+    bad = (Outcome.QUARANTINED, Outcome.STRANDED)
+    return [
+        v
+        for v in catalog.verdicts
+        if (v.outcome in bad or (v.outcome is Outcome.FAILED and v.run != run))
+        and (since is None or v.at > since)
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -17,12 +18,17 @@ from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStat
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 from airflow_restore_replay.hooks.repository import RepositoryHook
+from airflow_restore_replay.operators.links import BackupLink, VerdictLink, push_links
 from airflow_restore_replay.triggers.job import JobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.repository.repository import Repository
+
+Callback = Callable[[Any], Any]
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -83,6 +89,15 @@ def push_result(context: Context, result: dict[str, Any]) -> None:
         context["ti"].xcom_push(key=key, value=value)
 
 
+def call_all(callbacks: Callback | Sequence[Callback], context: Any) -> None:
+    """Call one callback or several; what goes wrong with one is logged and nothing else."""
+    for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
+        try:
+            callback(context)
+        except Exception:
+            log.exception("Callback %r failed.", callback)
+
+
 class ClusterOperator(BaseOperator):
     """Base of everything that works for one cluster.
 
@@ -106,6 +121,11 @@ class ClusterOperator(BaseOperator):
     def repository(self, *, write: bool = False) -> Repository:
         return RepositoryHook(self.find_cluster()).open(write=write)
 
+    def link(self, context: Context, *, backup_id: str | None = None, verdict_id: str | None = None) -> None:
+        """Link the task to records of the repository."""
+        spec = RepositoryHook(self.find_cluster()).resolved
+        push_links(context, spec, backup_id=backup_id, verdict_id=verdict_id)
+
 
 class NodeJobOperator(ClusterOperator):
     """Base of the tasks that run a job on a replay node: submit, wait or defer, result to XCom.
@@ -118,6 +138,7 @@ class NodeJobOperator(ClusterOperator):
     """
 
     job: ClassVar[JobName]
+    operator_extra_links = (BackupLink(), VerdictLink())
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "node")
     _watched: tuple[ReplayNodeHook, str] | None = None
 
@@ -140,17 +161,18 @@ class NodeJobOperator(ClusterOperator):
         with blame():
             self._require_node()
             hook, key = self._watch(context)
+            self.link(context, backup_id=self._backup_id())
             state = hook.submit(self.node, job=self.job, key=key, params=self.job_params())
             self.log.info("Job %s of node %s: attempt %d.", self.job, self.node["node_id"], state.attempt_no)
             if state.status is JobStatus.RUNNING and self.deferrable:
                 self._defer(hook.cluster, key)
-            return self._finish(hook, key)
+            return self._finish(context, hook, key)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the trigger woke the task; the node itself is asked what became of the job."""
         self.log.info("The triggerer says: %s, %s.", event["status"], event["seen"])
         with blame():
-            return self._finish(*self._watch(context))
+            return self._finish(context, *self._watch(context))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Cancel the job when the task ran out of its time while deferred."""
@@ -180,12 +202,17 @@ class NodeJobOperator(ClusterOperator):
             timeout=self.execution_timeout,
         )
 
-    def _finish(self, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
+    def _backup_id(self) -> str | None:
+        """:returns: the backup that the job is about, as far as the task knows."""
+        return None
+
+    def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
         from airflow_restore_replay.core.runtime.client import result_of
 
         state: JobState = hook.wait(
             self.node, key, on_progress=lambda line: self.log.info("%s: %s", self.job, line)
         )
+        self.link(context, backup_id=state.result.get("backup_id"), verdict_id=state.verdict_id)
         result = result_of(state)
         self.log.info("Job %s ended: %s", self.job, result)
         return result

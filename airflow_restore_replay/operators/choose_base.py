@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
 
-from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of
+from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
+from airflow_restore_replay.operators.links import BackupLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.cycle import Choice
+    from airflow_restore_replay.core.repository.catalog import Catalog
 
 
 class ChooseBaseOperator(ClusterOperator, BranchMixIn):
@@ -34,6 +36,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "force_full", "base_backup_id")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
+    operator_extra_links = (BackupLink(),)
 
     def __init__(
         self,
@@ -52,7 +55,9 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with blame():
-            choice = self._choose(run_as_of(context))
+            owner, as_of = run_owner(context), run_as_of(context)
+            catalog = self.repository(write=True).catalog()
+            choice = self._choose(catalog, owner, as_of)
         for passed_over, why in choice.skipped.items():
             self.log.warning("Passed over %s: %s", passed_over, why)
         backup_id = choice.base.backup_id if choice.base else None
@@ -61,24 +66,28 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
             "reason": choice.reason,
             "skipped": choice.skipped,
         }
+        if before := catalog.records_of(owner):
+            # The run was cleared: what it recorded the first time decides nothing the second time.
+            result["before"] = before
         if choice.existing:
             self.log.info("Nothing to do: %s, %s.", choice.existing.backup_id, choice.reason)
             result["existing_id"] = choice.existing.backup_id
         else:
             self.log.info("Base: %s (%s)", backup_id or "none, a fresh full follows", choice.reason)
         push_result(context, result)
+        self.link(context, backup_id=backup_id or result.get("existing_id"))
         self.do_branch(context, self.replay_task_id if backup_id else self.no_base_task_id)
         return result
 
-    def _choose(self, as_of: datetime | None) -> Choice:
-        from airflow_restore_replay.core.cycle import choose_base, choose_base_as_of
+    def _choose(self, catalog: Catalog, owner: str, as_of: datetime | None) -> Choice:
+        from airflow_restore_replay.core.cycle import choose_base, choose_base_as_of, published_by
         from airflow_restore_replay.core.repository.records import utc_now
 
-        catalog = self.repository(write=True).catalog()
         force_full = str(self.force_full).lower() == "true"
         base_backup_id = self.base_backup_id or None
         if as_of is None:
-            return choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
+            done = published_by(catalog, owner)
+            return done or choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
         return choose_base_as_of(
             catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
         )

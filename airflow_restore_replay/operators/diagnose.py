@@ -9,6 +9,7 @@ from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
+from airflow_restore_replay.operators.links import VerdictLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,6 +33,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
+    operator_extra_links = (VerdictLink(),)
 
     def __init__(
         self,
@@ -49,19 +51,22 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         self.full_task_id = full_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_restore_replay.core.cycle import diagnose
+        from airflow_restore_replay.core.cycle import Diagnosis, Next, diagnose
 
         if not isinstance(self.choice, dict):
             raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
         with blame():
-            catalog = self.repository().catalog()
+            catalog = self.repository().catalog().without(self.choice.get("before", ()))
             found = diagnose(
                 catalog,
                 run=run_owner(context),
                 had_base=bool(self.choice["backup_id"]),
                 as_of=run_as_of(context),
             )
+            if self.choice.get("existing_id"):
+                found = Diagnosis(Next.PUBLISHED, str(self.choice["reason"]))
         self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
+        self.link(context, verdict_id=found.verdict.verdict_id if found.verdict else None)
         branch = self._branches().get(found.next.value)
         if branch is None:
             raise AirflowFailException(_explain(found) + self._culprits(context))

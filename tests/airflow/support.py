@@ -24,6 +24,7 @@ class Ran:
     """A finished run.
 
     :param states: task id → state. :param tries: task id → how often it ran.
+    :param mapped: ``task_id[name in the grid]`` → state, of mapped tasks.
     :param failures: task ids whose failure callback was called, in order. :param errors: what it was told.
     """
 
@@ -34,6 +35,7 @@ class Ran:
     failures: list[str]
     results: dict[str, Any]
     errors: dict[str, str]
+    mapped: dict[str, str] = field(default_factory=dict)
 
     def of(self, state: str) -> set[str]:
         return {task_id for task_id, found in self.states.items() if found == state}
@@ -74,22 +76,37 @@ class Shipped:
         runs = _create_backfill(dag.dag_id, begin, end, options)
         return [self.run_dag(dag, existing_run=run_id) for run_id in runs]
 
-    def run_dag(self, dag: Any, *, existing_run: str | None = None, **params: Any) -> Ran:
+    def run_dag(
+        self,
+        dag: Any,
+        *,
+        existing_run: str | None = None,
+        when: dict[str, Any] | None = None,
+        **params: Any,
+    ) -> Ran:
         """Run any DAG once, with short pauses between retries.
 
         :param existing_run: run id of a run that Airflow has created; else a new manual run.
+        :param when: ``logical_date`` or ``run_after`` of the run.
         """
         self.failures, self.errors = [], {}
         for task in dag.tasks:
-            task.on_failure_callback = [self._note_failure]
+            task.on_failure_callback = [*(task.on_failure_callback or ()), self._note_failure]
             task.retry_delay = timedelta(seconds=1)
             task.retry_exponential_backoff = False
         with _instead_of_a_new_run(existing_run):
-            run = dag.test(run_conf=params or None)
+            run = dag.test(run_conf=params or None, **(when or {}))
         states = {ti.task_id: str(ti.state or "none") for ti in run.get_task_instances()}
         tries = {ti.task_id: ti.try_number for ti in run.get_task_instances()}
         results = {task_id: _xcom(dag.dag_id, run.run_id, task_id) for task_id in states}
-        self.runs.append(Ran(run.run_id, str(run.state), states, tries, self.failures, results, self.errors))
+        mapped = {
+            f"{ti.task_id}[{ti.rendered_map_index or ti.map_index}]": str(ti.state or "none")
+            for ti in run.get_task_instances()
+            if ti.map_index >= 0
+        }
+        self.runs.append(
+            Ran(run.run_id, str(run.state), states, tries, self.failures, results, self.errors, mapped)
+        )
         return self.runs[-1]
 
     def _note_failure(self, context: Any) -> None:

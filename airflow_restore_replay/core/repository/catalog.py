@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -114,6 +114,17 @@ class Catalog:
     def attempts(self, run: str) -> list[Verdict]:
         """:returns: what *run* recorded, oldest first."""
         return [v for v in self.verdicts if v.run == run and v.attempt]
+
+    def records_of(self, run: str) -> list[str]:
+        """:returns: ids of all that *run* recorded, backups and verdicts."""
+        manifests = [m.backup_id for m in self.manifests if m.run == run]
+        return [*manifests, *(v.verdict_id for v in self.verdicts if v.run == run)]
+
+    def without(self, ids: Collection[str]) -> Catalog:
+        """:returns: the catalog as if these records were not there: what a run did since it was cleared."""
+        manifests = [m for m in self.manifests if m.backup_id not in ids]
+        verdicts = [v for v in self.verdicts if v.verdict_id not in ids]
+        return Catalog.of(self.cluster, manifests, verdicts, self.unreadable)
 
     @property
     def held_by(self) -> list[Verdict]:
