@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 try:
     from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
 except ImportError:  # Airflow < 3.2
@@ -14,5 +16,19 @@ try:
     from airflow.sdk import CronDataIntervalTimetable
 except ImportError:  # Airflow < 3.2
     from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
+__all__ = [
+    "AirflowFailException",
+    "CronDataIntervalTimetable",
+    "TaskDeferralTimeout",
+    "TaskDeferred",
+    "redacted",
+]
 
-__all__ = ["AirflowFailException", "CronDataIntervalTimetable", "TaskDeferralTimeout", "TaskDeferred"]
+
+def redacted(text: str) -> str:
+    """:returns: *text* without the secrets that Airflow masks in logs."""
+    try:
+        module = import_module("airflow.sdk._shared.secrets_masker")
+    except ImportError:  # Airflow < 3.2
+        module = import_module("airflow.sdk.execution_time.secrets_masker")
+    return str(module.redact(text))

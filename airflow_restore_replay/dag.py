@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,9 @@ from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import FULL, REPLAY
 from airflow_restore_replay.hooks.clusters import configured_clusters
+from airflow_restore_replay.notifications import cluster_announcers
+from airflow_restore_replay.notifications.announcer import callbacks_for
+from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, RUN_FAILURE, TASK_FAILURE
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,
     ChooseBaseOperator,
@@ -30,6 +34,7 @@ from airflow_restore_replay.operators import (
     backup_asset,
 )
 from airflow_restore_replay.operators.result_of import ResultOf
+from airflow_restore_replay.policy import add_failure_callbacks, leave_to_the_run, listed, timeout_of
 from airflow_restore_replay.sensors import BinlogCatchupSensor
 
 Callback = Callable[[Any], Any]
@@ -52,6 +57,9 @@ choose_base ──▶ replay: create_node ▶ restore_backup ▶ catch_up ▶ va
 
 `acquire_lease` and `release_lease` enclose everything: one run of a cluster at a time. Both nodes are always
 destroyed. Parameters: `force_full` takes a fresh full copy; `base_backup_id` names the backup to replay from.
+
+A backfill rebuilds the backup *as of* the end of each interval, from the newest base before it and the primary's
+binary logs since. It fails where either is missing; it never takes a fresh full.
 """
 
 
@@ -60,18 +68,25 @@ class Cycle:
     """The tasks of one cycle that other tasks may be attached to.
 
     :param first: runs before everything else. :param published: succeeds when a backup was published.
+    :param tasks: all tasks of the cycle.
     """
 
     first: BaseOperator
     published: BaseOperator
+    tasks: tuple[BaseOperator, ...]
 
 
 @dataclass(frozen=True)
 class _Common:
-    """Arguments of every task, and of those that wait."""
+    """Arguments of every task, and of those that wait; who is told.
+
+    :param on_quarantine, on_recovery: callbacks of the tasks that find that out.
+    """
 
     task: dict[str, Any]
     deferrable: dict[str, Any] = field(default_factory=dict)
+    on_quarantine: list[Callback] = field(default_factory=list)
+    on_recovery: list[Callback] = field(default_factory=list)
 
     @property
     def waiting(self) -> dict[str, Any]:
@@ -84,27 +99,39 @@ def restore_replay_task_group(
     group_id: str | None = None,
     deferrable: bool | None = None,
     on_quarantine: Callback | Sequence[Callback] = (),
+    notifiers: Sequence[Callback] = (),
     force_full: bool | str = "{{ params.get('force_full', False) }}",
     base_backup_id: str | None = "{{ params.get('base_backup_id') or '' }}",
 ) -> Cycle:
     """Add the tasks of one cycle to the current DAG.
 
+    Not inside a mapped task group: Airflow does not skip branches there.
+
     :param group_id: put them into a task group of that name, for a DAG of your own.
     :param deferrable: whether waiting tasks defer; Airflow's ``operators.default_deferrable`` unless given.
     :param on_quarantine: called with the context when a backup was quarantined: functions or notifiers.
+    :param notifiers: told of failed tasks, quarantines and recoveries, beside those of the cluster file's
+        ``notify``. Of the run as a whole only its DAG can tell: give the same to its ``on_failure_callback``.
     :returns: where to attach further tasks.
     """
-    common = _Common({"cluster": cluster}, {} if deferrable is None else {"deferrable": deferrable})
-    if group_id is None:
-        return _cycle(common, cluster, on_quarantine, force_full, base_backup_id)
-    with TaskGroup(group_id):
-        return _cycle(common, cluster, on_quarantine, force_full, base_backup_id)
+    announcers = cluster_announcers(cluster, notifiers)
+    common = _Common(
+        {"cluster": cluster},
+        {} if deferrable is None else {"deferrable": deferrable},
+        [*listed(on_quarantine), *callbacks_for(announcers, QUARANTINE)],
+        [*callbacks_for(announcers, RECOVERY)],
+    )
+    with TaskGroup(group_id) if group_id else nullcontext():
+        cycle = _cycle(common, cluster, force_full, base_backup_id)
+    for task in cycle.tasks:
+        task.execution_timeout = task.execution_timeout or timeout_of(cluster, task)
+        add_failure_callbacks(task, callbacks_for(announcers, TASK_FAILURE))
+    return cycle
 
 
 def _cycle(
     common: _Common,
     cluster: Cluster,
-    on_quarantine: Callback | Sequence[Callback],
     force_full: bool | str,
     base_backup_id: str | None,
 ) -> Cycle:
@@ -115,11 +142,12 @@ def _cycle(
     published = PublishedOperator(
         task_id="published",
         outlets=[backup_asset(cluster)],
+        on_recovery=common.on_recovery,
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         **common.task,
     )
     quarantine = QuarantineBackupOperator(
-        task_id="quarantine_backup", on_quarantine=on_quarantine, **common.task
+        task_id="quarantine_backup", on_quarantine=common.on_quarantine, **common.task
     )
     diagnose = DiagnoseCycleOperator(
         task_id="diagnose",
@@ -147,7 +175,8 @@ def _cycle(
     quarantine >> full.create
     full.snapshot >> published >> prune
     [prune, replay.destroy, full.destroy] >> release.as_teardown(setups=acquire)
-    return Cycle(acquire, published)
+    tasks = (acquire, choose, diagnose, quarantine, published, prune, release, *replay.tasks, *full.tasks)
+    return Cycle(acquire, published, tasks)
 
 
 @dataclass(frozen=True)
@@ -157,6 +186,7 @@ class _Attempt:
     create: BaseOperator
     snapshot: BaseOperator
     destroy: BaseOperator
+    tasks: tuple[BaseOperator, ...]
 
 
 def _attempt(common: _Common, acquire_id: str, choice_id: str, attempt: str) -> _Attempt:
@@ -188,7 +218,7 @@ def _attempt(common: _Common, acquire_id: str, choice_id: str, attempt: str) -> 
         )
         _setup(create) >> fill >> catch_up >> validate >> snapshot
         snapshot >> destroy.as_teardown(setups=create)
-    return _Attempt(create, snapshot, destroy)
+    return _Attempt(create, snapshot, destroy, (create, fill, catch_up, validate, snapshot, destroy))
 
 
 def _setup(task: BaseOperator) -> BaseOperator:
@@ -205,6 +235,7 @@ def build_restore_replay_dag(
     on_run_failure_callback: Callbacks = None,
     on_run_success_callback: Callbacks = None,
     on_quarantine: Callback | Sequence[Callback] = (),
+    notifiers: Sequence[Callback] = (),
     default_args: dict[str, Any] | None = None,
     tags: Sequence[str] = ("restore-replay",),
 ) -> DAG:
@@ -217,8 +248,12 @@ def build_restore_replay_dag(
     :param on_failure_callback: for every task, after its last retry: functions or notifiers.
     :param on_run_failure_callback, on_run_success_callback: for the run as a whole.
     :param on_quarantine: called with the context when a backup was quarantined: functions or notifiers.
+    :param notifiers: told of all of these and of recoveries, with a message as ``cycle`` in their context, beside
+        those of the cluster file's ``notify``; an :class:`~airflow_restore_replay.notifications.Announcer`
+        chooses the occasions.
     :param default_args: added to, and winning over, the defaults: two retries with a short growing delay.
     """
+    told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
     with DAG(
         dag_id or f"restore_replay_{cluster.name}",
         description=f"Backups of {cluster.name} that are produced by being restored",
@@ -238,11 +273,14 @@ def build_restore_replay_dag(
             "on_failure_callback": on_failure_callback,
             **(default_args or {}),
         },
-        on_failure_callback=on_run_failure_callback,
+        on_failure_callback=[*listed(on_run_failure_callback), *told_of_runs] or None,
         on_success_callback=on_run_success_callback,
         tags=set(tags),
     ) as dag:
-        restore_replay_task_group(cluster, deferrable=deferrable, on_quarantine=on_quarantine)
+        cycle = restore_replay_task_group(
+            cluster, deferrable=deferrable, on_quarantine=on_quarantine, notifiers=notifiers
+        )
+        leave_to_the_run(cycle.tasks, told_of_runs)
     return dag
 
 

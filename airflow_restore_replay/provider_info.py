@@ -24,11 +24,59 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": [_modules("operators", operators)],
         "sensors": [_modules("sensors", ("catch_up", "freshness"))],
-        "hooks": [_modules("hooks", ("replay_node", "repository"))],
+        "hooks": [_modules("hooks", ("replay_node", "repository", "connections"))],
         "triggers": [_modules("triggers", ("job", "pause"))],
+        "connection-types": [_repository_connection(), _node_connection()],
+        "extra-links": [f"{_PACKAGE}.operators.links.{name}" for name in ("BackupLink", "VerdictLink")],
+        "notifications": [f"{_PACKAGE}.notifications.Announcer"],
         "asset-uris": [{"schemes": ["restore-replay"], "handler": None}],
     }
 
 
 def _modules(kind: str, names: tuple[str, ...]) -> dict[str, Any]:
     return {"integration-name": _NAME, "python-modules": [f"{_PACKAGE}.{kind}.{name}" for name in names]}
+
+
+def _repository_connection() -> dict[str, Any]:
+    return {
+        "connection-type": "restore_replay_repository",
+        "hook-class-name": f"{_PACKAGE}.hooks.connections.RepositoryConnectionHook",
+        "hook-name": "Restore-replay repository",
+        "ui-field-behaviour": {
+            "hidden-fields": ["host", "port", "schema", "extra"],
+            "relabeling": {"login": "Access key id", "password": "Secret access key"},
+            "placeholders": {
+                "url": "s3://bucket/orders or file:///srv/backups/orders",
+                "login": "empty: from the worker's environment or role",
+                "endpoint": "https://minio.example:9000",
+                "region": "eu-central-1",
+            },
+        },
+        "conn-fields": {
+            "url": _field("URL", "One prefix for one cluster."),
+            "endpoint": _field("Endpoint", "Of a store that is not Amazon's."),
+            "region": _field("Region", "Of the bucket."),
+            "session_token": _field("Session token", "Of temporary credentials.", format="password"),
+        },
+    }
+
+
+def _node_connection() -> dict[str, Any]:
+    return {
+        "connection-type": "restore_replay_node",
+        "hook-class-name": f"{_PACKAGE}.hooks.connections.ReplayNodeConnectionHook",
+        "hook-name": "Restore-replay node",
+        "ui-field-behaviour": {
+            "hidden-fields": ["host", "port", "schema", "login", "password", "extra"],
+            "relabeling": {},
+            "placeholders": {"workdir": "/var/lib/restore-replay", "bindir": "/usr/local/mariadb/bin"},
+        },
+        "conn-fields": {
+            "workdir": _field("Work directory", "With room for one copy of the data, on the workers' host."),
+            "bindir": _field("Program directory", "Of the server, when it is not on PATH."),
+        },
+    }
+
+
+def _field(label: str, description: str, **schema: str) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": {"type": ["string", "null"], **schema}}

@@ -7,8 +7,6 @@ refused with the path of the key and what is allowed, before anything starts.
 from __future__ import annotations
 
 import os
-import re
-import types
 import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +15,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from airflow_restore_replay.core.config_errors import explain
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.units import ByteCount, Seconds, decode_unit, encode_unit
 
@@ -51,14 +50,25 @@ class Primary(Strict, frozen=True, kw_only=True):
 class RepositorySpec(Strict, frozen=True, kw_only=True):
     """Where backups live.
 
-    :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster.
+    :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster. May be left out if
+        *connection* is a repository connection, which has one.
     :param options: what obstore's store takes beside credentials: ``endpoint``, ``region``, …
-    :param connection: an Airflow connection of the Amazon provider for the credentials; else the environment's.
+    :param connection: an Airflow connection for the credentials, of the type ``restore_replay_repository`` or
+        of the Amazon provider; else the environment's.
+    :param browse: where people see an object in their browser, with ``{path}`` for its name, as in
+        ``https://minio.example/browser/backups/orders/{path}``; links in Airflow's UI lead there.
     """
 
-    url: str
+    url: str = ""
     options: dict[str, str] = {}
     connection: str | None = None
+    browse: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.url and not self.connection:
+            raise ValueError("url is missing; without it, connection must name a repository connection")
+        if self.browse is not None and "{path}" not in self.browse:
+            raise ValueError(f"browse must contain {{path}}, got {self.browse!r}")
 
 
 class NodeSpec(Strict, frozen=True, kw_only=True):
@@ -66,6 +76,8 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
 
     :param workdir: parent of all nodes' directories, on a disk with room for a whole copy.
     :param bindir: directory of the server's programs when they are not on PATH.
+    :param connection: an Airflow connection of the type ``restore_replay_node``: its *workdir* and *bindir*
+        count more than the ones here.
     :param buffer_pool: memory of the node's InnoDB buffer pool.
     :param max_age: a node older than this belongs to nobody; the reaper removes it.
     :param queue: Airflow queue for the tasks of the cycle, where the workdir's host listens.
@@ -74,6 +86,7 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
     runtime: Literal["process"] = "process"
     workdir: str = "/var/lib/restore-replay"
     bindir: str | None = None
+    connection: str | None = None
     buffer_pool: ByteCount = ByteCount("256MiB")
     max_age: Seconds = Seconds("2d")
     queue: str | None = None
@@ -163,6 +176,42 @@ class Retention(Strict, frozen=True, kw_only=True):
         return bool(self.keep_within or self.last or self.hourly or self.daily or self.weekly or self.monthly)
 
 
+class Timeouts(Strict, frozen=True, kw_only=True):
+    """How long the tasks may take; Airflow then ends the task and its job, and retries. (Catch-up and the wait for
+    the lease have their own: ``catch_up.deadline``, ``lease.wait``.)
+
+    :param step: the short tasks, which only read and write records or make and remove a node.
+    """
+
+    restore: Seconds = Seconds("1d")
+    seed: Seconds = Seconds("2d")
+    validate: Seconds = Seconds("1d")
+    snapshot: Seconds = Seconds("1d")
+    prune: Seconds = Seconds("6h")
+    step: Seconds = Seconds("30m")
+
+
+Occasion = Literal["task_failure", "run_failure", "quarantine", "recovery"]
+
+
+class Notify(Strict, frozen=True, kw_only=True):
+    """Which Slack channel Airflow tells, and when. Needs the extra ``slack``.
+
+    :param slack_webhook_conn_id: an Airflow connection of the type ``slackwebhook``.
+    :param slack_conn_id: an Airflow connection of the type ``slack`` (API); needs *channel*.
+    :param on: the occasions.
+    """
+
+    slack_webhook_conn_id: str | None = None
+    slack_conn_id: str | None = None
+    channel: str | None = None
+    on: tuple[Occasion, ...] = ("task_failure", "run_failure", "quarantine", "recovery")
+
+    def __post_init__(self) -> None:
+        if bool(self.slack_conn_id) != bool(self.channel):
+            raise ValueError("slack_conn_id and channel go together; a webhook has its own channel")
+
+
 class Cluster(Strict, frozen=True, kw_only=True):
     """One protected primary with its repository, schedule and policy."""
 
@@ -179,6 +228,8 @@ class Cluster(Strict, frozen=True, kw_only=True):
     validate: Validation = Validation()
     lease: LeasePolicy = LeasePolicy()
     retention: Retention = Retention()
+    timeouts: Timeouts = Timeouts()
+    notify: Notify = Notify()
     max_age: Seconds = Seconds("26h")
 
 
@@ -207,7 +258,7 @@ def parse_clusters(raw: Any, *, source: str = "configuration") -> dict[str, Clus
     try:
         parsed = msgspec.convert(raw, _File, dec_hook=decode_unit, strict=True)
     except msgspec.ValidationError as exc:
-        raise ConfigInvalid(f"{source}: {_explain(exc, raw)}") from exc
+        raise ConfigInvalid(f"{source}: {explain(exc, raw, _File, Cluster)}") from exc
     clusters = {name: msgspec.structs.replace(c, name=name) for name, c in parsed.clusters.items()}
     _refuse_shared_repositories(clusters, source)
     return clusters
@@ -249,63 +300,11 @@ def _refuse_shared_repositories(clusters: dict[str, Cluster], source: str) -> No
     seen: dict[str, str] = {}
     for name, cluster in clusters.items():
         url = cluster.repository.url.rstrip("/")
+        if not url:
+            continue
         if url in seen:
             raise ConfigInvalid(
                 f"{source}: clusters.{seen[url]} and clusters.{name} share the repository {url}.",
                 hint="Give each cluster a prefix of its own.",
             )
         seen[url] = name
-
-
-_AT = re.compile(r" - at `\$(?P<path>.*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
-
-
-def _explain(exc: msgspec.ValidationError, raw: Any) -> str:
-    """Turn msgspec's message into one that names the key and what is allowed there."""
-    text = str(exc)
-    at = _AT.search(text)
-    path = (at["path"] if at else "").lstrip(".")
-    problem = _AT.sub("", text)
-    unknown = _UNKNOWN.match(problem)
-    section = _section(path)
-    path = _with_cluster_name(path, raw)
-    if unknown and section:
-        allowed = ", ".join(f.name for f in msgspec.structs.fields(section) if f.name != "name")
-        return f"unknown key {'.'.join(filter(None, (path, unknown['key'])))}; allowed here: {allowed}."
-    if problem.startswith("Invalid enum value"):
-        problem += f"; allowed: {', '.join(_choices(at['path'] if at else ''))}"
-    return f"{path or 'the file'}: {problem}."
-
-
-def _section(path: str) -> type[Strict] | None:
-    """:returns: the configuration class that *path* (``clusters[...].node``) leads to."""
-    kind: Any = _File
-    for part in filter(None, path.replace("[...]", ".[]").split(".")):
-        if part == "[]":
-            kind = Cluster if kind is _File else None
-        elif kind is not _File and kind is not None:
-            kind = _struct_in(typing.get_type_hints(kind, include_extras=False).get(part))
-    return kind if isinstance(kind, type) and issubclass(kind, Strict) else None
-
-
-def _choices(path: str) -> list[str]:
-    """:returns: the values that a key with a closed set of them takes."""
-    head, _, key = path.lstrip(".").rpartition(".")
-    section = _section(head)
-    hint = typing.get_type_hints(section).get(key) if section else None
-    return [str(value) for value in typing.get_args(hint)]
-
-
-def _struct_in(hint: Any) -> Any:
-    if isinstance(hint, types.UnionType):
-        return next((_struct_in(arg) for arg in typing.get_args(hint) if arg is not type(None)), None)
-    return hint
-
-
-def _with_cluster_name(path: str, raw: Any) -> str:
-    """msgspec writes mapping keys as ``[...]``; with one cluster the name is known."""
-    clusters = raw.get("clusters") if isinstance(raw, dict) else None
-    if isinstance(clusters, dict) and len(clusters) == 1:
-        return path.replace("[...]", f".{next(iter(clusters))}", 1)
-    return path

@@ -6,11 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_restore_replay.hooks.connections import ReplayNodeConnectionHook as ReplayNodeConnectionHook
+    from airflow_restore_replay.hooks.connections import RepositoryConnectionHook as RepositoryConnectionHook
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook as ReplayNodeHook
     from airflow_restore_replay.hooks.repository import RepositoryHook as RepositoryHook
 
-_HOMES = {"ReplayNodeHook": "replay_node", "RepositoryHook": "repository"}
-__all__ = ["ReplayNodeHook", "RepositoryHook"]
+_HOMES = {
+    "ReplayNodeConnectionHook": "connections",
+    "ReplayNodeHook": "replay_node",
+    "RepositoryConnectionHook": "connections",
+    "RepositoryHook": "repository",
+}
+__all__ = ["ReplayNodeConnectionHook", "ReplayNodeHook", "RepositoryConnectionHook", "RepositoryHook"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from airflow.sdk import BaseHook
 
-from airflow_restore_replay.core.cluster import Cluster, Primary, primary_password
+from airflow_restore_replay.core.cluster import Cluster, NodeSpec, Primary, primary_password
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from airflow_restore_replay.core.runtime.base import Runtime
     from airflow_restore_replay.core.runtime.client import NodeClient
+
+NODE_CONN_TYPE = "restore_replay_node"
 
 #: Progress reaches the task's log this often.
 PROGRESS_INTERVAL_S = 15.0
@@ -52,18 +54,23 @@ class ReplayNodeHook(BaseHook):
 
     @cached_property
     def cluster(self) -> Cluster:
-        """:returns: the cluster with the primary's address filled in; no secret is in it."""
-        if self._connection is None:
-            return self._configured
-        return msgspec.structs.replace(
-            self._configured, primary=resolve_primary(self._configured.primary, self._connection)
-        )
+        """:returns: the cluster with what its connections say filled in; no secret is in it."""
+        found, node_conn_id = self._configured, self._configured.node.connection
+        if self._connection is not None:
+            primary = resolve_primary(found.primary, self._connection)
+            found = msgspec.structs.replace(found, primary=primary)
+        if node_conn_id:
+            node = resolve_node(found.node, self.get_connection(node_conn_id))
+            found = msgspec.structs.replace(found, node=node)
+        if not found.repository.url:
+            found = msgspec.structs.replace(found, repository=RepositoryHook(found).resolved)
+        return found
 
     @cached_property
     def runtime(self) -> Runtime:
         from airflow_restore_replay.core.runtime.base import get_runtime
 
-        return get_runtime(self._configured)
+        return get_runtime(self.cluster)
 
     def secrets(self) -> Secrets:
         """:returns: what a job needs to know and nothing may show."""
@@ -172,6 +179,13 @@ def resolve_primary(primary: Primary, conn: Connection) -> Primary:
         user=conn.login or primary.user,
         ssl_ca=(ssl.get("ca") if isinstance(ssl, dict) else None) or primary.ssl_ca,
     )
+
+
+def resolve_node(node: NodeSpec, conn: Connection) -> NodeSpec:
+    """:returns: *node* with what a ``restore_replay_node`` connection says."""
+    extra = conn.extra_dejson
+    found = {name: str(extra[name]) for name in ("workdir", "bindir") if extra.get(name)}
+    return msgspec.structs.replace(node, connection=None, **found)
 
 
 def _handle(node: dict[str, Any]) -> NodeHandle:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from airflow.sdk import BaseHook
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.cluster import Cluster, RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
     from airflow_restore_replay.core.repository.repository import Repository
+
+REPOSITORY_CONN_TYPE = "restore_replay_repository"
 
 #: Extra fields of an Amazon connection → obstore's configuration names.
 _AMAZON_EXTRA = {
@@ -20,40 +26,52 @@ _AMAZON_EXTRA = {
     "endpoint_url": "endpoint",
     "region_name": "region",
 }
+#: Extra fields of a repository connection → obstore's configuration names.
+_REPOSITORY_EXTRA = {"session_token": "session_token", "endpoint": "endpoint", "region": "region"}
 
 
 class RepositoryHook(BaseHook):
     """Opens the repository of one cluster.
 
-    :param cluster: its ``repository.connection`` names a connection of the Amazon provider, whose login,
-        password and extra (``aws_session_token``, ``endpoint_url``, ``region_name``) are the credentials.
-        Without it obstore finds them in the environment. The Amazon provider need not be installed.
+    :param cluster: its ``repository.connection`` names a connection of the type ``restore_replay_repository``, or
+        one of the Amazon provider, whose login, password and extra (``aws_session_token``, ``endpoint_url``,
+        ``region_name``) are the credentials. Without it obstore finds them in the environment. The Amazon
+        provider need not be installed.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__()
         self.cluster = cluster
 
+    @cached_property
+    def _connection(self) -> Connection | None:
+        conn_id = self.cluster.repository.connection
+        return self.get_connection(conn_id) if conn_id else None
+
+    @cached_property
+    def resolved(self) -> RepositorySpec:
+        """:returns: the repository with the URL of its connection, where the cluster file has none.
+        :raises ConfigInvalid: the connection has no URL either.
+        """
+        spec, conn = self.cluster.repository, self._connection
+        if spec.url or conn is None:
+            return spec
+        url = conn.extra_dejson.get("url") if conn.conn_type == REPOSITORY_CONN_TYPE else None
+        if not url:
+            raise ConfigInvalid(
+                f"Neither clusters.{self.cluster.name}.repository nor connection {spec.connection!r} has a URL.",
+                hint=f"Give one of them a url; the connection's type must be {REPOSITORY_CONN_TYPE}.",
+            )
+        return msgspec.structs.replace(spec, url=str(url))
+
     def credentials(self) -> dict[str, str]:
         """:returns: the store's configuration from the connection; empty when there is none.
         :raises ConfigInvalid: the connection relies on what only the Amazon provider can resolve.
         """
-        conn_id = self.cluster.repository.connection
-        if not conn_id:
+        conn = self._connection
+        if conn is None:
             return {}
-        conn = self.get_connection(conn_id)
-        extra: dict[str, Any] = conn.extra_dejson
-        if extra.get("role_arn"):
-            raise ConfigInvalid(
-                f"Connection {conn_id!r} assumes a role, which the repository cannot do.",
-                hint="Give the worker the role, and leave repository.connection out.",
-            )
-        found = {ours: str(extra[theirs]) for theirs, ours in _AMAZON_EXTRA.items() if extra.get(theirs)}
-        if conn.login:
-            found["access_key_id"] = conn.login
-        if conn.password:
-            found["secret_access_key"] = conn.password
-        _mask(found.get("secret_access_key"), found.get("session_token"))
+        found = connection_credentials(conn)
         # What the cluster file says about the store itself counts more than the connection's extra.
         return {key: value for key, value in found.items() if key not in self.cluster.repository.options}
 
@@ -62,7 +80,7 @@ class RepositoryHook(BaseHook):
         from airflow_restore_replay.core.repository.repository import Repository
 
         return Repository.open(
-            self.cluster.repository,
+            self.resolved,
             cluster=self.cluster.name,
             credentials=self.credentials(),
             write=write,
@@ -76,6 +94,26 @@ class RepositoryHook(BaseHook):
         except RestoreReplayError as exc:
             return False, str(exc)
         return True, f"{len(catalog.backups)} backups, {len(catalog.healthy())} of them healthy and proven."
+
+
+def connection_credentials(conn: Connection) -> dict[str, str]:
+    """:returns: obstore's configuration from a repository's or an Amazon connection; secrets are masked in logs.
+    :raises ConfigInvalid: it assumes a role.
+    """
+    extra: dict[str, Any] = conn.extra_dejson
+    if extra.get("role_arn"):
+        raise ConfigInvalid(
+            f"Connection {conn.conn_id!r} assumes a role, which the repository cannot do.",
+            hint="Give the worker the role, and leave repository.connection out.",
+        )
+    names = _REPOSITORY_EXTRA if conn.conn_type == REPOSITORY_CONN_TYPE else _AMAZON_EXTRA
+    found = {ours: str(extra[theirs]) for theirs, ours in names.items() if extra.get(theirs)}
+    if conn.login:
+        found["access_key_id"] = conn.login
+    if conn.password:
+        found["secret_access_key"] = conn.password
+    _mask(found.get("secret_access_key"), found.get("session_token"))
+    return found
 
 
 def _mask(*secrets: str | None) -> None:

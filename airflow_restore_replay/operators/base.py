@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.configuration import conf
@@ -16,12 +18,17 @@ from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStat
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 from airflow_restore_replay.hooks.repository import RepositoryHook
+from airflow_restore_replay.operators.links import BackupLink, VerdictLink, push_links
 from airflow_restore_replay.triggers.job import JobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.repository.repository import Repository
+
+Callback = Callable[[Any], Any]
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -45,6 +52,25 @@ def run_owner(context: Context) -> str:
     return f"{ti.dag_id}/{ti.run_id}"
 
 
+def run_as_of(context: Context) -> datetime | None:
+    """:returns: the past time whose backup a backfill rebuilds: the end of its interval. None for all other runs:
+    they take the backup of now, whatever date they bear.
+
+    :raises PreflightFailed: a backfill has no interval.
+    """
+    from airflow_restore_replay.core.cycle import past
+
+    run: Any = context["dag_run"]
+    if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
+        return None
+    if run.data_interval_end is None:
+        raise PreflightFailed(
+            f"Backfill {run.run_id} has no data interval, so there is no time whose backup it could rebuild.",
+            hint="Give the DAG a schedule with intervals, for example CronDataIntervalTimetable.",
+        )
+    return past(run.data_interval_end)
+
+
 def generation(context: Context) -> int:
     """:returns: a number that stays the same over retries of a task and is new after it was cleared."""
     ti: Any = context["ti"]
@@ -61,6 +87,15 @@ def push_result(context: Context, result: dict[str, Any]) -> None:
     """Push what a branching task would return: branching may end the task by an exception, which loses that."""
     for key, value in {**result, "return_value": result}.items():
         context["ti"].xcom_push(key=key, value=value)
+
+
+def call_all(callbacks: Callback | Sequence[Callback], context: Any) -> None:
+    """Call one callback or several; what goes wrong with one is logged and nothing else."""
+    for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
+        try:
+            callback(context)
+        except Exception:
+            log.exception("Callback %r failed.", callback)
 
 
 class ClusterOperator(BaseOperator):
@@ -86,6 +121,11 @@ class ClusterOperator(BaseOperator):
     def repository(self, *, write: bool = False) -> Repository:
         return RepositoryHook(self.find_cluster()).open(write=write)
 
+    def link(self, context: Context, *, backup_id: str | None = None, verdict_id: str | None = None) -> None:
+        """Link the task to records of the repository."""
+        spec = RepositoryHook(self.find_cluster()).resolved
+        push_links(context, spec, backup_id=backup_id, verdict_id=verdict_id)
+
 
 class NodeJobOperator(ClusterOperator):
     """Base of the tasks that run a job on a replay node: submit, wait or defer, result to XCom.
@@ -98,6 +138,7 @@ class NodeJobOperator(ClusterOperator):
     """
 
     job: ClassVar[JobName]
+    operator_extra_links = (BackupLink(), VerdictLink())
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "node")
     _watched: tuple[ReplayNodeHook, str] | None = None
 
@@ -120,17 +161,18 @@ class NodeJobOperator(ClusterOperator):
         with blame():
             self._require_node()
             hook, key = self._watch(context)
+            self.link(context, backup_id=self._backup_id())
             state = hook.submit(self.node, job=self.job, key=key, params=self.job_params())
             self.log.info("Job %s of node %s: attempt %d.", self.job, self.node["node_id"], state.attempt_no)
             if state.status is JobStatus.RUNNING and self.deferrable:
                 self._defer(hook.cluster, key)
-            return self._finish(hook, key)
+            return self._finish(context, hook, key)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the trigger woke the task; the node itself is asked what became of the job."""
         self.log.info("The triggerer says: %s, %s.", event["status"], event["seen"])
         with blame():
-            return self._finish(*self._watch(context))
+            return self._finish(context, *self._watch(context))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Cancel the job when the task ran out of its time while deferred."""
@@ -160,12 +202,17 @@ class NodeJobOperator(ClusterOperator):
             timeout=self.execution_timeout,
         )
 
-    def _finish(self, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
+    def _backup_id(self) -> str | None:
+        """:returns: the backup that the job is about, as far as the task knows."""
+        return None
+
+    def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
         from airflow_restore_replay.core.runtime.client import result_of
 
         state: JobState = hook.wait(
             self.node, key, on_progress=lambda line: self.log.info("%s: %s", self.job, line)
         )
+        self.link(context, backup_id=state.result.get("backup_id"), verdict_id=state.verdict_id)
         result = result_of(state)
         self.log.info("Job %s ended: %s", self.job, result)
         return result

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
 
-from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result
+from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
+from airflow_restore_replay.operators.links import BackupLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_restore_replay.core.cycle import Choice
+    from airflow_restore_replay.core.repository.catalog import Catalog
 
 
 class ChooseBaseOperator(ClusterOperator, BranchMixIn):
     """Choose the newest healthy proven backup as base, and branch on whether there is one.
 
     Pushes ``backup_id`` (None without a base), ``reason`` and ``skipped``: newer backups that were passed over.
+
+    In a backfill the base is the newest one from before the end of the run's interval. Without one the task
+    fails; and where the backup as of that time is there already it pushes ``existing_id`` and branches as without a
+    base.
 
     :param replay_task_id: followed when there is a base.
     :param no_base_task_id: followed when there is none, or a full was asked for.
@@ -28,6 +36,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "force_full", "base_backup_id")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
+    operator_extra_links = (BackupLink(),)
 
     def __init__(
         self,
@@ -45,29 +54,40 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
         self.base_backup_id = base_backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_restore_replay.core.cycle import choose_base
-
-        _refuse_backfill(context)
         with blame():
-            choice = choose_base(
-                self.repository(write=True).catalog(),
-                force_full=str(self.force_full).lower() == "true",
-                base_backup_id=self.base_backup_id or None,
-            )
+            owner, as_of = run_owner(context), run_as_of(context)
+            catalog = self.repository(write=True).catalog()
+            choice = self._choose(catalog, owner, as_of)
         for passed_over, why in choice.skipped.items():
             self.log.warning("Passed over %s: %s", passed_over, why)
         backup_id = choice.base.backup_id if choice.base else None
-        self.log.info("Base: %s (%s)", backup_id or "none, a fresh full follows", choice.reason)
-        result = {"backup_id": backup_id, "reason": choice.reason, "skipped": choice.skipped}
+        result: dict[str, Any] = {
+            "backup_id": backup_id,
+            "reason": choice.reason,
+            "skipped": choice.skipped,
+        }
+        if before := catalog.records_of(owner):
+            # The run was cleared: what it recorded the first time decides nothing the second time.
+            result["before"] = before
+        if choice.existing:
+            self.log.info("Nothing to do: %s, %s.", choice.existing.backup_id, choice.reason)
+            result["existing_id"] = choice.existing.backup_id
+        else:
+            self.log.info("Base: %s (%s)", backup_id or "none, a fresh full follows", choice.reason)
         push_result(context, result)
+        self.link(context, backup_id=backup_id or result.get("existing_id"))
         self.do_branch(context, self.replay_task_id if backup_id else self.no_base_task_id)
         return result
 
+    def _choose(self, catalog: Catalog, owner: str, as_of: datetime | None) -> Choice:
+        from airflow_restore_replay.core.cycle import choose_base, choose_base_as_of, published_by
+        from airflow_restore_replay.core.repository.records import utc_now
 
-def _refuse_backfill(context: Context) -> None:
-    run: Any = context["dag_run"]
-    if str(getattr(run.run_type, "value", run.run_type)) == "backfill":
-        raise AirflowFailException(
-            f"Run {run.run_id} is a backfill, which would file today's data under a past date. "
-            "Trigger the DAG instead: a backup always shows the time at which it was taken."
+        force_full = str(self.force_full).lower() == "true"
+        base_backup_id = self.base_backup_id or None
+        if as_of is None:
+            done = published_by(catalog, owner)
+            return done or choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
+        return choose_base_as_of(
+            catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_owner
+from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
+from airflow_restore_replay.operators.links import VerdictLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +21,8 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     """Branch on what the run *recorded* about its base, not on the colours of its tasks.
 
     Evidence against the base leads to its quarantine and a fresh full; a stranded or missing base to a fresh
-    full. Everything else fails the run here, naming the culprit: nothing is known about the base then.
+    full. Everything else fails the run here, naming the culprit: nothing is known about the base then. A backfill
+    fails here whatever was wrong, because a fresh full cannot be the backup of a past time.
 
     :param choice: what :class:`ChooseBaseOperator` pushed.
     :param published_task_id: followed when the attempt published a backup.
@@ -31,6 +33,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
+    operator_extra_links = (VerdictLink(),)
 
     def __init__(
         self,
@@ -48,14 +51,22 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         self.full_task_id = full_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_restore_replay.core.cycle import diagnose
+        from airflow_restore_replay.core.cycle import Diagnosis, Next, diagnose
 
         if not isinstance(self.choice, dict):
             raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
         with blame():
-            catalog = self.repository().catalog()
-            found = diagnose(catalog, run=run_owner(context), had_base=bool(self.choice["backup_id"]))
+            catalog = self.repository().catalog().without(self.choice.get("before", ()))
+            found = diagnose(
+                catalog,
+                run=run_owner(context),
+                had_base=bool(self.choice["backup_id"]),
+                as_of=run_as_of(context),
+            )
+            if self.choice.get("existing_id"):
+                found = Diagnosis(Next.PUBLISHED, str(self.choice["reason"]))
         self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
+        self.link(context, verdict_id=found.verdict.verdict_id if found.verdict else None)
         branch = self._branches().get(found.next.value)
         if branch is None:
             raise AirflowFailException(_explain(found) + self._culprits(context))

@@ -15,18 +15,23 @@ class RestoreBackupOperator(NodeJobOperator):
     Returns ``backup_id, position, seconds, bytes, fetched_bytes``.
 
     :param backup_id: which backup, for example ``choose_base.output["backup_id"]``.
+    :param standalone: do not look at the primary first; for drills that never reach it.
     """
 
     job = JobName.RESTORE
     template_fields: Sequence[str] = (*NodeJobOperator.template_fields, "backup_id")
     ui_color = "#cfe3f5"
 
-    def __init__(self, *, backup_id: Any, **kwargs: Any) -> None:
+    def __init__(self, *, backup_id: Any, standalone: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.backup_id = backup_id
+        self.standalone = standalone
 
     def job_params(self) -> dict[str, Any]:
-        return {"backup_id": self.backup_id}
+        return {"backup_id": self.backup_id} | ({"standalone": True} if self.standalone else {})
+
+    def _backup_id(self) -> str | None:
+        return self.backup_id if isinstance(self.backup_id, str) else None
 
 
 class SeedNodeOperator(NodeJobOperator):
@@ -53,10 +58,20 @@ class ValidateReplicaOperator(NodeJobOperator):
     """Check the caught-up replay node, and compare its data with the primary's.
 
     Returns ``position, checks, compared, seconds``.
+
+    :param standalone: check a backup that was only restored, without the primary: the server's log, every table.
+        The node cannot be published afterwards, and the backup's proof stays what it is; damage is a verdict.
     """
 
     job = JobName.VALIDATE
     ui_color = "#d8efd3"
+
+    def __init__(self, *, standalone: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.standalone = standalone
+
+    def job_params(self) -> dict[str, Any]:
+        return {"standalone": True} if self.standalone else {}
 
 
 class SnapshotOperator(NodeJobOperator):

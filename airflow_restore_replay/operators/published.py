@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import NoSuchBackup
-from airflow_restore_replay.operators.base import ClusterOperator, blame, run_owner
+from airflow_restore_replay.operators.base import (
+    Callback,
+    ClusterOperator,
+    blame,
+    call_all,
+    run_as_of,
+    run_owner,
+)
+from airflow_restore_replay.operators.links import BackupLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_restore_replay.core.repository.catalog import Backup
+    from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 
 
 def backup_asset(cluster: str | Cluster) -> Asset:
@@ -25,14 +34,25 @@ def backup_asset(cluster: str | Cluster) -> Asset:
 class PublishedOperator(ClusterOperator):
     """Report the backup that this run published, as result and as asset event.
 
-    Every asset in ``outlets`` gets an event with ``backup_id, position, proof, cluster, goal_read_at``.
+    Every asset in ``outlets`` gets an event with ``backup_id, position, proof, cluster, goal_read_at``, and ``as_of``
+    where a backfill rebuilt the backup of a past time.
+
+    :param on_recovery: called with the context, which then has ``recovery``, when this is the first backup after
+        a failed run, a quarantine or a stranded backup: functions or notifiers.
     """
 
     ui_color = "#b5dfae"
+    operator_extra_links = (BackupLink(),)
+
+    def __init__(self, *, on_recovery: Callback | Sequence[Callback] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.on_recovery = on_recovery
 
     def execute(self, context: Context) -> dict[str, Any]:
         with blame():
-            backup = self._newest_of(run_owner(context))
+            catalog = self.repository().catalog()
+            backup = self._backup_of(catalog, context)
+        self.link(context, backup_id=backup.backup_id)
         facts = {
             "backup_id": backup.backup_id,
             "position": backup.manifest.position,
@@ -40,17 +60,59 @@ class PublishedOperator(ClusterOperator):
             "cluster": backup.manifest.cluster,
             "goal_read_at": backup.manifest.goal_read_at.isoformat(),
         }
+        if backup.manifest.as_of:
+            facts["as_of"] = backup.manifest.as_of.isoformat()
         for outlet in self.outlets or ():
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(facts)
         self.log.info(
             "Published %s at %s, proof %s.", *(facts[k] for k in ("backup_id", "position", "proof"))
         )
+        recovery = self._recovery(context, catalog, backup.backup_id)
+        if recovery:
+            call_all(self.on_recovery, {**context, "recovery": recovery})
         return facts
 
-    def _newest_of(self, owner: str) -> Backup:
-        catalog = self.repository().catalog()
-        published = [b for b in catalog.backups if b.manifest.run == owner]
+    def _recovery(self, context: Context, catalog: Catalog, backup_id: str) -> dict[str, str] | None:
+        """:returns: what this backup ends; None when all was well."""
+        from airflow_restore_replay.core.cycle import recovered_from
+
+        if run_as_of(context) is not None:
+            return None
+        troubles = recovered_from(catalog, run=run_owner(context))
+        if not troubles:
+            # A run that failed before it had a node left no record in the repository.
+            return _after_failed_run(context, backup_id)
+        last = troubles[-1]
+        excluded = sorted({v.backup_id for v in troubles if v.backup_id})
+        what = f"{last.failure.code}: {last.failure.message}" if last.failure else last.reason
+        return {
+            "backup_id": backup_id,
+            "after": f"{last.outcome} at {last.at:%Y-%m-%d %H:%M} UTC, {what}",
+            "todo": f"Find the cause; the evidence: {', '.join(f'`restore-replay show {b}`' for b in excluded)}."
+            if excluded
+            else "Nothing.",
+        }
+
+    def _backup_of(self, catalog: Catalog, context: Context) -> Backup:
+        owner, as_of = run_owner(context), run_as_of(context)
+        if as_of is None:
+            published = [b for b in catalog.backups if b.manifest.run == owner and not b.manifest.as_of]
+        else:
+            # Another run may have made it before: there is one backup of a past time.
+            published = [b for b in catalog.healthy() if b.manifest.as_of == as_of]
         if not published:
             raise NoSuchBackup(f"Run {owner} published no backup.", hint="Look at its snapshot task.")
         return max(published, key=lambda b: (b.manifest.created_at, b.backup_id))
+
+
+def _after_failed_run(context: Context, backup_id: str) -> dict[str, str] | None:
+    ti: Any = context["ti"]
+    try:
+        before = ti.get_previous_dagrun()
+    except Exception:
+        # A manual run may have no logical date, and so no run before it.
+        return None
+    if before is None or str(getattr(before.state, "value", before.state)) != "failed":
+        return None
+    return {"backup_id": backup_id, "after": f"run {before.run_id} failed", "todo": "Nothing."}

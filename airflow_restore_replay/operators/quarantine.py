@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.operators.base import ClusterOperator, blame, run_owner
+from airflow_restore_replay.operators.base import ClusterOperator, blame, call_all, run_owner
+from airflow_restore_replay.operators.links import BackupLink, VerdictLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,6 +32,7 @@ class QuarantineBackupOperator(ClusterOperator):
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "backup_id", "reason")
     ui_color = "#f6c9c9"
+    operator_extra_links = (BackupLink(), VerdictLink())
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class QuarantineBackupOperator(ClusterOperator):
             repo = self.repository(write=True)
             catalog = repo.catalog()
             verdict = self._verdict(repo, catalog, context)
+            self.link(context, backup_id=verdict.backup_id, verdict_id=verdict.verdict_id)
             shared = quarantine_shared(repo, catalog, verdict)
         result = {
             "backup_id": verdict.backup_id,
@@ -85,11 +88,5 @@ class QuarantineBackupOperator(ClusterOperator):
 
     def _announce(self, context: Context, result: dict[str, Any]) -> None:
         self.log.error("Quarantined %s: %s", ", ".join(result["quarantined"]), result["reason"])
-        callbacks = self.on_quarantine if isinstance(self.on_quarantine, Sequence) else [self.on_quarantine]
-        told: Any = {**context, "quarantine": result}
-        for callback in callbacks:
-            try:
-                callback(told)
-            except Exception:
-                # A chat that is down must not keep the fresh full from being taken.
-                self.log.exception("The quarantine could not be announced by %r.", callback)
+        # A chat that is down must not keep the fresh full from being taken.
+        call_all(self.on_quarantine, {**context, "quarantine": result})

@@ -193,3 +193,18 @@ def test_failed_by_environment_is_tried_again_under_the_same_key(slow: Slow, cyc
             assert slow.hook.status(slow.node, slow.key).attempt_no == attempt_no
     finally:
         cycle.rig.primary.restart()
+
+
+def test_link_to_the_backup_is_there_while_the_task_is_deferred(slow: Slow) -> None:
+    task = slow.new_task(deferrable=True)
+    context = context_of(task)
+    with pytest.raises(TaskDeferred):
+        task.execute(context)
+    url = context["ti"].pushed["_link_BackupLink"]
+    assert url == f"file://{slow.cluster.repository.url[7:]}/manifests/{slow.backup_id}.json"
+    link = next(link for link in task.operator_extra_links if link.xcom_key == "_link_BackupLink")
+    assert link.get_link(task, ti_key=context["ti"]) == url
+    # The task that goes on is another object: the link must not be emptied when it ends.
+    resumed, pulled = slow.new_task(), context["ti"]
+    pulled.xcom_pull = lambda task_ids, key, map_indexes: pulled.pushed.get(key)
+    assert link.get_link(resumed, ti_key=pulled) == url

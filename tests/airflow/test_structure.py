@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,60 @@ def test_settings_of_the_dag(cluster_file: Path) -> None:
     assert dag.params["force_full"] is False
     assert dag.params["base_backup_id"] is None
     assert "orders" in dag.doc_md
+    assert "quarantine_backup" in dag.doc_md
+
+
+def test_every_task_has_a_timeout_beyond_what_ends_its_work_from_within(cluster_file: Path) -> None:
+    dag = shipped_dag()
+    hours = {t.task_id: t.execution_timeout.total_seconds() / 3600 for t in dag.tasks}
+    assert hours["acquire_lease"] == pytest.approx(0.5 + 1 / 3600), "lease.wait is 1s here"
+    assert hours["replay.catch_up"] == hours["full.catch_up"] == 12 + 48
+    assert hours["replay.restore_backup"] == hours["replay.validate"] == hours["full.snapshot"] == 24
+    assert hours["full.seed"] == 48
+    assert hours["prune"] == 6
+    short = {"choose_base", "diagnose", "quarantine_backup", "published", "release_lease"}
+    short |= {f"{group}.{name}" for group in ("replay", "full") for name in ("create_node", "destroy_node")}
+    assert {task_id for task_id, h in hours.items() if h == 0.5} == short
+
+
+def test_timeouts_come_from_the_cluster_and_from_ones_own_arguments(cluster_file: Path) -> None:
+    from airflow_restore_replay.dag import build_configured_dags
+
+    clusters = yaml.safe_load(cluster_file.read_text())
+    clusters["clusters"]["orders"] |= {"timeouts": {"restore": "3h"}, "catch_up": {"deadline": "1h"}}
+    cluster_file.write_text(yaml.safe_dump(clusters))
+    dag = shipped_dag()
+    assert dag.get_task("replay.restore_backup").execution_timeout == timedelta(hours=3)
+    assert dag.get_task("replay.catch_up").execution_timeout == timedelta(hours=49)
+    own = build_configured_dags(default_args={"execution_timeout": timedelta(hours=7)})
+    tasks = own["restore_replay_orders"].tasks
+    assert {t.execution_timeout for t in tasks} == {timedelta(hours=7)}
+
+
+def test_who_is_told_of_what(cluster_file: Path) -> None:
+    from airflow_restore_replay.dag import build_configured_dags
+    from airflow_restore_replay.notifications import Announcer
+
+    def mine(context: object) -> None:
+        return None
+
+    everything, runs = Announcer(mine), Announcer(lambda context: None, on=["run_failure"])
+    dags = build_configured_dags(
+        notifiers=[everything, runs], on_failure_callback=mine, on_run_failure_callback=mine
+    )
+    dag = dags["restore_replay_orders"]
+    told = {t.task_id: [getattr(c, "notifier", c) for c in t.on_failure_callback] for t in dag.tasks}
+    assert told.pop("diagnose") == [mine], "the run says it"
+    assert set(map(tuple, told.values())) == {(mine, mine)}
+    assert [getattr(c, "notifier", c) for c in dag.on_failure_callback] == [mine, mine, runs.notifier]
+    assert [c.notifier for c in dag.get_task("quarantine_backup").on_quarantine] == [mine]
+    assert [c.notifier for c in dag.get_task("published").on_recovery] == [mine]
+
+
+def test_nobody_is_told_unless_configured(cluster_file: Path) -> None:
+    dag = shipped_dag()
+    assert not dag.on_failure_callback
+    assert not any(t.on_failure_callback for t in dag.tasks)
 
 
 def test_published_updates_the_clusters_asset(cluster_file: Path) -> None:

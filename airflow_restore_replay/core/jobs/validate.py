@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
+from airflow_restore_replay.core.jobs.as_of import omitted
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.checks import Check, CheckResult, failure_of
 from airflow_restore_replay.core.jobs.checks.comparison import SameData
@@ -27,9 +28,14 @@ from airflow_restore_replay.core.jobs.protocol import Phase
 def validate(ctx: JobContext) -> dict[str, Any]:
     """Run the checks; the node ends at the comparison position, which is the backup's.
 
+    With ``params["standalone"]`` a node that was only restored is checked, without the primary.
+    A run as of a past time has nothing to compare with: the primary has gone on. It ends where catch-up did.
+
     :returns: position, checks, compared, seconds.
     :raises RestoreReplayError: the class of the first failed check.
     """
+    if ctx.params.get("standalone"):
+        return _validate_restored(ctx)
     require_phase(
         ctx.state, Phase.CAUGHT_UP, Phase.VALIDATED, job="validate", clear_from="restore_backup (or seed)"
     )
@@ -43,6 +49,23 @@ def validate(ctx: JobContext) -> dict[str, Any]:
         "checks": [msgspec.to_builtins(r) for r in results],
         "compared": {k: v for k, v in state.facts.get("compared", {}).items() if k != "uncompared"},
         "uncompared": len(state.facts.get("compared", {}).get("uncompared", {})),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def _validate_restored(ctx: JobContext) -> dict[str, Any]:
+    """The node stays in its phase, from which nothing can be published, and the base's proof is not raised."""
+    require_phase(ctx.state, Phase.FILLED, job="standalone validate", clear_from="restore_backup")
+    started = time.monotonic()
+    ensure_server(ctx)
+    results = _run(ctx, [ErrorLogClean(), CheckTables(), ErrorLogClean()])
+    with ctx.server.connect() as node:
+        position = ctx.flavor.executed_position(node)
+    return {
+        "position": str(position),
+        "checks": [msgspec.to_builtins(r) for r in results],
+        "compared": {"omitted": "standalone"},
+        "uncompared": 0,
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -67,16 +90,22 @@ def validate_node(ctx: JobContext) -> list[CheckResult]:
 
 def _checks(ctx: JobContext) -> Sequence[Check]:
     checks: list[Check] = [GoalContained(), ErrorLogClean(), CheckTables()]
-    if ctx.cluster.validate.compare:
+    if ctx.cluster.validate.compare and ctx.as_of is None:
         checks.append(SameData())
     # Again at the end: damage may show only when a table is read, and a node must not have written itself.
     return [*checks, NoErrantTransactions(), ErrorLogClean()]
 
 
 def _run_checks(ctx: JobContext) -> list[CheckResult]:
-    results = []
     ctx.node.update(position=ctx.state.facts.get("catch_up", {}).get("position", ctx.state.goal))
-    for check in _checks(ctx):
+    if ctx.as_of is not None:
+        ctx.node.update(facts={"compared": omitted(ctx.as_of)})
+    return _run(ctx, _checks(ctx))
+
+
+def _run(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
+    results = []
+    for check in checks:
         ctx.stop_if_cancelled()
         ctx.report.phase(check.name)
         with ctx.crash_guard(f"checking {check.name}"):

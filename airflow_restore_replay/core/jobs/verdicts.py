@@ -26,7 +26,8 @@ def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
     :returns: the verdict's id, ``""`` when the job proves nothing by itself.
     """
     base = ctx.state.filled_from
-    if ctx.request.job is JobName.VALIDATE and base and base.kind == "backup":
+    caught_up = not ctx.params.get("standalone")
+    if ctx.request.job is JobName.VALIDATE and base and base.kind == "backup" and caught_up:
         return _record(ctx, Outcome.RESTORED, backup_id=base.backup_id, measured=_measured(ctx, result))
     if ctx.request.job is JobName.SNAPSHOT:
         return _record(
@@ -49,8 +50,11 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
     outcome = {Blame.BACKUP: Outcome.QUARANTINED, Blame.STRANDED: Outcome.STRANDED}.get(
         failure.blame, Outcome.FAILED
     )
-    about = "" if outcome is Outcome.FAILED else base_of(ctx)
-    verdict_id = _record(ctx, outcome, backup_id=about, failure=failure)
+    base = base_of(ctx)
+    about = "" if outcome is Outcome.FAILED else base
+    # Says nothing about the base, yet people want to know which it was.
+    measured = {"base": base} if base and not about else {}
+    verdict_id = _record(ctx, outcome, backup_id=about, failure=failure, measured=measured)
     if ctx.is_full:
         _withdraw_alike(ctx, failure)
     return verdict_id

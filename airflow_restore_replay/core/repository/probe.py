@@ -1,0 +1,77 @@
+"""Ask a store whether it is fit for a repository, by doing it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed, StoreUnsafe
+from airflow_restore_replay.core.repository.repository import MARKER, Repository
+from airflow_restore_replay.core.repository.store import (
+    AlreadyExists,
+    ObjectMissing,
+    ObjectStore,
+    create_or_same,
+    open_store,
+)
+
+PROBE = "probe.json"
+_CONTENT = b'{"made_by":"restore-replay","purpose":"to see whether this store honours conditional creates"}\n'
+
+
+def probe_repository(
+    spec: RepositorySpec, credentials: Mapping[str, str], *, cluster: str | None = None
+) -> str:
+    """Create an object, create it again, which the store must refuse, read it back, and read what is there.
+
+    Where there is a repository, its own marker is the object; elsewhere ``probe.json``, removed afterwards.
+
+    :param cluster: whose repository it must be; any unless given.
+    :returns: what was found, for people.
+    :raises StoreFailed: the store does not do one of it. :raises StoreUnsafe: it replaced the object.
+    :raises RepositoryMismatch: it holds another cluster's repository.
+    """
+    store = open_store(spec, credentials)
+    owner = _owner(store)
+    if owner is None:
+        _probe_empty(store)
+        return f"{store.url}: conditional create and read work; there is no repository yet."
+    # Opening for writing proves conditional creates on the repository's own marker.
+    repository = Repository.open(spec, cluster=cluster or owner, credentials=credentials, write=True)
+    catalog = repository.catalog()
+    return (
+        f"{store.url}: conditional create and read work; the repository of cluster {owner!r} has "
+        f"{len(catalog.backups)} backups, {len(catalog.healthy())} of them healthy and proven."
+    )
+
+
+def _probe_empty(store: ObjectStore) -> None:
+    try:
+        create_or_same(store, PROBE, _CONTENT)
+        if store.get_uncached(PROBE, max_bytes=len(_CONTENT)) != _CONTENT:
+            raise StoreFailed(f"{PROBE} was written to {store.url} and did not read back.")
+        store.put_new(PROBE, _CONTENT)
+    except AlreadyExists:
+        return
+    except ObjectMissing:
+        raise StoreFailed(f"{PROBE} was written to {store.url} and is not there.") from None
+    finally:
+        # Credentials without the right to delete suffice; the object then stays, and the next probe meets it.
+        with contextlib.suppress(RestoreReplayError):
+            store.delete(PROBE)
+    raise StoreUnsafe(
+        f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
+        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
+    )
+
+
+def _owner(store: ObjectStore) -> str | None:
+    import json
+
+    try:
+        return str(json.loads(store.get_uncached(MARKER, max_bytes=2**16))["cluster"])
+    except ObjectMissing:
+        return None
+    except (ValueError, KeyError, TypeError) as exc:
+        raise StoreFailed(f"{MARKER} in {store.url} is not a repository's: {exc}") from exc

@@ -1,0 +1,69 @@
+"""Connects occasions with whoever tells people about them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.notifications.slack import slack_channels
+from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, RUN_FAILURE, TASK_FAILURE
+
+Callback = Callable[[Any], Any]
+
+OCCASIONS = (TASK_FAILURE, RUN_FAILURE, QUARANTINE, RECOVERY)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Announcer:
+    """A callback that calls a notifier with the message as ``cycle`` in its context.
+
+    It never raises: a chat that is down must not change what becomes of a backup.
+
+    :param notifier: any Airflow notifier, or any function of a context.
+    :param on: the occasions it is told about; all unless given.
+    :param cluster: whose message it is, where the context's tasks do not tell.
+    """
+
+    notifier: Callback
+    on: Sequence[str] = OCCASIONS
+    cluster: str | Cluster | None = None
+
+    def __call__(self, context: Any) -> None:
+        from airflow_restore_replay.notifications.compose import message
+
+        try:
+            # A notifier renders its templates in place: each message needs a fresh one.
+            renders = hasattr(self.notifier, "render_template_fields")
+            notifier = copy.deepcopy(self.notifier) if renders else self.notifier
+            notifier(_rendering({**context, "cycle": message(context, cluster=self.cluster)}))
+        except Exception:
+            log.exception("The announcement by %r failed.", self.notifier)
+
+
+def _rendering(context: dict[str, Any]) -> dict[str, Any]:
+    # ``dag.test()`` gives callbacks of the run a DAG that notifiers cannot render with.
+    if not hasattr(context.get("dag"), "get_template_env"):
+        context.pop("dag", None)
+    return context
+
+
+def cluster_announcers(cluster: Cluster, notifiers: Iterable[Callback] = ()) -> list[Announcer]:
+    """:param notifiers: beside those of the cluster file's ``notify``; an :class:`Announcer` keeps its occasions.
+
+    :returns: everybody who is told about *cluster*.
+    :raises ConfigInvalid: the cluster file names Slack, and its provider is not installed.
+    """
+    given = [n if isinstance(n, Announcer) else Announcer(n) for n in notifiers]
+    configured = [Announcer(channel, on=cluster.notify.on) for channel in slack_channels(cluster.notify)]
+    return [Announcer(a.notifier, a.on, a.cluster or cluster) for a in (*configured, *given)]
+
+
+def callbacks_for(announcers: Iterable[Announcer], occasion: str) -> list[Announcer]:
+    """:returns: those that want to hear of *occasion*."""
+    return [a for a in announcers if occasion in a.on]

@@ -1,0 +1,137 @@
+"""From an Airflow context to a message. It never raises: a chat must hear of a failure even if the store is dead."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow_restore_replay.compat import AirflowFailException, redacted
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.errors import Failure, RestoreReplayError
+from airflow_restore_replay.notifications.scene import Scene
+from airflow_restore_replay.notifications.wording import (
+    QUARANTINE,
+    RECOVERY,
+    RUN_FAILURE,
+    TASK_FAILURE,
+    CycleMessage,
+    advice,
+    blames,
+    describe,
+)
+
+log = logging.getLogger(__name__)
+
+
+def message(context: Any, *, cluster: str | Cluster | None = None) -> CycleMessage:
+    """Describe what *context* is about, for any notifier.
+
+    :param context: what Airflow, or one of our operators, gave to a callback: of a failed task, of a failed run,
+        of a quarantine or of a recovery.
+    :param cluster: the cluster, where the context's tasks do not tell; a DAG with several needs it for its runs.
+    """
+    scene = Scene(context, cluster)
+    occasion = occasion_of(context)
+    parts = _WRITERS[occasion](scene)
+    return CycleMessage(
+        occasion=occasion,
+        cluster=scene.name,
+        age=scene.age,
+        run=scene.run,
+        **{"log_url": scene.log_url(), **{k: redacted(v) for k, v in parts.items()}},
+    )
+
+
+def occasion_of(context: Any) -> str:
+    """:returns: which of the four occasions a callback's context is about."""
+    if "quarantine" in context:
+        return QUARANTINE
+    if "recovery" in context:
+        return RECOVERY
+    # Airflow gives a run's callback the reason; a task whose process was killed has neither that nor an exception.
+    return RUN_FAILURE if "reason" in context or "ti" not in context else TASK_FAILURE
+
+
+def _task_failure(scene: Scene) -> dict[str, str]:
+    task_id = scene.ti.task_id if scene.ti is not None else "a task"
+    exc = scene.context.get("exception") or "Its process is gone: killed, or lost with its worker."
+    known = _known(exc)
+    verdict = scene.culprit
+    failure = known or (verdict.failure if verdict else None)
+    return {
+        "title": f"{scene.name}: {task_id} failed",
+        "what": f"{task_id}: {describe(known) if known else exc}",
+        "blames": blames(failure),
+        "backup_id": scene.backup_id,
+        "todo": advice(failure, run_failed=False),
+    }
+
+
+def _known(exc: BaseException | str) -> Failure | None:
+    """:returns: the failure behind what ended the task; None when there are only words, an operator's or Airflow's
+    (of a task whose process is gone).
+    """
+    if isinstance(exc, str):
+        return None
+    if isinstance(exc.__cause__, RestoreReplayError):
+        return Failure.of(exc.__cause__)
+    return None if isinstance(exc, AirflowFailException) else Failure.of(exc)
+
+
+def _run_failure(scene: Scene) -> dict[str, str]:
+    verdict = scene.culprit
+    failure = verdict.failure if verdict else None
+    if verdict and failure:
+        where = scene.task_of(verdict)
+        what, url = f"{where}: {describe(failure)}{scene.aside}", scene.log_url(where)
+    elif scene.published_id:
+        what, url = f"The run failed after it had published {scene.published_id}.", scene.log_url()
+    else:
+        failed = ", ".join(scene.failed_tasks)
+        what = f"Failed: {failed}." if failed else "No attempt left a record of what failed."
+        url = scene.log_url(scene.failed_tasks[0] if scene.failed_tasks else "")
+    return {
+        "title": f"{scene.name}: the run failed" + ("" if scene.published_id else ", there is no new backup"),
+        "what": what,
+        "blames": blames(failure),
+        "backup_id": scene.backup_id,
+        "todo": advice(failure, run_failed=True),
+        "log_url": url,
+    }
+
+
+def _quarantine(scene: Scene) -> dict[str, str]:
+    found = scene.context["quarantine"]
+    first, *others = found["quarantined"]
+    also = f" It is shared by {', '.join(others)}, which {_are(others)} excluded too." if others else ""
+    return {
+        "title": f"{scene.name}: backup {first} is quarantined",
+        "what": f"{found['reason']}{also}",
+        "blames": "the backup",
+        "backup_id": first,
+        "todo": "Nothing is urgent: it is not used any more, and a fresh full follows. "
+        f"`restore-replay show {first}` has the evidence.",
+    }
+
+
+def _are(others: list[str]) -> str:
+    return "is" if len(others) == 1 else "are"
+
+
+def _recovery(scene: Scene) -> dict[str, str]:
+    found = scene.context["recovery"]
+    return {
+        "title": f"{scene.name}: there is a new backup again",
+        "what": f"Published {found['backup_id']}, the first after: {found['after']}",
+        "blames": "",
+        "backup_id": found["backup_id"],
+        "todo": found["todo"],
+    }
+
+
+_WRITERS = {
+    TASK_FAILURE: _task_failure,
+    RUN_FAILURE: _run_failure,
+    QUARANTINE: _quarantine,
+    RECOVERY: _recovery,
+}

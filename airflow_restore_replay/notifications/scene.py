@@ -1,0 +1,230 @@
+"""What is known about the run that a callback is about: from its context, and from the repository's records."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from airflow.configuration import conf
+
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.errors import StoreFailed
+from airflow_restore_replay.core.units import human_seconds
+from airflow_restore_replay.hooks.clusters import find_cluster
+
+if TYPE_CHECKING:
+    from airflow_restore_replay.core.repository.catalog import Catalog
+    from airflow_restore_replay.core.repository.records import Verdict
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: A callback must not hang on a store that does not answer.
+READ_TIMEOUT_S = 20.0
+#: job → task of the shipped DAG, where they differ
+_USUAL = {"restore": "restore_backup"}
+#: Nodes and scheduler may have clocks of their own.
+_SKEW = timedelta(minutes=1)
+
+
+class Scene:
+    """:param context: a callback's context. :param cluster: see :func:`~.compose.message`."""
+
+    def __init__(self, context: Any, cluster: str | Cluster | None = None) -> None:
+        self.context = context
+        self.ti: Any = context.get("ti")
+        task = getattr(self.ti, "task", None)
+        self.dag: Any = context.get("dag") or (task.dag if task is not None and task.has_dag() else None)
+        self._named = cluster
+
+    @property
+    def run(self) -> str:
+        """:returns: the run as records name it."""
+        dag_id = getattr(self.ti, "dag_id", None) or getattr(self.dag, "dag_id", "")
+        return f"{dag_id}/{self._run_id}"
+
+    @property
+    def name(self) -> str:
+        """:returns: the cluster's name; of the DAG when no cluster is known."""
+        named = self._cluster_value
+        if isinstance(named, Cluster):
+            return named.name
+        return str(named or getattr(self.dag, "dag_id", "") or "restore-replay")
+
+    @cached_property
+    def catalog(self) -> Catalog | None:
+        """:returns: the repository's records; None when they cannot be read in time."""
+        return _attempted(self._read_catalog, "The repository cannot be read for a notification.")
+
+    @cached_property
+    def age(self) -> str:
+        """:returns: age of the newest healthy backup in words; unknown when nobody can tell."""
+        from airflow_restore_replay.core.cycle import freshness
+        from airflow_restore_replay.core.repository.records import utc_now
+
+        if self.catalog is None:
+            return "unknown: the repository cannot be read"
+        found = freshness(self.catalog, now=utc_now())
+        if found.backup is None:
+            return "unknown: there is none"
+        return f"{human_seconds(found.age_s)} old ({found.backup.backup_id})"
+
+    @cached_property
+    def attempts(self) -> list[Verdict]:
+        """:returns: what this run recorded since it was started or last cleared, oldest first."""
+        since = getattr(self.context.get("dag_run"), "start_date", None)
+        recorded = self.catalog.attempts(self.run) if self.catalog else []
+        return [v for v in recorded if since is None or v.at >= since - _SKEW]
+
+    @cached_property
+    def culprit(self) -> Verdict | None:
+        """:returns: the record of the attempt that decided; None when the run published, or recorded nothing."""
+        for verdict in reversed(self.attempts):
+            if verdict.failure is not None:
+                return verdict
+            if verdict.published_id:
+                return None
+        return None
+
+    @property
+    def published_id(self) -> str:
+        """:returns: id of the backup that this run published."""
+        return next((v.published_id for v in reversed(self.attempts) if v.published_id), "")
+
+    @property
+    def aside(self) -> str:
+        """:returns: what else the run did to backups, before it failed."""
+        from airflow_restore_replay.core.repository.records import Outcome
+
+        withdrawn = [v for v in self.attempts if v.outcome is Outcome.WITHDRAWN]
+        if withdrawn:
+            return f" The quarantine of {withdrawn[-1].backup_id} was withdrawn: {withdrawn[-1].reason}."
+        excluded = [
+            v
+            for v in self.attempts
+            if v.outcome in (Outcome.QUARANTINED, Outcome.STRANDED) and v is not self.culprit
+        ]
+        return (
+            f" Before that, backup {excluded[-1].backup_id} was {excluded[-1].outcome}." if excluded else ""
+        )
+
+    @property
+    def backup_id(self) -> str:
+        """:returns: the backup that the failure is about, or else the base of the run."""
+        verdict = self.culprit
+        recorded = (verdict.backup_id or str(verdict.measured.get("base", ""))) if verdict else ""
+        named = getattr(getattr(self.ti, "task", None), "backup_id", None)
+        return recorded or (named if isinstance(named, str) else "") or self._base_id
+
+    @cached_property
+    def failed_tasks(self) -> list[str]:
+        """:returns: ids of this run's failed tasks, as far as Airflow tells."""
+        if self.ti is None:
+            return []
+        states = _attempted(
+            lambda: self.ti.get_task_states(dag_id=self.ti.dag_id, run_ids=[self._run_id]),
+            "The states of the run's tasks cannot be read.",
+        )
+        found = (states or {}).get(self._run_id, {})
+        return sorted(task_id for task_id, state in found.items() if state == "failed")
+
+    def task_of(self, verdict: Verdict) -> str:
+        """:returns: id of the task whose job recorded *verdict*; attempt and step when there is no such task."""
+        for task in getattr(self.dag, "tasks", ()):
+            if getattr(task, "job", None) == verdict.step and self._attempt(task) == verdict.attempt:
+                return str(task.task_id)
+        usual = f"{verdict.attempt}.{_USUAL.get(verdict.step, verdict.step)}"
+        found = [t for t in getattr(self.dag, "task_dict", {}) if f".{t}".endswith(f".{usual}")]
+        return found[0] if len(found) == 1 else usual
+
+    def log_url(self, task_id: str = "") -> str:
+        """:returns: the page of *task_id*, else of the context's task, else of the run."""
+        if not task_id and self.ti is not None and "reason" not in self.context:
+            return str(self.ti.log_url)
+        base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
+        dag_id, _, run_id = self.run.partition("/")
+        known = task_id in getattr(self.dag, "task_dict", {})
+        return f"{base}/dags/{dag_id}/runs/{quote(run_id)}" + (f"/tasks/{task_id}" if known else "")
+
+    @property
+    def _run_id(self) -> str:
+        return str(self.context.get("run_id") or getattr(self.ti, "run_id", ""))
+
+    @property
+    def _cluster_value(self) -> Any:
+        if self._named is not None:
+            return self._named
+        own = getattr(getattr(self.ti, "task", None), "cluster", None)
+        if isinstance(own, str | Cluster):
+            return own
+        tasks = [getattr(t, "cluster", None) for t in getattr(self.dag, "tasks", ())]
+        named = {getattr(c, "name", c): c for c in tasks if isinstance(c, str | Cluster)}
+        return next(iter(named.values())) if len(named) == 1 else None
+
+    @property
+    def _base_id(self) -> str:
+        ids = getattr(self.dag, "task_dict", {})
+        choosers = [i for i, t in ids.items() if hasattr(t, "no_base_task_id") or i.endswith("choose_base")]
+        if self.ti is None or not choosers:
+            return ""
+        chosen = _attempted(
+            lambda: self.ti.xcom_pull(task_ids=choosers[0], key="backup_id"), "The run's base cannot be read."
+        )
+        return chosen if isinstance(chosen, str) else ""
+
+    def _attempt(self, task: Any) -> str:
+        node = getattr(task, "node", None)
+        operator = getattr(node, "operator", None)
+        creator = getattr(node, "task_id", None) or getattr(operator, "task_id", "")
+        return str(getattr(self.dag.task_dict.get(creator), "attempt", ""))
+
+    def _read_catalog(self) -> Catalog:
+        from airflow_restore_replay.core.repository.repository import Repository
+        from airflow_restore_replay.hooks.repository import RepositoryHook
+
+        named = self._cluster_value
+        config = getattr(getattr(self.ti, "task", None), "config", None)
+        if named is None:
+            raise LookupError("no task names a cluster")
+        hook = RepositoryHook(find_cluster(named, config if isinstance(config, str) else None))
+        # Airflow's connections are asked for here: only this thread may talk to its supervisor.
+        spec, credentials = hook.resolved, hook.credentials()
+        return _in_time(
+            lambda: Repository.open(
+                spec, cluster=hook.cluster.name, credentials=credentials, write=False
+            ).catalog()
+        )
+
+
+def _attempted(read: Callable[[], T], otherwise: str) -> T | None:
+    try:
+        return read()
+    except Exception:
+        log.warning(otherwise, exc_info=True)
+        return None
+
+
+def _in_time(read: Callable[[], T]) -> T:
+    """:raises StoreFailed: *read* takes longer than :data:`READ_TIMEOUT_S`; its thread is left to itself."""
+    answer: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answer.append(read())
+        except BaseException as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=work, name="notification", daemon=True)
+    thread.start()
+    thread.join(READ_TIMEOUT_S)
+    if errors:
+        raise errors[0]
+    if not answer:
+        raise StoreFailed(f"The repository did not answer within {READ_TIMEOUT_S:.0f} s.")
+    return answer[0]

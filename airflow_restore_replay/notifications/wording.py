@@ -1,0 +1,120 @@
+"""The message itself: facts in, words out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_restore_replay.core.errors import Blame, Failure
+
+TASK_FAILURE = "task_failure"
+RUN_FAILURE = "run_failure"
+QUARANTINE = "quarantine"
+RECOVERY = "recovery"
+
+#: Slack refuses a section of more than 3000 characters.
+_MAX_VALUE = 1200
+
+_BLAMES = {
+    Blame.BACKUP: "the backup",
+    Blame.STRANDED: "no one: the backup can be restored, but the primary can no longer continue it",
+    Blame.SOURCE: "the primary",
+    Blame.ENVIRONMENT: "the environment (store, network, node, credentials); no backup",
+}
+_TODO = {
+    Blame.BACKUP: "Nothing is urgent: the backup is excluded, and the run takes a fresh full copy of the primary.",
+    Blame.STRANDED: "Nothing is urgent: the run takes a fresh full copy of the primary.",
+    Blame.SOURCE: "Look at the primary; no backup was quarantined.",
+    Blame.ENVIRONMENT: "When the cause is gone, trigger the DAG again; older backups are untouched.",
+}
+
+
+@dataclass(frozen=True)
+class CycleMessage:
+    """One announcement, for any notifier.
+
+    :param occasion: ``task_failure``, ``run_failure``, ``quarantine`` or ``recovery``.
+    :param what: what happened, and where. :param blames: whom it blames.
+    :param backup_id: the backup it is about; empty when about none.
+    :param age: age of the newest healthy backup, ``unknown`` when the repository cannot be read.
+    :param todo: what to do. :param log_url: where Airflow has the log.
+    """
+
+    occasion: str
+    cluster: str
+    title: str
+    what: str
+    blames: str
+    backup_id: str
+    age: str
+    todo: str
+    log_url: str
+    run: str
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """:returns: what the message has to say, by heading; empty parts are left out."""
+        rows = {
+            "What": self.what,
+            "Blames": self.blames,
+            "Backup": self.backup_id,
+            "Newest healthy backup": self.age,
+            "To do": self.todo,
+            "Run": self.run,
+        }
+        return {heading: _cut(value) for heading, value in rows.items() if value}
+
+    @property
+    def text(self) -> str:
+        """:returns: plain text, one line for each row, the title first."""
+        rows = [f"{heading}: {value}" for heading, value in self.rows.items()]
+        return "\n".join([self.title, *rows, f"Log: {self.log_url}"])
+
+    @property
+    def mrkdwn(self) -> str:
+        """:returns: the rows as Slack writes them, without the title."""
+        rows = [f"*{heading}:* {_escape(value)}" for heading, value in self.rows.items()]
+        return "\n".join([*rows, f"<{self.log_url}|Log>"])[:2990]
+
+    @property
+    def icon(self) -> str:
+        """:returns: a sign of good or bad news that every client shows."""
+        return (
+            "\N{WHITE HEAVY CHECK MARK}" if self.occasion == RECOVERY else "\N{POLICE CARS REVOLVING LIGHT}"
+        )
+
+    @property
+    def headline(self) -> str:
+        """:returns: icon and title, short enough for Slack's header."""
+        return _cut(f"{self.icon} {self.title}", 145)
+
+
+def blames(failure: Failure | None) -> str:
+    """:returns: whom *failure* blames, in words."""
+    return _BLAMES[failure.blame] if failure else "not known: no attempt left a record"
+
+
+def describe(failure: Failure) -> str:
+    """:returns: what happened, by its name."""
+    return f"{failure.code}: {failure.message}"
+
+
+def advice(failure: Failure | None, *, run_failed: bool) -> str:
+    """:returns: what a person should do next.
+    :param run_failed: no fallback follows, because the run as a whole is over.
+    """
+    if failure is None:
+        return "Look at the log of the failed task."
+    if run_failed and failure.blame in (Blame.BACKUP, Blame.STRANDED):
+        return (
+            f"{failure.hint} Trigger the DAG again: it chooses another base, or takes a fresh full.".strip()
+        )
+    return f"{failure.hint} {_TODO[failure.blame]}".strip()
+
+
+def _cut(text: str, limit: int = _MAX_VALUE) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

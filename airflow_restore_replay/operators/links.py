@@ -1,0 +1,71 @@
+"""Links from a task to the records of the repository that it is about."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperatorLink
+
+from airflow_restore_replay.core.browse import manifest_url, verdict_url
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk.types import TaskInstanceKey
+
+    from airflow_restore_replay.core.cluster import RepositorySpec
+
+log = logging.getLogger(__name__)
+
+
+class RecordLink(BaseOperatorLink):
+    """A link that a task pushes as soon as it knows where it leads, so that it is there while the task is deferred."""
+
+    label: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """:returns: what the task pushed; Airflow asks on the worker when the task ends."""
+        pushed = getattr(operator, "_record_links", {}).get(self.xcom_key)
+        if pushed:
+            return str(pushed)
+        # A resumed task is another object than the one that pushed.
+        ti: Any = ti_key
+        pull = getattr(ti, "xcom_pull", None)
+        return str(
+            (pull(task_ids=ti.task_id, key=self.xcom_key, map_indexes=ti.map_index) if pull else "") or ""
+        )
+
+
+class BackupLink(RecordLink):
+    """The backup that the task is about."""
+
+    label = "Backup record"
+
+
+class VerdictLink(RecordLink):
+    """The verdict that the task recorded, or went by."""
+
+    label = "Verdict"
+
+
+def push_links(
+    context: Context, spec: RepositorySpec, *, backup_id: str | None = None, verdict_id: str | None = None
+) -> None:
+    """Push the links that are known; a link that cannot be pushed fails no task."""
+    ti: Any = context["ti"]
+    found = {}
+    if backup_id:
+        found[BackupLink().xcom_key] = manifest_url(spec, backup_id)
+    if verdict_id:
+        found[VerdictLink().xcom_key] = verdict_url(spec, verdict_id)
+    links = {**getattr(ti.task, "_record_links", {}), **found}
+    try:
+        ti.task._record_links = links
+        for key, url in found.items():
+            ti.xcom_push(key=key, value=url)
+    except Exception:
+        log.warning("The link to the repository's record could not be pushed.", exc_info=True)
