@@ -53,7 +53,7 @@ def test_run_by_hand_from_a_named_base(cycle: Shipped) -> None:
 
 def test_cleared_run_makes_no_second_backup_unless_its_own_is_bad(cycle: Shipped) -> None:
     (base,) = cycle.rig.catalog().backups
-    when = {"logical_date": NOON}
+    when = {"logical_date": NOON, "run_after": NOON}
     first = cycle.run_dag(shipped_dag(), when=when)
     again = cycle.run_dag(shipped_dag(), when=when)
     assert again.run_id == first.run_id
@@ -104,7 +104,7 @@ def test_published_and_quarantine_are_the_same_when_cleared(cycle: Shipped) -> N
     [
         (BinlogCatchupSensor, "restore_backup"),
         (ValidateReplicaOperator, "restore_backup"),
-        (SnapshotOperator, "catch_up"),
+        (SnapshotOperator, "restore_backup"),
     ],
 )
 def test_a_cleared_task_that_needs_others_names_them(cluster_file: Path, kind: Any, clear_from: str) -> None:

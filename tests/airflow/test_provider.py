@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from airflow_restore_replay.provider_info import get_provider_info
+from bench.dag_parse import measure
 from tests.airflow.conftest import REPO
 
 PUBLIC = {
@@ -32,7 +33,12 @@ PUBLIC = {
         "ValidateReplicaOperator",
     },
     "sensors": {"BackupFreshnessSensor", "BinlogCatchupSensor"},
-    "hooks": {"ReplayNodeHook", "RepositoryHook"},
+    "hooks": {
+        "ReplayNodeConnectionHook",
+        "ReplayNodeHook",
+        "RepositoryConnectionHook",
+        "RepositoryHook",
+    },
 }
 
 
@@ -106,6 +112,20 @@ print(spent, sorted(heavy & new), len(build_configured_dags()))
     spent, rest = run_python(code).strip().splitlines()[-1].split(" ", 1)
     assert rest == "[] 1"
     assert float(spent) < 0.5
+
+
+def test_bench_of_parsing_runs() -> None:
+    """Twenty clusters with Slack; the limit is in the bench itself."""
+    result = measure(clusters=20, rounds=1)
+    assert (result["dags"], result["forbidden"]) == (20, [])
+    assert result["own_modules"] < 60
+
+
+def test_links_and_notifications_exist() -> None:
+    info = get_provider_info()
+    for path in (*info["extra-links"], *info["notifications"]):
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name).__doc__, path
 
 
 def test_plugin_is_light() -> None:
