@@ -145,7 +145,7 @@ class LeasePolicy(Strict, frozen=True, kw_only=True):
 
 
 class Retention(Strict, frozen=True, kw_only=True):
-    """What pruning keeps; a backup that no rule keeps is deleted. Without any keep rule, all healthy ones are kept.
+    """What pruning keeps; a backup that no rule keeps is deleted. Without any keep rule, none is.
 
     :param keep_within: all that are at most this much older than the newest.
     :param last: the newest ones. :param hourly, daily, weekly, monthly: the newest of each of the last so many

@@ -107,7 +107,7 @@ def _protected(catalog: Catalog, newest_first: Sequence[Backup], policy: Retenti
         if backup.state is BackupState.HEALTHY and catalog.held_by:
             # Since when the primary is rotten is not known, hence nor which backup is the last good one.
             yield backup, f"held by {catalog.held_by[0].verdict_id}"
-        if backup.state is BackupState.HEALTHY and not policy.has_rule:
+        if not policy.has_rule:
             yield backup, "no keep rule is configured"
 
 

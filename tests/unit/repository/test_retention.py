@@ -65,8 +65,9 @@ def kept(manifests: list[Manifest], *verdicts: Verdict, timezone: str = "UTC", *
     return set(plan.keep)
 
 
-def test_without_a_rule_every_healthy_backup_is_kept() -> None:
-    assert kept(days(3, 30, 3000)) == {"d3", "d30", "d3000"}
+def test_without_a_rule_every_backup_is_kept() -> None:
+    quarantined = verdict("v1", Outcome.QUARANTINED, "d3000", timedelta(days=2999))
+    assert kept(days(3, 30, 3000), quarantined) == {"d3", "d30", "d3000"}
 
 
 def test_last() -> None:
