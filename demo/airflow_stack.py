@@ -114,15 +114,22 @@ class AirflowStack:
         sys.exit(f"Airflow lacks {missing} after {timeout_s:.0f} s; see {self._space.logs}. {errors}")
 
     def _missing(self, dag_ids: tuple[str, ...]) -> str:
-        health = self.get("/api/v2/monitor/health")
+        health = self.get("/api/v2/monitor/health", patience_s=0)
         parts = ("scheduler", "dag_processor", "triggerer")
         unwell = [p for p in parts if (health.get(p) or {}).get("status") != "healthy"]
         known = {dag["dag_id"] for dag in self.get("/api/v2/dags")["dags"]}
         return ", ".join([*unwell, *(d for d in dag_ids if d not in known)])
 
-    def get(self, path: str) -> Any:
-        """Ask Airflow's public API."""
-        return self._call("GET", path, None)
+    def get(self, path: str, *, patience_s: float = 120.0) -> Any:
+        """Ask Airflow's public API; on a busy machine it may keep one waiting for a while."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                return self._call("GET", path, None)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("POST", path, body)
@@ -144,7 +151,7 @@ class AirflowStack:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
         )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.load(answer)
 
     def stop(self) -> None:
