@@ -50,7 +50,7 @@ def test_d4_table_file_missing(rig: Rig, backup_id: str) -> None:
     wrong = tampered(rig, backup_id, lambda data: (data / "shop/orders.ibd").unlink())
     failure = quarantine_failure(rig, wrong)
     # InnoDB opens a file when it is first needed: by its own start, a check, or the applier.
-    assert failure.code in ("FileMissing", "ErrorLogDirty", "TableCheckFailed", "ReplayConflict")
+    assert failure.code in ("FileMissing", "ErrorLogDirty", "TableCheckFailed")
     assert "orders" in failure.message
 
 

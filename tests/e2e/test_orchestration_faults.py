@@ -14,7 +14,7 @@ import pytest
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
-from tests.support.rig import Once, Rig
+from tests.support.rig import Once, Rig, later
 
 
 def live_job_pid(rig: Rig) -> int:
@@ -40,7 +40,6 @@ SLOW = {"transfer": {"rate_limit": "60MB", "threads": 2}}
     ("step", "phase"),
     [
         ("replay.restore", "restoring"),
-        ("replay.restore", "starting the server"),
         ("replay.catch_up", "catching up"),
         ("replay.validate", ""),
         ("replay.snapshot", "copying"),
@@ -54,6 +53,28 @@ def test_o2_killed_agent_is_resumed(rig: Rig, backup_id: str, step: str, phase: 
     rig.published(report)
     assert rig.verdicts_against() == []
     assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
+
+
+def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> None:
+    """A server may have begun to write: the node is filled anew."""
+    killers = []
+
+    def kill_when_starting() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            states = [p.read_bytes() for p in rig.workdir.glob("*/node.json")]
+            if any(b'"phase":"starting"' in state for state in states):
+                os.kill(live_job_pid(rig), signal.SIGKILL)
+                return
+            time.sleep(0.001)
+
+    watch = Once("replay.restore", "", lambda: killers.append(later(0, kill_when_starting)))
+    report = rig.cycle(watch=watch)
+    (killer,) = killers
+    killer.join()
+    rig.published(report)
+    assert report.steps["replay.restore"]["fetched_bytes"] > 0
+    assert rig.verdicts_against() == []
 
 
 @pytest.mark.parametrize(

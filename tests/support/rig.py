@@ -206,8 +206,11 @@ class Once:
     def __call__(self, step: str, state: JobState | None) -> None:
         if self.done or step != self.step or state is None or self.when not in state.progress.phase:
             return
+        try:
+            self.act()
+        except (ValueError, ProcessLookupError):
+            return  # the process it is about has just ended: the next report may find another
         self.done = True
-        self.act()
 
 
 def later(seconds: float, act: Callable[[], None]) -> threading.Thread:

@@ -10,7 +10,7 @@ from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict
 from airflow_restore_replay.core.flavor.base import EventStamp, Position
 from airflow_restore_replay.core.jobs.as_of import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild
+from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refuse_missing_file
 from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_primary
 from airflow_restore_replay.core.jobs.protocol import Phase
@@ -92,6 +92,7 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
                 refuse_beyond(goal, replayed.position, ctx.as_of)
             break
         except (ReplayConflict, NodeServerCrashed) as exc:
+            refuse_missing_file(ctx)
             rebuild(ctx, exc)
     ctx.node.update(phase=Phase.CAUGHT_UP)
     return replayed

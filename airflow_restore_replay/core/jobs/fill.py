@@ -21,6 +21,7 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
     WrongPhase,
 )
+from airflow_restore_replay.core.jobs.complaints import missing_file, most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
@@ -184,14 +185,6 @@ def start_filled_server(ctx: JobContext) -> float:
     return seconds
 
 
-_MISSING_FILE = (
-    "cannot open datafile",
-    "could not find a valid tablespace",
-    "is missing",
-    "cannot find space",
-)
-
-
 def refuse_dirty_log(ctx: JobContext) -> None:
     """:raises FileMissing: the server misses a table's file.
     :raises ErrorLogDirty: any other complaint about the data since the last start.
@@ -199,13 +192,21 @@ def refuse_dirty_log(ctx: JobContext) -> None:
     lines = ctx.server.log_errors()
     if not lines:
         return
-    missing = next((line for line in lines if any(m in line.lower() for m in _MISSING_FILE)), None)
-    kind: type[BackupFault] = FileMissing if missing else ErrorLogDirty
+    kind: type[BackupFault] = FileMissing if missing_file(lines) else ErrorLogDirty
     raise kind(
-        f"The server started, but its error log reports: {missing or lines[0]}",
+        f"The server started, but its error log reports: {most_telling(lines)}",
         hint="The restored data directory is incomplete or damaged.",
         evidence={"log": lines[:20]},
     )
+
+
+def refuse_missing_file(ctx: JobContext) -> None:
+    """The applier may be the first to open a table whose file is missing; then that is what to say.
+
+    :raises FileMissing: the error log names the file.
+    """
+    if ctx.server.alive() and missing_file(ctx.server.log_errors()):
+        refuse_dirty_log(ctx)
 
 
 def _seed(ctx: JobContext, method: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.flavor.base import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult
+from airflow_restore_replay.core.jobs.complaints import most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
 
 
@@ -25,7 +26,7 @@ class ErrorLogClean:
         return CheckResult(
             name=self.name,
             passed=not lines,
-            observed=lines[0] if lines else "no error lines",
+            observed=most_telling(lines) if lines else "no error lines",
             expected="no error lines about data",
             details={"log": lines[:20]} if lines else {},
         )
