@@ -141,8 +141,8 @@ class _CleanUp:
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         space = self._space
-        if left := space.sweep():
-            say(f"  Ended what was still running: {left}", "yellow")
+        if left := [*space.sweep(), *space.reap_nodes()]:
+            say(f"  Ended what was still running: {', '.join(map(str, left))}", "yellow")
         failed = kind is not None and not issubclass(kind, KeyboardInterrupt)
         if not failed and os.environ.get("KEEP") != "1":
             space.remove()

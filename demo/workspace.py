@@ -15,6 +15,10 @@ from pathlib import Path
 
 import yaml
 
+from airflow_restore_replay.core.cluster import load_clusters
+from airflow_restore_replay.core.runtime.base import get_runtime
+from airflow_restore_replay.core.steps import reap
+
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
 #: in the environment of every process the demo starts, and of their children: how they are found again
@@ -129,6 +133,16 @@ class Workspace:
             while self.leftovers() and time.monotonic() < deadline:
                 time.sleep(0.1)
         return found
+
+    def reap_nodes(self) -> list[str]:
+        """Destroy replay nodes, whose servers carry no mark: they do not inherit the environment.
+
+        :returns: their ids.
+        """
+        if not self.cluster_file.exists():
+            return []
+        runtime = get_runtime(next(iter(load_clusters(self.cluster_file).values())))
+        return reap(runtime, node_ids=[str(node["node_id"]) for node in runtime.nodes()])
 
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
