@@ -45,6 +45,8 @@ class MariaDbPrimary:
         self.port = port
         self.options = list(options)
         self.datadir = root / "data"
+        # Of its own: a server that starts deletes every temporary table in its tmpdir, other servers' too.
+        self.tmp_dir = root / "tmp"
         self.log_path = root / "error.log"
         self._socket_dir = Path(tempfile.mkdtemp(prefix="rr-primary-"))
         self.socket = str(self._socket_dir / "s")
@@ -60,6 +62,7 @@ class MariaDbPrimary:
         """
         root.mkdir(parents=True, exist_ok=True)
         primary = cls(root, server_id=server_id, port=port or free_port(), options=options)
+        primary.tmp_dir.mkdir(exist_ok=True)
         if not (primary.datadir / "mysql").exists():
             primary._install()
             primary._launch()
@@ -117,8 +120,10 @@ class MariaDbPrimary:
     def _install(self) -> None:
         user = ["--user=root"] if os.geteuid() == 0 else []
         command = ["mariadb-install-db", "--no-defaults", f"--datadir={self.datadir}", *user]
+        command += [f"--tmpdir={self.tmp_dir}"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
-        subprocess.run(command, check=True, capture_output=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def _command(self) -> list[str]:
         user = ["--user=root"] if os.geteuid() == 0 else []
@@ -127,6 +132,7 @@ class MariaDbPrimary:
             "--no-defaults",
             *user,
             f"--datadir={self.datadir}",
+            f"--tmpdir={self.tmp_dir}",
             f"--socket={self.socket}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
