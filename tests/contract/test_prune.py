@@ -157,7 +157,10 @@ def test_a_condemned_chunk_is_not_reused_but_stored_beside(place: Place, tree: P
     again, files = back_up(place.open(), tree, run="run-3")
     assert needed(again, files).isdisjoint(only_old)
     condemned = repository.condemned()
-    assert write_file_list(repository.store, content, condemned=condemned) == f"{old.file_list}.1"
+    assert (
+        write_file_list(repository.store, repository.codec, content, condemned=condemned)
+        == f"{old.file_list}.1"
+    )
     assert f"{ref}.1" in set(chunk_refs(files))
     for path in only_old:  # the sleeper
         repository.store.delete(path)

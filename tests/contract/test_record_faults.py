@@ -10,8 +10,12 @@ import msgspec
 import pytest
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, NoSuchBackup, RepositoryMismatch, StoreFailed
-from airflow_restore_replay.core.repository.chunks import content_name
-from airflow_restore_replay.core.repository.manifests import file_list_path, manifest_path, write_file_list
+from airflow_restore_replay.core.repository.manifests import (
+    file_list_path,
+    manifest_path,
+    seal,
+    write_file_list,
+)
 from airflow_restore_replay.core.repository.records import Outcome
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
 from tests.contract.conftest import Place
@@ -20,12 +24,12 @@ from tests.support.backups import back_up, flip_one_bit, manifest_for
 
 def _wrong_version(data: bytes) -> bytes:
     body = json.dumps(json.loads(data.splitlines()[0]) | {"format": 2}).encode()
-    return b"%s\n%s\n" % (body, json.dumps({"blake3": content_name(body)}).encode())
+    return b"%s\n%s\n" % (body, json.dumps({"blake3": seal(body)}).encode())
 
 
 def _another_id(data: bytes) -> bytes:
     body = json.dumps(json.loads(data.splitlines()[0]) | {"backup_id": "20200101T000000Z-00000000"}).encode()
-    return b"%s\n%s\n" % (body, json.dumps({"blake3": content_name(body)}).encode())
+    return b"%s\n%s\n" % (body, json.dumps({"blake3": seal(body)}).encode())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_s4_a_damaged_file_list_blames_the_backup_and_is_stored_anew(
     with pytest.raises(ManifestCorrupt, match=path) as caught:
         repository.load_files(manifest)
     assert caught.value.evidence["backup"] == manifest.backup_id
-    again = write_file_list(repository.store, files)
+    again = write_file_list(repository.store, repository.codec, files)
     assert again == (manifest.file_list if harm is None else f"{manifest.file_list}.1")
     assert repository.load_files(msgspec.structs.replace(manifest, file_list=again)) == files
 

@@ -7,13 +7,9 @@ the next *generation* of the name, and references say which generation they mean
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
-
-import zstandard
-from blake3 import blake3
 
 from airflow_restore_replay.core.errors import (
     BackupFault,
@@ -23,6 +19,7 @@ from airflow_restore_replay.core.errors import (
     Refused,
     StoreFailed,
 )
+from airflow_restore_replay.core.repository.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.records import ChunkRef, PageDelta
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
@@ -82,11 +79,6 @@ def ref_of(path: str) -> str | None:
     return make_ref(match[1], int(match[2])) if match else None
 
 
-def content_name(data: bytes) -> str:
-    """:returns: BLAKE3 of *data* in hex."""
-    return blake3(data).hexdigest()
-
-
 def is_zero(data: bytes) -> bool:
     return data == (_ZEROS if len(data) == CHUNK_SIZE_BYTES else bytes(len(data)))
 
@@ -94,7 +86,7 @@ def is_zero(data: bytes) -> bool:
 class ChunkStore:
     """Reads and creates chunks; may be shared by threads.
 
-    :param level: zstd level.
+    :param codec: how contents look as objects.
     :param marker: object that exists as long as the repository does. When it is gone too, a missing chunk is
         no evidence against a backup: the store is empty, unmounted or another one.
     :param condemned: reads the names of objects that pruning may delete at any moment.
@@ -103,7 +95,7 @@ class ChunkStore:
     def __init__(
         self,
         store: ObjectStore,
-        level: int = 1,
+        codec: Codec | None = None,
         *,
         marker: str | None = None,
         condemned: Callable[[], Iterable[str]] = tuple,
@@ -111,9 +103,8 @@ class ChunkStore:
         self._store = store
         self._read_condemned = condemned
         self._condemned: frozenset[str | None] = frozenset()
-        self._level = level
+        self.codec = codec or Codec()
         self._marker = marker
-        self._local = threading.local()
 
     def avoid_condemned(self) -> None:
         """Read which objects are condemned; from now on :meth:`ensure` refers to none of them.
@@ -139,7 +130,7 @@ class ChunkStore:
                 hint="Use the release that wrote the backup.",
             )
         path = chunk_path(ref)
-        limit = zstd_bound(size_bytes)
+        limit = self.codec.bound(size_bytes)
         fetch = self._store.get_uncached if uncached else self._store.get
         try:
             stored = fetch(path, max_bytes=limit)
@@ -160,7 +151,7 @@ class ChunkStore:
         """
         if is_zero(data):
             return StoredChunk(None)
-        name = content_name(data)
+        name = self.codec.name(data)
         refs = [r for g in range(MAX_GENERATIONS) if (r := make_ref(name, g)) not in self._condemned]
         for ref in refs:
             if ref in verified:
@@ -185,7 +176,7 @@ class ChunkStore:
 
     def _create(self, ref: str, data: bytes) -> StoredChunk | None:
         """:returns: the new object's reference; None when an object is there that is not *data*."""
-        stored = self._compress(data)
+        stored = self.codec.encode(data, split_ref(ref)[0])
         try:
             self._store.put_new(chunk_path(ref), stored)
         except AlreadyExists:
@@ -216,39 +207,9 @@ class ChunkStore:
 
     def _decode(self, ref: str, stored: bytes, size_bytes: int, where: str) -> bytes:
         try:
-            # The decoder allocates what the frame claims, whatever limit it is given.
-            claimed = zstandard.frame_content_size(stored)
-            if claimed != size_bytes:
-                _raise_corrupt(
-                    ref, where, f"its frame claims {claimed} bytes where the file needs {size_bytes}"
-                )
-            data = self._decompress(stored, size_bytes)
-        except zstandard.ZstdError as exc:
-            _raise_corrupt(ref, where, f"it does not decompress ({exc})")
-        observed = content_name(data)
-        if observed != split_ref(ref)[0]:
-            _raise_corrupt(ref, where, f"its content hashes to {observed}")
-        return data
-
-    # zstd contexts are not thread-safe, so each thread has its own.
-    def _compress(self, data: bytes) -> bytes:
-        if not hasattr(self._local, "compressor"):
-            self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
-        compressed: bytes = self._local.compressor.compress(data)
-        return compressed
-
-    def _decompress(self, stored: bytes, size_bytes: int) -> bytes:
-        if not hasattr(self._local, "decompressor"):
-            self._local.decompressor = zstandard.ZstdDecompressor()
-        data: bytes = self._local.decompressor.decompress(
-            stored, max_output_size=size_bytes, allow_extra_data=False
-        )
-        return data
-
-
-def zstd_bound(size_bytes: int) -> int:
-    """:returns: more than any zstd frame of *size_bytes* takes (``ZSTD_COMPRESSBOUND`` and headers)."""
-    return size_bytes + size_bytes // 128 + 1024
+            return self.codec.decode(stored, split_ref(ref)[0], size_bytes=size_bytes)
+        except CodecError as exc:
+            _raise_corrupt(ref, where, str(exc))
 
 
 def _raise_corrupt(ref: str, where: str, observed: str) -> NoReturn:

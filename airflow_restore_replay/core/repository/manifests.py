@@ -11,10 +11,11 @@ from collections.abc import Container, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-import zstandard
+from blake3 import blake3
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
-from airflow_restore_replay.core.repository.chunks import content_name, make_ref, split_ref
+from airflow_restore_replay.core.repository.chunks import make_ref, split_ref
+from airflow_restore_replay.core.repository.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.records import (
     FORMAT_VERSION,
     Condemned,
@@ -73,11 +74,16 @@ def file_list_path(ref: str) -> str:
     return f"files/{make_ref(name, generation)}.jsonl.zst"
 
 
+def seal(body: bytes) -> str:
+    """:returns: the checksum of a record's first line."""
+    return blake3(body).hexdigest()
+
+
 def encode_record(record: SealedRecord) -> bytes:
     """:returns: the object of a record; equal records give equal bytes."""
     # The version is written even though it is a default: a reader must find it.
     body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
-    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(content_name(body))))
+    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(seal(body))))
 
 
 def decode_record(data: bytes, kind: type[R], path: str) -> R:
@@ -91,7 +97,7 @@ def decode_record(data: bytes, kind: type[R], path: str) -> R:
     body = lines[0]
     try:
         sealed = msgspec.json.decode(lines[1], type=_Seal).blake3
-        observed = content_name(body)
+        observed = seal(body)
         if sealed != observed:
             raise _corrupt(path, f"its first line hashes to {observed}, its second says {sealed}")
         version = msgspec.json.decode(body, type=_Version).format
@@ -135,7 +141,9 @@ def write_record(store: ObjectStore, record: SealedRecord) -> None:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
 
 
-def write_file_list(store: ObjectStore, files: Sequence[FileEntry], *, condemned: Container[str] = ()) -> str:
+def write_file_list(
+    store: ObjectStore, codec: Codec, files: Sequence[FileEntry], *, condemned: Container[str] = ()
+) -> str:
     """Store *files* and read them back.
 
     :param condemned: names of objects that may be deleted at any moment; they are not referred to.
@@ -143,8 +151,8 @@ def write_file_list(store: ObjectStore, files: Sequence[FileEntry], *, condemned
     :raises StoreFailed: it did not read back.
     """
     content = b"".join(msgspec.json.encode(entry) + b"\n" for entry in files)
-    name = content_name(content)
-    stored = zstandard.ZstdCompressor(level=3, write_checksum=True).compress(content)
+    name = codec.name(content)
+    stored = codec.encode(content, name)
     for generation in range(_MAX_GENERATIONS):
         ref = make_ref(name, generation)
         if file_list_path(ref) in condemned:
@@ -155,7 +163,7 @@ def write_file_list(store: ObjectStore, files: Sequence[FileEntry], *, condemned
         except AlreadyExists:
             new = False
         try:
-            if _file_list_content(store, ref) == content:
+            if _file_list_content(store, codec, ref) == content:
                 return ref
         except ManifestCorrupt as exc:
             if new:
@@ -163,35 +171,28 @@ def write_file_list(store: ObjectStore, files: Sequence[FileEntry], *, condemned
     raise StoreFailed(f"All {_MAX_GENERATIONS} generations of file list {name} are damaged in {store.url}.")
 
 
-def read_file_list(store: ObjectStore, ref: str) -> list[FileEntry]:
+def read_file_list(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
     """:raises ManifestCorrupt: the list is missing, does not decode, or is not what its name says.
 
     :raises PathEscapes: *ref* is not a reference.
     """
     try:
-        return [_ENTRY.decode(line) for line in _file_list_content(store, ref).splitlines()]
+        return [_ENTRY.decode(line) for line in _file_list_content(store, codec, ref).splitlines()]
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(file_list_path(ref), str(exc)) from exc
 
 
-def _file_list_content(store: ObjectStore, ref: str) -> bytes:
+def _file_list_content(store: ObjectStore, codec: Codec, ref: str) -> bytes:
     path = file_list_path(ref)
     try:
         stored = store.get_uncached(path, max_bytes=MAX_FILE_LIST_BYTES)
-        claimed = zstandard.frame_content_size(stored)
-        if not 0 <= claimed <= MAX_FILE_LIST_BYTES:
-            raise _corrupt(path, f"its frame claims {claimed} bytes; at most {MAX_FILE_LIST_BYTES} are read")
-        content: bytes = zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
+        return codec.decode(stored, split_ref(ref)[0], max_bytes=MAX_FILE_LIST_BYTES)
     except ObjectMissing:
         raise _corrupt(path, "the object is missing") from None
     except ObjectTooLarge:
         raise _corrupt(path, f"it is larger than {MAX_FILE_LIST_BYTES} bytes") from None
-    except zstandard.ZstdError as exc:
-        raise _corrupt(path, f"it does not decompress ({exc})") from exc
-    observed = content_name(content)
-    if observed != split_ref(ref)[0]:
-        raise _corrupt(path, f"its content hashes to {observed}")
-    return content
+    except CodecError as exc:
+        raise _corrupt(path, exc) from exc
 
 
 def _read(store: ObjectStore, path: str, kind: type[R]) -> R:

@@ -21,6 +21,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore
+from airflow_restore_replay.core.repository.codec import Codec
 from airflow_restore_replay.core.repository.entries import check_chunk_size
 from airflow_restore_replay.core.repository.lease import Lease
 from airflow_restore_replay.core.repository.manifests import (
@@ -82,7 +83,8 @@ class Repository:
         self.cluster = marker.cluster
         self.repository_id = marker.repository_id
         self.chunk_size_bytes = marker.chunk_size_bytes
-        self.chunks = ChunkStore(store, compression_level, marker=MARKER, condemned=self.condemned)
+        self.codec = Codec(compression_level)
+        self.chunks = ChunkStore(store, self.codec, marker=MARKER, condemned=self.condemned)
         self.lease = Lease(store, marker.cluster)
 
     @classmethod
@@ -119,7 +121,7 @@ class Repository:
         :returns: the manifest as published.
         :raises LeaseLost: another run has the lease; nothing was published.
         """
-        file_list = write_file_list(self.store, files, condemned=self.condemned())
+        file_list = write_file_list(self.store, self.codec, files, condemned=self.condemned())
         manifest = msgspec.structs.replace(manifest, file_list=file_list)
         self.lease.renew(manifest.run, manifest.lease_epoch)
         write_record(self.store, manifest)
@@ -141,7 +143,7 @@ class Repository:
     def load_files(self, manifest: Manifest) -> list[FileEntry]:
         """:raises ManifestCorrupt: the file list is missing or does not match its name."""
         try:
-            return read_file_list(self.store, manifest.file_list)
+            return read_file_list(self.store, self.codec, manifest.file_list)
         except ManifestCorrupt as exc:
             self._require_marker()
             exc.evidence |= {"backup": manifest.backup_id}

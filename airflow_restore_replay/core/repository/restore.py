@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import BackupFault, NodeFull, TargetNotEmpty
-from airflow_restore_replay.core.repository.chunks import ChunkStore, content_name, is_zero, split_ref
+from airflow_restore_replay.core.repository.chunks import ChunkStore, is_zero, split_ref
 from airflow_restore_replay.core.repository.entries import check_entries
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
 from airflow_restore_replay.core.repository.parallel import run_bounded
@@ -133,7 +133,7 @@ def _fill(run: _Run, piece: _Piece) -> bool:
     :returns: whether it was decoded from the store.
     """
     path = run.target / piece.entry.path
-    if run.resume and _in_place(path, piece):
+    if run.resume and _in_place(run, path, piece):
         return False
     if piece.ref is None:
         if run.resume:
@@ -152,12 +152,12 @@ def _fill(run: _Run, piece: _Piece) -> bool:
     return True
 
 
-def _in_place(path: Path, piece: _Piece) -> bool:
+def _in_place(run: _Run, path: Path, piece: _Piece) -> bool:
     with _opened(path, os.O_RDONLY) as descriptor:
         present = os.pread(descriptor, piece.size_bytes, piece.offset)
     if piece.ref is None:
         return is_zero(present)
-    return isinstance(piece.ref, str) and content_name(present) == split_ref(piece.ref)[0]
+    return isinstance(piece.ref, str) and run.chunks.codec.name(present) == split_ref(piece.ref)[0]
 
 
 def _write(path: Path, data: bytes, offset: int) -> None:

@@ -17,12 +17,11 @@ from airflow_restore_replay.core.repository.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
     chunk_path,
-    content_name,
     is_zero,
     make_ref,
     split_ref,
-    zstd_bound,
 )
+from airflow_restore_replay.core.repository.codec import Codec
 from airflow_restore_replay.core.repository.local import LocalStore
 from airflow_restore_replay.core.repository.records import PageDelta
 
@@ -98,7 +97,7 @@ def test_only_a_verified_reference_is_reused_unread(store: ChunkStore, root: Pat
 
 def test_generations_end(store: ChunkStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_GENERATIONS", 3)
-    name = content_name(b"data")
+    name = store.codec.name(b"data")
     for generation in range(3):
         path = root / chunk_path(make_ref(name, generation))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +132,8 @@ def test_page_deltas_are_refused(store: ChunkStore) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 4096, CHUNK_SIZE_BYTES])
 def test_no_honest_chunk_is_beyond_the_bound(size: int) -> None:
-    assert len(ChunkStore(LocalStore(Path("/nonexistent")))._compress(os.urandom(size))) <= zstd_bound(size)
+    codec, data = Codec(), os.urandom(size)
+    assert len(codec.encode(data, codec.name(data))) <= codec.bound(size)
 
 
 def test_threads_share_a_chunk_store(store: ChunkStore) -> None:
