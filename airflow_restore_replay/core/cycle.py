@@ -111,16 +111,18 @@ def _named_base(catalog: Catalog, backup_id: str) -> Backup:
     return backup
 
 
-def diagnose(catalog: Catalog, *, run: str, had_base: bool) -> Diagnosis:
+def diagnose(catalog: Catalog, *, run: str, had_base: bool, epoch: int | None = None) -> Diagnosis:
     """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
 
     :param run: lease owner.
     :param had_base: whether choose_base found a base, so that a replay was attempted.
+    :param epoch: the lease under which the replay was attempted: what a run recorded before it was cleared says
+        nothing about its new attempt. None: all that the run ever recorded.
     """
     if not had_base:
         return Diagnosis(Next.FULL, "no base")
-    attempts = [v for v in catalog.attempts(run) if v.attempt == REPLAY]
-    if _published(catalog, attempts, run):
+    attempts = [v for v in catalog.attempts(run) if v.attempt == REPLAY and epoch in (None, v.lease_epoch)]
+    if _published(catalog, attempts, run, epoch):
         return Diagnosis(Next.PUBLISHED, "the replayed backup is published", verdict=_last(attempts))
     last = _last(attempts)
     if last is None or last.failure is None:
@@ -136,10 +138,12 @@ def _by_blame(verdict: Verdict, failure: Failure) -> Diagnosis:
     return Diagnosis(step, failure.message, failure, verdict)
 
 
-def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str) -> bool:
+def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str, epoch: int | None) -> bool:
     # The manifest is the backup; the record that follows it may be lost with the node.
     by_record = any(v.outcome is Outcome.PUBLISHED for v in attempts)
-    return by_record or any(m.run == run and m.base.kind == "backup" for m in catalog.manifests)
+    return by_record or any(
+        m.run == run and epoch in (None, m.lease_epoch) and m.base.kind == "backup" for m in catalog.manifests
+    )
 
 
 def _last(verdicts: Sequence[Verdict]) -> Verdict | None:

@@ -136,7 +136,8 @@ class _Cycle:
         self._note(choice)
         if choice.base:
             self._replay(epoch, choice.base.backup_id)
-        diagnosis = diagnose(self._repository.catalog(), run=self._run, had_base=choice.base is not None)
+        catalog = self._repository.catalog()
+        diagnosis = diagnose(catalog, run=self._run, had_base=choice.base is not None, epoch=epoch)
         self.report.diagnosis = f"{diagnosis.next}: {diagnosis.reason}"
         self._go_on(epoch, diagnosis)
 

@@ -23,12 +23,14 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     full. Everything else fails the run here, naming the culprit: nothing is known about the base then.
 
     :param choice: what :class:`ChooseBaseOperator` pushed.
+    :param node: the replay attempt's node, as its task returned it; what the run recorded before it was cleared
+        does not count then.
     :param published_task_id: followed when the attempt published a backup.
     :param quarantine_task_id: followed on evidence against the base.
     :param full_task_id: followed when there is no base to replay from (any more).
     """
 
-    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
+    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice", "node")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
 
@@ -39,6 +41,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         published_task_id: str,
         quarantine_task_id: str,
         full_task_id: str,
+        node: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -46,6 +49,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         self.published_task_id = published_task_id
         self.quarantine_task_id = quarantine_task_id
         self.full_task_id = full_task_id
+        self.node = node
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_restore_replay.core.cycle import diagnose
@@ -54,7 +58,9 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
             raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
         with blame():
             catalog = self.repository().catalog()
-            found = diagnose(catalog, run=run_owner(context), had_base=bool(self.choice["backup_id"]))
+            epoch = self.node["run"]["lease_epoch"] if self.node else None
+            had_base = bool(self.choice["backup_id"])
+            found = diagnose(catalog, run=run_owner(context), had_base=had_base, epoch=epoch)
         self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
         branch = self._branches().get(found.next.value)
         if branch is None:
