@@ -25,8 +25,12 @@ def end(process: subprocess.Popen[bytes], *, patience_s: float = 20.0) -> None:
 def marked(name: str, value: str) -> list[int]:
     """:returns: other processes whose environment has that variable; children inherit it."""
     wanted = f"{name}={value}".encode()
-    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [pid for pid in pids if pid != os.getpid() and wanted in _environment(pid)]
+    return [pid for pid in pids() if wanted in _environment(pid)]
+
+
+def pids() -> list[int]:
+    """:returns: all other processes."""
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
 
 
 def sweep(find: Callable[[], list[int]]) -> list[int]:
