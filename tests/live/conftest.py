@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.runtime.process import ProcessRuntime
+from airflow_restore_replay.core.steps import reap
 from tests.live.support import Case, new_case
 from tests.support.airflow_stack import AirflowStack
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
@@ -92,6 +94,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             env={"RESTORE_REPLAY_LIVE": str(root / "cases"), "PYTHONPATH": str(REPO)},
         )
         stack.callback(airflow.sweep)
+        stack.callback(lambda: destroy_nodes(root / "cases"))
         stack.callback(airflow.stop)
         migration = airflow.migrate()
         primary = MariaDbPrimary.start(root / "primary")
@@ -105,6 +108,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         airflow.start()
         airflow.wait_for(*live.cases)
         yield live
+
+
+def destroy_nodes(cases: Path) -> None:
+    """Leave nothing behind, even where a test failed amid a run."""
+    for workdir in cases.glob("*/nodes"):
+        runtime = ProcessRuntime(str(workdir))
+        reap(runtime, node_ids=[str(node["node_id"]) for node in runtime.nodes()])
 
 
 def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, primary: MariaDbPrimary) -> Live:

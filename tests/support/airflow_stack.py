@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.mariadb import free_port
-from tests.support.processes import command_line, end, marked, signal_if_there, sweep
+from tests.support.processes import command_line, end, marked, pids, session_of, signal_if_there, sweep
 
-#: in the environment of every process of a stack, and of their children, jobs included
+#: in the environment of the jobs that a stack's tasks start; Airflow's own processes overwrite theirs with a title
 MARKER = "RESTORE_REPLAY_STACK"
 
 _PROCESSES = {
@@ -30,9 +30,6 @@ _PROCESSES = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
-
-#: what a job calls itself: it is not Airflow's, and outlives it
-_JOB = "airflow_restore_replay.core.agent"
 
 
 class AirflowStack:
@@ -61,6 +58,7 @@ class AirflowStack:
         self.url = f"http://127.0.0.1:{self.port}"
         self._marker = secrets.token_hex(8)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
         self._token = ""
         found = {**self._settings(dags, database or f"sqlite:///{home}/airflow.db"), **(settings or {})}
         self.env = {
@@ -129,9 +127,16 @@ class AirflowStack:
 
     def _launch(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.logs / f"airflow-{name}.log").open("ab") as log:
-            return subprocess.Popen(
-                [_AIRFLOW, *arguments], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            child = subprocess.Popen(
+                [_AIRFLOW, *arguments],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
+        self._sessions.add(child.pid)
+        return child
 
     def wait_for(self, *dag_ids: str, timeout_s: float = 180.0, restart: bool = False) -> None:
         """Wait until the API answers, the scheduler runs and the DAGs are there.
@@ -208,21 +213,22 @@ class AirflowStack:
         :param wanted: decides by the process's command line, ``airflow worker -- <task instance id>``.
         :returns: how many there were.
         """
-        pids = [p for p in self._pids() if wanted(command_line(p))]
-        for pid in pids:
+        found = [p for p in self._processes() if wanted(command_line(p))]
+        for pid in found:
             signal_if_there(pid, signal.SIGKILL)
-        return len(pids)
+        return len(found)
 
     def kill_all(self) -> None:
         """SIGKILL all of Airflow at once, tasks included; the jobs on the nodes are not Airflow's."""
-        while pids := [p for p in self._pids() if _JOB not in command_line(p)]:
-            for pid in pids:
+        while found := self._processes():
+            for pid in found:
                 signal_if_there(pid, signal.SIGKILL)
             for child in self._children.values():
                 child.wait()
 
-    def _pids(self) -> list[int]:
-        return [pid for pid in marked(MARKER, self._marker) if command_line(pid)]
+    def _processes(self) -> list[int]:
+        """:returns: Airflow's processes, and those whose parents were killed; jobs have sessions of their own."""
+        return [pid for pid in pids() if session_of(pid) in self._sessions]
 
     def stop(self) -> None:
         """End all processes; the scheduler first, so that it starts nothing new."""
@@ -235,7 +241,7 @@ class AirflowStack:
 
         :returns: those that there were.
         """
-        return sweep(self._pids)
+        return sweep(lambda: sorted({*self._processes(), *marked(MARKER, self._marker)}))
 
 
 _AIRFLOW = str(Path(sys.executable).parent / "airflow")

@@ -63,6 +63,14 @@ def command_line(pid: int) -> str:
         return ""
 
 
+def session_of(pid: int) -> int:
+    """:returns: its session's leader, -1 when it is gone or a zombie."""
+    try:
+        return os.getsid(pid) if command_line(pid) else -1
+    except ProcessLookupError:
+        return -1
+
+
 def _environment(pid: int) -> list[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
