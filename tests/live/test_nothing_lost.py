@@ -57,6 +57,7 @@ def kill_scheduler(live: Live, held: list[Held]) -> None:
 def kill_everything(live: Live, held: list[Held]) -> None:
     before = {h.case.name: h.ti for h in held}
     live.stack.kill_all()
+    live.stack.start()
     live.stack.wait_for(*live.cases)
     wait_until_taken_up(held, before)
 
