@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 # Most tests wait for servers; two at a time use both cores. Airflow's share one process (tests/airflow/conftest.py).
 WORKERS ?= -n 2 --dist loadgroup
-TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
+TESTS ?= tests/unit tests/contract tests/airflow tests/live tests/e2e
 
 .PHONY: help setup lint unit test demo up down clean
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowTaskTimeout,
+        TaskDeferralTimeout,
+        TaskDeferred,
+    )
 except ImportError:  # Airflow < 3.2
     from airflow.exceptions import (  # type: ignore[no-redef]
         AirflowFailException,
+        AirflowTaskTimeout,
         TaskDeferralTimeout,
         TaskDeferred,
     )
@@ -15,4 +21,10 @@ try:
 except ImportError:  # Airflow < 3.2
     from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
 
-__all__ = ["AirflowFailException", "CronDataIntervalTimetable", "TaskDeferralTimeout", "TaskDeferred"]
+__all__ = [
+    "AirflowFailException",
+    "AirflowTaskTimeout",
+    "CronDataIntervalTimetable",
+    "TaskDeferralTimeout",
+    "TaskDeferred",
+]

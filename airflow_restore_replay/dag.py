@@ -126,6 +126,7 @@ def _cycle(
     diagnose = DiagnoseCycleOperator(
         task_id="diagnose",
         choice=ResultOf(choice_id),
+        node=ResultOf(replay.create.task_id),
         published_task_id=published.task_id,
         quarantine_task_id=quarantine.task_id,
         full_task_id=full.create.task_id,

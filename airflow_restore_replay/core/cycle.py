@@ -172,20 +172,29 @@ def _named_base(catalog: Catalog, backup_id: str) -> Backup:
     return backup
 
 
-def diagnose(catalog: Catalog, *, run: str, had_base: bool, as_of: datetime | None = None) -> Diagnosis:
+def diagnose(
+    catalog: Catalog,
+    *,
+    run: str,
+    had_base: bool,
+    as_of: datetime | None = None,
+    epoch: int | None = None,
+) -> Diagnosis:
     """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
 
     :param run: lease owner.
     :param had_base: whether choose_base found a base, so that a replay was attempted.
     :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
         evidence against its base stands, but no fresh full can take its place.
+    :param epoch: the lease under which the replay was attempted: what a run recorded before it was cleared says
+        nothing about its new attempt. None: all that the run ever recorded.
     """
     if as_of is not None:
-        return _diagnose_as_of(catalog, run, as_of)
+        return _diagnose_as_of(catalog, run, as_of, epoch)
     if not had_base:
         return Diagnosis(Next.FULL, "no base")
-    attempts = _attempts(catalog, run)
-    if _published(catalog, attempts, run):
+    attempts = _attempts(catalog, run, epoch)
+    if _published(catalog, attempts, run, epoch):
         return Diagnosis(Next.PUBLISHED, "the replayed backup is published", verdict=_last(attempts))
     last = _last(attempts)
     if last is None or last.failure is None:
@@ -193,18 +202,18 @@ def diagnose(catalog: Catalog, *, run: str, had_base: bool, as_of: datetime | No
     return _by_blame(last, last.failure)
 
 
-def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime) -> Diagnosis:
+def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime, epoch: int | None) -> Diagnosis:
     # By the manifest alone: a scheduled run that is backfilled again has records from its first time.
     if any(b.manifest.as_of == as_of for b in catalog.healthy()):
         return Diagnosis(Next.PUBLISHED, f"the backup as of {stamp(as_of)} is published")
-    last = _last(_attempts(catalog, run))
+    last = _last(_attempts(catalog, run, epoch))
     if last is None or last.failure is None:
         return _no_record(last)
     return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
 
 
-def _attempts(catalog: Catalog, run: str) -> list[Verdict]:
-    return [v for v in catalog.attempts(run) if v.attempt == REPLAY]
+def _attempts(catalog: Catalog, run: str, epoch: int | None) -> list[Verdict]:
+    return [v for v in catalog.attempts(run) if v.attempt == REPLAY and epoch in (None, v.lease_epoch)]
 
 
 def _no_record(last: Verdict | None) -> Diagnosis:
@@ -218,10 +227,12 @@ def _by_blame(verdict: Verdict, failure: Failure) -> Diagnosis:
     return Diagnosis(step, failure.message, failure, verdict)
 
 
-def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str) -> bool:
+def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str, epoch: int | None) -> bool:
     # The manifest is the backup; the record that follows it may be lost with the node.
     by_record = any(v.outcome is Outcome.PUBLISHED for v in attempts)
-    return by_record or any(m.run == run and m.base.kind == "backup" for m in catalog.manifests)
+    return by_record or any(
+        m.run == run and epoch in (None, m.lease_epoch) and m.base.kind == "backup" for m in catalog.manifests
+    )
 
 
 def _last(verdicts: Sequence[Verdict]) -> Verdict | None:

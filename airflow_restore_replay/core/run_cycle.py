@@ -160,6 +160,7 @@ class _Cycle:
             run=self._run,
             had_base=choice.base is not None,
             as_of=self.report.as_of,
+            epoch=epoch,
         )
         self.report.diagnosis = f"{diagnosis.next}: {diagnosis.reason}"
         self._go_on(epoch, diagnosis)

@@ -24,12 +24,14 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     fails here whatever was wrong, because a fresh full cannot be the backup of a past time.
 
     :param choice: what :class:`ChooseBaseOperator` pushed.
+    :param node: the replay attempt's node, as its task returned it; what the run recorded before it was cleared
+        does not count then.
     :param published_task_id: followed when the attempt published a backup.
     :param quarantine_task_id: followed on evidence against the base.
     :param full_task_id: followed when there is no base to replay from (any more).
     """
 
-    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
+    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice", "node")
     ui_color = "#fff6c9"
     inherits_from_skipmixin = True
 
@@ -40,6 +42,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         published_task_id: str,
         quarantine_task_id: str,
         full_task_id: str,
+        node: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -47,6 +50,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         self.published_task_id = published_task_id
         self.quarantine_task_id = quarantine_task_id
         self.full_task_id = full_task_id
+        self.node = node
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_restore_replay.core.cycle import diagnose
@@ -60,6 +64,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
                 run=run_owner(context),
                 had_base=bool(self.choice["backup_id"]),
                 as_of=run_as_of(context),
+                epoch=self.node["run"]["lease_epoch"] if self.node else None,
             )
         self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
         branch = self._branches().get(found.next.value)

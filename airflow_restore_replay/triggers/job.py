@@ -11,6 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_restore_replay.core.cluster import cluster_from_builtins
 from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progress
+from airflow_restore_replay.hooks.task_state import DEFERRED, UNKNOWN, task_state
 
 if TYPE_CHECKING:
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
@@ -68,6 +69,12 @@ class JobTrigger(BaseTrigger):
         return state.status.value
 
     async def on_kill(self) -> None:
-        """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this."""
+        """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this.
+
+        It also does when another triggerer took the watch over, after this one was slow to report: the task is
+        still deferred then, and its job goes on.
+        """
+        if await asyncio.to_thread(task_state, self.task_instance) in (DEFERRED, UNKNOWN):
+            return
         cancelling = asyncio.to_thread(self._hook.cancel, self.node, self.key)
         await asyncio.wait_for(cancelling, CANCEL_TIMEOUT_S)

@@ -141,6 +141,15 @@ class TestDiagnose:
         other = verdict(Outcome.QUARANTINED, "old", error=ChunkCorrupt("x"), run="orders/run-6")
         assert diagnose(catalog([OLD], [other]), run=RUN, had_base=True).next is Next.FAIL
 
+    def test_what_a_run_recorded_before_it_was_cleared_does_not_count(self) -> None:
+        before = verdict(Outcome.PUBLISHED, published_id="mine", lease_epoch=1)
+        mine = manifest("mine", age_h=1, run=RUN, base="backup")
+        now = verdict(Outcome.QUARANTINED, "mine", error=ChunkCorrupt("x"), lease_epoch=2)
+        records = catalog([OLD, mine], [before, now])
+        assert diagnose(records, run=RUN, had_base=True, epoch=1).next is Next.PUBLISHED
+        assert diagnose(records, run=RUN, had_base=True, epoch=2).next is Next.QUARANTINE
+        assert diagnose(records, run=RUN, had_base=True, epoch=3).next is Next.FAIL
+
     def test_without_base_a_full_follows(self) -> None:
         assert diagnose(catalog([]), run=RUN, had_base=False).next is Next.FULL
 

@@ -98,6 +98,7 @@ def _record(ctx: JobContext, outcome: Outcome, **fields: Any) -> str:
         at=now,
         cluster=ctx.cluster.name,
         run=ctx.request.run.run,
+        lease_epoch=ctx.request.run.lease_epoch,
         attempt=ctx.request.run.attempt,
         outcome=outcome,
         step=ctx.request.job.value,

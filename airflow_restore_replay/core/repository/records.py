@@ -143,6 +143,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     """Immutable record of one attempt.
 
     :param run: lease owner, ``dag_id/run_id`` or the CLI's invocation.
+    :param lease_epoch: tells a run from the same run after it was cleared; 0 for a person's own verdict.
     :param attempt: ``replay`` (from a base) or ``full`` (fresh seed); empty for a person's own verdict.
     :param backup_id: the backup it speaks about; empty when about none.
     :param step: job that ended the attempt.
@@ -155,6 +156,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     at: datetime
     cluster: str
     run: str
+    lease_epoch: int = 0
     outcome: Outcome
     attempt: str = ""
     backup_id: str = ""
