@@ -51,6 +51,9 @@ choose_base ──▶ replay: create_node ▶ restore_backup ▶ catch_up ▶ va
 
 `acquire_lease` and `release_lease` enclose everything: one run of a cluster at a time. Both nodes are always
 destroyed. Parameters: `force_full` takes a fresh full copy; `base_backup_id` names the backup to replay from.
+
+A backfill rebuilds the backup *as of* the end of each interval, from the newest base before it and the primary's
+binary logs since. It fails where either is missing; it never takes a fresh full.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import datetime
 from types import FrameType
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 import msgspec
 
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
-from airflow_restore_replay.cli.output import show_failure, show_pairs
+from airflow_restore_replay.cli.output import show_failure, show_pairs, when
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.jobs.protocol import JobState
@@ -18,17 +19,38 @@ from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
+class Moment(click.ParamType[datetime]):
+    """``2026-08-21T03:00:00Z``: a time with its zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 2026-08-21T03:00:00Z.", param, ctx)
+        if moment.tzinfo is None:
+            self.fail(f"{value!r} has no time zone; write {value}Z for UTC.", param, ctx)
+        return moment
+
+
 @click.command("cycle")
 @click.option("--full", "force_full", is_flag=True, help="Seed from the primary even if there is a base.")
 @click.option("--base", "base_backup_id", metavar="ID", help="Replay from this backup.")
+@click.option("--as-of", type=Moment(), metavar="TIME", help="Rebuild the backup of this past time.")
 @scoped
-def command(scope: Scope, force_full: bool, base_backup_id: str | None) -> None:
+def command(scope: Scope, force_full: bool, base_backup_id: str | None, as_of: datetime | None) -> None:
     """Make a backup by restoring one: base, replay, validate, snapshot, publish.
 
     When the base turns out to be bad it is quarantined, and a fresh full from the primary takes its place.
+
+    With --as-of the newest base from before that time is replayed to the end of what the primary had logged by
+    then; nothing can take a bad base's place. If there is a backup as of that time already, it is named.
     """
     if force_full and base_backup_id:
         raise click.UsageError("--full and --base exclude each other.")
+    if force_full and as_of:
+        raise click.UsageError("--full and --as-of exclude each other: a fresh full is today's data.")
     # A node must not outlive an orderly end of this process, whoever asks for it.
     signal.signal(signal.SIGTERM, _interrupt)
     with ProgressDisplay(scope.cluster.name) as display:
@@ -36,6 +58,7 @@ def command(scope: Scope, force_full: bool, base_backup_id: str | None) -> None:
             scope.cluster,
             force_full=force_full,
             base_backup_id=base_backup_id,
+            as_of=as_of,
             report=_Narrator(display),
         )
     if scope.as_json:
@@ -76,11 +99,12 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
     snapshot = next((r for step, r in report.steps.items() if step.endswith(".snapshot")), {})
     return [
         ("Run", report.run),
+        ("As of", when(report.as_of) if report.as_of else ""),
         ("Base", f"{report.base_id or 'none'}: {report.reason}" if report.reason else ""),
         *(("Passed over", f"{name}: {why}") for name, why in report.skipped.items()),
         ("Quarantined", ", ".join(report.quarantined)),
         *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
-        ("Published", report.published_id),
+        ("Published" if report.steps else "Already there", report.published_id),
         ("Position", str(snapshot.get("position", ""))),
         ("Proof", str(snapshot.get("proof", ""))),
         ("Took", human_seconds(report.seconds)),

@@ -38,6 +38,7 @@ def summary(backup: Backup) -> dict[str, Any]:
         "state": backup.state,
         "proof": backup.proof,
         "goal_read_at": manifest.goal_read_at,
+        "as_of": manifest.as_of,
         "age_s": (utc_now() - manifest.goal_read_at).total_seconds(),
         "base": manifest.base,
         "position": manifest.position,

@@ -46,6 +46,7 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("State", backup.state.value),
         ("Proof", backup.proof.value),
         ("Position", manifest.position),
+        ("As of", when(manifest.as_of) if manifest.as_of else ""),
         ("Position read", f"{when(manifest.goal_read_at)}, {human_seconds(age_s)} ago"),
         ("Base", base_text(backup)),
         ("Lineage depth", str(manifest.lineage_depth)),

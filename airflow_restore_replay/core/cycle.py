@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from airflow_restore_replay.core.errors import Blame, Failure, NoSuchBackup
+from airflow_restore_replay.core.errors import Blame, Failure, NoSuchBackup, PreflightFailed
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof, Verdict
 
@@ -22,11 +22,13 @@ FULL = "full"
 class Choice:
     """:param base: the backup to replay from; None asks for a fresh full.
     :param skipped: newer backups that were passed over, and damaged records, with why.
+    :param existing: the backup that the run was to make is there already: nothing is left to do.
     """
 
     base: Backup | None
     reason: str
     skipped: dict[str, str] = field(default_factory=dict)
+    existing: Backup | None = None
 
 
 class Next(StrEnum):
@@ -68,7 +70,7 @@ def choose_base(
     """Choose the newest healthy proven backup.
 
     :param base_backup_id: use exactly this one.
-    :param before: only backups whose position was read by then.
+    :param before: only backups whose data is from before that time.
     :raises NoSuchBackup: *base_backup_id* does not exist or must not be a base.
     """
     if force_full:
@@ -86,6 +88,65 @@ def choose_base(
     if not usable:
         return Choice(None, "there is no healthy proven backup", skipped)
     return Choice(usable[-1], "newest healthy proven backup", skipped)
+
+
+def past(time: datetime) -> datetime:
+    """:returns: *time* in UTC and whole seconds, as events are stamped."""
+    return time.astimezone(UTC).replace(microsecond=0)
+
+
+def choose_base_as_of(
+    catalog: Catalog,
+    as_of: datetime,
+    *,
+    now: datetime,
+    force_full: bool = False,
+    base_backup_id: str | None = None,
+) -> Choice:
+    """Choose what to rebuild the backup of a past time from; see :func:`past`.
+
+    Such a run never seeds: a fresh full is today's data.
+
+    :returns: a choice with a base, or with the backup of that very time when there is one already.
+    :raises PreflightFailed: *as_of* is not past, or a fresh full was asked for.
+    :raises NoSuchBackup: there is no base from before that time.
+    """
+    if as_of > now:
+        raise PreflightFailed(
+            f"{stamp(as_of)} is not past yet: it is {stamp(now)}.", hint="Take a backup as of now instead."
+        )
+    if force_full:
+        raise PreflightFailed(
+            f"A fresh full holds today's data; it cannot be the backup as of {stamp(as_of)}.",
+            hint="Leave force_full out.",
+        )
+    doubtful = doubtful_backups(catalog)
+    for backup in catalog.healthy():
+        if backup.manifest.as_of == as_of and backup.backup_id not in doubtful:
+            return Choice(None, f"the backup as of {stamp(as_of)} is already there", existing=backup)
+    choice = choose_base(catalog, base_backup_id=base_backup_id, before=as_of)
+    if choice.base is None or not choice.base.stands_before(as_of):
+        raise NoSuchBackup(
+            f"Nothing to rebuild the backup as of {stamp(as_of)} from: {_what_there_is(catalog, choice)}.",
+            hint="Only times after a healthy backup can be rebuilt, while the primary has the binary logs since.",
+        )
+    return choice
+
+
+def _what_there_is(catalog: Catalog, choice: Choice) -> str:
+    if choice.base:
+        return f"backup {choice.base.backup_id} is not from before that time"
+    healthy = catalog.healthy()
+    if not healthy:
+        return f"cluster {catalog.cluster} has no healthy proven backup"
+    oldest = healthy[0]
+    others = f" ({len(choice.skipped)} others were passed over)" if choice.skipped else ""
+    return f"the oldest healthy backup, {oldest.backup_id}, is from {stamp(oldest.manifest.goal_read_at)}{others}"
+
+
+def stamp(time: datetime) -> str:
+    """:returns: *time* as people write it, in UTC."""
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def doubtful_backups(catalog: Catalog) -> set[str]:
@@ -111,25 +172,53 @@ def _named_base(catalog: Catalog, backup_id: str) -> Backup:
     return backup
 
 
-def diagnose(catalog: Catalog, *, run: str, had_base: bool, epoch: int | None = None) -> Diagnosis:
+def diagnose(
+    catalog: Catalog,
+    *,
+    run: str,
+    had_base: bool,
+    as_of: datetime | None = None,
+    epoch: int | None = None,
+) -> Diagnosis:
     """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
 
     :param run: lease owner.
     :param had_base: whether choose_base found a base, so that a replay was attempted.
+    :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
+        evidence against its base stands, but no fresh full can take its place.
     :param epoch: the lease under which the replay was attempted: what a run recorded before it was cleared says
         nothing about its new attempt. None: all that the run ever recorded.
     """
+    if as_of is not None:
+        return _diagnose_as_of(catalog, run, as_of, epoch)
     if not had_base:
         return Diagnosis(Next.FULL, "no base")
-    attempts = [v for v in catalog.attempts(run) if v.attempt == REPLAY and epoch in (None, v.lease_epoch)]
+    attempts = _attempts(catalog, run, epoch)
     if _published(catalog, attempts, run, epoch):
         return Diagnosis(Next.PUBLISHED, "the replayed backup is published", verdict=_last(attempts))
     last = _last(attempts)
     if last is None or last.failure is None:
-        return Diagnosis(
-            Next.FAIL, "the replay attempt left no record, so nothing is known about the base", verdict=last
-        )
+        return _no_record(last)
     return _by_blame(last, last.failure)
+
+
+def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime, epoch: int | None) -> Diagnosis:
+    # By the manifest alone: a scheduled run that is backfilled again has records from its first time.
+    if any(b.manifest.as_of == as_of for b in catalog.healthy()):
+        return Diagnosis(Next.PUBLISHED, f"the backup as of {stamp(as_of)} is published")
+    last = _last(_attempts(catalog, run, epoch))
+    if last is None or last.failure is None:
+        return _no_record(last)
+    return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
+
+
+def _attempts(catalog: Catalog, run: str, epoch: int | None) -> list[Verdict]:
+    return [v for v in catalog.attempts(run) if v.attempt == REPLAY and epoch in (None, v.lease_epoch)]
+
+
+def _no_record(last: Verdict | None) -> Diagnosis:
+    why = "the replay attempt left no record, so nothing is known about the base"
+    return Diagnosis(Next.FAIL, why, verdict=last)
 
 
 def _by_blame(verdict: Verdict, failure: Failure) -> Diagnosis:

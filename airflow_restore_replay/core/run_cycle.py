@@ -5,10 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster, primary_password
-from airflow_restore_replay.core.cycle import Choice, Diagnosis, Next, choose_base, diagnose
+from airflow_restore_replay.core.cycle import (
+    Choice,
+    Diagnosis,
+    Next,
+    choose_base,
+    choose_base_as_of,
+    diagnose,
+    past,
+)
 from airflow_restore_replay.core.errors import (
     Blame,
     Circumstance,
@@ -26,7 +35,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
     Secrets,
 )
-from airflow_restore_replay.core.repository.records import new_id
+from airflow_restore_replay.core.repository.records import new_id, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
@@ -43,7 +52,9 @@ _RETRY_PAUSE_S = 2.0
 class CycleReport:
     """What a cycle came to.
 
-    :param published_id: the new backup; empty when the run failed.
+    :param as_of: the past time whose backup was to be rebuilt.
+    :param published_id: the new backup, or the one as of that time that was there already; empty when the run
+        failed.
     :param steps: results of the jobs, ``replay.restore`` … ``full.snapshot``.
     :param quarantined: ids of the backups quarantined in this run.
     :param failure: why the run failed.
@@ -51,6 +62,7 @@ class CycleReport:
 
     cluster: str
     run: str
+    as_of: datetime | None = None
     base_id: str = ""
     reason: str = ""
     published_id: str = ""
@@ -71,6 +83,7 @@ def run_cycle(
     *,
     force_full: bool = False,
     base_backup_id: str | None = None,
+    as_of: datetime | None = None,
     run: str | None = None,
     report: Report = lambda step, state: None,
     secrets: Secrets | None = None,
@@ -78,6 +91,8 @@ def run_cycle(
 ) -> CycleReport:
     """Run one cycle: base → node → catch up → validate → snapshot → publish, with the fallback to a fresh full.
 
+    :param as_of: rebuild the backup of this past time: the newest base before it, replayed to the end of what the
+        primary had logged by then. Never a fresh full; and no second backup when there is one as of that time.
     :param run: the lease's owner; another name than any other run's.
     :param report: called with the step's name and its state while it runs, and with None at its start.
     :param secrets: the primary's password and the store's credentials; read as the cluster file says otherwise.
@@ -87,6 +102,7 @@ def run_cycle(
     """
     started = time.monotonic()
     cycle = _Cycle(cluster, run or f"cli/{new_id()}", report, secrets, retries)
+    cycle.report.as_of = past(as_of) if as_of else None
     try:
         cycle.run(force_full, base_backup_id)
     except RestoreReplayError as exc:
@@ -132,14 +148,30 @@ class _Cycle:
                 time.sleep(min(2.0, self._cluster.lease.wait))
 
     def _attempts(self, epoch: int, force_full: bool, base_backup_id: str | None) -> None:
-        choice = choose_base(self._repository.catalog(), force_full=force_full, base_backup_id=base_backup_id)
+        choice = self._choose(force_full, base_backup_id)
         self._note(choice)
+        if choice.existing:
+            self.report.published_id = choice.existing.backup_id
+            return
         if choice.base:
             self._replay(epoch, choice.base.backup_id)
-        catalog = self._repository.catalog()
-        diagnosis = diagnose(catalog, run=self._run, had_base=choice.base is not None, epoch=epoch)
+        diagnosis = diagnose(
+            self._repository.catalog(),
+            run=self._run,
+            had_base=choice.base is not None,
+            as_of=self.report.as_of,
+            epoch=epoch,
+        )
         self.report.diagnosis = f"{diagnosis.next}: {diagnosis.reason}"
         self._go_on(epoch, diagnosis)
+
+    def _choose(self, force_full: bool, base_backup_id: str | None) -> Choice:
+        catalog, as_of = self._repository.catalog(), self.report.as_of
+        if as_of is None:
+            return choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
+        return choose_base_as_of(
+            catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
+        )
 
     def _go_on(self, epoch: int, diagnosis: Diagnosis) -> None:
         if diagnosis.next is Next.PUBLISHED:
@@ -180,7 +212,7 @@ class _Cycle:
 
     def _attempt(self, epoch: int, attempt: str, fill: JobName, params: dict[str, Any]) -> None:
         """Fill a node of the attempt's own, and take it to a published backup; the node is always destroyed."""
-        run = RunRef(run=self._run, attempt=attempt, lease_epoch=epoch)
+        run = RunRef(run=self._run, attempt=attempt, lease_epoch=epoch, as_of=self.report.as_of)
         node = create_node(self._runtime, self._cluster, run, key=f"{self._run}/{attempt}")
         try:
             for job in (fill, JobName.CATCH_UP, JobName.VALIDATE, JobName.SNAPSHOT):

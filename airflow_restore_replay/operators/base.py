@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.configuration import conf
@@ -45,6 +46,25 @@ def run_owner(context: Context) -> str:
     """:returns: the run as the lease and all records name it."""
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}"
+
+
+def run_as_of(context: Context) -> datetime | None:
+    """:returns: the past time whose backup a backfill rebuilds: the end of its interval. None for all other runs:
+    they take the backup of now, whatever date they bear.
+
+    :raises PreflightFailed: a backfill has no interval.
+    """
+    from airflow_restore_replay.core.cycle import past
+
+    run: Any = context["dag_run"]
+    if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
+        return None
+    if run.data_interval_end is None:
+        raise PreflightFailed(
+            f"Backfill {run.run_id} has no data interval, so there is no time whose backup it could rebuild.",
+            hint="Give the DAG a schedule with intervals, for example CronDataIntervalTimetable.",
+        )
+    return past(run.data_interval_end)
 
 
 def generation(context: Context) -> int:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
 
-from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result
+from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_restore_replay.core.cycle import Choice
 
 
 class ChooseBaseOperator(ClusterOperator, BranchMixIn):
     """Choose the newest healthy proven backup as base, and branch on whether there is one.
 
     Pushes ``backup_id`` (None without a base), ``reason`` and ``skipped``: newer backups that were passed over.
+
+    In a backfill the base is the newest one from before the end of the run's interval. Without one the task
+    fails; and where the backup as of that time is there already it pushes ``existing_id`` and branches as without a
+    base.
 
     :param replay_task_id: followed when there is a base.
     :param no_base_task_id: followed when there is none, or a full was asked for.
@@ -45,29 +51,34 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
         self.base_backup_id = base_backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_restore_replay.core.cycle import choose_base
-
-        _refuse_backfill(context)
         with blame():
-            choice = choose_base(
-                self.repository(write=True).catalog(),
-                force_full=str(self.force_full).lower() == "true",
-                base_backup_id=self.base_backup_id or None,
-            )
+            choice = self._choose(run_as_of(context))
         for passed_over, why in choice.skipped.items():
             self.log.warning("Passed over %s: %s", passed_over, why)
         backup_id = choice.base.backup_id if choice.base else None
-        self.log.info("Base: %s (%s)", backup_id or "none, a fresh full follows", choice.reason)
-        result = {"backup_id": backup_id, "reason": choice.reason, "skipped": choice.skipped}
+        result: dict[str, Any] = {
+            "backup_id": backup_id,
+            "reason": choice.reason,
+            "skipped": choice.skipped,
+        }
+        if choice.existing:
+            self.log.info("Nothing to do: %s, %s.", choice.existing.backup_id, choice.reason)
+            result["existing_id"] = choice.existing.backup_id
+        else:
+            self.log.info("Base: %s (%s)", backup_id or "none, a fresh full follows", choice.reason)
         push_result(context, result)
         self.do_branch(context, self.replay_task_id if backup_id else self.no_base_task_id)
         return result
 
+    def _choose(self, as_of: datetime | None) -> Choice:
+        from airflow_restore_replay.core.cycle import choose_base, choose_base_as_of
+        from airflow_restore_replay.core.repository.records import utc_now
 
-def _refuse_backfill(context: Context) -> None:
-    run: Any = context["dag_run"]
-    if str(getattr(run.run_type, "value", run.run_type)) == "backfill":
-        raise AirflowFailException(
-            f"Run {run.run_id} is a backfill, which would file today's data under a past date. "
-            "Trigger the DAG instead: a backup always shows the time at which it was taken."
+        catalog = self.repository(write=True).catalog()
+        force_full = str(self.force_full).lower() == "true"
+        base_backup_id = self.base_backup_id or None
+        if as_of is None:
+            return choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
+        return choose_base_as_of(
+            catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
         )

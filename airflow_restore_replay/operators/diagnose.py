@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_owner
+from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +20,8 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     """Branch on what the run *recorded* about its base, not on the colours of its tasks.
 
     Evidence against the base leads to its quarantine and a fresh full; a stranded or missing base to a fresh
-    full. Everything else fails the run here, naming the culprit: nothing is known about the base then.
+    full. Everything else fails the run here, naming the culprit: nothing is known about the base then. A backfill
+    fails here whatever was wrong, because a fresh full cannot be the backup of a past time.
 
     :param choice: what :class:`ChooseBaseOperator` pushed.
     :param node: the replay attempt's node, as its task returned it; what the run recorded before it was cleared
@@ -58,9 +59,13 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
             raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
         with blame():
             catalog = self.repository().catalog()
-            epoch = self.node["run"]["lease_epoch"] if self.node else None
-            had_base = bool(self.choice["backup_id"])
-            found = diagnose(catalog, run=run_owner(context), had_base=had_base, epoch=epoch)
+            found = diagnose(
+                catalog,
+                run=run_owner(context),
+                had_base=bool(self.choice["backup_id"]),
+                as_of=run_as_of(context),
+                epoch=self.node["run"]["lease_epoch"] if self.node else None,
+            )
         self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
         branch = self._branches().get(found.next.value)
         if branch is None:

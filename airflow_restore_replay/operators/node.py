@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.jobs.protocol import REPLAY, RunRef
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
-from airflow_restore_replay.operators.base import ClusterOperator, blame, earlier_keys, job_key
+from airflow_restore_replay.operators.base import ClusterOperator, blame, earlier_keys, job_key, run_as_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,6 +19,7 @@ class CreateReplayNodeOperator(ClusterOperator):
 
     A retry finds the node again; a cleared task gets a new one. A setup that fails cleans up after itself,
     because its teardown would not run. What crashed runs of the cluster left on the host is removed first.
+    The node of a backfill replays only up to the end of the run's interval.
 
     :param lease: what :class:`AcquireLeaseOperator` returned.
     :param attempt: ``replay`` (from a base) or ``full`` (fresh seed); records name it.
@@ -34,7 +35,7 @@ class CreateReplayNodeOperator(ClusterOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         with blame():
-            run = self._run()
+            run = self._run(context)
             hook = ReplayNodeHook(self.find_cluster())
             node = hook.create(run, key=job_key(context), replaces=earlier_keys(context))
             try:
@@ -45,13 +46,18 @@ class CreateReplayNodeOperator(ClusterOperator):
         self.log.info("Replay node %s on host %s, in %s.", node["node_id"], node["host"], node["workdir"])
         return node
 
-    def _run(self) -> RunRef:
+    def _run(self, context: Context) -> RunRef:
         if not isinstance(self.lease, dict):
             raise PreflightFailed(
                 f"Task {self.task_id} has no lease: {self.lease!r}.",
                 hint="Pass the output of an AcquireLeaseOperator as lease.",
             )
-        return RunRef(run=self.lease["owner"], attempt=self.attempt, lease_epoch=self.lease["epoch"])
+        return RunRef(
+            run=self.lease["owner"],
+            attempt=self.attempt,
+            lease_epoch=self.lease["epoch"],
+            as_of=run_as_of(context),
+        )
 
 
 class DestroyReplayNodeOperator(ClusterOperator):

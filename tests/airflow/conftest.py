@@ -26,6 +26,8 @@ os.environ |= {
             for name, folder in (("shipped", "dags"), ("examples", "docs/examples"))
         ]
     ),
+    # A DAG that changed is stored at once.
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),

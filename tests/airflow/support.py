@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import yaml
 
@@ -62,14 +65,27 @@ class Shipped:
                 task.deferrable = deferrable
         return self.run_dag(dag, **params)
 
-    def run_dag(self, dag: Any, **params: Any) -> Ran:
-        """Run any DAG once, with short pauses between retries."""
+    def backfill(self, begin: datetime, end: datetime, *options: str) -> list[Ran]:
+        """Create a backfill of the intervals that begin in that time, by Airflow's command, and run its runs one
+        after the other.
+        """
+        dag = shipped_dag()
+        _sync(DAGS)
+        runs = _create_backfill(dag.dag_id, begin, end, options)
+        return [self.run_dag(dag, existing_run=run_id) for run_id in runs]
+
+    def run_dag(self, dag: Any, *, existing_run: str | None = None, **params: Any) -> Ran:
+        """Run any DAG once, with short pauses between retries.
+
+        :param existing_run: run id of a run that Airflow has created; else a new manual run.
+        """
         self.failures, self.errors = [], {}
         for task in dag.tasks:
             task.on_failure_callback = [self._note_failure]
             task.retry_delay = timedelta(seconds=1)
             task.retry_exponential_backoff = False
-        run = dag.test(run_conf=params or None)
+        with _instead_of_a_new_run(existing_run):
+            run = dag.test(run_conf=params or None)
         states = {ti.task_id: str(ti.state or "none") for ti in run.get_task_instances()}
         tries = {ti.task_id: ti.try_number for ti in run.get_task_instances()}
         results = {task_id: _xcom(dag.dag_id, run.run_id, task_id) for task_id in states}
@@ -92,6 +108,63 @@ def dag_bag(folder: Path = DAGS) -> Any:
     from airflow.dag_processing.dagbag import DagBag
 
     return DagBag(dag_folder=str(folder), collect_dags=True)
+
+
+@contextmanager
+def _instead_of_a_new_run(run_id: str | None) -> Iterator[None]:
+    """Let ``dag.test()`` execute a run that exists already, as the scheduler would."""
+    if run_id is None:
+        yield
+        return
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select
+
+    def existing(*, dag: Any, session: Any, **_: Any) -> Any:
+        run = session.scalar(select(DagRun).where(DagRun.dag_id == dag.dag_id, DagRun.run_id == run_id))
+        run.dag = dag
+        run.verify_integrity(session=session, dag_version_id=run.created_dag_version_id)
+        run.state = DagRunState.RUNNING
+        session.commit()
+        return run
+
+    with mock.patch("airflow.models.dagrun.get_or_create_dagrun", existing):
+        yield
+
+
+def _sync(folder: Path) -> None:
+    """Do what the DAG processor does: store the DAGs of the bundle that has *folder*."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db()
+    for bundle in manager.get_all_dag_bundles():
+        bundle.initialize()
+        if bundle.path == folder:
+            bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name=bundle.name)
+            sync_bag_to_db(bag, bundle.name, None)
+
+
+def _create_backfill(dag_id: str, begin: datetime, end: datetime, options: tuple[str, ...]) -> list[str]:
+    """:returns: ids of the runs that ``airflow backfill create`` made, in their order."""
+    from airflow.cli.cli_parser import get_parser
+    from airflow.models.backfill import Backfill, BackfillDagRun
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    words = ["backfill", "create", "--dag-id", dag_id, "--from-date", begin.isoformat()]
+    args = get_parser().parse_args([*words, "--to-date", end.isoformat(), *options])
+    args.func(args)
+    with create_session() as session:
+        newest = session.scalars(select(Backfill).order_by(Backfill.id.desc())).first()
+        newest.completed_at = datetime.now(
+            UTC
+        )  # the scheduler's part: otherwise there could be no second one
+        query = select(DagRun.run_id).join(BackfillDagRun, BackfillDagRun.dag_run_id == DagRun.id)
+        made = query.where(BackfillDagRun.backfill_id == newest.id).order_by(BackfillDagRun.sort_ordinal)
+        return list(session.scalars(made))
 
 
 def _xcom(dag_id: str, run_id: str, task_id: str) -> Any:

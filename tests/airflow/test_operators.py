@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,13 @@ from airflow.sdk import DAG
 
 from airflow_restore_replay.compat import AirflowFailException, TaskDeferred
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.errors import ChunkCorrupt, LeaseLost, StoreFailed, WrongPhase
+from airflow_restore_replay.core.errors import (
+    ChunkCorrupt,
+    LeaseLost,
+    PreflightFailed,
+    StoreFailed,
+    WrongPhase,
+)
 from airflow_restore_replay.core.repository.records import BackupState
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.hooks.clusters import find_cluster
@@ -28,10 +35,15 @@ from airflow_restore_replay.operators import (
     SeedNodeOperator,
     SnapshotOperator,
 )
-from airflow_restore_replay.operators.base import blame, job_key
+from airflow_restore_replay.operators.base import blame, job_key, run_as_of
 from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupSensor
 from airflow_restore_replay.triggers.pause import PauseTrigger
 from tests.airflow.support import Shipped, context_of
+
+
+def backfill(end: datetime | None, *, run_type: str = "backfill") -> SimpleNamespace:
+    """:returns: a run as a task sees it."""
+    return SimpleNamespace(run_id="backfill__x", run_type=run_type, data_interval_end=end)
 
 
 @pytest.fixture
@@ -163,12 +175,29 @@ class TestNode:
 
 
 class TestDecisions:
-    def test_backfill_is_refused(self, cluster: Cluster) -> None:
-        task = ChooseBaseOperator(task_id="choose", cluster=cluster, replay_task_id="a", no_base_task_id="b")
+    def test_backfill_before_the_first_backup_names_what_is_missing(self, cycle: Shipped) -> None:
+        (first,) = cycle.rig.catalog().backups
+        task = ChooseBaseOperator(
+            task_id="choose", cluster=cycle.rig.cluster(), replay_task_id="a", no_base_task_id="b"
+        )
         context = context_of(task)
-        context["dag_run"] = SimpleNamespace(run_id="backfill__x", run_type="backfill")
-        with pytest.raises(AirflowFailException, match="backfill"):
+        context["dag_run"] = backfill(first.manifest.goal_read_at - timedelta(days=1))
+        with pytest.raises(
+            AirflowFailException, match=f"the oldest healthy backup, {first.backup_id}, is from"
+        ):
             task.execute(context)
+
+    def test_only_a_backfill_is_as_of_a_past_time(self, cluster: Cluster) -> None:
+        """Scheduled and manual runs take the backup of now, however late they run."""
+        task = PublishedOperator(task_id="published", cluster=cluster)
+        end = datetime(2026, 8, 21, 3, tzinfo=UTC)
+        for run_type, expected in (("backfill", end), ("scheduled", None), ("manual", None)):
+            context = context_of(task)
+            context["dag_run"] = backfill(end, run_type=run_type)
+            assert run_as_of(context) == expected
+        context["dag_run"] = backfill(None)
+        with pytest.raises(PreflightFailed, match="no data interval"):
+            run_as_of(context)
 
     def test_a_base_that_was_never_chosen_is_not_no_base(self, cluster: Cluster) -> None:
         """choose_base failed, diagnose runs all the same: it must not seed a full over an unreadable store."""

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,39 @@ def create_zoo(conn: Connection[Any]) -> None:
         for line in lines:
             if not line.startswith("--"):
                 cursor.execute(line.removesuffix(";"))
+
+
+class Witness:
+    """A table that gets a row every *pause_s* seconds, with the primary's own time of it.
+
+    :param domain: of the transactions.
+    """
+
+    def __init__(
+        self, primary: MariaDbPrimary, *, name: str = "t", pause_s: float = 0.2, domain: int = 0
+    ) -> None:
+        self.primary = primary
+        self.table = f"witness.{name}"
+        self._pause_s = pause_s
+        self._domain = domain
+        primary.execute(
+            "CREATE DATABASE IF NOT EXISTS witness",
+            f"CREATE TABLE IF NOT EXISTS {self.table} (id INT AUTO_INCREMENT PRIMARY KEY, at DATETIME(6))",
+        )
+
+    def write_until(self, end: datetime) -> None:
+        """Write until the primary's clock shows *end*."""
+        with self.primary.connect() as conn, conn.cursor() as cursor:
+            cursor.execute(f"SET SESSION gtid_domain_id={self._domain}")
+            while True:
+                cursor.execute(f"INSERT INTO {self.table} (at) VALUES (UTC_TIMESTAMP(6))")
+                cursor.execute("SELECT UTC_TIMESTAMP(6)")
+                ((now,),) = cursor.fetchall()
+                if now.replace(tzinfo=UTC) >= end:
+                    return
+                time.sleep(self._pause_s)
+
+    def before(self, moment: datetime) -> int:
+        """:returns: id of the last row from before *moment*."""
+        naive = moment.astimezone(UTC).replace(tzinfo=None)
+        return int(self.primary.execute(f"SELECT MAX(id) FROM {self.table} WHERE at < '{naive}'")[0][0])

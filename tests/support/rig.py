@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class Rig:
         watch: Watcher = _nobody,
         force_full: bool = False,
         base: str | None = None,
+        as_of: datetime | None = None,
         retries: int = 1,
         password: str = BACKUP_PASSWORD,
         run: str | None = None,
@@ -87,6 +89,7 @@ class Rig:
             self.cluster(**overrides),
             force_full=force_full,
             base_backup_id=base,
+            as_of=as_of,
             report=report,
             retries=retries,
             run=run,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -79,6 +80,19 @@ class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     primary_uid: str
     file: str = ""
     offset: int = 0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place in a primary's binary log.
+
+    :param position: everything before it.
+    :param next_gtid, next_stamped: the transaction that follows, and its stamp; none when the log ends there.
+    """
+
+    position: Position
+    next_gtid: str = ""
+    next_stamped: datetime | None = None
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,6 +242,19 @@ class Flavor(Protocol):
 
     def primary_position(self, primary: Conn) -> Position:
         """:returns: everything in the primary's binary log: the goal."""
+        ...
+
+    def clock(self, primary: Conn) -> datetime:
+        """:returns: the primary's time, UTC whatever its time zone is: the clock that stamps its events."""
+        ...
+
+    def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
+        """Read the primary's binary log, in its order, from *start* to the first transaction stamped at or
+        after *boundary*.
+
+        :raises BinlogPurged: the files that hold what follows *start* are gone.
+        :raises PreflightFailed: *start* itself has a transaction stamped at or after *boundary*.
+        """
         ...
 
     def executed_position(self, node: Conn) -> Position: ...

@@ -8,6 +8,7 @@ import msgspec
 
 from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict
 from airflow_restore_replay.core.flavor.base import EventStamp, Position
+from airflow_restore_replay.core.jobs.as_of import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild
 from airflow_restore_replay.core.jobs.node import require_phase
@@ -18,7 +19,8 @@ from airflow_restore_replay.core.repository.records import utc_now
 
 
 def catch_up(ctx: JobContext) -> dict[str, Any]:
-    """Replay the node to the goal, the primary's position at the first call for this node.
+    """Replay the node to the goal: the primary's position at the first call for this node, or, in a run as of
+    a past time, the end of what the primary had logged before that time.
 
     A conflict or a crashed server costs one more filling of the node with one applier; only what recurs
     from there is evidence.
@@ -67,6 +69,11 @@ def fix_goal(ctx: JobContext) -> Position:
             refuse_unsuitable_primary(ctx, primary, None)
         read_at = utc_now()
         goal = ctx.flavor.primary_position(primary)
+        clock = ctx.flavor.clock(primary)
+    if ctx.as_of is not None:
+        ensure_server(ctx)
+        check_history(ctx)
+        goal, read_at = goal_as_of(ctx, ctx.as_of, clock_ahead_s=(clock - read_at).total_seconds())
     ctx.node.update(goal=str(goal), goal_read_at=read_at)
     return goal
 
@@ -81,6 +88,8 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
             ctx.node.update(phase=Phase.REPLAYING)
             ctx.report.phase("catching up")
             replayed = replay_until(ctx, goal)
+            if ctx.as_of is not None:
+                refuse_beyond(goal, replayed.position, ctx.as_of)
             break
         except (ReplayConflict, NodeServerCrashed) as exc:
             rebuild(ctx, exc)

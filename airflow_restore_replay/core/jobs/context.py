@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -118,6 +119,11 @@ class JobContext:
     @property
     def is_full(self) -> bool:
         return self.request.run.attempt == FULL
+
+    @property
+    def as_of(self) -> datetime | None:
+        """:returns: the past time whose backup the run rebuilds; None is now."""
+        return self.request.run.as_of
 
     @property
     def params(self) -> dict[str, Any]:

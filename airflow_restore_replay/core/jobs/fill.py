@@ -18,6 +18,7 @@ from airflow_restore_replay.core.errors import (
     FileMissing,
     NodeFull,
     NodeServerCrashed,
+    PreflightFailed,
     WrongPhase,
 )
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -50,7 +51,13 @@ def seed(ctx: JobContext) -> dict[str, Any]:
     """Fill the node with a fresh full copy of the primary, by ``params["method"]`` or the cluster's.
 
     :returns: method, position, bytes, seconds.
+    :raises PreflightFailed: the run is as of a past time.
     """
+    if ctx.as_of is not None:
+        raise PreflightFailed(
+            f"A run as of {ctx.as_of:%Y-%m-%dT%H:%M:%SZ} cannot seed: the primary has no copy of its past.",
+            hint="It needs a backup from before that time as base.",
+        )
     _begin(ctx, JobName.SEED, "full.create_node")
     preflight(ctx)
     return run_fill(ctx)

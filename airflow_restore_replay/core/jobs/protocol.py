@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import Failure
 from airflow_restore_replay.core.processes import ProcessId
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 REPLAY = "replay"
 FULL = "full"
@@ -50,16 +50,18 @@ class JobStatus(StrEnum):
     FAILED = "failed"
 
 
-class RunRef(msgspec.Struct, frozen=True, kw_only=True):
+class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run a node works for.
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
     :param attempt: ``replay`` or ``full``.
+    :param as_of: rebuild the backup of that past time; None is now.
     """
 
     run: str
     attempt: str
     lease_epoch: int
+    as_of: datetime | None = None
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from airflow_restore_replay.core.flavor.base import Conn, Position, ReplicationS
 from airflow_restore_replay.core.jobs.context import JobContext
 
 _POLL_S = 0.2
+_REST_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ def replay_until(ctx: JobContext, goal: Position) -> Replayed:
     return Replayed(reached, status.transactions, time.monotonic() - started)
 
 
+def _at_rest(status: ReplicationStatus) -> bool:
+    return not status.applier_running or not (status.io_running or status.io_connecting)
+
+
 class _Watch:
     """Watches one replication until the goal is contained."""
 
@@ -57,6 +62,7 @@ class _Watch:
         self._goal = goal
         self._policy = ctx.cluster.catch_up
         self._started = self._moved = time.monotonic()
+        self._restarted = self._started
         self._progress: tuple[object, ...] = ()
 
     def run(self) -> ReplicationStatus:
@@ -76,8 +82,10 @@ class _Watch:
     def _judge(self, status: ReplicationStatus, now: float) -> None:
         if status.progress != self._progress:
             self._progress, self._moved = status.progress, now
-        elif not status.applier_running and now - self._moved > 2.0:
-            # UNTIL stopped the applier before every domain arrived (they interleave); go on to the same goal.
+        elif _at_rest(status) and now - self._restarted > _REST_S:
+            # A connection that broke amid the handshake stops the IO thread for good, and UNTIL stops the applier
+            # before every domain has arrived, as they interleave: go on to the same goal.
+            self._restarted = now
             self._ctx.flavor.stop_replication(self._node)
             self._ctx.flavor.start_replication(
                 self._node, self._ctx.primary, until=self._goal, appliers=self._ctx.appliers

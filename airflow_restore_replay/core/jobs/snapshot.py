@@ -65,6 +65,10 @@ def _stop_cleanly(ctx: JobContext) -> None:
         event_states = ctx.flavor.event_states(primary)
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
         refuse_unsupported_tables(ctx, node)
+        if ctx.as_of is not None:
+            # The primary's of today; what was created since is not in the copy.
+            then = ctx.flavor.event_states(node)
+            event_states = {name: state for name, state in event_states.items() if name in then}
         ctx.flavor.stop_replication(node)
         ctx.flavor.forget_replication(node)
         executed = ctx.flavor.executed_position(node)
@@ -121,6 +125,7 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         position=state.position,
         goal=state.goal,
         goal_read_at=state.goal_read_at,
+        as_of=ctx.as_of,
         primary_uid=str(state.facts.get("primary_uid", "")),
         node_server_id=state.server_id,
         chunk_size_bytes=ctx.repository.chunk_size_bytes,
@@ -134,13 +139,15 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
 
 
 def _notes(state: NodeState) -> dict[str, Any]:
-    names = ("fill", "catch_up", "warnings")
+    names = ("fill", "catch_up", "as_of", "warnings")
     return {name: state.facts[name] for name in names if state.facts.get(name)}
 
 
 def _summary(manifest: Manifest, seconds: float) -> dict[str, Any]:
     sizes = manifest.sizes
+    as_of = {"as_of": manifest.as_of.isoformat()} if manifest.as_of else {}
     return {
+        **as_of,
         "backup_id": manifest.backup_id,
         "position": manifest.position,
         "proof": manifest.proof.value,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
+from airflow_restore_replay.core.jobs.as_of import omitted
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.checks import Check, CheckResult, failure_of
 from airflow_restore_replay.core.jobs.checks.comparison import SameData
@@ -26,6 +27,8 @@ from airflow_restore_replay.core.jobs.protocol import Phase
 
 def validate(ctx: JobContext) -> dict[str, Any]:
     """Run the checks; the node ends at the comparison position, which is the backup's.
+
+    A run as of a past time has nothing to compare with: the primary has gone on. It ends where catch-up did.
 
     :returns: position, checks, compared, seconds.
     :raises RestoreReplayError: the class of the first failed check.
@@ -67,7 +70,7 @@ def validate_node(ctx: JobContext) -> list[CheckResult]:
 
 def _checks(ctx: JobContext) -> Sequence[Check]:
     checks: list[Check] = [GoalContained(), ErrorLogClean(), CheckTables()]
-    if ctx.cluster.validate.compare:
+    if ctx.cluster.validate.compare and ctx.as_of is None:
         checks.append(SameData())
     # Again at the end: damage may show only when a table is read, and a node must not have written itself.
     return [*checks, NoErrantTransactions(), ErrorLogClean()]
@@ -76,6 +79,8 @@ def _checks(ctx: JobContext) -> Sequence[Check]:
 def _run_checks(ctx: JobContext) -> list[CheckResult]:
     results = []
     ctx.node.update(position=ctx.state.facts.get("catch_up", {}).get("position", ctx.state.goal))
+    if ctx.as_of is not None:
+        ctx.node.update(facts={"compared": omitted(ctx.as_of)})
     for check in _checks(ctx):
         ctx.stop_if_cancelled()
         ctx.report.phase(check.name)

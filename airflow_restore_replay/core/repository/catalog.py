@@ -40,6 +40,14 @@ class Backup:
         restored = any(v.outcome is Outcome.RESTORED for v in self._standing)
         return Proof.RESTORED if restored else self.manifest.proof
 
+    def stands_before(self, time: datetime) -> bool:
+        """:returns: whether the data is from before *time*, by our clock and by the primary's.
+
+        The backup's position is read after its goal, so the stamps of its last events count, too.
+        """
+        stamps = (chain.timestamp_s for chain in self.manifest.chains)
+        return self.manifest.goal_read_at <= time and all(s < time.timestamp() for s in stamps)
+
     @property
     def _standing(self) -> list[Verdict]:
         return [v for v in self.verdicts if v.verdict_id not in self.withdrawn]
@@ -64,14 +72,14 @@ class Catalog:
     ) -> Catalog:
         return cls(
             cluster,
-            tuple(sorted(manifests, key=lambda m: (m.goal_read_at, m.created_at, m.backup_id))),
+            _oldest_first(manifests),
             tuple(sorted(verdicts, key=lambda v: (v.at, v.verdict_id))),
             unreadable or {},
         )
 
     @cached_property
     def backups(self) -> tuple[Backup, ...]:
-        """:returns: all readable backups, oldest position first."""
+        """:returns: all readable backups, oldest data first."""
         withdrawn = frozenset(i for v in self.verdicts for i in v.withdraws)
         about: dict[str, list[Verdict]] = {}
         for verdict in self.verdicts:
@@ -92,13 +100,15 @@ class Catalog:
         )
 
     def healthy(self, *, proof: Proof = Proof.READ_BACK, before: datetime | None = None) -> list[Backup]:
-        """:returns: healthy backups proven at least to *proof*, oldest first."""
+        """:param before: only backups whose data is from before that time.
+        :returns: healthy backups proven at least to *proof*, oldest first.
+        """
         return [
             b
             for b in self.backups
             if b.state is BackupState.HEALTHY
             and b.proof.rank >= proof.rank
-            and (before is None or b.manifest.goal_read_at <= before)
+            and (before is None or b.stands_before(before))
         ]
 
     def attempts(self, run: str) -> list[Verdict]:
@@ -110,3 +120,21 @@ class Catalog:
         """:returns: holds that nobody has released."""
         withdrawn = {i for v in self.verdicts for i in v.withdraws}
         return [v for v in self.verdicts if v.outcome is Outcome.HELD and v.verdict_id not in withdrawn]
+
+
+def _oldest_first(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """Sort by the age of the data.
+
+    The comparison takes a usual backup on beyond its goal, some time before it is published. A backup as of a time
+    between the two may have less than it, so it goes first: nothing may prefer it to the other.
+    """
+    found = list(manifests)
+    usual = [(m.goal_read_at, m.created_at) for m in found if m.as_of is None]
+
+    def key(manifest: Manifest) -> tuple[datetime, bool, datetime, str]:
+        since = manifest.goal_read_at
+        if manifest.as_of is not None:
+            since = min((read for read, made in usual if read <= since < made), default=since)
+        return since, manifest.as_of is None, manifest.created_at, manifest.backup_id
+
+    return tuple(sorted(found, key=key))

@@ -92,7 +92,9 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     :param position: GTID set the data stands at.
     :param goal_read_at: the wall-clock time at which the goal was read from the primary: freshness counts
-        from it.
+        from it. Of a backup *as of* a past time: that time.
+    :param as_of: the past time for which a backfill made the backup: it has exactly what the primary had logged
+        before its first event stamped at or after that time.
     :param proof: what held before publication; verdicts may raise it later.
     :param file_list: BLAKE3 name of the file list object.
     :param chains: replication domains' last events, to recognise the primary's history.
@@ -112,6 +114,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     position: str
     goal: str
     goal_read_at: datetime
+    as_of: datetime | None = None
     proof: Proof = Proof.READ_BACK
     primary_uid: str = ""
     node_server_id: int = 0

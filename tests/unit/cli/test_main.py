@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,23 @@ def test_the_command_line_loads_no_airflow(tmp_path: Path) -> None:
         "assert 'airflow' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_cycle_as_of_a_past_time_says_what_is_missing(shop: Shop) -> None:
+    backup = shop.publish(age=timedelta(hours=1))
+    result = shop.json("cycle", "--as-of", "2020-02-29T03:00:00+05:45", exit_code=2)
+    assert result["as_of"] == "2020-02-28T21:15:00Z"
+    assert f"the oldest healthy backup, {backup.backup_id}, is from" in result["failure"]["message"]
+    assert (result["ok"], result["steps"]) == (False, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--as-of", "2020-02-29T03:00:00"], "has no time zone"),
+        (["--as-of", "yesterday"], "is not a time"),
+        (["--as-of", "2020-02-29T03:00:00Z", "--full"], "today's data"),
+    ],
+)
+def test_a_past_time_must_be_one(shop: Shop, options: list[str], told: str) -> None:
+    assert told in " ".join(shop.run("cycle", *options, exit_code=2).stderr.split())

@@ -112,6 +112,17 @@ def at(primary: Endpoint, file: str, offset: int) -> Group | None:
     return None
 
 
+def transactions(primary: Endpoint, file: str) -> Generator[Event, None, None]:
+    """:returns: the events that begin the transactions of *file*, in order, up to its present end.
+
+    One event at a time is in memory.
+
+    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: by what the primary reports.
+    """
+    with contextlib.closing(_events(primary, file, _FIRST_OFFSET)) as events:
+        yield from (event for event in events if event.kind == _GTID)
+
+
 def _group(gtid: Gtid, first: Event, rest: Iterator[Event], file: str) -> Group:
     digest = blake3()
     event = first

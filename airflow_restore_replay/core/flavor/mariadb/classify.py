@@ -28,6 +28,9 @@ _DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1698, 1820, 1862, 1275,
 _DISK_FULL = re.compile(
     r"No space left on device|disk is full|Errcode: 28|errno: 28|table .* is full|Disk quota exceeded", re.I
 )
+_NETWORK = re.compile(
+    r"Lost connection to|server has gone away|Can't connect to|reading initial communication packet", re.I
+)
 _MEMORY = re.compile(r"out of memory|cannot allocate memory|Errcode: 12\b|needed \d+ bytes", re.I)
 _MEMORY_NUMBERS = frozenset({1037, 1038, 1041, 5, 12, 1135, 2008})
 # Killed by an administrator, by a shutdown, or a lock wait of the node's own making.
@@ -66,6 +69,11 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
     return ReplicationDenied(
         f"The primary refused {who}: {text} (error {number}).", hint=hint, evidence={"error": number}
     )
+
+
+def is_network(text: str) -> bool:
+    """:returns: whether the text of an IO thread's "fatal error" only says that the connection broke."""
+    return bool(_NETWORK.search(text))
 
 
 def io_error(number: int, text: str) -> RestoreReplayError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import (
     Conn,
+    Cut,
     Endpoint,
     EventStamp,
     Flavor,
@@ -20,6 +22,7 @@ from airflow_restore_replay.core.flavor.base import (
 from airflow_restore_replay.core.flavor.mariadb import (
     canonical,
     connect,
+    cut,
     history,
     identity,
     preflight,
@@ -75,6 +78,12 @@ class MariaDbFlavor:
 
     def primary_position(self, primary: Conn) -> MariaDbPosition:
         return snapshot.primary_position(primary)
+
+    def clock(self, primary: Conn) -> datetime:
+        return snapshot.clock(primary)
+
+    def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
+        return cut.cut_before(primary, boundary, MariaDbPosition.parse(str(start)))
 
     def executed_position(self, node: Conn) -> MariaDbPosition:
         return replication.executed_position(node)

@@ -148,7 +148,8 @@ def _error(row: Mapping[str, Any], applied: MariaDbPosition) -> RestoreReplayErr
     number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
     if not number or row["Slave_IO_Running"] == "Yes":
         return None
-    # While the thread retries by itself, only what no retry can cure is an error.
-    if row["Slave_IO_Running"] != "No" and number in classify.TRANSIENT_IO:
+    # The network is nobody's fault: the thread retries by itself, or (when the connection broke amid the handshake,
+    # which stops it) whoever watches starts it again; only what no retry can cure is an error.
+    if number in classify.TRANSIENT_IO or classify.is_network(text):
         return None
     return classify.io_error(number, text)

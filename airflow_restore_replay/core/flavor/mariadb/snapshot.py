@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.base import Conn
 from airflow_restore_replay.core.flavor.mariadb.connect import rows, run, value
@@ -11,6 +13,12 @@ from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 def primary_position(primary: Conn) -> MariaDbPosition:
     """:returns: everything in the primary's binary log."""
     return MariaDbPosition.parse(str(value(primary, "SELECT @@GLOBAL.gtid_binlog_pos")))
+
+
+def clock(primary: Conn) -> datetime:
+    """:returns: the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
+    found: datetime = value(primary, "SELECT UTC_TIMESTAMP(6)")
+    return found.replace(tzinfo=UTC)
 
 
 def open_snapshot(primary: Conn) -> MariaDbPosition:

@@ -1,0 +1,93 @@
+"""Where in a primary's binary log a moment lies.
+
+The binary log is in commit order, its events are stamped with when their statements began; so stamps may step
+back, and a moment is a place in the log only by definition: before the first transaction stamped at or after it.
+Stamps are Unix seconds of the primary's clock, whatever its time zone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from datetime import UTC, datetime
+
+from airflow_restore_replay.core.errors import BinlogPurged, PreflightFailed
+from airflow_restore_replay.core.flavor.base import Conn, Cut, Endpoint
+from airflow_restore_replay.core.flavor.mariadb import binlog
+from airflow_restore_replay.core.flavor.mariadb.connect import connect
+from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition
+from airflow_restore_replay.core.flavor.mariadb.snapshot import clock
+
+
+def cut_before(primary: Endpoint, boundary: datetime, start: MariaDbPosition) -> Cut:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.cut_before`."""
+    reached = {gtid.domain: gtid for gtid in start}
+    with (
+        contextlib.closing(connect(primary)) as conn,
+        contextlib.closing(_from(primary, conn, start)) as transactions,
+    ):
+        now = clock(conn)
+        for gtid, stamp_s in transactions:
+            known = start.seq(gtid.domain) >= gtid.seq
+            if stamp_s < boundary.timestamp():
+                if not known:
+                    reached[gtid.domain] = gtid
+                continue
+            stamped = datetime.fromtimestamp(stamp_s, UTC)
+            if known and stamped > now:
+                continue  # SET TIMESTAMP; no clock has shown that time, so it says nothing about the base
+            if known:
+                raise PreflightFailed(
+                    f"The base stands at {start}, beyond {boundary:%Y-%m-%dT%H:%M:%SZ}: it has {gtid}, which the "
+                    f"primary stamped {stamped:%Y-%m-%dT%H:%M:%SZ}.",
+                    hint="Name an older base, or another time.",
+                )
+            return Cut(_position(reached), str(gtid), stamped)
+    return Cut(_position(reached))
+
+
+def _position(reached: dict[int, Gtid]) -> MariaDbPosition:
+    return MariaDbPosition(tuple(sorted(reached.values())))
+
+
+def _from(primary: Endpoint, conn: Conn, start: MariaDbPosition) -> Generator[tuple[Gtid, int], None, None]:
+    """:returns: GTID and stamp of all transactions from the file on in which *start* ends.
+
+    What is written to new files after this began is not looked at: it is later than any past moment.
+    """
+    for file in _files_from(conn, start):
+        with contextlib.closing(binlog.transactions(primary, file)) as events:
+            for event in events:
+                if gtid := event.gtid():
+                    yield gtid, event.timestamp_s
+
+
+def _files_from(conn: Conn, start: MariaDbPosition) -> list[str]:
+    """:returns: the binary log files from the newest one on before which there is nothing that *start* lacks.
+
+    Each file begins with the last transactions before it; these lists only grow, so that halving finds it.
+
+    :raises BinlogPurged: already the oldest file lies beyond *start*.
+    """
+    files = binlog.files(conn)
+    low, high = 0, len(files)
+    while low < high:
+        middle = (low + high) // 2
+        if _missing(conn, files[middle], start):
+            high = middle
+        else:
+            low = middle + 1
+    if low:
+        return files[low - 1 :]
+    if not files:
+        raise PreflightFailed("The primary writes no binary log.", hint="Set log_bin and restart it.")
+    lacking = ", ".join(map(str, _missing(conn, files[0], start)))
+    raise BinlogPurged(
+        f"The primary's binary logs begin with {files[0]}, after {lacking}; the base stands at "
+        f"{str(start) or 'their very beginning'}, and what lies between is purged.",
+        hint="Keep binary logs (binlog_expire_logs_seconds) as long as you want to go back.",
+    )
+
+
+def _missing(conn: Conn, file: str, start: MariaDbPosition) -> list[Gtid]:
+    return [gtid for gtid in binlog.gtid_list(conn, file) if start.seq(gtid.domain) < gtid.seq]
