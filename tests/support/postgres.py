@@ -79,6 +79,8 @@ class PostgresServer:
             "unix_socket_directories": self._home,
             "fsync": "off",
             "max_connections": 200,
+            # A killed scheduler's locks: its LocalExecutor's workers inherit the connection and keep it open.
+            "idle_in_transaction_session_timeout": "10s",
         }
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
