@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from airflow_restore_replay.core.runtime.process import ProcessRuntime
 from airflow_restore_replay.core.steps import reap
 from tests.live.support import Case, new_case
 from tests.support.airflow_stack import AirflowStack
-from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
+from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary, Witness
 from tests.support.postgres import PostgresServer
 from tests.support.rig import Rig, copy_repository
 
@@ -29,17 +30,18 @@ SHOP = (
     "FROM seq_1_to_20000",
 )
 
-#: deaths are noticed within seconds, where an operator may wait minutes
+#: deaths are noticed within half a minute, where Airflow's defaults wait for minutes. No sooner: on a busy machine a
+#: scheduler that lives would be taken for dead, and its tasks be started twice.
 IMPATIENT = {
-    "CORE__PARALLELISM": "8",
-    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+    "CORE__PARALLELISM": "6",
+    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-    "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
-    "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "30",
+    "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     "CORE__MAX_ACTIVE_TASKS_PER_DAG": "16",
 }
@@ -53,13 +55,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Live:
-    """The stack, its metadata database and its cases."""
+    """The stack, its metadata database and its cases.
 
-    def __init__(self, root: Path, stack: AirflowStack, database: PostgresServer, seeded: Rig) -> None:
+    :param witnessed: from then on, for six seconds, the primary was written to.
+    """
+
+    def __init__(
+        self, root: Path, stack: AirflowStack, database: PostgresServer, seeded: Rig, witnessed: datetime
+    ) -> None:
         self.root = root
         self.stack = stack
         self.database = database
         self.seeded = seeded
+        self.witnessed = witnessed
         self.cases: dict[str, Case] = {}
 
     def case(self, name: str, *, base: bool = True, **options: object) -> Case:
@@ -123,8 +131,11 @@ def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, pri
     airflow.add_connection("orders_primary", _connection(primary))
     seeded = Rig(primary, root / "seeded")
     seeded.full()
+    witnessed = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    witnessed += timedelta(seconds=witnessed.second % 2)
+    Witness(primary).write_until(witnessed + timedelta(seconds=7))
     primary.execute("UPDATE shop.orders SET note = REPEAT(MD5(id + 1), 20) WHERE id % 10 = 0")
-    live = Live(root, airflow, database, seeded)
+    live = Live(root, airflow, database, seeded, witnessed)
     _add_cases(live)
     return live
 
@@ -145,6 +156,12 @@ def _add_cases(live: Live) -> None:
     live.case("rebooted_in_catch_up", **slow)
     live.case("collided", max_active_runs=4, lease={"wait": "5s", "ttl": "10m"})
     live.case("overtaken", max_active_runs=2, retries=0, lease={"wait": "5m", "ttl": "15s"})
+    live.case(
+        "backfilled",
+        schedule="* * * * * */2",
+        end_date=(live.witnessed + timedelta(seconds=4)).isoformat(),
+        lease={"wait": "10m", "ttl": "10m"},
+    )
     live.case("fallback_failed", seed={"method": "physical", "prefix": ["false"]})
     nobody = {"host": "127.0.0.1", "port": 1, "user": "nobody"}
     live.case("environment_in_restore", deferrable=False, primary=nobody)

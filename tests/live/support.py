@@ -73,13 +73,14 @@ class Case:
         retries: int = 2,
         spoilt: str = "",
         max_active_runs: int = 1,
+        end_date: str | None = None,
         **section: Any,
     ) -> Case:
         """Write its cluster file and how its DAG differs from the shipped one.
 
-        :param spoilt: id of a task that fails.
+        :param spoilt: id of a task that fails. :param end_date: after which nothing is scheduled.
         """
-        cluster = {**self.rig.section(**section), "schedule": None}
+        cluster = {**self.rig.section(**section), "schedule": section.get("schedule")}
         if "primary" not in section:
             cluster["primary"] = {"connection": "orders_primary"}
         self.rig.root.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,7 @@ class Case:
             "retries": retries,
             "spoilt": spoilt,
             "max_active_runs": max_active_runs,
+            "end_date": end_date,
         }
         (self.rig.root / "case.json").write_text(json.dumps(case))
         return self
@@ -101,6 +103,11 @@ class Case:
         """:returns: id of a new manual run, which has no logical date."""
         run = self.stack.post(f"{self._path}/dagRuns", {"logical_date": None, "conf": conf})
         return str(run["dag_run_id"])
+
+    def runs(self) -> list[str]:
+        """:returns: ids of all runs, by the time for which they run."""
+        found = self.stack.get(f"{self._path}/dagRuns?limit=100")["dag_runs"]
+        return [run["dag_run_id"] for run in sorted(found, key=lambda run: str(run["logical_date"]))]
 
     def state(self, run_id: str) -> str:
         return str(self.stack.get(f"{self._path}/dagRuns/{run_id}")["state"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.records import BackupState
 from tests.live.conftest import Live
@@ -88,9 +90,10 @@ def _ended_job(case: Case) -> JobState | None:
 
 
 def test_o4_o5_two_runs_at_once(live: Live) -> None:
-    """O4: who does not get the lease waits, and then fails naming the holder. O5: who stands still past its lease's
-    time is overtaken, and publishes nothing."""
-    case, overtaken = live["collided"], live["overtaken"]
+    """O4: who does not get the lease waits, and then fails naming the holder; so do the runs of a backfill, which
+    Airflow starts all at once. O5: who stands still past its lease's time is overtaken, and publishes nothing."""
+    case, overtaken, backfilled = live["collided"], live["overtaken"], live["backfilled"]
+    ends = create_backfill(live, backfilled)
     first, stuck = case.trigger(), overtaken.trigger()
     with holding([(case, first, "restore"), (overtaken, stuck, "snapshot")]) as (one, _):
         hasty = [case.trigger() for _ in range(2)]
@@ -115,6 +118,20 @@ def test_o4_o5_two_runs_at_once(live: Live) -> None:
     assert overtaken.wait(stuck).state == "failed"
     _, *new = overtaken.rig.catalog().manifests
     assert [m.run for m in new] == [f"overtaken/{winner}"]
-    for done in (case, overtaken):
+    assert [backfilled.wait(run_id).state for run_id in backfilled.runs()] == ["success"] * 3
+    _, *new = backfilled.rig.catalog().backups
+    assert sorted(b.manifest.as_of for b in new) == ends  # type: ignore[type-var]
+    for done in (case, overtaken, backfilled):
         assert done.rig.verdicts_against() == []
         done.rig.assert_nothing_left()
+
+
+def create_backfill(live: Live, case: Case) -> list[datetime]:
+    """Backfill three intervals of two seconds each by Airflow's own command.
+
+    :returns: their ends.
+    """
+    begins = [live.witnessed + timedelta(seconds=2 * number) for number in range(3)]
+    dates = ["--from-date", begins[0].isoformat(), "--to-date", begins[-1].isoformat()]
+    live.stack.cli("backfill", "create", "--dag-id", case.name, *dates, "--max-active-runs", "3")
+    return [begin + timedelta(seconds=2) for begin in begins]

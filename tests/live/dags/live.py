@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ def build(folder: Path) -> DAG:
         },
     )
     dag.max_active_runs = case["max_active_runs"]
+    if case.get("end_date"):
+        dag.end_date = datetime.fromisoformat(case["end_date"])
     acquire: Any = dag.get_task("acquire_lease")
     acquire.poll_interval_s = 2.0
     if case["spoilt"]:
