@@ -47,9 +47,11 @@ def kill_tasks_and_triggerer(live: Live, held: list[Held]) -> None:
 
 
 def kill_scheduler(live: Live, held: list[Held]) -> None:
-    """Its executor's workers survive it, and with them tasks that the next scheduler starts again."""
+    """Its executor's workers survive it, and with them tasks that the next scheduler starts again. They also keep
+    its database connection open, and the locks; docs/operations.md says what to do about that."""
     before = {h.case.name: h.ti for h in held}
     live.stack.kill("scheduler")
+    live.database.disconnect("scheduler")
     live.stack.start()
     wait_until_taken_up([h for h in held if before[h.case.name]["state"] == "running"], before)
 

@@ -129,7 +129,7 @@ class AirflowStack:
         with (self.logs / f"airflow-{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 [_AIRFLOW, *arguments],
-                env=self.env,
+                env={**self.env, "PGAPPNAME": name},  # PostgreSQL knows its clients by it
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -52,6 +52,18 @@ class PostgresServer:
         """Break all connections and start again."""
         self._control("restart", "--mode=immediate")
 
+    def disconnect(self, application: str) -> None:
+        """End the connections of processes that were started with that ``PGAPPNAME``."""
+        import psycopg2
+
+        connection = psycopg2.connect(self.url.replace("+psycopg2", ""))
+        try:
+            with connection.cursor() as cursor:
+                query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+                cursor.execute(query, [application])
+        finally:
+            connection.close()
+
     def stop(self) -> None:
         """Stop and remove everything; idempotent."""
         if self._home.exists():
@@ -79,8 +91,6 @@ class PostgresServer:
             "unix_socket_directories": self._home,
             "fsync": "off",
             "max_connections": 200,
-            # A killed scheduler's locks: its LocalExecutor's workers inherit the connection and keep it open.
-            "idle_in_transaction_session_timeout": "10s",
         }
         with (self._data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
