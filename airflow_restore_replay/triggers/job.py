@@ -74,7 +74,10 @@ class JobTrigger(BaseTrigger):
         It also does when another triggerer took the watch over, after this one was slow to report: the task is
         still deferred then, and its job goes on.
         """
-        if await asyncio.to_thread(task_state, self.task_instance) in (DEFERRED, UNKNOWN):
+        from asgiref.sync import sync_to_async
+
+        # Not asyncio.to_thread: the question goes to the supervisor through this very loop.
+        if await sync_to_async(task_state)(self.task_instance) in (DEFERRED, UNKNOWN):
             return
         cancelling = asyncio.to_thread(self._hook.cancel, self.node, self.key)
         await asyncio.wait_for(cancelling, CANCEL_TIMEOUT_S)
