@@ -1,4 +1,4 @@
-"""What Airflow thinks of a task right now: whether a user ended it."""
+"""What Airflow thinks of a task right now: whether a user ended it. For workers, not for triggers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ log = logging.getLogger(__name__)
 
 #: states that a running task gets from a user only: marked, or cleared while it ran
 ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "restarting"})
-DEFERRED = "deferred"
 #: Airflow cannot be asked; that is no reason to give up what a job has done
 UNKNOWN = "unknown"
 

@@ -11,7 +11,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_restore_replay.core.cluster import cluster_from_builtins
 from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progress
-from airflow_restore_replay.hooks.task_state import DEFERRED, UNKNOWN, task_state
 
 if TYPE_CHECKING:
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
@@ -71,13 +70,9 @@ class JobTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this.
 
-        It also does when another triggerer took the watch over, after this one was slow to report: the task is
-        still deferred then, and its job goes on.
+        It also does when another triggerer took the watch over, after this one was slow to report. The task is not
+        asked for its state: the triggerer's first such question loads Airflow's API, and blocks all triggers for many
+        seconds. A task that was not ended by a user is retried instead, and goes on with what the node has.
         """
-        from asgiref.sync import sync_to_async
-
-        # Not asyncio.to_thread: the question goes to the supervisor through this very loop.
-        if await sync_to_async(task_state)(self.task_instance) in (DEFERRED, UNKNOWN):
-            return
         cancelling = asyncio.to_thread(self._hook.cancel, self.node, self.key)
         await asyncio.wait_for(cancelling, CANCEL_TIMEOUT_S)
