@@ -113,13 +113,21 @@ class ReplayNodeHook(BaseHook):
         """End the job; idempotent."""
         return self.client(node).cancel(key)
 
-    def wait(self, node: dict[str, Any], key: str, *, on_progress: Callable[[str], None]) -> JobState:
-        """Wait until the job has ended, in this process.
+    def wait(
+        self,
+        node: dict[str, Any],
+        key: str,
+        *,
+        on_progress: Callable[[str], None],
+        at_most_s: float = float("inf"),
+    ) -> JobState:
+        """Wait until the job has ended, or *at_most_s* have passed, in this process.
 
         :param on_progress: gets a line every :data:`PROGRESS_INTERVAL_S`.
         """
         pace = Pace()
-        while (state := self.status(node, key)).status is JobStatus.RUNNING:
+        until = time.monotonic() + at_most_s
+        while (state := self.status(node, key)).status is JobStatus.RUNNING and time.monotonic() < until:
             if pace.report_due():
                 on_progress(describe_progress(state.progress))
             time.sleep(pace.pause_s())

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from airflow_restore_replay.core.repository.repository import Repository
 
+#: Coming back from a deferral costs a worker's start, more than this; and a task that comes back before a busy
+#: scheduler has taken note that it left is taken for failed (Airflow 3.3).
+DEFER_AFTER_S = 5.0
+
 
 @contextmanager
 def blame() -> Iterator[None]:
@@ -153,6 +157,8 @@ class NodeJobOperator(ClusterOperator):
             hook, key = self._watch(context)
             state = hook.submit(self.node, job=self.job, key=key, params=self.job_params())
             self.log.info("Job %s of node %s: attempt %d.", self.job, self.node["node_id"], state.attempt_no)
+            if self.deferrable:
+                state = hook.wait(self.node, key, on_progress=self.log.info, at_most_s=DEFER_AFTER_S)
             if state.status is JobStatus.RUNNING and self.deferrable:
                 self._defer(hook.cluster, key)
             return self._finish(hook, key)

@@ -15,6 +15,8 @@ from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progre
 if TYPE_CHECKING:
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 
+#: A task that is woken before a busy scheduler has taken note of its deferral is taken for failed (Airflow 3.3).
+SETTLE_S = 3.0
 #: Longest time that cancelling may take when a user kills the task.
 CANCEL_TIMEOUT_S = 20.0
 
@@ -49,7 +51,10 @@ class JobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``ended``, or ``unreachable`` with why."""
         try:
-            yield TriggerEvent({"key": self.key, "status": "ended", "seen": await self._watch()})
+            settled = asyncio.create_task(asyncio.sleep(SETTLE_S))
+            seen = await self._watch()
+            await settled
+            yield TriggerEvent({"key": self.key, "status": "ended", "seen": seen})
         except Exception as exc:
             # Whatever it is, the worker meets it again with its full context, or does not.
             self.log.warning("Cannot watch job %s from here: %s", self.key, exc)

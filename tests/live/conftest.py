@@ -155,7 +155,7 @@ def _add_cases(live: Live) -> None:
     live.case("rebooted_in_restore", **slow)
     live.case("rebooted_in_catch_up", **slow)
     live.case("collided", max_active_runs=4, lease={"wait": "5s", "ttl": "10m"})
-    live.case("overtaken", max_active_runs=2, retries=0, lease={"wait": "5m", "ttl": "15s"})
+    live.case("overtaken", max_active_runs=2, retries=0, lease={"wait": "10m", "ttl": "30s"})
     live.case(
         "backfilled",
         schedule="* * * * * */2",

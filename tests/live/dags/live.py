@@ -75,7 +75,7 @@ def build(folder: Path) -> DAG:
     if case.get("end_date"):
         dag.end_date = datetime.fromisoformat(case["end_date"])
     acquire: Any = dag.get_task("acquire_lease")
-    acquire.poll_interval_s = 2.0
+    acquire.poll_interval_s = 8.0
     if case["spoilt"]:
         spoil(dag, case["spoilt"])
     return dag
