@@ -73,7 +73,6 @@ class Slow:
 
 @pytest.fixture
 def slow(cycle: Shipped, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
-    monkeypatch.setattr(operators_base, "DEFER_AFTER_S", 0.5)
     job = Slow(cycle, monkeypatch)
     yield job
     job.end()
