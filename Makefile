@@ -1,4 +1,4 @@
-# make setup | test | lint | demo | up | down
+# make setup | test | lint | live | demo | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -6,7 +6,7 @@ PY := .venv/bin/python
 WORKERS ?= -n 2 --dist loadgroup
 TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
 
-.PHONY: help setup lint unit test demo up down clean
+.PHONY: help setup lint unit test live demo up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ unit: setup ## the tests that start no server
 
 test: lint ## everything; needs root or a user that may run mariadbd
 	$(PY) -m pytest $(WORKERS) $(TESTS)
+
+live: setup ## the proofs under a real scheduler, triggerer and LocalExecutor, with PostgreSQL
+	$(PY) -m pytest tests/live
 
 demo: setup ## four cycles on a real MariaDB under Airflow's scheduler, then the proof; KEEP=1 keeps all
 	@$(PY) -m demo run
