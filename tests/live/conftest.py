@@ -169,6 +169,7 @@ def _add_cases(live: Live) -> None:
     live.case("no_base", base=False)
     live.case("destroy_fails", spoilt="replay.destroy_node", retries=0)
     live.case("publish_fails", spoilt="published", retries=0)
+    live.case("prune_fails", spoilt="prune", retries=0)
 
 
 def _add_stranded(live: Live, other: MariaDbPrimary) -> None:

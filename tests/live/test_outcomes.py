@@ -20,8 +20,9 @@ REPLAY = {
 }
 NODE = {"replay.create_node", "replay.destroy_node"}
 ALWAYS = {"acquire_lease", "choose_base", "diagnose", "release_lease"}
-OK = ALWAYS | REPLAY | {"published"}
-FELL_BACK = ALWAYS | NODE | FULL | {"published"}
+PUBLISHED = {"published", "prune"}
+OK = ALWAYS | REPLAY | PUBLISHED
+FELL_BACK = ALWAYS | NODE | FULL | PUBLISHED
 
 Look = Callable[[Case, Ended], None]
 
@@ -105,7 +106,7 @@ OUTCOMES = {
     "environment_in_create_node": Outcome(
         "failed", ALWAYS - {"diagnose"}, _nothing_blamed, set(), {"replay.create_node", "diagnose"}
     ),
-    "no_base": Outcome("success", ALWAYS | FULL | {"published"}, _first, REPLAY | {"quarantine_backup"}),
+    "no_base": Outcome("success", ALWAYS | FULL | PUBLISHED, _first, REPLAY | {"quarantine_backup"}),
     "stranded": Outcome("success", FELL_BACK, _stranded, {"quarantine_backup"}, {"replay.catch_up"}),
     "destroy_fails": Outcome(
         "success",
@@ -116,8 +117,9 @@ OUTCOMES = {
         left=1,
     ),
     "publish_fails": Outcome(
-        "failed", OK - {"published"}, _replayed, FULL | {"quarantine_backup"}, {"published"}
+        "failed", OK - PUBLISHED, _replayed, FULL | {"quarantine_backup"}, {"published"}
     ),
+    "prune_fails": Outcome("failed", OK - {"prune"}, _replayed, FULL | {"quarantine_backup"}, {"prune"}),
 }
 
 
