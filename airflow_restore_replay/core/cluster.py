@@ -35,7 +35,8 @@ class Primary(Strict, frozen=True, kw_only=True):
 
     :param connection: an Airflow connection id; only Airflow can resolve it.
     :param password_file: a file that holds the password and nothing else; or *password_env* names a variable.
-    :param replication_user: account the node replicates with; the same account as *user* unless given.
+    :param ssl_ca: certificates that the primary's must be signed by, for its host name.
+    :param ssl_cert, ssl_key: our own certificate, for an account that REQUIRE X509.
     """
 
     connection: str | None = None
@@ -45,6 +46,12 @@ class Primary(Strict, frozen=True, kw_only=True):
     password_file: str | None = None
     password_env: str | None = None
     ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.ssl_cert) != bool(self.ssl_key):
+            raise ValueError("ssl_cert and ssl_key go together")
 
 
 class RepositorySpec(Strict, frozen=True, kw_only=True):
@@ -95,16 +102,16 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
 class Seed(Strict, frozen=True, kw_only=True):
     """How a node is filled from the primary when no backup may serve as base.
 
-    :param method: ``logical`` works against any primary over the SQL port; ``physical`` runs mariadb-backup
-        (or its like) on the primary's host.
+    :param method: ``logical`` works against any primary over the SQL port; ``physical`` runs the backup program of
+        the flavor on the primary's host; ``clone`` is MySQL's own copy over the SQL port, of InnoDB only: where the
+        primary has other tables, they are named and the seed is a logical one.
     :param prefix: argv in front of the backup program: ``[]`` on the same host, ``[ssh, db1]``,
         ``[docker, exec, -i, db1]``.
-    :param physical_user: account of the backup program on the primary; the primary's account unless given.
     :param defaults_file: option file *on the primary's host* that holds the backup program's credentials and
         socket, so that no password is ever an argument.
     """
 
-    method: Literal["logical", "physical"] = "logical"
+    method: Literal["logical", "physical", "clone"] = "logical"
     prefix: list[str] = []
     defaults_file: str | None = None
 
@@ -212,11 +219,15 @@ class Notify(Strict, frozen=True, kw_only=True):
             raise ValueError("slack_conn_id and channel go together; a webhook has its own channel")
 
 
+#: flavor → seed.method that makes sense with it
+_SEEDS = {"mariadb": ("logical", "physical"), "mysql": ("logical", "clone")}
+
+
 class Cluster(Strict, frozen=True, kw_only=True):
     """One protected primary with its repository, schedule and policy."""
 
     name: str = ""
-    flavor: Literal["mariadb"] = "mariadb"
+    flavor: Literal["mariadb", "mysql"] = "mariadb"
     primary: Primary
     repository: RepositorySpec
     node: NodeSpec = NodeSpec()
@@ -231,6 +242,14 @@ class Cluster(Strict, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     notify: Notify = Notify()
     max_age: Seconds = Seconds("26h")
+
+    def __post_init__(self) -> None:
+        allowed = _SEEDS[self.flavor]
+        if self.seed.method not in allowed:
+            raise ValueError(
+                f"seed.method {self.seed.method} is not possible with flavor {self.flavor}; "
+                f"allowed: {', '.join(allowed)}"
+            )
 
 
 class _File(Strict, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.records import FileEntry, Outcome, Verdict
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
-from tests.support.mariadb import BACKUP_PASSWORD, ROOT_PASSWORD, MariaDbPrimary
+from tests.support.primary import BACKUP_PASSWORD, ROOT_PASSWORD, Primary
 
 SECRETS = (BACKUP_PASSWORD, ROOT_PASSWORD)
 
@@ -37,7 +37,7 @@ class Rig:
     :param overrides: keys of the cluster's YAML section.
     """
 
-    primary: MariaDbPrimary
+    primary: Primary
     root: Path
     overrides: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
@@ -59,6 +59,10 @@ class Rig:
             "catch_up": {"stall_timeout": "30s"},
             "lease": {"wait": "1s", "ttl": "1m"},
         }
+        if self.primary.flavor != "mariadb":
+            base["flavor"] = self.primary.flavor
+        if self.primary.bindir:
+            base["node"]["bindir"] = self.primary.bindir
         for name, value in {**self.overrides, **overrides}.items():
             merge = isinstance(value, dict) and isinstance(base.get(name), dict)
             base[name] = {**base[name], **value} if merge else value

@@ -35,7 +35,11 @@ def config(**section: Any) -> dict[str, Any]:
             r"clusters\.orders\.catch_up\.appliers: Expected `int`, got `str`",
         ),
         ({"transfer": {"rate_limit": "fast"}}, r"transfer\.rate_limit: expected a size such as 100MB"),
-        ({"seed": {"method": "clone"}}, r"clusters\.orders\.seed\.method: .*'clone'.*logical, physical"),
+        ({"seed": {"method": "copy"}}, r"clusters\.orders\.seed\.method: .*'copy'.*logical, physical, clone"),
+        (
+            {"seed": {"method": "clone"}},
+            r"seed\.method clone is not possible with flavor mariadb; allowed: logical",
+        ),
         ({"primary": {"port": 99999}}, r"clusters\.orders\.primary\.port: Expected `int` <= 65535"),
         ({"repository": {}}, r"clusters\.orders\.repository: url is missing"),
     ],

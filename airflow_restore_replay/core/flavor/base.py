@@ -10,18 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 from pymysql.connections import Connection
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 
+if TYPE_CHECKING:
+    from airflow_restore_replay.core.flavor.seeding import DumpTools
+
 Conn: TypeAlias = "Connection[Any]"
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where and as whom to reach a server; the password travels apart, in :class:`Secrets`-like fields.
+
+    :param ssl_ca: certificates that the server's must be signed by; its host name is checked, too.
+    :param ssl_cert, ssl_key: who we are, for accounts that REQUIRE X509.
 
     ``repr`` never shows the password.
     """
@@ -32,6 +38,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     user: str = "root"
     password: str = ""
     ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
 
     def __repr__(self) -> str:
         return f"Endpoint({self.user}@{self.socket or f'{self.host}:{self.port}'})"
@@ -93,6 +101,20 @@ class Cut:
     position: Position
     next_gtid: str = ""
     next_stamped: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A consistent snapshot, open on a connection.
+
+    :param position: exactly what it shows.
+    :param method: how it was made exact, for the manifest.
+    :param locked_s: for how long writers of the primary had to wait for it.
+    """
+
+    position: Position
+    method: str
+    locked_s: float = 0.0
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +188,8 @@ class NodeServer(Protocol):
     """The server process of a replay node. Every method may be called from another process than the one that
     started the server: the state is in the node's directory."""
 
+    layout: ServerLayout
+
     def release(self) -> str:
         """:returns: the installed server's release, ``10.11.19``.
 
@@ -213,6 +237,8 @@ class Flavor(Protocol):
     """One of MariaDB, MySQL."""
 
     name: str
+    #: the program that makes physical copies, "" where the server does that itself
+    backup_program: str
     #: shell glob patterns, relative to the data directory, of files that never enter a snapshot
     excluded_files: Sequence[str]
 
@@ -263,11 +289,8 @@ class Flavor(Protocol):
         """Declare that a seeded node's data is *position*."""
         ...
 
-    def open_snapshot(self, primary: Conn) -> Position:
-        """Begin a consistent snapshot on *primary*'s connection without a lasting lock.
-
-        :returns: its exact position.
-        """
+    def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
+        """Begin a consistent snapshot on *conn*, a connection to *primary*, without a lasting lock."""
         ...
 
     def last_events(
@@ -329,6 +352,12 @@ class Flavor(Protocol):
     def canonical_text(self, column_type: str, expression: str) -> str:
         """:returns: SQL that turns a column into bytes which are equal exactly for equal values."""
         ...
+
+    def row_digest(self, expression: str) -> str:
+        """:returns: SQL of a digest of bytes, at least 128 bits in hexadecimal."""
+        ...
+
+    def dump_tools(self) -> DumpTools: ...
 
     def restore_hints(self) -> list[str]:
         """:returns: what to tell a person who starts the restored copy."""

@@ -7,7 +7,10 @@ from importlib import import_module
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.flavor.base import Flavor
 
-_FLAVORS = {"mariadb": "airflow_restore_replay.core.flavor.mariadb.flavor:MariaDbFlavor"}
+_FLAVORS = {
+    "mariadb": "airflow_restore_replay.core.flavor.mariadb.flavor:MariaDbFlavor",
+    "mysql": "airflow_restore_replay.core.flavor.mysql.flavor:MySqlFlavor",
+}
 
 
 def get_flavor(name: str) -> Flavor:

@@ -95,6 +95,8 @@ class JobContext:
             user=configured.user,
             password=self.request.secrets.primary_password,
             ssl_ca=configured.ssl_ca,
+            ssl_cert=configured.ssl_cert,
+            ssl_key=configured.ssl_key,
         )
 
     @cached_property

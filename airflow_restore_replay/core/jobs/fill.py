@@ -225,12 +225,13 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
         cancelled=ctx.cancelled,
     )
     with ctx.crash_guard("seeding"):
-        position = SEEDS[method](inputs)
+        seeded = SEEDS[method](inputs)
         refuse_dirty_log(ctx)
-    ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="seed", method=method))
+    ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="seed", method=seeded.method))
     summary = {
-        "method": method,
-        "position": str(position),
+        "method": seeded.method,
+        **seeded.notes,
+        "position": str(seeded.position),
         "bytes": allocated_bytes(ctx.node.data),
         "seconds": round(time.monotonic() - started, 3),
     }

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import NodeServerCrashed, PreflightFailed, ServerStartFailed
-from airflow_restore_replay.core.flavor.mariadb.connect import rows, run, value
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.sql import rows, run, value
 from tests.contract.flavor.conftest import layout_at
 
 

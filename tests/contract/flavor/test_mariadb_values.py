@@ -8,8 +8,8 @@ import struct
 import pytest
 
 from airflow_restore_replay.core.flavor.base import Endpoint
-from airflow_restore_replay.core.flavor.mariadb.connect import rows, run
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
+from airflow_restore_replay.core.flavor.sql import rows, run
 from tests.support.mariadb import MariaDbPrimary, create_zoo
 
 _DISTINCT = {

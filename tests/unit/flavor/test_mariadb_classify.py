@@ -172,10 +172,10 @@ def test_the_log_blames_the_data_only_for_the_data() -> None:
             "2026-01-01 1:00:00 0 [ERROR] InnoDB: Write to file ./ibdata1 failed: No space left on device",
         ]
     )
-    assert [line.partition("InnoDB: ")[2][:20] for line in errorlog.data_errors(text)] == [
+    assert [line.partition("InnoDB: ")[2][:20] for line in errorlog.RULES.data_errors(text)] == [
         "Cannot open datafile"
     ]
-    assert len(errorlog.all_errors(text)) == 4
+    assert len(errorlog.RULES.all_errors(text)) == 4
 
 
 def test_missing_grants_are_named_and_aliases_count() -> None:

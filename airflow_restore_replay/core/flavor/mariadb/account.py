@@ -7,12 +7,10 @@ A restored data directory has the primary's accounts, whose passwords we do not 
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-from pathlib import Path
 
-NAME = "restore_replay_agent"
-_WHO = f"'{NAME}'@'localhost'"
+from airflow_restore_replay.core.flavor.process import AGENT
+
+_WHO = f"'{AGENT}'@'localhost'"
 DROP = f"DROP USER IF EXISTS {_WHO}"
 
 
@@ -24,17 +22,6 @@ def create_statements(password: str) -> list[str]:
         f"CREATE USER {_WHO} IDENTIFIED VIA mysql_native_password USING '{_native_hash(password)}'",
         f"GRANT ALL PRIVILEGES ON *.* TO {_WHO} WITH GRANT OPTION",
     ]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only we can read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def new_password() -> str:
-    return secrets.token_urlsafe(24)
 
 
 def _native_hash(password: str) -> str:

@@ -14,8 +14,8 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.mariadb import classify
-from airflow_restore_replay.core.flavor.mariadb.dump import telling_line
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+from airflow_restore_replay.core.flavor.outputs import telling_line
 
 #: named differently by releases before and after 10.11
 _POSITION_FILES = ("mariadb_backup_binlog_info", "xtrabackup_binlog_info")

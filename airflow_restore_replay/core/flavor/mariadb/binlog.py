@@ -1,6 +1,6 @@
-"""Reading a primary's binary log as a replica does: the dump protocol, raw events.
+"""The transactions in a MariaDB binary log.
 
-Only headers and GTID events are decoded; the rest is opaque bytes that are hashed.
+Only GTID events are decoded; the rest is opaque bytes that are hashed.
 
 Source: MariaDB documentation, "Replication Protocol", "1-Binlog Events", "GTID_EVENT".
 """
@@ -12,51 +12,26 @@ import re
 import struct
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import pymysql
-from blake3 import blake3
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint
+from airflow_restore_replay.core.flavor.binlogstream import (
+    FIRST_OFFSET,
+    FORMAT,
+    READ_TIMEOUT_S,
+    ROTATE,
+    STOP,
+    Event,
+    digest_group,
+    events,
+)
 from airflow_restore_replay.core.flavor.mariadb import classify
-from airflow_restore_replay.core.flavor.mariadb.connect import connect, dicts, rows, run
+from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, parse_gtid
+from airflow_restore_replay.core.flavor.sql import dicts, rows
 
-_COM_BINLOG_DUMP = 0x12
-# NON_BLOCK: the server ends the stream at its end instead of waiting for more.
-_NON_BLOCK = 1
-_HEADER = struct.Struct("<IBIIIH")
-_FIRST_OFFSET = 4
-_STOP, _ROTATE, _FORMAT, _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION = 3, 4, 15, 161, 162, 163, 164
-_ENDS_A_GROUP = frozenset({_STOP, _ROTATE, _FORMAT, _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION})
-_ARTIFICIAL = 0x20
-_CRC32 = 1
-# No server has this id; a dump thread of the same id would end another's.
-_READER_IDS = (3_999_000_000, 900_000)
-_READ_TIMEOUT_S = 300
-
-
-@dataclass(frozen=True)
-class Event:
-    """One event as sent, without its checksum.
-
-    :param offset: where it begins in its file; 0 when the server made it up for the stream.
-    """
-
-    kind: int
-    timestamp_s: int
-    server_id: int
-    flags: int
-    offset: int
-    body: bytes
-
-    def gtid(self) -> Gtid | None:
-        """:returns: the transaction that begins here."""
-        if self.kind != _GTID:
-            return None
-        seq, domain = struct.unpack_from("<QI", self.body)
-        return Gtid(domain, self.server_id, seq)
+_CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION = 161, 162, 163, 164
+_ENDS_A_GROUP = frozenset({STOP, ROTATE, FORMAT, _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION})
 
 
 @dataclass(frozen=True)
@@ -85,17 +60,17 @@ def gtid_list(conn: Conn, file: str) -> list[Gtid]:
     return [parse_gtid(text) for text in re.findall(r"\d+-\d+-\d+", info)]
 
 
-def find(primary: Endpoint, file: str, domain: int, seq: int, *, offset: int = _FIRST_OFFSET) -> Group | None:
+def find(primary: Endpoint, file: str, domain: int, seq: int, *, offset: int = FIRST_OFFSET) -> Group | None:
     """Scan *file* from *offset* for a transaction.
 
     :returns: the group of that domain and sequence number, whichever server wrote it.
     :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: by what the primary reports.
     """
-    with contextlib.closing(_events(primary, file, offset)) as events:
-        for event in events:
-            gtid = event.gtid()
+    with contextlib.closing(_events(primary, file, offset)) as found:
+        for event in found:
+            gtid = gtid_of(event)
             if gtid is not None and (gtid.domain, gtid.seq) == (domain, seq):
-                return _group(gtid, event, events, file)
+                return _group(gtid, event, found, file)
     return None
 
 
@@ -103,12 +78,12 @@ def at(primary: Endpoint, file: str, offset: int) -> Group | None:
     """:returns: the group that begins exactly at *offset*; None when none does."""
     # A stale hint may point into the middle of an event, which the primary reports as damage.
     unusable = (RestoreReplayError, struct.error)
-    with contextlib.suppress(*unusable), contextlib.closing(_events(primary, file, offset)) as events:
-        for event in events:
-            if event.offset == 0 or event.kind == _FORMAT:
+    with contextlib.suppress(*unusable), contextlib.closing(_events(primary, file, offset)) as found:
+        for event in found:
+            if event.offset == 0 or event.kind == FORMAT:
                 continue
-            gtid = event.gtid()
-            return _group(gtid, event, events, file) if gtid and event.offset == offset else None
+            gtid = gtid_of(event)
+            return _group(gtid, event, found, file) if gtid and event.offset == offset else None
     return None
 
 
@@ -119,58 +94,28 @@ def transactions(primary: Endpoint, file: str) -> Generator[Event, None, None]:
 
     :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: by what the primary reports.
     """
-    with contextlib.closing(_events(primary, file, _FIRST_OFFSET)) as events:
-        yield from (event for event in events if event.kind == _GTID)
+    with contextlib.closing(_events(primary, file, FIRST_OFFSET)) as found:
+        yield from (event for event in found if event.kind == _GTID)
+
+
+def gtid_of(event: Event) -> Gtid | None:
+    """:returns: the transaction that begins here."""
+    if event.kind != _GTID:
+        return None
+    seq, domain = struct.unpack_from("<QI", event.body)
+    return Gtid(domain, event.server_id, seq)
 
 
 def _group(gtid: Gtid, first: Event, rest: Iterator[Event], file: str) -> Group:
-    digest = blake3()
-    event = first
-    while True:
-        digest.update(
-            struct.pack(
-                "<IBIIH", event.timestamp_s, event.kind, event.server_id, len(event.body), event.flags
-            )
-        )
-        digest.update(event.body)
-        following = next((e for e in rest if e.offset), None)
-        if following is None or following.kind in _ENDS_A_GROUP:
-            return Group(gtid, first.timestamp_s, file, first.offset, digest.hexdigest())
-        event = following
+    digest = digest_group(first, rest, _ENDS_A_GROUP)
+    return Group(gtid, first.timestamp_s, file, first.offset, digest)
 
 
 def _events(primary: Endpoint, file: str, offset: int) -> Generator[Event, None, None]:
-    """:returns: the events of *file* only, though the server would go on with the next file."""
-    conn: Any = connect(primary, read_timeout_s=_READ_TIMEOUT_S)
-    try:
-        run(conn, "SET @mariadb_slave_capability=4, @master_binlog_checksum='CRC32'")
-        first, count = _READER_IDS
-        reader_id = first + conn.thread_id() % count
-        argument = struct.pack("<IHI", offset, _NON_BLOCK, reader_id) + file.encode()
-        conn._execute_command(_COM_BINLOG_DUMP, argument)
-        yield from _one_file(conn)
-    except pymysql.err.MySQLError as exc:
-        number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
-        text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
-        raise classify.io_error(number, text) from exc
-    finally:
-        # The stream may not be read to its end, so there is no orderly goodbye.
-        conn._force_close()
-
-
-def _one_file(conn: Any) -> Iterator[Event]:
-    checksum_bytes = 0
-    while True:
-        packet = conn._read_packet()
-        if packet.is_eof_packet():
-            return
-        data = packet.get_all_data()[1:]
-        timestamp, kind, server_id, size, end, flags = _HEADER.unpack_from(data)
-        if kind == _FORMAT:
-            # The format event always has an algorithm byte and four bytes of checksum.
-            checksum_bytes = 4 if data[-5] == _CRC32 else 0
-        artificial = end == 0 or bool(flags & _ARTIFICIAL)
-        if kind == _ROTATE and not artificial:
-            return
-        body = data[_HEADER.size : len(data) - (checksum_bytes or (4 if kind == _FORMAT else 0))]
-        yield Event(kind, timestamp, server_id, flags, 0 if artificial else end - size, body)
+    return events(
+        connect(primary, read_timeout_s=READ_TIMEOUT_S),
+        file,
+        offset,
+        announce="SET @mariadb_slave_capability=4, @master_binlog_checksum='CRC32'",
+        classify=classify.io_error,
+    )

@@ -1,78 +1,22 @@
-"""Connections, and small helpers to query through them."""
+"""Connections to a MariaDB server."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Sequence
-from typing import Any
-
 import pymysql
-from pymysql.cursors import DictCursor
 
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.mariadb.classify import connect_error
-
-CONNECT_TIMEOUT_S = 10
-# A comparison or an ALTER may keep the server busy for long between two packets.
-READ_TIMEOUT_S = 6 * 3600
+from airflow_restore_replay.core.flavor.sql import READ_TIMEOUT_S, open_connection, tls_context
 
 
 def connect(endpoint: Endpoint, *, read_timeout_s: int = READ_TIMEOUT_S) -> Conn:
-    """Open an autocommit connection in UTC.
+    """Open an autocommit connection in UTC; encrypted and verified when the endpoint names a CA.
 
     :raises PrimaryUnreachable: nothing answers.
     :raises ReplicationDenied: the password or a grant is wrong.
     """
-    context = ssl.create_default_context(cafile=endpoint.ssl_ca) if endpoint.ssl_ca else None
     try:
-        return pymysql.connect(
-            host=endpoint.host,
-            port=endpoint.port,
-            unix_socket=endpoint.socket,
-            user=endpoint.user,
-            password=endpoint.password,
-            charset="utf8mb4",
-            autocommit=True,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=read_timeout_s,
-            write_timeout=read_timeout_s,
-            init_command="SET time_zone='+00:00'",
-            ssl=context,
-        )
+        context = tls_context(endpoint) if endpoint.ssl_ca else None
+        return open_connection(endpoint, context, read_timeout_s=read_timeout_s)
     except (pymysql.err.MySQLError, OSError) as exc:
         raise connect_error(exc, endpoint) from exc
-
-
-def rows(conn: Conn, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """:returns: all rows of *sql*."""
-    with conn.cursor() as cursor:
-        cursor.execute(sql, args or None)
-        return list(cursor.fetchall())
-
-
-def dicts(conn: Conn, sql: str) -> list[dict[str, Any]]:
-    """:returns: all rows of *sql* by column name."""
-    with conn.cursor(DictCursor) as cursor:
-        cursor.execute(sql)
-        return list(cursor.fetchall())
-
-
-def value(conn: Conn, sql: str) -> Any:
-    """:returns: the first column of the first row, or None."""
-    found = rows(conn, sql)
-    return found[0][0] if found else None
-
-
-def run(conn: Conn, sql: str, args: Sequence[Any] = ()) -> None:
-    """Execute *sql* and drop its result."""
-    rows(conn, sql, args)
-
-
-def status(conn: Conn, pattern: str) -> dict[str, str]:
-    """:returns: global status variables matching the LIKE *pattern*, by lower-case name."""
-    return {name.lower(): text for name, text in rows(conn, "SHOW GLOBAL STATUS LIKE %s", (pattern,))}
-
-
-def identifier(name: str) -> str:
-    """:returns: *name* quoted as an identifier."""
-    return "`" + name.replace("`", "``") + "`"

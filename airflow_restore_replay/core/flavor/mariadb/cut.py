@@ -58,7 +58,7 @@ def _from(primary: Endpoint, conn: Conn, start: MariaDbPosition) -> Generator[tu
     for file in _files_from(conn, start):
         with contextlib.closing(binlog.transactions(primary, file)) as events:
             for event in events:
-                if gtid := event.gtid():
+                if gtid := binlog.gtid_of(event):
                     yield gtid, event.timestamp_s
 
 

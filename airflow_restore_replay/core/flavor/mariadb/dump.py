@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import (
@@ -13,9 +15,16 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.mariadb import classify
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint, NodeServer, Position
+from airflow_restore_replay.core.flavor.mariadb import classify, tables
+from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.optionfile import option_file
+from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
+from airflow_restore_replay.core.flavor.sql import identifier, rows, run
 
+_LOCK_WAIT_S = 60
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
 _CORRUPT_NUMBERS = {126, 127, 134, 144, 145, 1034, 1035, 1194, 1195, 1712, 1728, 1877, 1932, 1033, 1296}
 _CORRUPT = re.compile(
@@ -78,7 +87,7 @@ def dumped_position(tail: bytes) -> MariaDbPosition:
 def dump_error(status: int, stderr: str) -> RestoreReplayError:
     """:returns: whom a failed ``mariadb-dump`` blames."""
     line = telling_line(stderr, "mariadb-dump", status)
-    number = _number(line)
+    number = error_number(line)
     if number in (1044, 1045, 1142, 1143, 1227, 1370, 1698):
         return classify.denied(number, line, "the dump's account")
     if number in _CORRUPT_NUMBERS or _CORRUPT.search(line):
@@ -97,21 +106,68 @@ def load_error(status: int, stderr: str) -> RestoreReplayError:
     line = telling_line(stderr, "mariadb", status)
     if classify.disk_full(line):
         return NodeFull(f"The node's disk is full: {line}")
-    if _number(line) in _GONE:
+    if error_number(line) in _GONE:
         return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")
     return SeedFailed(f"Loading the dump failed with status {status}: {line}")
 
 
-def telling_line(stderr: str, program: str, status: int) -> str:
-    """:returns: the line that says why."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"error|denied|corrupt|fail", line, re.IGNORECASE)]
-    chosen = errors[0] if errors else (lines[-1] if lines else "")
-    return chosen or (
-        f"{program} was killed by signal {-status}" if status < 0 else f"{program} said nothing"
-    )
+class MariaDbDump:
+    """See :class:`~airflow_restore_replay.core.flavor.seeding.DumpTools`."""
+
+    def data_bytes(self, primary: Conn) -> int:
+        return tables.data_bytes(primary)
+
+    def prepared(self, primary: Conn) -> int:
+        return len(rows(primary, "XA RECOVER"))
+
+    @contextlib.contextmanager
+    def hold(self, primary: Endpoint) -> Iterator[_Hold]:
+        """Tables without snapshots stay as they are, so that one GTID describes all tables of the dump."""
+        with contextlib.closing(connect(primary)) as guard:
+            loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
+            if loose:
+                names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
+                run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
+                run(guard, f"LOCK TABLES {names}")
+            yield _Hold()
+
+    @contextlib.contextmanager
+    def commands(
+        self, server: NodeServer, primary: Endpoint, secrets_dir: Path
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        assert isinstance(server, MariaDbServer)
+        with (
+            option_file(primary, secrets_dir, tls_options) as source,
+            option_file(server.endpoint(), secrets_dir, tls_options) as sink,
+        ):
+            yield (
+                dump_command(server.program("mariadb-dump"), source),
+                load_command(server.program("mariadb"), sink),
+            )
+
+    def trailer(self, server: NodeServer, position: Position) -> bytes:
+        assert isinstance(server, MariaDbServer)
+        return f"\nSET GLOBAL gtid_slave_pos='{position}';\n{server.account_sql()}".encode()
+
+    def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
+        return dump_error(status, stderr)
+
+    def load_error(self, status: int, stderr: str) -> RestoreReplayError:
+        return load_error(status, stderr)
 
 
-def _number(line: str) -> int:
-    match = re.search(r"(?:error:?|ERROR)\s*:?\s*(\d{3,4})\b", line, re.IGNORECASE)
-    return int(match[1]) if match else 0
+class _Hold:
+    def seen(self, block: bytes) -> None:
+        return
+
+    def position(self, tail: bytes) -> MariaDbPosition:
+        return dumped_position(tail)
+
+
+def tls_options(endpoint: Endpoint) -> dict[str, str]:
+    """:returns: what MariaDB's programs call it."""
+    if not endpoint.ssl_ca:
+        return {"loose-ssl-verify-server-cert": "0"}
+    client = {"ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
+    named = {name: path for name, path in client.items() if path}
+    return {"ssl-ca": endpoint.ssl_ca, "ssl-verify-server-cert": "1"} | named

@@ -17,6 +17,7 @@ from airflow_restore_replay.core.flavor.base import (
     ReplicationStatus,
     ServerIdentity,
     ServerLayout,
+    Snapshot,
     Table,
 )
 from airflow_restore_replay.core.flavor.mariadb import (
@@ -30,6 +31,7 @@ from airflow_restore_replay.core.flavor.mariadb import (
     snapshot,
     tables,
 )
+from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 
@@ -38,6 +40,7 @@ class MariaDbFlavor:
     """See :class:`~airflow_restore_replay.core.flavor.base.Flavor`."""
 
     name = "mariadb"
+    backup_program = "mariadb-backup"
     excluded_files: Sequence[str] = (
         "*master*.info",
         "*relay-log.info",
@@ -91,8 +94,8 @@ class MariaDbFlavor:
     def set_executed(self, node: Conn, position: Position) -> None:
         replication.set_executed(node, position)
 
-    def open_snapshot(self, primary: Conn) -> MariaDbPosition:
-        return snapshot.open_snapshot(primary)
+    def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
+        return snapshot.open_snapshot(conn)
 
     def last_events(
         self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()
@@ -134,6 +137,12 @@ class MariaDbFlavor:
 
     def canonical_text(self, column_type: str, expression: str) -> str:
         return canonical.canonical_text(column_type, expression)
+
+    def row_digest(self, expression: str) -> str:
+        return f"MD5({expression})"
+
+    def dump_tools(self) -> MariaDbDump:
+        return MariaDbDump()
 
     def restore_hints(self) -> list[str]:
         return [

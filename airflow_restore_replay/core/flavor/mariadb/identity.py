@@ -8,7 +8,7 @@ from blake3 import blake3
 
 from airflow_restore_replay.core.errors import ReleaseRefused
 from airflow_restore_replay.core.flavor.base import Conn, ServerIdentity
-from airflow_restore_replay.core.flavor.mariadb.connect import rows
+from airflow_restore_replay.core.flavor.sql import rows
 
 #: server ids of replay nodes; a transaction with such an origin was written by a node
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)

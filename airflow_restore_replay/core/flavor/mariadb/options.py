@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from airflow_restore_replay.core.flavor.base import ServerLayout
+from airflow_restore_replay.core.flavor.process import relay_dir
 
 #: plugins that cannot reach outside the data directory; the rest (FEDERATED, SPIDER, CONNECT, S3, UDFs,
 #: authentication) is not linked into the node's plugin directory and so cannot load
@@ -35,12 +36,6 @@ def server_options(layout: ServerLayout, *, socket: Path, init_file: Path, repla
         "--performance-schema=OFF",
         *(_REPLAYING if replaying else _DURABLE),
     ]
-
-
-def relay_dir(layout: ServerLayout) -> Path:
-    """:returns: where relay logs and the replication settings live: never in the data directory, so that a
-    snapshot cannot pick them up."""
-    return layout.run_dir / "relay"
 
 
 def run_as() -> list[str]:

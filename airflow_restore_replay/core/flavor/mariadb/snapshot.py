@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.core.flavor.base import Conn
-from airflow_restore_replay.core.flavor.mariadb.connect import rows, run, value
+from airflow_restore_replay.core.flavor.base import Conn, Snapshot
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+from airflow_restore_replay.core.flavor.sql import rows, run, value
 
 
 def primary_position(primary: Conn) -> MariaDbPosition:
@@ -21,7 +21,7 @@ def clock(primary: Conn) -> datetime:
     return found.replace(tzinfo=UTC)
 
 
-def open_snapshot(primary: Conn) -> MariaDbPosition:
+def open_snapshot(primary: Conn) -> Snapshot:
     """Begin a consistent snapshot on *primary*; it lasts until the connection's transaction ends.
 
     Source: MariaDB documentation, "Enhancements for START TRANSACTION WITH CONSISTENT SNAPSHOT" and
@@ -37,4 +37,4 @@ def open_snapshot(primary: Conn) -> MariaDbPosition:
     text = rows(primary, "SELECT BINLOG_GTID_POS(%s, %s)", (file, int(offset)))[0][0]
     if text is None:
         raise PreflightFailed(f"The primary does not know the GTID at {file}:{offset}.")
-    return MariaDbPosition.parse(str(text))
+    return Snapshot(MariaDbPosition.parse(str(text)), "binlog_snapshot_position")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from airflow_restore_replay.core.flavor.base import Conn, Table
-from airflow_restore_replay.core.flavor.mariadb.connect import identifier, rows, value
+from airflow_restore_replay.core.flavor.sql import identifier, rows, value
 
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})

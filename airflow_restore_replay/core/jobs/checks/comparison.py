@@ -54,4 +54,5 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "tables": comparison.tables,
         "rows": comparison.rows,
         "uncompared": comparison.uncompared,
+        "snapshot": comparison.snapshot,
     }

@@ -16,7 +16,7 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.errors import CatchUpStalled
-from airflow_restore_replay.core.flavor.base import Conn, Position, Table
+from airflow_restore_replay.core.flavor.base import Conn, Position, Snapshot, Table
 from airflow_restore_replay.core.jobs.compare.ranges import (
     Difference,
     Sides,
@@ -27,7 +27,7 @@ from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.replay import replay_until
 
 #: The snapshot cannot show the table any more: dropped, redefined, or locked away by DDL.
-#: Source: MariaDB error codes 1051, 1054, 1146, 1412, 1932.
+#: Source: the servers' error codes 1051, 1054, 1146, 1412, 1932.
 _TAKEN_BY_DDL = (1051, 1054, 1146, 1412)
 _PASSES = 3
 _MEETINGS = 5
@@ -38,6 +38,7 @@ class Comparison:
     """:param differences: rows that differ at two positions.
     :param uncompared: ``schema.table`` → why the comparison does not cover it.
     :param missing: tables that the primary has and the node lacks, at two positions.
+    :param snapshot: how the first snapshot was made exact, and for how long that kept writers waiting.
     """
 
     position: Position
@@ -46,6 +47,7 @@ class Comparison:
     differences: list[Difference] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     uncompared: dict[str, str] = field(default_factory=dict)
+    snapshot: dict[str, Any] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -59,6 +61,7 @@ class _Pass:
     position: Position
     rows: int
     plans: dict[str, TablePlan]
+    snapshot: dict[str, Any]
     compared: set[str] = field(default_factory=set)
     differences: dict[str, list[Difference]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
@@ -75,7 +78,7 @@ def compare_with_primary(ctx: JobContext) -> Comparison:
     :raises RestoreReplayError: replication to the comparison position failed, classified.
     """
     first = _run_pass(ctx, only=None)
-    result = Comparison(first.position, rows=first.rows)
+    result = Comparison(first.position, rows=first.rows, snapshot=first.snapshot)
     compared = set(first.compared)
     last = first
     for _ in range(_PASSES - 1):
@@ -111,7 +114,7 @@ def _run_pass(ctx: JobContext, only: set[str] | None) -> _Pass:
     :param only: names of the tables to look at; None is all.
     """
     with ctx.flavor.connect(ctx.primary) as primary:
-        position = _meet(ctx, primary)
+        snapshot = _meet(ctx, primary)
         with (
             ctx.crash_guard("comparing"),
             ctx.server.connect() as node,
@@ -119,23 +122,26 @@ def _run_pass(ctx: JobContext, only: set[str] | None) -> _Pass:
         ):
             ctx.report.phase("comparing with the primary")
             sides = Sides(primary, node, pool)
-            seen = _Pass(position, 0, {})
+            seen = _Pass(
+                snapshot.position, 0, {}, {"method": snapshot.method, "locked_s": round(snapshot.locked_s, 4)}
+            )
             _compare_all(ctx, sides, seen, only)
             seen.rows = sides.rows
             return seen
 
 
-def _meet(ctx: JobContext, primary: Conn) -> Position:
+def _meet(ctx: JobContext, primary: Conn) -> Snapshot:
     """Open a snapshot on the primary and bring the node to it exactly.
 
     Where the stream keeps temporary tables open, the node can stop only further on: then a later snapshot.
     """
     for _ in range(_MEETINGS):
         ctx.report.phase("opening a snapshot on the primary")
-        position = ctx.flavor.open_snapshot(primary)
+        snapshot = ctx.flavor.open_snapshot(ctx.primary, primary)
+        position = snapshot.position
         ctx.report.phase("replaying to the comparison position", detail=str(position))
         if position.contains(replay_until(ctx, position).position):
-            return position
+            return snapshot
         primary.rollback()
     raise CatchUpStalled(
         f"In {_MEETINGS} tries the node never stopped exactly at a snapshot of the primary.",

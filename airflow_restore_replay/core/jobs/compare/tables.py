@@ -42,7 +42,7 @@ class TablePlan:
 
     :param key: columns of the primary key (or of a unique key without NULLs); empty when it has none of
         usable types.
-    :param row: SQL of one row's 128-bit digest in hexadecimal.
+    :param row: SQL of one row's digest in hexadecimal.
     :param history: whether it is system-versioned, so that its history rows are compared too.
     """
 
@@ -134,7 +134,7 @@ def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
     return TablePlan(
         table=table,
         key=_usable_key(columns, indexes),
-        row=f"MD5(CONCAT_WS('|', {', '.join(cells)}))",
+        row=flavor.row_digest(f"CONCAT_WS('|', {', '.join(cells)})"),
         history=bool(kind) and str(kind[0]).upper() == "SYSTEM VERSIONED",
     )
 

@@ -1,10 +1,11 @@
-"""Fill a node with a fresh full copy of the primary: over the SQL port, or with the server's backup program."""
+"""Fill a node with a fresh full copy of the primary: over the SQL port, by CLONE, or with a backup program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from airflow_restore_replay.core.cluster import Seed
 from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer, Position
@@ -12,7 +13,7 @@ from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer
 
 @dataclass(frozen=True)
 class SeedInputs:
-    """What both ways of seeding get.
+    """What every way of seeding gets.
 
     :param policy: the cluster's ``seed`` section.
     :param secrets_dir: private directory for short-lived option files.
@@ -28,11 +29,23 @@ class SeedInputs:
     cancelled: Callable[[], bool]
 
 
-def seed_logically(inputs: SeedInputs) -> Position:
-    """:returns: the exact position of the copy; the server runs on it."""
+@dataclass(frozen=True)
+class Seeded:
+    """:param position: the copy's exact position; the server runs on it.
+    :param method: how it was made in the end.
+    :param notes: what the manifest says about it.
+    """
+
+    position: Position
+    method: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def seed_logically(inputs: SeedInputs) -> Seeded:
+    """A dump over the SQL port."""
     from airflow_restore_replay.core.jobs.seed.logical import seed_logical
 
-    return seed_logical(
+    position = seed_logical(
         inputs.flavor,
         inputs.server,
         inputs.primary,
@@ -40,13 +53,14 @@ def seed_logically(inputs: SeedInputs) -> Position:
         progress=inputs.progress,
         cancelled=inputs.cancelled,
     )
+    return Seeded(position, "logical")
 
 
-def seed_physically(inputs: SeedInputs) -> Position:
-    """:returns: the exact position of the copy; the server runs on it."""
+def seed_physically(inputs: SeedInputs) -> Seeded:
+    """The server's backup program on the primary's host."""
     from airflow_restore_replay.core.jobs.seed.physical import seed_physical
 
-    return seed_physical(
+    position = seed_physical(
         inputs.flavor,
         inputs.server,
         inputs.primary,
@@ -56,10 +70,29 @@ def seed_physically(inputs: SeedInputs) -> Position:
         progress=inputs.progress,
         cancelled=inputs.cancelled,
     )
+    return Seeded(position, "physical")
+
+
+def seed_by_clone(inputs: SeedInputs) -> Seeded:
+    """The server's own CLONE; a dump where the primary has what CLONE leaves out."""
+    from airflow_restore_replay.core.jobs.seed.clone import left_out, seed_clone
+
+    unfit = left_out(inputs.flavor, inputs.primary)
+    if unfit:
+        return replace(seed_logically(inputs), notes={"instead_of": "clone", "because": unfit})
+    position = seed_clone(
+        inputs.flavor,
+        inputs.server,
+        inputs.primary,
+        progress=inputs.progress,
+        cancelled=inputs.cancelled,
+    )
+    return Seeded(position, "clone")
 
 
 #: by the cluster file's ``seed.method``
-SEEDS: dict[str, Callable[[SeedInputs], Position]] = {
+SEEDS: dict[str, Callable[[SeedInputs], Seeded]] = {
     "logical": seed_logically,
     "physical": seed_physically,
+    "clone": seed_by_clone,
 }

@@ -11,8 +11,9 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import TargetNotEmpty
 from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer, Position
 from airflow_restore_replay.core.flavor.mariadb import backup, tables
-from airflow_restore_replay.core.flavor.mariadb.optionfile import option_file
+from airflow_restore_replay.core.flavor.mariadb.dump import tls_options
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.jobs.seed.logical import refuse_unsupported
 from airflow_restore_replay.core.jobs.seed.pipe import pipe
 
@@ -87,7 +88,7 @@ def _program(
         if defaults_file:
             yield backup.backup_command(program, defaults_file, scratch)
             return
-        with option_file(primary, secrets_dir) as options:
+        with option_file(primary, secrets_dir, tls_options) as options:
             yield backup.backup_command(program, str(options), scratch)
 
 

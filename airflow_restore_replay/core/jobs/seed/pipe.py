@@ -40,9 +40,11 @@ def pipe(
     progress: Callable[[int], None],
     cancelled: Callable[[], bool],
     trailer: Callable[[bytes], bytes] = lambda _: b"",
+    watch: Callable[[bytes], None] = lambda _: None,
 ) -> Piped:
     """Run *source* | *sink*.
 
+    :param watch: sees each block before the sink gets it.
     :param trailer: given the tail of a source that succeeded, what the sink gets at the end.
     :raises JobCancelled: *cancelled* said so; both programs are gone.
     """
@@ -58,7 +60,7 @@ def pipe(
             _end(left)
             raise
         with _killed_at_exit(left, right), _watched(left, right, cancelled):
-            copied, tail, complete = _pump(left, right, progress)
+            copied, tail, complete = _pump(left, right, progress, watch)
             source_status = left.wait()
             if source_status == 0 and complete and not cancelled():
                 with contextlib.suppress(BrokenPipeError):
@@ -75,7 +77,10 @@ def pipe(
 
 
 def _pump(
-    left: subprocess.Popen[bytes], right: subprocess.Popen[bytes], progress: Callable[[int], None]
+    left: subprocess.Popen[bytes],
+    right: subprocess.Popen[bytes],
+    progress: Callable[[int], None],
+    watch: Callable[[bytes], None],
 ) -> tuple[int, bytes, bool]:
     """:returns: bytes copied, the last of them, and whether the sink took all."""
     assert left.stdout is not None
@@ -85,6 +90,7 @@ def _pump(
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _BLOCK_BYTES)
     copied, tail = 0, b""
     while block := os.read(source, _BLOCK_BYTES):
+        watch(block)
         tail = (tail + block)[-_KEPT_BYTES:]
         try:
             _write(sink, block)

@@ -1,45 +1,46 @@
-"""Credentials for MariaDB's programs: an option file that only we can read, never an argument."""
+"""Credentials for a server's programs: an option file that only we can read, never an argument."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from airflow_restore_replay.core.flavor.base import Endpoint
-from airflow_restore_replay.core.flavor.mariadb.account import write_private
+from airflow_restore_replay.core.flavor.private import write_private
 
 
 @contextlib.contextmanager
-def option_file(endpoint: Endpoint, directory: Path) -> Iterator[Path]:
-    """:returns: path of an option file for *endpoint*; it is gone afterwards."""
+def option_file(
+    endpoint: Endpoint, directory: Path, tls: Callable[[Endpoint], Mapping[str, str]]
+) -> Iterator[Path]:
+    """:param tls: the programs' own options about encryption.
+    :returns: path of an option file for *endpoint*; it is gone afterwards.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"client-{secrets.token_hex(8)}.cnf"
     try:
-        write_private(path, _content(endpoint))
+        write_private(path, _content(endpoint, tls(endpoint)))
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def _content(endpoint: Endpoint) -> str:
+def _content(endpoint: Endpoint, tls: Mapping[str, str]) -> str:
     settings = {"user": endpoint.user, "password": endpoint.password}
     if endpoint.socket:
         settings |= {"socket": endpoint.socket, "protocol": "socket"}
     else:
         settings |= {"host": endpoint.host, "port": str(endpoint.port), "protocol": "tcp"}
-    if endpoint.ssl_ca:
-        settings |= {"ssl-ca": endpoint.ssl_ca, "ssl-verify-server-cert": "1"}
-    else:
-        settings |= {"loose-ssl-verify-server-cert": "0"}
+    settings |= tls
     return "[client]\n" + "".join(f"{name}={_quoted(text)}\n" for name, text in settings.items())
 
 
 def _quoted(text: str) -> str:
     """Inside the quotes, ``#`` is no comment and backslash sequences are decoded.
 
-    Source: MariaDB documentation, "Configuring MariaDB with Option Files".
+    Source: MySQL manual, "Using Option Files"; MariaDB documentation, "Configuring MariaDB with Option Files".
     """
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         text = text.replace(plain, escaped)

@@ -1,0 +1,23 @@
+"""The agent's own account on a node: on the socket only, made at each start, dropped before the stop.
+
+A restored data directory has the primary's accounts, whose passwords we do not know; and
+``--skip-grant-tables`` would make replicated account statements fail.
+"""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.flavor.process import AGENT
+
+_WHO = f"'{AGENT}'@'localhost'"
+DROP = f"DROP USER IF EXISTS {_WHO}"
+
+
+def create_statements(password: str) -> list[str]:
+    """:returns: statements that (re)create the account. They are in a private file that is gone when the server is
+    up; components that could refuse the password are not offered to it.
+    """
+    return [
+        DROP,
+        f"CREATE USER {_WHO} IDENTIFIED WITH caching_sha2_password BY '{password}' PASSWORD EXPIRE NEVER",
+        f"GRANT ALL PRIVILEGES ON *.* TO {_WHO} WITH GRANT OPTION",
+    ]

@@ -1,0 +1,34 @@
+"""Columns as bytes that are equal exactly for equal values."""
+
+from __future__ import annotations
+
+_SPATIAL = frozenset(
+    ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon")
+) | {"geomcollection", "geometrycollection"}
+
+
+def canonical_text(column_type: str, expression: str) -> str:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.canonical_text`.
+
+    The bytes are unambiguous per column only: a caller that joins columns adds lengths and NULL marks.
+    The session's time zone must be the same on both sides; :func:`connect` sets UTC.
+
+    :param column_type: ``COLUMN_TYPE`` of information_schema, for example ``float unsigned``.
+    :param expression: the quoted column.
+    """
+    base = column_type.lower().split("(")[0].split()[0]
+    if base == "float":
+        # As text a FLOAT has six digits; widened to DOUBLE it is exact.
+        return f"CONVERT(CAST({expression} AS DOUBLE) USING binary)"
+    if base in ("bit", "enum", "set"):
+        # The stored number: an ENUM's invalid value 0 and its label '' are the same text.
+        return f"CONVERT(CAST({expression} AS UNSIGNED) USING binary)"
+    if base in _SPATIAL or base == "vector":
+        return f"HEX({expression})"
+    # Strings become their own bytes, without conversion; numbers, dates and JSON their exact text.
+    return f"CONVERT({expression} USING binary)"
+
+
+def row_digest(expression: str) -> str:
+    """:returns: SQL of 128 bits in hexadecimal; 9.6 moved MD5 into a component."""
+    return f"LEFT(SHA2({expression}, 256), 32)"

@@ -1,0 +1,147 @@
+"""``CLONE INSTANCE FROM``: what it needs of both servers, its statements, and what its errors mean.
+
+Source: MySQL manual, "Cloning Remote Data", "Monitoring Cloning Operations".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from airflow_restore_replay.core.errors import (
+    NodeFull,
+    PreflightFailed,
+    PrimaryUnreachable,
+    ReleaseRefused,
+    RestoreReplayError,
+    SeedFailed,
+    SourceCorrupt,
+)
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint
+from airflow_restore_replay.core.flavor.mysql import classify, grants
+from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
+from airflow_restore_replay.core.flavor.mysql.identity import release_of
+from airflow_restore_replay.core.flavor.sql import rows, run
+
+#: "Restart server failed (mysqld is not managed by supervisor process)": all was copied, and the server stops
+RESTART_FAILED = 3707
+_SAME_SERIES_SINCE = (8, 0, 37)
+_PLUGIN = "mysql_clone.so"
+_MIN_PACKET_BYTES = 2 * 2**20
+#: between the donor's plugin and the recipient's: protocol or release
+_UNLIKE = (3869, 3870, 3871, 3872, 3873, 3874)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """:param done, total: bytes of the files that are copied, by the donor's estimate."""
+
+    stage: str
+    done: int
+    total: int
+
+
+def refuse_donor(donor: Conn, recipient_release: str) -> None:
+    """:raises PreflightFailed: the donor has no CLONE plugin, or the account may not use it.
+    :raises ReleaseRefused: its release is not one that the recipient can take a clone of.
+    """
+    theirs = release_of(str(rows(donor, "SELECT @@GLOBAL.version")[0][0]))
+    if not _alike(theirs, recipient_release):
+        raise ReleaseRefused(
+            f"The node's server is MySQL {recipient_release}, the primary's {theirs}: CLONE copies only between "
+            "releases of one series, and before 8.0.37 between equal ones.",
+            hint=f"Install MySQL {theirs} on the node, or set seed.method: logical.",
+        )
+    state = rows(
+        donor,
+        "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'",
+    )
+    if not state or state[0][0] != "ACTIVE":
+        raise PreflightFailed(
+            "The primary's CLONE plugin is not active.",
+            hint=f"Run on the primary: INSTALL PLUGIN clone SONAME '{_PLUGIN}'; or set seed.method: logical.",
+        )
+    if "BACKUP_ADMIN" not in grants.held(donor):
+        user, _, host = str(rows(donor, "SELECT CURRENT_USER()")[0][0]).rpartition("@")
+        raise PreflightFailed(
+            "The account lacks BACKUP_ADMIN, which CLONE needs.",
+            hint=f"Run on the primary: GRANT BACKUP_ADMIN ON *.* TO {grants.account(user, host)};",
+        )
+    packet = int(rows(donor, "SELECT @@GLOBAL.max_allowed_packet")[0][0])
+    if packet < _MIN_PACKET_BYTES:
+        raise PreflightFailed(
+            f"The primary's max_allowed_packet is {packet}; CLONE needs {_MIN_PACKET_BYTES}.",
+            hint=f"Run on the primary: SET PERSIST max_allowed_packet={_MIN_PACKET_BYTES};",
+        )
+
+
+def _alike(one: str, other: str) -> bool:
+    a, b = (tuple(int(part) for part in text.split(".")[:3]) for text in (one, other))
+    return a == b or (a[:2] == b[:2] and min(a, b) >= _SAME_SERIES_SINCE)
+
+
+def prepare_recipient(node: Conn, donor: Endpoint) -> None:
+    """Load the plugin and name the donor."""
+    loaded = rows(node, "SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'")
+    if not loaded:
+        run(node, f"INSTALL PLUGIN clone SONAME '{_PLUGIN}'")
+    run(node, "SET GLOBAL clone_valid_donor_list = %s", (f"{donor.host}:{donor.port}",))
+    if donor.ssl_ca:
+        run(node, "SET GLOBAL clone_ssl_ca = %s", (donor.ssl_ca,))
+    if donor.ssl_cert:
+        run(node, "SET GLOBAL clone_ssl_cert = %s", (donor.ssl_cert,))
+        run(node, "SET GLOBAL clone_ssl_key = %s", (donor.ssl_key,))
+
+
+def clone_instance(node: Conn, donor: Endpoint) -> None:
+    """Copy; returns when all is copied and the server is about to stop.
+
+    :raises MySQLError: anything else.
+    """
+    # The password travels in a statement to a server that only we can reach; its logs leave it out.
+    secure = " REQUIRE SSL" if donor.ssl_ca else ""
+    run(
+        node,
+        f"CLONE INSTANCE FROM %s@%s:{int(donor.port)} IDENTIFIED BY %s{secure}",
+        (donor.user, donor.host, donor.password),
+    )
+
+
+def progress(node: Conn) -> Progress:
+    """:returns: how far the copy is."""
+    found = rows(
+        node,
+        "SELECT STAGE, STATE, COALESCE(DATA, 0), COALESCE(ESTIMATE, 0) FROM performance_schema.clone_progress",
+    )
+    running = next((stage for stage, state, *_ in found if state == "In Progress"), "")
+    return Progress(str(running), sum(int(r[2]) for r in found), sum(int(r[3]) for r in found))
+
+
+def cloned_position(node: Conn) -> MySqlPosition:
+    """:raises SeedFailed: the last clone did not complete."""
+    found = rows(
+        node, "SELECT STATE, ERROR_NO, ERROR_MESSAGE, GTID_EXECUTED FROM performance_schema.clone_status"
+    )
+    if not found or found[0][0] != "Completed" or int(found[0][1]):
+        raise SeedFailed(f"The clone is not complete: {found[0][:3] if found else 'there is none'}.")
+    return MySqlPosition.parse(str(found[0][3] or ""))
+
+
+def clone_error(number: int, text: str) -> RestoreReplayError:
+    """:returns: whom a failed clone blames."""
+    if re.search(r"ccess denied", text):
+        return classify.denied(1045, text, "CLONE's account")
+    if re.search(
+        r"Connect failed|Can't connect|Lost connection|gone away|Network error|\b20(03|05|13)\b", text
+    ):
+        return PrimaryUnreachable(f"CLONE cannot reach the primary: {text}")
+    if classify.disk_full(text):
+        return NodeFull(f"CLONE ran out of space on the node: {text}")
+    if re.search(r"page corruption|corrupt", text, re.IGNORECASE):
+        return SourceCorrupt(
+            f"CLONE found damage on the primary: {text}",
+            hint="Repair the primary; the last good backup is kept.",
+        )
+    if number in _UNLIKE:
+        return ReleaseRefused(f"The primary and the node are too different for CLONE: {text}")
+    return SeedFailed(f"CLONE failed with error {number}: {text}", evidence={"error": number})

@@ -1,0 +1,32 @@
+"""Connections to a MySQL server."""
+
+from __future__ import annotations
+
+import pymysql
+
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint
+from airflow_restore_replay.core.flavor.mysql.classify import connect_error
+from airflow_restore_replay.core.flavor.sql import READ_TIMEOUT_S, open_connection, tls_context, value
+
+
+def connect(endpoint: Endpoint, *, read_timeout_s: int = READ_TIMEOUT_S) -> Conn:
+    """Open an autocommit connection in UTC; encrypted where the server can, verified when the endpoint names a CA.
+
+    ``caching_sha2_password`` sends the password itself over what it takes for a safe connection.
+
+    :raises PrimaryUnreachable: nothing answers.
+    :raises ReplicationDenied: the password or a grant is wrong.
+    """
+    try:
+        context = None if endpoint.socket else tls_context(endpoint)
+        return open_connection(endpoint, context, read_timeout_s=read_timeout_s)
+    except (pymysql.err.MySQLError, OSError, RuntimeError) as exc:
+        raise connect_error(exc, endpoint) from exc
+
+
+def release(conn: Conn) -> tuple[int, int, int]:
+    """:returns: the server's release, to compare."""
+    text = str(value(conn, "SELECT @@GLOBAL.version"))
+    parts = [int(part) for part in text.split("-")[0].split(".")[:3] if part.isdigit()]
+    major, minor, patch = (*parts, 0, 0, 0)[:3]
+    return major, minor, patch

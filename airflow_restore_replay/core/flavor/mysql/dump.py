@@ -1,0 +1,189 @@
+"""``mysqldump``, what its errors mean, and how its snapshot's position is known."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+
+from airflow_restore_replay.core.errors import (
+    NodeFull,
+    NodeServerCrashed,
+    PrimaryUnreachable,
+    RestoreReplayError,
+    SeedFailed,
+    SourceCorrupt,
+)
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint, NodeServer, Position
+from airflow_restore_replay.core.flavor.mysql import classify, snapshot, tables
+from airflow_restore_replay.core.flavor.mysql.connect import connect, release
+from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
+from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.mysql.words import words
+from airflow_restore_replay.core.flavor.optionfile import option_file
+from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
+from airflow_restore_replay.core.flavor.sql import identifier, rows, run
+
+_LOCK_WAIT_S = 60
+#: printed after the dump has opened its snapshot, and before any row
+_SNAPSHOT_IS_OPEN = b"-- Current Database:"
+_CORRUPT_NUMBERS = {126, 127, 134, 144, 145, 1034, 1035, 1194, 1195, 1712, 1728, 1877, 1932, 1033, 1296, 3501}
+_CORRUPT = re.compile(
+    r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
+    r"seems to be corrupted|Corrupted|checksum mismatch|is missing for table",
+    re.IGNORECASE,
+)
+_DENIED = (1044, 1045, 1142, 1227, 1370, 1698)
+_GONE = {1053, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040, 1203, 1226, 4031}
+_NO_XA_RIGHT = 1401
+
+
+def dump_command(program: str, options: Path) -> list[str]:
+    """:returns: argv that dumps everything from one snapshot."""
+    return [
+        program,
+        f"--defaults-file={options}",
+        "--all-databases",
+        "--single-transaction",
+        "--skip-lock-tables",
+        # Its own way to an exact GTID needs RELOAD, which managed services do not give.
+        "--set-gtid-purged=OFF",
+        "--routines",
+        "--events",
+        "--triggers",
+        "--quick",
+        "--no-tablespaces",
+        "--default-character-set=utf8mb4",
+        "--max-allowed-packet=1G",
+        "--ignore-table=mysql.gtid_executed",
+        # The node's optimizer computes these anew.
+        "--ignore-table=mysql.innodb_index_stats",
+        "--ignore-table=mysql.innodb_table_stats",
+        # Replication's own state is the node's.
+        *(f"--ignore-table=mysql.slave_{name}_info" for name in ("master", "relay_log", "worker")),
+        "--ignore-table=mysql.plugin",
+        "--ignore-table=mysql.component",
+    ]
+
+
+def load_command(program: str, options: Path) -> list[str]:
+    """:returns: argv of the client that loads a dump on the node."""
+    return [
+        program,
+        f"--defaults-file={options}",
+        "--batch",
+        "--binary-mode",
+        "--default-character-set=utf8mb4",
+        "--max-allowed-packet=1G",
+    ]
+
+
+class MySqlDump:
+    """See :class:`~airflow_restore_replay.core.flavor.seeding.DumpTools`."""
+
+    def data_bytes(self, primary: Conn) -> int:
+        tables.forget_cached_estimates(primary)
+        return tables.data_bytes(primary)
+
+    def prepared(self, primary: Conn) -> int:
+        try:
+            return len(rows(primary, "XA RECOVER"))
+        except pymysql.err.MySQLError as exc:
+            if exc.args and exc.args[0] in (*_DENIED, _NO_XA_RIGHT):
+                return -1
+            raise
+
+    @contextlib.contextmanager
+    def hold(self, primary: Endpoint) -> Iterator[_Hold]:
+        """All writers wait until the dump's snapshot is open; tables without snapshots stay as they are throughout."""
+        with contextlib.ExitStack() as stack:
+            held = stack.enter_context(snapshot.held(primary))
+            guard = stack.enter_context(contextlib.closing(connect(primary)))
+            position = snapshot.primary_position(guard)
+            loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
+            if loose:
+                names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
+                run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
+                run(guard, f"LOCK TABLES {names}")
+            yield _Hold(position, held)
+
+    @contextlib.contextmanager
+    def commands(
+        self, server: NodeServer, primary: Endpoint, secrets_dir: Path
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        assert isinstance(server, MySqlServer)
+        with (
+            option_file(primary, secrets_dir, tls_options) as source,
+            option_file(server.endpoint(), secrets_dir, tls_options) as sink,
+        ):
+            yield (
+                dump_command(server.program("mysqldump"), source),
+                load_command(server.program("mysql"), sink),
+            )
+
+    def trailer(self, server: NodeServer, position: Position) -> bytes:
+        assert isinstance(server, MySqlServer)
+        with contextlib.closing(server.connect()) as node:
+            reset = words(release(node)).reset_executed
+        return f"\n{reset};\nSET GLOBAL gtid_purged='{position}';\n{server.account_sql()}".encode()
+
+    def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
+        """:returns: whom a failed ``mysqldump`` blames."""
+        line = telling_line(stderr, "mysqldump", status)
+        number = error_number(line)
+        if number in _DENIED:
+            return classify.denied(number, line, "the dump's account")
+        if number in _CORRUPT_NUMBERS or _CORRUPT.search(line):
+            return SourceCorrupt(
+                f"The primary cannot read its own data: {line}",
+                hint="Repair the table on the primary; the last good backup is kept.",
+                evidence={"error": number},
+            )
+        if number in _GONE:
+            return PrimaryUnreachable(f"The dump lost the primary: {line}")
+        return SeedFailed(f"mysqldump failed with status {status}: {line}", evidence={"error": number})
+
+    def load_error(self, status: int, stderr: str) -> RestoreReplayError:
+        """:returns: why the node did not take the dump."""
+        line = telling_line(stderr, "mysql", status)
+        if classify.disk_full(line):
+            return NodeFull(f"The node's disk is full: {line}")
+        if error_number(line) in _GONE:
+            return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")
+        return SeedFailed(f"Loading the dump failed with status {status}: {line}")
+
+
+class _Hold:
+    """See :class:`~airflow_restore_replay.core.flavor.seeding.Hold`."""
+
+    def __init__(self, position: MySqlPosition, held: snapshot.Held) -> None:
+        self._position = position
+        self._held: snapshot.Held | None = held
+        self._read = b""
+
+    def seen(self, block: bytes) -> None:
+        if self._held is None:
+            return
+        self._read += block
+        if _SNAPSHOT_IS_OPEN in self._read:
+            self._held.release()
+            self._held, self._read = None, b""
+
+    def position(self, tail: bytes) -> MySqlPosition:
+        if self._held is not None:
+            raise SeedFailed("The dump ended without naming any schema, so that its snapshot is not known.")
+        return self._position
+
+
+def tls_options(endpoint: Endpoint) -> dict[str, str]:
+    """:returns: what MySQL's programs call it."""
+    if endpoint.socket:
+        return {}
+    if not endpoint.ssl_ca:
+        return {"ssl-mode": "PREFERRED", "get-server-public-key": "1"}
+    client = {"ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
+    named = {name: path for name, path in client.items() if path}
+    return {"ssl-mode": "VERIFY_IDENTITY", "ssl-ca": endpoint.ssl_ca} | named

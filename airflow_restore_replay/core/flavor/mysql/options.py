@@ -1,0 +1,123 @@
+"""The command line of a node's ``mysqld``: what keeps it harmless, and its two tunings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow_restore_replay.core.flavor.base import ServerLayout
+from airflow_restore_replay.core.flavor.process import relay_dir
+
+#: plugins that cannot reach outside the data directory; the rest (UDFs, authentication, auditing) is not linked into
+#: the node's plugin directory and so cannot load. CLONE fills the node; 9.x needs the cache to start.
+SAFE_PLUGINS = ("mysql_clone.so", "component_reference_cache.so", "component_classic_hashing.so")
+
+_REDO_REPLAYING_BYTES = 256 * 2**20
+#: InnoDB's minimum; the redo log is part of every snapshot
+REDO_AT_REST_BYTES = 8 * 2**20
+
+
+def server_options(
+    layout: ServerLayout, *, socket: Path, init_file: Path, replaying: bool, release: str
+) -> list[str]:
+    """:returns: all options after the program's name."""
+    return [
+        "--no-defaults",
+        *run_as(),
+        *_places(layout, socket),
+        f"--init-file={init_file}",
+        f"--server-id={layout.server_id}",
+        *ISOLATION,
+        *_REPLICATION,
+        f"--innodb-buffer-pool-size={layout.buffer_pool_bytes}",
+        "--innodb-buffer-pool-load-at-startup=OFF",
+        "--innodb-buffer-pool-dump-at-shutdown=OFF",
+        # The tables about replication and CLONE need no instruments.
+        "--performance-schema-instrument=%=OFF",
+        *_redo(release, _REDO_REPLAYING_BYTES if replaying else REDO_AT_REST_BYTES),
+        *(_REPLAYING if replaying else ["--innodb-flush-log-at-trx-commit=1"]),
+    ]
+
+
+def run_as() -> list[str]:
+    """mysqld refuses to run as root unless told so; otherwise it stays who we are."""
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+def _places(layout: ServerLayout, socket: Path) -> list[str]:
+    relay = relay_dir(layout)
+    return [
+        f"--datadir={layout.datadir}",
+        f"--socket={socket}",
+        f"--pid-file={layout.run_dir / 'mysqld.pid'}",
+        f"--log-error={layout.log_path}",
+        f"--tmpdir={layout.tmp_dir}",
+        f"--loose-replica-load-tmpdir={layout.tmp_dir}",
+        f"--plugin-dir={layout.plugin_dir}",
+        f"--secure-file-priv={layout.run_dir / 'closed'}",
+        f"--relay-log={relay / 'relay-bin'}",
+        f"--relay-log-index={relay / 'relay-bin.index'}",
+    ]
+
+
+def _redo(release: str, size_bytes: int) -> list[str]:
+    parts = tuple(int(part) for part in release.split("."))
+    if parts >= (8, 0, 30):
+        return [f"--innodb-redo-log-capacity={size_bytes}"]
+    return [f"--innodb-log-file-size={max(4 * 2**20, size_bytes // 2)}"]
+
+
+#: no key pairs either: they would be secrets in the data directory
+NO_KEYS = [
+    "--auto-generate-certs=OFF",
+    "--caching-sha2-password-auto-generate-rsa-keys=OFF",
+    "--loose-sha256-password-auto-generate-rsa-keys=OFF",
+]
+
+ISOLATION = [
+    "--skip-networking",
+    "--loose-mysqlx=OFF",
+    "--skip-name-resolve",
+    "--read-only=ON",
+    "--event-scheduler=OFF",
+    "--skip-log-bin",
+    "--local-infile=0",
+    *NO_KEYS,
+    # Of the copied server's own; a node has none.
+    "--persisted-globals-load=OFF",
+    # DATA DIRECTORY and INDEX DIRECTORY of replicated statements are left out then.
+    "--sql-mode=NO_DIR_IN_CREATE",
+    # What the primary created, the node creates; strictness would stop the applier.
+    "--innodb-strict-mode=OFF",
+    "--loose-sql-require-primary-key=OFF",
+    "--loose-restrict-fk-on-non-standard-key=OFF",
+    "--loose-log-bin-trust-function-creators=ON",
+    "--loose-skip-replica-start",
+    "--loose-skip-slave-start",
+    "--log-error-verbosity=2",
+    "--general-log=0",
+    "--slow-query-log=0",
+    "--default-time-zone=SYSTEM",
+    "--character-set-server=utf8mb4",
+    "--max-connections=64",
+]
+
+_REPLICATION = [
+    "--gtid-mode=ON",
+    "--enforce-gtid-consistency=ON",
+    "--loose-log-replica-updates=OFF",
+    "--relay-log-recovery=ON",
+    "--relay-log-purge=ON",
+    "--loose-replica-net-timeout=30",
+    "--loose-replica-max-allowed-packet=1073741824",
+    "--max-allowed-packet=1073741824",
+    "--loose-replica-transaction-retries=10",
+    "--loose-replica-sql-verify-checksum=ON",
+    "--loose-replica-preserve-commit-order=ON",
+    # All of the primary's rows must arrive or stop the applier; nothing is skipped or papered over.
+    "--loose-replica-exec-mode=STRICT",
+    "--loose-replica-type-conversions=",
+    "--sync-relay-log=0",
+]
+
+_REPLAYING = ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF"]

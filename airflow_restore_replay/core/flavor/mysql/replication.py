@@ -1,0 +1,151 @@
+"""Driving a node's replication, in the words of the node's release."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Position, ReplicationStatus
+from airflow_restore_replay.core.flavor.mysql import classify, tables
+from airflow_restore_replay.core.flavor.mysql.connect import release
+from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
+from airflow_restore_replay.core.flavor.mysql.words import words
+from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run, value
+
+_CONNECT_RETRY_S = 2
+# The receiver gives up after ten tries otherwise; the stall timeout is ours.
+_RETRY_COUNT = 1_000_000
+_TEMP_TABLE_TRIES = 20
+
+# What moves while one long event is applied, when the positions do not.
+_PROGRESS = (
+    "'Innodb_rows_inserted','Innodb_rows_updated','Innodb_rows_deleted','Innodb_rows_read',"
+    "'Innodb_data_written','Handler_update','Handler_delete','Key_write_requests'"
+)
+
+
+def executed_position(node: Conn) -> MySqlPosition:
+    """:returns: what the node has applied."""
+    return MySqlPosition.parse(str(value(node, "SELECT @@GLOBAL.gtid_executed")))
+
+
+def set_executed(node: Conn, position: Position) -> None:
+    """Declare the node's data to be *position*; replication must be stopped."""
+    run(node, words(release(node)).reset_executed)
+    run(node, "SET GLOBAL gtid_purged = %s", (str(position),))
+
+
+def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, appliers: int) -> None:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.start_replication`."""
+    say = words(release(node))
+    run(node, f"STOP {say.replica}")
+    if until is not None and executed_position(node).contains(until):
+        return
+    run(node, f"SET GLOBAL {say.variable}_parallel_workers = %s", (max(appliers, 1),))
+    # A restart empties MEMORY tables: the node's at its start, the primary's at its own; rows that are not
+    # there would stop the applier. The manifest names these tables.
+    ignored = tables.memory_tables(node)
+    names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)}" for t in ignored)
+    run(node, f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({names})")
+    run(node, *say.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
+    # The credentials are the threads' only: what CHANGE takes is written to a table, and to the redo log.
+    stop_at = f"UNTIL SQL_AFTER_GTIDS = '{until}' " if until is not None else ""
+    run(node, f"START {say.replica} {stop_at}USER = %s PASSWORD = %s", (primary.user, primary.password))
+
+
+def stop_replication(node: Conn) -> None:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.stop_replication`."""
+    say = words(release(node))
+    for attempt in range(_TEMP_TABLE_TRIES):
+        run(node, f"STOP {say.replica} SQL_THREAD")
+        if not _open_temp_tables(node, say.status):
+            run(node, f"STOP {say.replica}")
+            return
+        if attempt + 1 < _TEMP_TABLE_TRIES:
+            run(node, f"START {say.replica} SQL_THREAD")
+            time.sleep(0.5)
+    raise CatchUpStalled(
+        f"The replication stream keeps {_open_temp_tables(node, say.status)} temporary tables open; a snapshot "
+        "would lose them.",
+        hint="Use binlog_format=ROW on the primary, or let the node replicate further and try again.",
+    )
+
+
+def forget_replication(node: Conn) -> None:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.forget_replication`."""
+    say = words(release(node))
+    run(node, f"STOP {say.replica}")
+    run(node, f"RESET {say.replica} ALL")
+    run(node, "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ()")
+
+
+def replication_status(node: Conn) -> ReplicationStatus:
+    """:returns: one reading."""
+    found = dicts(node, f"SHOW {words(release(node)).replica} STATUS")
+    applied = executed_position(node)
+    if not found:
+        return ReplicationStatus(
+            applied=applied,
+            io_running=False,
+            io_connecting=False,
+            applier_running=False,
+            progress=(str(applied),),
+            transactions=0,
+        )
+    row = _in_new_words(found[0])
+    lag = row.get("Seconds_Behind_Source")
+    received = MySqlPosition.parse(str(row["Retrieved_Gtid_Set"]))
+    return ReplicationStatus(
+        applied=applied,
+        io_running=row["Replica_IO_Running"] == "Yes",
+        io_connecting=row["Replica_IO_Running"] == "Connecting",
+        applier_running=row["Replica_SQL_Running"] == "Yes",
+        progress=_progress(node, row, applied),
+        transactions=received.common(applied).count,
+        lag_s=None if lag is None else float(lag),
+        error=_error(node, row, applied),
+    )
+
+
+def _in_new_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("Slave_", "Replica_").replace("Master", "Source"): v for name, v in row.items()}
+
+
+def _open_temp_tables(node: Conn, prefix: str) -> int:
+    found = rows(node, f"SHOW GLOBAL STATUS LIKE '{prefix}_open_temp_tables'")
+    return int(found[0][1]) if found else 0
+
+
+def _progress(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> tuple[Any, ...]:
+    counters = rows(node, f"SHOW GLOBAL STATUS WHERE variable_name IN ({_PROGRESS})")
+    names = ("Retrieved_Gtid_Set", "Read_Source_Log_Pos", "Exec_Source_Log_Pos", "Relay_Log_Pos")
+    return (str(applied), *(row.get(name) for name in names), *(count for _, count in counters))
+
+
+def _error(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> RestoreReplayError | None:
+    number, text = int(row["Last_SQL_Errno"]), str(row["Last_SQL_Error"])
+    if number and row["Replica_SQL_Running"] == "No":
+        where = (
+            f"{row['Relay_Source_Log_File']}:{row['Exec_Source_Log_Pos']} after {str(applied) or 'nothing'}"
+        )
+        return classify.applier_error(*_workers_words(node, number, text), where)
+    number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
+    if not number or row["Replica_IO_Running"] == "Yes":
+        return None
+    # The network is nobody's fault: the thread retries by itself, or (when the connection broke amid the handshake,
+    # which stops it) whoever watches starts it again; only what no retry can cure is an error.
+    if number in classify.TRANSIENT_IO or classify.is_network(text):
+        return None
+    return classify.io_error(number, text)
+
+
+def _workers_words(node: Conn, number: int, text: str) -> tuple[int, str]:
+    """The coordinator only says that a worker failed; the worker says at what."""
+    found = rows(
+        node,
+        "SELECT LAST_ERROR_NUMBER, LAST_ERROR_MESSAGE FROM performance_schema.replication_applier_status_by_worker"
+        " WHERE LAST_ERROR_NUMBER <> 0 ORDER BY LAST_ERROR_TIMESTAMP LIMIT 1",
+    )
+    return (int(found[0][0]), str(found[0][1])) if found else (number, text)

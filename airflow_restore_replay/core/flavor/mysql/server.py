@@ -1,0 +1,123 @@
+"""The node's ``mysqld``."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pymysql
+
+from airflow_restore_replay.core.errors import NodeFull, NodeServerCrashed, PreflightFailed, SeedFailed
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint
+from airflow_restore_replay.core.flavor.errorlog import LogRules
+from airflow_restore_replay.core.flavor.mysql import account, classify, errorlog, options
+from airflow_restore_replay.core.flavor.mysql.connect import connect, release
+from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
+from airflow_restore_replay.core.flavor.process import NodeProcess, last_line
+from airflow_restore_replay.core.flavor.sql import run, status
+
+
+class MySqlServer(NodeProcess):
+    """See :class:`~airflow_restore_replay.core.flavor.base.NodeServer`."""
+
+    packages: ClassVar[dict[str, str]] = {
+        "": "mysql-server",
+        "mysql": "mysql-client",
+        "mysqldump": "mysql-client",
+    }
+    _log_rules: ClassVar[LogRules] = errorlog.RULES
+
+    def release(self) -> str:
+        program = self.program("mysqld")
+        out = subprocess.run(
+            [program, "--no-defaults", "--version"], capture_output=True, text=True, check=False
+        )
+        match = re.search(r"Ver (\d+\.\d+\.\d+)", out.stdout)
+        if not match or "mariadb" in out.stdout.lower().split("ver", 1)[1]:
+            raise PreflightFailed(
+                f"{program} --version answered {out.stdout.strip()!r} {out.stderr.strip()!r}.",
+                hint="Point node.bindir at the programs of a MySQL server.",
+            )
+        return match[1]
+
+    def initialize(self) -> None:
+        self._prepare_directories()
+        command = [
+            self.program("mysqld"),
+            "--no-defaults",
+            *options.run_as(),
+            "--initialize-insecure",
+            f"--datadir={self.layout.datadir}",
+            f"--tmpdir={self.layout.tmp_dir}",
+            f"--plugin-dir={self.layout.plugin_dir}",
+            *options.NO_KEYS,
+            "--skip-log-bin",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-doublewrite=OFF",
+            "--log-error-verbosity=1",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            text = done.stdout + done.stderr
+            kind = NodeFull if classify.disk_full(text) else SeedFailed
+            raise kind(f"mysqld --initialize failed with status {done.returncode}: {last_line(text)}")
+
+    def _command(self, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
+        self._name_server()
+        own = options.server_options(
+            self.layout, socket=socket, init_file=init_file, replaying=replaying, release=self.release()
+        )
+        return [self.program("mysqld"), *own]
+
+    def _account(self, password: str) -> list[str]:
+        return account.create_statements(password)
+
+    def _connect(self, endpoint: Endpoint) -> Conn:
+        return connect(endpoint)
+
+    def _begin(self, conn: Conn, *, replaying: bool) -> None:
+        if replaying:
+            self.write_without_redo(conn)
+
+    def write_without_redo(self, conn: Conn) -> None:
+        """Throw-away durability: a server killed from here on does not start again, and need not.
+
+        Source: MySQL manual, "Disabling Redo Logging" (8.0.21).
+        """
+        if release(conn) >= (8, 0, 21):
+            run(conn, "ALTER INSTANCE DISABLE INNODB REDO_LOG")
+
+    def _settle(self, conn: Conn) -> None:
+        # The mark would survive even a clean stop, and whoever restores the copy would go on without redo.
+        if release(conn) >= (8, 0, 21):
+            run(conn, "ALTER INSTANCE ENABLE INNODB REDO_LOG")
+            enabled = status(conn, "Innodb_redo_log_enabled").get("innodb_redo_log_enabled")
+            if enabled != "ON":
+                raise NodeServerCrashed(
+                    f"The node's redo log is {enabled} before the stop, ON is expected: nothing can be copied."
+                )
+        run(conn, "SET GLOBAL innodb_flush_log_at_trx_commit=1")
+        with contextlib.suppress(pymysql.err.MySQLError):  # not dynamic before 8.0.30
+            run(conn, f"SET GLOBAL innodb_redo_log_capacity={options.REDO_AT_REST_BYTES}")
+        run(conn, account.DROP)
+
+    def _disk_full(self, text: str) -> bool:
+        return classify.disk_full(text)
+
+    def _plugins(self) -> Iterator[Path]:
+        for root in self._library_roots():
+            for found in (root / "mysql" / "plugin", root / "plugin"):
+                yield from (path for name in options.SAFE_PLUGINS if (path := found / name).exists())
+
+    def _name_server(self) -> None:
+        """A UUID of its own at each start, by which a node's transactions would be known anywhere."""
+        rest = secrets.token_hex(8)
+        uuid = f"{NODE_UUID_PREFIX}-4{rest[:3]}-8{rest[3:6]}-{secrets.token_hex(6)}"
+        path = self.layout.datadir / "auto.cnf"
+        path.write_text(f"[auto]\nserver-uuid={uuid}\n", encoding="ascii")
+        path.chmod(0o600)

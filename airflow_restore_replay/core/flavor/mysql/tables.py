@@ -1,0 +1,103 @@
+"""What is in a server: tables, which of them a snapshot or a comparison cannot cover, and events."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.flavor.base import Conn, Table
+from airflow_restore_replay.core.flavor.sql import rows, run, value
+
+#: engines whose rows a consistent snapshot covers
+MVCC_ENGINES = frozenset({"InnoDB"})
+#: engines that are only files in the data directory, so that a cold copy carries them
+CARRIED_ENGINES = frozenset({"InnoDB", "MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"})
+
+#: schemas of the server itself, and of a managed service's own agents
+SYSTEM_SCHEMAS = ("mysql", "information_schema", "performance_schema", "sys")
+
+_SYSTEM = f"({', '.join(repr(name) for name in SYSTEM_SCHEMAS)})"
+_ELSEWHERE = "DATA DIRECTORY: its files lie outside the data directory"
+_ENCRYPTED = "encrypted at rest; the node has no keyring"
+
+
+def tables(conn: Conn) -> list[Table]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.tables`."""
+    found = rows(
+        conn,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, COALESCE(TABLE_ROWS, 0),"
+        " COALESCE(DATA_LENGTH + INDEX_LENGTH, 0)"
+        f" FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {_SYSTEM}"
+        " ORDER BY TABLE_SCHEMA, TABLE_NAME",
+    )
+    return [
+        Table(
+            schema=schema,
+            name=name,
+            engine=engine or "",
+            mvcc=engine in MVCC_ENGINES,
+            rows_estimate=int(estimate),
+            data_bytes=int(size),
+        )
+        for schema, name, engine, estimate, size in found
+    ]
+
+
+def data_bytes(conn: Conn) -> int:
+    """:returns: the server's estimate of all tables' size."""
+    return int(value(conn, "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES") or 0)
+
+
+def unsupported_tables(conn: Conn) -> dict[str, str]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.unsupported_tables`."""
+    why: dict[str, str] = {}
+    for table in tables(conn):
+        if not table.engine:
+            why[table.qualified] = "its engine is not known to the server, or its definition is broken"
+        elif table.engine not in CARRIED_ENGINES:
+            why[table.qualified] = (
+                f"engine {table.engine} keeps data outside the data directory or is untested"
+            )
+    # With partitions' directories; needs PROCESS.
+    outside = rows(
+        conn,
+        "SELECT s.NAME, d.PATH FROM information_schema.INNODB_TABLESPACES s"
+        " JOIN information_schema.INNODB_DATAFILES d ON d.SPACE = s.SPACE"
+        " WHERE d.PATH LIKE '/%' AND d.PATH NOT LIKE CONCAT(@@GLOBAL.datadir, '%')"
+        " AND s.SPACE_TYPE IN ('Single', 'General')",
+    )
+    why.update({_qualified(name): _ELSEWHERE for name, _ in outside})
+    encrypted = rows(
+        conn, "SELECT NAME FROM information_schema.INNODB_TABLESPACES WHERE UPPER(ENCRYPTION) = 'Y'"
+    )
+    why.update({_qualified(name): _ENCRYPTED for (name,) in encrypted})
+    return why
+
+
+def _qualified(tablespace: str) -> str:
+    schema, slash, name = tablespace.partition("/")
+    return f"{schema}.{name.split('#')[0]}" if slash else f"tablespace {tablespace}"
+
+
+def uncompared(conn: Conn) -> dict[str, str]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.uncompared`."""
+    return {
+        table.qualified: f"engine {table.engine} has no snapshots" for table in tables(conn) if not table.mvcc
+    }
+
+
+def memory_tables(conn: Conn) -> list[Table]:
+    """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
+    return [table for table in tables(conn) if table.engine == "MEMORY"]
+
+
+def event_states(conn: Conn) -> dict[str, str]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.event_states`."""
+    found = rows(
+        conn,
+        "SELECT EVENT_SCHEMA, EVENT_NAME, STATUS FROM information_schema.EVENTS"
+        f" WHERE EVENT_SCHEMA NOT IN {_SYSTEM} ORDER BY 1, 2",
+    )
+    return {f"{schema}.{name}": status for schema, name, status in found}
+
+
+def forget_cached_estimates(conn: Conn) -> None:
+    """MySQL keeps estimates for a day; a seed's total should not be yesterday's."""
+    run(conn, "SET SESSION information_schema_stats_expiry = 0")

@@ -1,0 +1,21 @@
+"""What a server's programs print when they fail."""
+
+from __future__ import annotations
+
+import re
+
+
+def telling_line(stderr: str, program: str, status: int) -> str:
+    """:returns: the line that says why."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"error|denied|corrupt|fail", line, re.IGNORECASE)]
+    chosen = errors[0] if errors else (lines[-1] if lines else "")
+    return chosen or (
+        f"{program} was killed by signal {-status}" if status < 0 else f"{program} said nothing"
+    )
+
+
+def error_number(line: str) -> int:
+    """:returns: the server's error number in *line*, 0 for none."""
+    match = re.search(r"(?:error:?|ERROR)\s*:?\s*(\d{3,4})\b", line, re.IGNORECASE)
+    return int(match[1]) if match else 0

@@ -1,0 +1,110 @@
+"""The one place that starts a MySQL primary; the server comes from tools/mysql-server."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from airflow_restore_replay.core.flavor.mysql import grants
+from tests.support.primary import ROOT_PASSWORD, Primary
+
+_TOOL = Path(__file__).parents[2] / "tools" / "mysql-server"
+
+
+def without_mysql() -> bool:
+    """:returns: whether somebody said that there shall be no MySQL here."""
+    return "mysql" in os.environ.get("RR_WITHOUT", "").split(",")
+
+
+@functools.cache
+def programs() -> str:
+    """:returns: directory of MySQL's programs; fetched if they are not here yet.
+
+    MySQL that cannot be had is a failure; only ``RR_WITHOUT=mysql`` makes it a skip.
+    """
+    if without_mysql():
+        pytest.skip("RR_WITHOUT=mysql")
+    done = subprocess.run([str(_TOOL)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"MySQL cannot be had:\n{done.stderr}"
+    return done.stdout.strip()
+
+
+def _user() -> list[str]:
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+@functools.cache
+def _template() -> Path:
+    """An initialized data directory, made once per process: that takes seconds."""
+    root = Path(tempfile.mkdtemp(prefix="rr-mysql-template-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    command = [f"{programs()}/mysqld", "--no-defaults", *_user(), "--initialize-insecure"]
+    command += [f"--datadir={root / 'data'}", f"--tmpdir={root}", "--innodb-redo-log-capacity=32M"]
+    command += [
+        "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-doublewrite=OFF",
+        "--innodb-flush-method=nosync",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (root / "data" / "auto.cnf").unlink()
+    return root / "data"
+
+
+class MySqlPrimary(Primary):
+    """See :class:`~tests.support.primary.Primary`."""
+
+    flavor: ClassVar[str] = "mysql"
+
+    @property
+    def bindir(self) -> str | None:
+        return programs()
+
+    def _install(self) -> None:
+        shutil.copytree(_template(), self.datadir)
+
+    def _command(self) -> list[str]:
+        return [
+            f"{programs()}/mysqld",
+            "--no-defaults",
+            *_user(),
+            f"--datadir={self.datadir}",
+            f"--tmpdir={self.tmp_dir}",
+            f"--socket={self.socket}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            f"--pid-file={self.root / 'pid'}",
+            f"--log-error={self.log_path}",
+            f"--server-id={self.server_id}",
+            "--mysqlx=OFF",
+            "--secure-file-priv=NULL",
+            "--log-bin=binlog",
+            "--gtid-mode=ON",
+            "--enforce-gtid-consistency=ON",
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-redo-log-capacity=32M",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--sync-binlog=0",
+            "--performance-schema-instrument=%=OFF",
+            *self.options,
+        ]
+
+    def _secure(self) -> None:
+        with self.connect(password="") as conn, conn.cursor() as cursor:
+            cursor.execute("SET sql_log_bin=0")
+            cursor.execute("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
+            cursor.execute(f"CREATE USER 'root'@'127.0.0.1' IDENTIFIED BY '{ROOT_PASSWORD}'")
+            cursor.execute("GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION")
+            cursor.execute(f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{ROOT_PASSWORD}'")
+
+    def _grants(self, name: str, host: str) -> list[str]:
+        return grants.statements(name, host)

@@ -1,0 +1,268 @@
+"""The one place that starts primaries, for tests, the demo and benchmarks; each flavor's is in its module."""
+
+from __future__ import annotations
+
+import abc
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import pymysql
+from pymysql.connections import Connection
+
+from airflow_restore_replay.core.flavor.base import Endpoint
+
+ROOT_PASSWORD = "root-secret-5c1f"
+BACKUP_PASSWORD = "protect-secret-93ab"
+
+
+def free_port() -> int:
+    """:returns: a TCP port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Primary(abc.ABC):
+    """A throw-away server with a binary log, reachable over TCP and a socket.
+
+    :param root: directory for everything it writes; the socket lives in a short temporary directory.
+    """
+
+    def __init__(self, root: Path, *, server_id: int, port: int, options: Sequence[str]) -> None:
+        self.root = root
+        self.server_id = server_id
+        self.port = port
+        self.options = list(options)
+        self.datadir = root / "data"
+        # Of its own: a server that starts deletes every temporary table in its tmpdir, other servers' too.
+        self.tmp_dir = root / "tmp"
+        self.log_path = root / "error.log"
+        self._socket_dir = Path(tempfile.mkdtemp(prefix="rr-primary-"))
+        self.socket = str(self._socket_dir / "s")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(
+        cls, root: Path, *, server_id: int = 1, port: int | None = None, options: Sequence[str] = ()
+    ) -> Self:
+        """Install a fresh data directory below *root* and start on it.
+
+        :param options: further options of the server.
+        """
+        root.mkdir(parents=True, exist_ok=True)
+        primary = cls(root, server_id=server_id, port=port or free_port(), options=options)
+        primary.tmp_dir.mkdir(exist_ok=True)
+        if not (primary.datadir / "mysql").exists():
+            primary._install()
+            primary._launch()
+            primary._secure()
+        else:
+            primary._launch()
+        return primary
+
+    #: of the cluster file
+    flavor: ClassVar[str]
+
+    @property
+    def bindir(self) -> str | None:
+        """:returns: directory of its programs when they are not on PATH; for node.bindir."""
+        return None
+
+    @abc.abstractmethod
+    def _install(self) -> None: ...
+
+    @abc.abstractmethod
+    def _command(self) -> list[str]: ...
+
+    @abc.abstractmethod
+    def _secure(self) -> None: ...
+
+    @abc.abstractmethod
+    def _grants(self, name: str, host: str) -> list[str]: ...
+
+    def endpoint(self, user: str = "root") -> Endpoint:
+        """:returns: how to reach it over TCP; *user* is ``root`` or has the backup account's password."""
+        password = ROOT_PASSWORD if user == "root" else BACKUP_PASSWORD
+        return Endpoint(host="127.0.0.1", port=self.port, user=user, password=password)
+
+    def connect(self, **options: Any) -> Connection[Any]:
+        """:returns: an autocommit connection as root."""
+        settings: dict[str, Any] = {"charset": "utf8mb4", "autocommit": True, "password": ROOT_PASSWORD}
+        return pymysql.connect(unix_socket=self.socket, user="root", **(settings | options))
+
+    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run *statements* as root.
+
+        :returns: rows of the last one.
+        """
+        with self.connect() as conn, conn.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def create_backup_account(
+        self, name: str = "restore_replay", password: str = BACKUP_PASSWORD, host: str = "%"
+    ) -> Endpoint:
+        """Create the protection account with exactly the documented grants.
+
+        :returns: its endpoint.
+        """
+        self.execute(f"CREATE USER '{name}'@'{host}' IDENTIFIED BY '{password}'", *self._grants(name, host))
+        return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
+
+    def restart(self, *, options: Sequence[str] = ()) -> None:
+        """Stop cleanly and start again on the same port, with *options* added for good."""
+        self._terminate(signal.SIGTERM)
+        self.options.extend(options)
+        self._launch()
+
+    def stop(self) -> None:
+        """Stop cleanly and remove the socket's directory; idempotent. The data directory stays."""
+        self._terminate(signal.SIGTERM)
+        shutil.rmtree(self._socket_dir, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Crash it; :meth:`restart` brings it back."""
+        self._terminate(signal.SIGKILL)
+
+    def _launch(self) -> None:
+        self._socket_dir.mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            for password in (ROOT_PASSWORD, ""):
+                try:
+                    self.connect(password=password).close()
+                    return
+                except pymysql.err.OperationalError:
+                    time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"the primary did not start:\n{self.log_path.read_text()[-3000:]}")
+
+    def _terminate(self, sig: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(sig)
+            self.process.wait(60)
+        self.process = None
+
+
+class WriteLoad:
+    """Threads that insert, update and delete in ``load.t`` until stopped; they survive reconnects.
+
+    :param threads: writers.
+    :param pause_s: rest between transactions of one writer.
+    """
+
+    def __init__(self, primary: Primary, *, threads: int = 2, pause_s: float = 0.005) -> None:
+        self.primary = primary
+        self.committed = 0
+        self._pause_s = pause_s
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(threads)]
+
+    def start(self) -> WriteLoad:
+        """Create the table and begin."""
+        self.primary.execute(
+            "CREATE DATABASE IF NOT EXISTS `load`",
+            "CREATE TABLE IF NOT EXISTS `load`.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT NOT NULL,"
+            " c VARCHAR(120) NOT NULL, KEY (k)) ENGINE=InnoDB",
+        )
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> int:
+        """:returns: how many transactions were committed."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+        return self.committed
+
+    def wait_for(self, more: int) -> None:
+        """Wait until *more* transactions were committed from now on."""
+        goal = self.committed + more
+        while self.committed < goal:
+            time.sleep(0.01)
+
+    def __enter__(self) -> WriteLoad:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self, seed: int) -> None:
+        dice = random.Random(seed)
+        while not self._stop.is_set():
+            try:
+                with self.primary.connect(autocommit=False) as conn:
+                    self._write_until_stopped(conn, dice)
+            except pymysql.err.Error:
+                time.sleep(0.1)
+
+    def _write_until_stopped(self, conn: Connection[Any], dice: random.Random) -> None:
+        with conn.cursor() as cursor:
+            while not self._stop.is_set():
+                cursor.execute(
+                    "INSERT INTO `load`.t (k, c) VALUES (%s, %s)", (dice.randrange(1000), "x" * 80)
+                )
+                if dice.random() < 0.3:
+                    cursor.execute(
+                        "UPDATE `load`.t SET c = REVERSE(c), k = k + 1 WHERE id = %s",
+                        (dice.randrange(1, 500),),
+                    )
+                if dice.random() < 0.1:
+                    cursor.execute("DELETE FROM `load`.t WHERE id = %s", (dice.randrange(1, 500),))
+                conn.commit()
+                with self._lock:
+                    self.committed += 1
+                self._stop.wait(self._pause_s)
+
+
+class Witness:
+    """A table that gets a row every *pause_s* seconds, with the primary's own time of it.
+
+    :param domain: of the transactions, on MariaDB.
+    """
+
+    def __init__(self, primary: Primary, *, name: str = "t", pause_s: float = 0.2, domain: int = 0) -> None:
+        self.primary = primary
+        self.table = f"witness.{name}"
+        self._pause_s = pause_s
+        self._domain = domain
+        primary.execute(
+            "CREATE DATABASE IF NOT EXISTS witness",
+            f"CREATE TABLE IF NOT EXISTS {self.table} (id INT AUTO_INCREMENT PRIMARY KEY, at DATETIME(6))",
+        )
+
+    def write_until(self, end: datetime) -> None:
+        """Write until the primary's clock shows *end*."""
+        with self.primary.connect() as conn, conn.cursor() as cursor:
+            if self._domain:
+                cursor.execute(f"SET SESSION gtid_domain_id={self._domain}")
+            while True:
+                cursor.execute(f"INSERT INTO {self.table} (at) VALUES (UTC_TIMESTAMP(6))")
+                cursor.execute("SELECT UTC_TIMESTAMP(6)")
+                ((now,),) = cursor.fetchall()
+                if now.replace(tzinfo=UTC) >= end:
+                    return
+                time.sleep(self._pause_s)
+
+    def before(self, moment: datetime) -> int:
+        """:returns: id of the last row from before *moment*."""
+        naive = moment.astimezone(UTC).replace(tzinfo=None)
+        return int(self.primary.execute(f"SELECT MAX(id) FROM {self.table} WHERE at < '{naive}'")[0][0])
