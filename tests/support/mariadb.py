@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
-from typing import Any, ClassVar
-
-from pymysql.connections import Connection
+from typing import ClassVar
 
 from airflow_restore_replay.core.flavor.mariadb import grants
-from tests.support.primary import BACKUP_PASSWORD, ROOT_PASSWORD, Primary, Witness, WriteLoad, free_port
+from tests.support.primary import (
+    BACKUP_PASSWORD,
+    ROOT_PASSWORD,
+    Primary,
+    Witness,
+    WriteLoad,
+    create_zoo,
+    free_port,
+)
 
 __all__ = [
     "BACKUP_PASSWORD",
@@ -73,13 +78,3 @@ class MariaDbPrimary(Primary):
 
     def _grants(self, name: str, host: str) -> list[str]:
         return grants.statements(name, host)
-
-
-def create_zoo(conn: Connection[Any]) -> None:
-    """Create one of every object that a backup must carry (D8), in ``zoo`` and a schema with an odd name."""
-    lines = Path(__file__).with_name("zoo.sql").read_text(encoding="utf-8").splitlines()
-    with conn.cursor() as cursor:
-        cursor.execute("SET time_zone = '+00:00', sql_mode = ''")
-        for line in lines:
-            if not line.startswith("--"):
-                cursor.execute(line.removesuffix(";"))

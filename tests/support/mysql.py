@@ -42,7 +42,7 @@ def _user() -> list[str]:
 
 
 @functools.cache
-def _template() -> Path:
+def template() -> Path:
     """An initialized data directory, made once per process: that takes seconds."""
     root = Path(tempfile.mkdtemp(prefix="rr-mysql-template-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
@@ -69,7 +69,7 @@ class MySqlPrimary(Primary):
         return programs()
 
     def _install(self) -> None:
-        shutil.copytree(_template(), self.datadir)
+        shutil.copytree(template(), self.datadir)
 
     def _command(self) -> list[str]:
         return [

@@ -266,3 +266,14 @@ class Witness:
         """:returns: id of the last row from before *moment*."""
         naive = moment.astimezone(UTC).replace(tzinfo=None)
         return int(self.primary.execute(f"SELECT MAX(id) FROM {self.table} WHERE at < '{naive}'")[0][0])
+
+
+def create_zoo(conn: Connection[Any], flavor: str = "mariadb") -> None:
+    """Create one of every object that a backup must carry (D8), in ``zoo`` and a schema with an odd name."""
+    name = {"mariadb": "zoo.sql", "mysql": "zoo_mysql.sql"}[flavor]
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    with conn.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00', sql_mode = ''")
+        for line in lines:
+            if not line.startswith("--"):
+                cursor.execute(line.removesuffix(";"))

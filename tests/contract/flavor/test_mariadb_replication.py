@@ -29,7 +29,7 @@ def test_replays_exactly_until_the_goal_while_the_primary_goes_on(
     with WriteLoad(primary) as load, node.connect() as conn, flavor.connect(endpoint) as reader:
         load.wait_for(50)
         for appliers in (1, 3):
-            goal = flavor.open_snapshot(reader)
+            goal = flavor.open_snapshot(endpoint, reader).position
             count = value(reader, "SELECT COUNT(*) FROM `load`.t")
             total = value(reader, "SELECT SUM(CRC32(CONCAT(id, k, c))) FROM `load`.t")
             run(reader, "COMMIT")

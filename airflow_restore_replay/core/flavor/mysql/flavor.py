@@ -49,7 +49,7 @@ class MySqlFlavor:
         "*relay-bin*",
         "#innodb_redo/#ib_redo*_tmp",
         "#innodb_temp/*",
-        "#clone",
+        "#clone/*",
         "#ib_*.dblwr",
         "ib_buffer_pool",
         "ibtmp*",
