@@ -41,6 +41,10 @@ class DumpTools(Protocol):
         """Keep the primary still as far as one position has to describe all tables of a dump."""
         ...
 
+    def prepare(self, server: NodeServer, primary: Conn) -> None:
+        """Make on the running node what the dump takes for granted."""
+        ...
+
     def commands(
         self, server: NodeServer, primary: Endpoint, secrets_dir: Path
     ) -> AbstractContextManager[tuple[list[str], list[str]]]:

@@ -131,6 +131,9 @@ class MariaDbDump:
                 run(guard, f"LOCK TABLES {names}")
             yield _Hold()
 
+    def prepare(self, server: NodeServer, primary: Conn) -> None:
+        return
+
     @contextlib.contextmanager
     def commands(
         self, server: NodeServer, primary: Endpoint, secrets_dir: Path

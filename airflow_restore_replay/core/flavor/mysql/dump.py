@@ -110,6 +110,18 @@ class MySqlDump:
                 run(guard, f"LOCK TABLES {names}")
             yield _Hold(position, held)
 
+    def prepare(self, server: NodeServer, primary: Conn) -> None:
+        """Tables name their general tablespaces, which ``mysqldump`` knows of NDB only."""
+        assert isinstance(server, MySqlServer)
+        with contextlib.closing(server.connect()) as node:
+            for name, path, block in tables.general_tablespaces(primary):
+                run(
+                    node,
+                    f"CREATE TABLESPACE {identifier(name)} ADD DATAFILE %s FILE_BLOCK_SIZE = {int(block)}"
+                    " ENGINE = InnoDB",
+                    (path,),
+                )
+
     @contextlib.contextmanager
     def commands(
         self, server: NodeServer, primary: Endpoint, secrets_dir: Path

@@ -98,6 +98,19 @@ def event_states(conn: Conn) -> dict[str, str]:
     return {f"{schema}.{name}": status for schema, name, status in found}
 
 
+def general_tablespaces(conn: Conn) -> list[tuple[str, str, int]]:
+    """:returns: name, path and block size of the tablespaces that somebody created by name."""
+    return [
+        (str(name), str(path).removeprefix("./"), int(zip_size) or int(page_size))
+        for name, path, zip_size, page_size in rows(
+            conn,
+            "SELECT s.NAME, d.PATH, s.ZIP_PAGE_SIZE, s.PAGE_SIZE FROM information_schema.INNODB_TABLESPACES s"
+            " JOIN information_schema.INNODB_DATAFILES d ON d.SPACE = s.SPACE"
+            " WHERE s.SPACE_TYPE = 'General' AND s.NAME <> 'mysql'",
+        )
+    ]
+
+
 def forget_cached_estimates(conn: Conn) -> None:
     """MySQL keeps estimates for a day; a seed's total should not be yesterday's."""
     run(conn, "SET SESSION information_schema_stats_expiry = 0")

@@ -43,6 +43,7 @@ def seed_logical(
         refuse_unsupported(flavor, conn)
         _await_no_xa(tools, conn, cancelled)
         total = tools.data_bytes(conn)
+        tools.prepare(server, conn)
     position = _copy(tools, server, primary, secrets_dir, lambda done: progress(done, total), cancelled)
     with contextlib.closing(server.connect()) as node:
         executed = flavor.executed_position(node)
