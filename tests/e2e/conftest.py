@@ -9,33 +9,25 @@ from typing import Any
 
 import pytest
 
-from tests.support.mariadb import MariaDbPrimary
+from tests.support.flavors import KITS, Kit
+from tests.support.primary import Primary
 from tests.support.rig import Rig, copy_repository
 
-SHOP = (
-    "CREATE DATABASE shop",
-    "USE shop",
-    "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, customer VARCHAR(60) NOT NULL, "
-    "total DECIMAL(10,2) NOT NULL, note TEXT, KEY (customer)) ENGINE=InnoDB",
-    "CREATE TABLE shop.notes (body VARCHAR(100)) ENGINE=InnoDB",
-    "CREATE TABLE shop.archive (id INT PRIMARY KEY, body TEXT) ENGINE=Aria",
-    "INSERT INTO shop.orders (customer, total, note) SELECT CONCAT('customer-', seq), seq / 7, REPEAT(MD5(seq), 20) "
-    "FROM seq_1_to_20000",
-    "INSERT INTO shop.notes SELECT CONCAT('note ', seq) FROM seq_1_to_200",
-    "INSERT INTO shop.archive SELECT seq, REPEAT('a', 100) FROM seq_1_to_500",
-)
+
+@pytest.fixture(scope="session")
+def kit(request: pytest.FixtureRequest) -> Kit:
+    """The flavor: MariaDB, unless the test is ``on_both``."""
+    return KITS[getattr(request, "param", "mariadb")]
 
 
 @pytest.fixture
-def new_primary(tmp_path: Path) -> Iterator[Callable[..., MariaDbPrimary]]:
+def new_primary(tmp_path: Path, kit: Kit) -> Iterator[Callable[..., Primary]]:
     """Starts primaries of the test's own."""
-    started: list[MariaDbPrimary] = []
+    started: list[Primary] = []
 
-    def start(name: str = "primary", **options: Any) -> MariaDbPrimary:
-        primary = MariaDbPrimary.start(tmp_path / name, **options)
+    def start(name: str = "primary", **options: Any) -> Primary:
+        primary = kit.start(tmp_path / name, **options)
         started.append(primary)
-        primary.create_backup_account()
-        primary.execute(*SHOP)
         return primary
 
     yield start
@@ -47,18 +39,16 @@ def new_primary(tmp_path: Path) -> Iterator[Callable[..., MariaDbPrimary]]:
 class Seeded:
     """A primary and a repository with one full backup of it."""
 
-    primary: MariaDbPrimary
+    primary: Primary
     rig: Rig
     backup_id: str
 
 
 @pytest.fixture(scope="session")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
+def seeded(tmp_path_factory: pytest.TempPathFactory, kit: Kit) -> Iterator[Seeded]:
     root = tmp_path_factory.mktemp("seeded")
-    primary = MariaDbPrimary.start(root / "primary")
+    primary = kit.start(root / "primary")
     try:
-        primary.create_backup_account()
-        primary.execute(*SHOP)
         rig = Rig(primary, root)
         yield Seeded(primary, rig, rig.full())
     finally:

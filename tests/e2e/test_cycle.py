@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from airflow_restore_replay.core.repository.records import BackupState, Proof
-from tests.support.mariadb import WriteLoad
+from tests.support.flavors import Kit, on_both
+from tests.support.primary import WriteLoad
 from tests.support.rig import Rig
 
 
-def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: str) -> None:
+@on_both
+def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: str, kit: Kit) -> None:
     rig.primary.execute("INSERT INTO shop.orders (customer, total) VALUES ('replayed', 1)")
     with WriteLoad(rig.primary):
         report = rig.cycle()
@@ -25,13 +29,20 @@ def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: s
     assert new.manifest.compared["tables"] >= 3
     # Differential: a file that replay did not touch is not stored again.
     assert new.manifest.sizes.reused_bytes > 0
-    assert rig.chunk_of(new_id, "shop/archive.MAD", 0) == rig.chunk_of(backup_id, "shop/archive.MAD", 0)
+    assert rig.chunk_of(new_id, kit.archive, 0) == rig.chunk_of(backup_id, kit.archive, 0)
     rig.restores(new_id)
 
 
-def test_forced_full_has_no_base(rig: Rig, backup_id: str) -> None:
-    new_id = rig.full()
+@pytest.mark.parametrize("method", ["logical", "own"])
+@on_both
+def test_each_seed_makes_a_backup_without_base_that_replays(
+    rig: Rig, backup_id: str, kit: Kit, method: str
+) -> None:
+    new_id = rig.full(seed={"method": kit.seeds[method == "own"]})
     manifest = rig.catalog().backup(new_id).manifest
     assert manifest.base.kind == "seed"
-    assert manifest.base.method == "logical"
+    assert manifest.base.method == kit.seeds[method == "own"]
     assert manifest.lineage_depth == 0
+    report = rig.cycle()
+    assert rig.catalog().backup(rig.published(report)).manifest.base.backup_id == new_id
+    assert rig.verdicts_against() == []

@@ -10,8 +10,9 @@ import pytest
 from airflow_restore_replay.core.errors import Blame, Failure
 from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.repository.records import BackupState
+from tests.support.flavors import on_both
 from tests.support.independent import dump_text
-from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary, create_zoo
+from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
 from tests.support.tamper import by_sql, running, tampered
 
@@ -33,6 +34,7 @@ def quarantine_failure(rig: Rig, backup_id: str) -> Failure:
     return failure
 
 
+@on_both
 def test_d2_server_does_not_start(rig: Rig, backup_id: str) -> None:
     def break_the_system_tablespace(data: Path) -> None:
         with (data / "ibdata1").open("r+b") as file:
@@ -46,6 +48,7 @@ def test_d2_server_does_not_start(rig: Rig, backup_id: str) -> None:
     assert any("InnoDB" in line or "signal" in line for line in failure.evidence["log"])
 
 
+@on_both
 def test_d4_table_file_missing(rig: Rig, backup_id: str) -> None:
     wrong = tampered(rig, backup_id, lambda data: (data / "shop/orders.ibd").unlink())
     failure = quarantine_failure(rig, wrong)
@@ -73,6 +76,7 @@ def test_d5_rows_differ(rig: Rig, backup_id: str, statement: str, kind: str, key
     assert difference["key_range"]
 
 
+@on_both
 def test_d5_table_without_key_and_missing_table(rig: Rig, backup_id: str) -> None:
     wrong = tampered(rig, backup_id, by_sql("DELETE FROM shop.notes LIMIT 1"))
     failure = quarantine_failure(rig, wrong)
@@ -89,6 +93,7 @@ def test_d5_duplicate_rows_do_not_cancel(rig: Rig, backup_id: str) -> None:
     assert quarantine_failure(rig, wrong).code == "DataMismatch"
 
 
+@on_both
 def test_d3_release_older_than_the_backups_is_refused(rig: Rig, backup_id: str) -> None:
     newer = tampered(rig, backup_id, lambda data: None, server_release="99.1.0")
     report = rig.cycle(retries=0)
@@ -98,8 +103,9 @@ def test_d3_release_older_than_the_backups_is_refused(rig: Rig, backup_id: str) 
     assert rig.against(newer) == []
 
 
+@on_both
 def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
-    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
+    new_primary: Callable[..., Primary], tmp_path: Path
 ) -> None:
     rig = Rig(new_primary(), tmp_path)
     elsewhere = tmp_path / "elsewhere"
@@ -112,17 +118,16 @@ def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
     assert rig.catalog().backups == ()
 
 
-def test_d8_zoo_is_equal_after_a_real_restore(
-    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
-) -> None:
+@on_both
+def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
     """One of every object, through seed, replay and restore; compared by mysqldump, which shares no code with us."""
     rig = Rig(new_primary(), tmp_path)
     with rig.primary.connect() as conn:
-        create_zoo(conn)
+        create_zoo(conn, rig.primary.flavor)
     rig.full()
     second = rig.published(rig.cycle())
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
-    with running(rig.restores(second)) as conn:
+    with running(rig.restores(second), rig) as conn:
         root = Endpoint(socket=conn.unix_socket, user="root", password=ROOT_PASSWORD)
         restored = dump_text(root).splitlines()
     assert restored == dump_text(rig.primary.endpoint()).splitlines()

@@ -10,23 +10,19 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import Blame
+from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NODE_SERVER_IDS, NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.records import BackupState, Proof
 from airflow_restore_replay.core.run_cycle import CycleReport
-from tests.support.mariadb import MariaDbPrimary, WriteLoad, free_port
+from tests.support.flavors import MANY_ROWS, on_both
+from tests.support.primary import Primary, WriteLoad, free_port
 from tests.support.rig import Once, Rig, later
 from tests.support.tamper import by_sql, tampered
 from tests.support.tcp import TcpGate
 
-NewPrimary = Callable[..., MariaDbPrimary]
-
-#: one transaction that takes a node seconds to receive and apply
-MANY_ROWS = (
-    "INSERT INTO shop.orders (customer, total, note) "
-    "SELECT 'more', seq, REPEAT(MD5(seq), 30) FROM shop.seq_1_to_60000"
-)
+NewPrimary = Callable[..., Primary]
 
 
 def assert_stranded(rig: Rig, backup_id: str, report: CycleReport, code: str) -> None:
@@ -53,6 +49,7 @@ def assert_environment(rig: Rig, report: CycleReport, code: str) -> str:
     return f"{report.failure.message} {report.failure.hint}"
 
 
+@on_both
 def test_r1_binlogs_purged(new_primary: NewPrimary, tmp_path: Path) -> None:
     rig = Rig(new_primary(), tmp_path)
     first = rig.full()
@@ -62,7 +59,7 @@ def test_r1_binlogs_purged(new_primary: NewPrimary, tmp_path: Path) -> None:
     assert_stranded(rig, first, rig.cycle(), "BinlogPurged")
 
 
-def purge_all_but_the_newest(primary: MariaDbPrimary) -> None:
+def purge_all_but_the_newest(primary: Primary) -> None:
     """A log that a dump thread still has open cannot be purged, and the thread of a gone node lingers."""
     deadline = time.monotonic() + 30
     while len(logs := primary.execute("SHOW BINARY LOGS")) > 1 and time.monotonic() < deadline:
@@ -75,23 +72,36 @@ def purge_all_but_the_newest(primary: MariaDbPrimary) -> None:
     assert len(logs) == 1
 
 
-def test_r2_errant_transaction_from_a_node(rig: Rig, backup_id: str) -> None:
+def with_errant(rig: Rig, backup_id: str, mariadb: str, mysql: str) -> str:
+    """:returns: a newer copy of the backup that has one transaction more, by its flavor's words."""
     position = rig.catalog().backup(backup_id).manifest.position
-    errant = f"{position},7-{NODE_SERVER_IDS[5]}-1"
-    wrong = tampered(rig, backup_id, by_sql(f"SET GLOBAL gtid_slave_pos='{errant}'"), position=errant)
+    if rig.primary.flavor == "mariadb":
+        errant = f"{position},{mariadb}"
+        statements: tuple[str, ...] = (f"SET GLOBAL gtid_slave_pos='{errant}'",)
+    else:
+        errant = str(get_flavor("mysql").parse_position(f"{position},{mysql}"))
+        statements = ("RESET BINARY LOGS AND GTIDS", f"SET GLOBAL gtid_purged='{errant}'")
+    return tampered(rig, backup_id, by_sql(*statements), position=errant)
+
+
+@on_both
+def test_r2_errant_transaction_from_a_node(rig: Rig, backup_id: str) -> None:
+    wrong = with_errant(
+        rig, backup_id, f"7-{NODE_SERVER_IDS[5]}-1", f"{NODE_UUID_PREFIX}-4abc-8def-0123456789ab:1"
+    )
     report = rig.cycle()
     rig.published(report)
     assert report.quarantined == [wrong]
     assert rig.against(wrong)[0].failure.code == "ErrantFromNode"  # type: ignore[union-attr]
 
 
+@on_both
 def test_r2_errant_transaction_from_a_former_primary(rig: Rig, backup_id: str) -> None:
-    position = rig.catalog().backup(backup_id).manifest.position
-    errant = f"{position},8-42-9"
-    wrong = tampered(rig, backup_id, by_sql(f"SET GLOBAL gtid_slave_pos='{errant}'"), position=errant)
+    wrong = with_errant(rig, backup_id, "8-42-9", "11111111-2222-3333-4444-555555555555:9")
     assert_stranded(rig, wrong, rig.cycle(), "ErrantFromFormerPrimary")
 
 
+@on_both
 def test_r3_conflict_that_recurs(rig: Rig, backup_id: str) -> None:
     wrong = tampered(rig, backup_id, by_sql("DELETE FROM shop.orders WHERE id = 4242"))
     rig.primary.execute("UPDATE shop.orders SET note = CONCAT(note, '!') WHERE id = 4242")
@@ -105,6 +115,7 @@ def test_r3_conflict_that_recurs(rig: Rig, backup_id: str) -> None:
     assert "shop.orders" in failure.message
 
 
+@on_both
 def test_r3_conflict_that_does_not_recur(rig: Rig, backup_id: str) -> None:
     """A row is lost on the node only the first time: one more restore, no verdict against the backup."""
     rig.primary.execute("UPDATE shop.orders SET note = CONCAT(note, '?') WHERE id = 4243")
@@ -124,7 +135,7 @@ def on_node(rig: Rig, *statements: str) -> None:
     """Run statements on the live node as its agent."""
     (path,) = rig.workdir.iterdir()
     node = NodeDir(path)
-    server = get_flavor("mariadb").server(node.layout(node.load(), rig.cluster()))
+    server = get_flavor(rig.primary.flavor).server(node.layout(node.load(), rig.cluster()))
     with server.connect() as conn, conn.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
@@ -135,6 +146,7 @@ def test_r4_primary_unreachable_at_first(rig: Rig) -> None:
     assert "127.0.0.1" in assert_environment(rig, report, "PrimaryUnreachable")
 
 
+@on_both
 def test_r4_primary_disappears_and_comes_back(new_primary: NewPrimary, tmp_path: Path) -> None:
     rig = Rig(new_primary(), tmp_path)
     rig.full()
@@ -151,6 +163,7 @@ def test_r4_primary_disappears_and_comes_back(new_primary: NewPrimary, tmp_path:
     assert rig.verdicts_against() == []
 
 
+@on_both
 def test_r5_wrong_password(rig: Rig) -> None:
     report = rig.cycle(password="not-it-77aa", retries=0)
     message = assert_environment(rig, report, "ReplicationDenied")
@@ -158,6 +171,7 @@ def test_r5_wrong_password(rig: Rig) -> None:
     assert "not-it-77aa" not in message
 
 
+@on_both
 def test_r5_missing_grant_is_named(new_primary: NewPrimary, tmp_path: Path) -> None:
     rig = Rig(new_primary(), tmp_path)
     rig.primary.execute("REVOKE REPLICATION SLAVE ON *.* FROM restore_replay")
@@ -168,6 +182,7 @@ def test_r5_missing_grant_is_named(new_primary: NewPrimary, tmp_path: Path) -> N
     assert rig.catalog().backups == ()
 
 
+@on_both
 def test_r6_connecting_for_ever(new_primary: NewPrimary, tmp_path: Path) -> None:
     """The primary answers until replay has begun; then nobody gets through any more, and nothing is an error."""
     rig = Rig(new_primary(), tmp_path)
@@ -182,6 +197,7 @@ def test_r6_connecting_for_ever(new_primary: NewPrimary, tmp_path: Path) -> None
     assert "stalled" in assert_environment(rig, report, "CatchUpStalled")
 
 
+@on_both
 def test_r10_binlogs_rotate_and_the_network_drops(new_primary: NewPrimary, tmp_path: Path) -> None:
     rig = Rig(new_primary(), tmp_path)
     rig.full()
@@ -198,6 +214,7 @@ def test_r10_binlogs_rotate_and_the_network_drops(new_primary: NewPrimary, tmp_p
     assert rig.verdicts_against() == []
 
 
+@on_both
 def test_r12_memory_tables_and_a_restarted_primary(new_primary: NewPrimary, tmp_path: Path) -> None:
     rig = Rig(new_primary(), tmp_path)
     rig.primary.execute(
@@ -226,6 +243,7 @@ def test_r12_temporary_tables_under_mixed(new_primary: NewPrimary, tmp_path: Pat
     assert any("MIXED" in text or "ROW" in text for text in warnings.values())
 
 
+@on_both
 def test_r12_xa_prepared_across_the_seed(new_primary: NewPrimary, tmp_path: Path) -> None:
     rig = Rig(new_primary(), tmp_path)
     with rig.primary.connect() as conn, conn.cursor() as cursor:
@@ -244,6 +262,7 @@ def test_r12_xa_prepared_across_the_seed(new_primary: NewPrimary, tmp_path: Path
     assert rig.catalog().backup(first).proof is Proof.RESTORED
 
 
+@on_both
 def test_r13_primary_rewound(new_primary: NewPrimary, tmp_path: Path) -> None:
     """The primary went back in time and wrote other events under the same GTIDs."""
     primary = new_primary()

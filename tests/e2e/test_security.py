@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_restore_replay.core.jobs.protocol import JobState
-from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
+from tests.support.flavors import Kit, on_both
+from tests.support.primary import BACKUP_PASSWORD, Primary
 from tests.support.rig import SECRETS, Once, Rig
 from tests.support.tamper import running
 
@@ -46,14 +47,15 @@ class ProcessListWatch:
             time.sleep(0.01)
 
 
+@on_both
 def test_x1_no_secret_in_the_process_list_or_any_record(
-    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
+    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
 ) -> None:
     """Logical and physical seed and a replay; the rig looks into logs, node state, manifests and verdicts."""
     rig = Rig(new_primary(), tmp_path)
     with ProcessListWatch() as watch:
         rig.full()
-        rig.full(seed={"method": "physical"})
+        rig.full(seed={"method": kit.seeds[1]})
         rig.published(rig.cycle())
         failed = rig.cycle(password=f"{BACKUP_PASSWORD}-wrong", retries=0)
     assert watch.looks > 50
@@ -63,6 +65,7 @@ def test_x1_no_secret_in_the_process_list_or_any_record(
     assert len(rig.logs) > 10
 
 
+@on_both
 def test_x3_the_node_listens_to_nobody(rig: Rig) -> None:
     seen: list[tuple[str, int]] = []
 
@@ -103,8 +106,9 @@ def is_listening_tcp(inode: str) -> bool:
     return False
 
 
+@on_both
 def test_x7_replicated_statements_stay_inside_the_node(
-    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
+    new_primary: Callable[..., Primary], tmp_path: Path
 ) -> None:
     rig = Rig(new_primary(), tmp_path)
     rig.full()
@@ -128,8 +132,9 @@ def test_x7_replicated_statements_stay_inside_the_node(
     assert all(found == before for found in seen)
 
 
+@on_both
 def test_x8_a_restored_copy_does_not_replicate_and_knows_no_password(
-    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
+    new_primary: Callable[..., Primary], tmp_path: Path
 ) -> None:
     rig = Rig(new_primary(), tmp_path)
     rig.full()
@@ -139,10 +144,11 @@ def test_x8_a_restored_copy_does_not_replicate_and_knows_no_password(
     holders = [p for p in data.rglob("*") if p.is_file() and needle in p.read_bytes()]
     assert holders == []
     assert list(data.rglob("*master*.info")) == []
-    with running(data) as conn, conn.cursor() as cursor:
-        cursor.execute("SHOW ALL SLAVES STATUS")
+    with running(data, rig) as conn, conn.cursor() as cursor:
+        mysql = rig.primary.flavor == "mysql"
+        cursor.execute("SHOW REPLICA STATUS" if mysql else "SHOW ALL SLAVES STATUS")
         assert list(cursor.fetchall()) == []
-        cursor.execute("SELECT COUNT(*) FROM mysql.global_priv WHERE user = 'restore_replay_agent'")
+        cursor.execute("SELECT COUNT(*) FROM mysql.user WHERE user = 'restore_replay_agent'")
         assert cursor.fetchone() == (1,), "only the account that this test's own server made"
 
 

@@ -15,11 +15,11 @@ from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.records import new_id, utc_now
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
-from tests.support.mariadb import Witness
+from tests.support.primary import Witness
 from tests.support.rig import Rig
 
 
-def tampered(rig: Rig, backup_id: str, change: Callable[[Path], None], **fields: Any) -> str:
+def tampered(rig: Rig, backup_id: str, change: Callable[[Path], None] | Sql, **fields: Any) -> str:
     """Store a changed copy of a backup as a newer one.
 
     :param change: gets the restored data directory.
@@ -27,10 +27,13 @@ def tampered(rig: Rig, backup_id: str, change: Callable[[Path], None], **fields:
     :returns: its id.
     """
     data = rig.restores(backup_id)
-    change(data)
+    if isinstance(change, Sql):
+        change.on(rig, data)
+    else:
+        change(data)
     repository = rig.repository()
     files, sizes = snapshot_tree(
-        repository.chunks, data, excluded=get_flavor("mariadb").excluded_files, verified=set()
+        repository.chunks, data, excluded=get_flavor(rig.primary.flavor).excluded_files, verified=set()
     )
     shutil.rmtree(data)
     epoch = repository.lease.acquire("tamper", 60)
@@ -53,8 +56,11 @@ def tampered(rig: Rig, backup_id: str, change: Callable[[Path], None], **fields:
 
 
 @contextlib.contextmanager
-def running(data: Path) -> Iterator[Connection[Any]]:
-    """Run a server on a restored data directory; stops it cleanly."""
+def running(data: Path, rig: Rig | None = None) -> Iterator[Connection[Any]]:
+    """Run a server on a restored data directory; stops it cleanly.
+
+    :param rig: says which flavor; MariaDB without it.
+    """
     around = data.parent / f"{data.name}-server"
     layout = ServerLayout(
         datadir=data,
@@ -63,9 +69,10 @@ def running(data: Path) -> Iterator[Connection[Any]]:
         log_path=around / "log" / "server.err",
         plugin_dir=around / "plugin",
         buffer_pool_bytes=64 * 2**20,
+        bindir=Path(rig.primary.bindir) if rig and rig.primary.bindir else None,
     )
     around.mkdir()
-    server = get_flavor("mariadb").server(layout)
+    server = get_flavor(rig.primary.flavor if rig else "mariadb").server(layout)
     server.start(replaying=False)
     try:
         with server.connect() as conn:
@@ -76,20 +83,26 @@ def running(data: Path) -> Iterator[Connection[Any]]:
         shutil.rmtree(around)
 
 
-def by_sql(*statements: str) -> Callable[[Path], None]:
-    """:returns: a change that runs statements on the restored copy."""
+class Sql:
+    """A change that runs statements on the restored copy."""
 
-    def change(data: Path) -> None:
-        with running(data) as conn, conn.cursor() as cursor:
-            for statement in statements:
+    def __init__(self, statements: tuple[str, ...]) -> None:
+        self._statements = statements
+
+    def on(self, rig: Rig, data: Path) -> None:
+        with running(data, rig) as conn, conn.cursor() as cursor:
+            for statement in self._statements:
                 cursor.execute(statement)
 
-    return change
+
+def by_sql(*statements: str) -> Sql:
+    """:returns: a change that runs statements on the restored copy."""
+    return Sql(statements)
 
 
 def witnessed(rig: Rig, backup_id: str, witness: Witness) -> int:
     """:returns: the last row of the witness in the restored backup, which has all rows before it."""
-    with running(rig.restores(backup_id)) as conn, conn.cursor() as cursor:
+    with running(rig.restores(backup_id), rig) as conn, conn.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*), MAX(id) FROM {witness.table}")
         ((rows, last),) = cursor.fetchall()
     assert rows == last

@@ -1,0 +1,90 @@
+"""What the tests of whole cycles need of each flavor: a primary, the same shop, and its own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.mariadb import MariaDbPrimary
+from tests.support.mysql import MySqlPrimary, without_mysql
+from tests.support.primary import Primary
+
+_PRIMARIES: dict[str, type[Primary]] = {"mariadb": MariaDbPrimary, "mysql": MySqlPrimary}
+
+_TABLES = (
+    "CREATE DATABASE shop",
+    "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, customer VARCHAR(60) NOT NULL, "
+    "total DECIMAL(10,2) NOT NULL, note TEXT, KEY (customer)) ENGINE=InnoDB",
+    "CREATE TABLE shop.notes (body VARCHAR(100)) ENGINE=InnoDB",
+)
+_N = (
+    "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {}) "
+    "SELECT /*+ SET_VAR(cte_max_recursion_depth=1000000) */ "
+)
+_SHOPS: dict[str, tuple[str, ...]] = {
+    "mariadb": (
+        *_TABLES,
+        "USE shop",
+        "CREATE TABLE shop.archive (id INT PRIMARY KEY, body TEXT) ENGINE=Aria",
+        "INSERT INTO shop.orders (customer, total, note) SELECT CONCAT('customer-', seq), seq / 7, "
+        "REPEAT(MD5(seq), 20) FROM seq_1_to_20000",
+        "INSERT INTO shop.notes SELECT CONCAT('note ', seq) FROM seq_1_to_200",
+        "INSERT INTO shop.archive SELECT seq, REPEAT('a', 100) FROM seq_1_to_500",
+    ),
+    "mysql": (
+        *_TABLES,
+        "CREATE TABLE shop.archive (id INT PRIMARY KEY, body TEXT) ENGINE=InnoDB",
+        f"INSERT INTO shop.orders (customer, total, note) {_N.format(20000)} CONCAT('customer-', n), n / 7, "
+        "REPEAT(LEFT(SHA2(n, 256), 32), 20) FROM numbers",
+        f"INSERT INTO shop.notes {_N.format(200)} CONCAT('note ', n) FROM numbers",
+        f"INSERT INTO shop.archive {_N.format(500)} n, REPEAT('a', 100) FROM numbers",
+    ),
+}
+
+#: one transaction that takes a node seconds to receive and apply
+MANY_ROWS = (
+    "INSERT INTO shop.orders (customer, total, note) SELECT 'more', o.id, REPEAT('0123456789abcdef', 60) "
+    "FROM shop.orders o, (SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) x"
+)
+
+
+@dataclass(frozen=True)
+class Kit:
+    """:param archive: path of the table that no test writes to, in the data directory.
+    :param seeds: the methods of this flavor, as ``seed.method``.
+    """
+
+    flavor: str
+    archive: str
+    seeds: tuple[str, ...]
+    shop: tuple[str, ...]
+
+    def start(self, root: Path, **options: Any) -> Primary:
+        """:returns: a primary with the protection account and the shop."""
+        primary = _PRIMARIES[self.flavor].start(root, **options)
+        try:
+            primary.create_backup_account()
+            primary.execute(*self.shop)
+        except BaseException:
+            primary.stop()
+            raise
+        return primary
+
+
+KITS = {
+    "mariadb": Kit("mariadb", "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"]),
+    "mysql": Kit("mysql", "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
+}
+
+#: runs a test on every flavor; without it, MariaDB's is the only one
+on_both = pytest.mark.parametrize(
+    "kit",
+    [
+        "mariadb",
+        pytest.param("mysql", marks=pytest.mark.skipif(without_mysql(), reason="RR_WITHOUT=mysql")),
+    ],
+    indirect=True,
+)
