@@ -10,7 +10,7 @@ import pytest
 from airflow_restore_replay.core.errors import Blame, Failure
 from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.repository.records import BackupState
-from tests.support.flavors import on_both
+from tests.support.flavors import Kit, on_both
 from tests.support.independent import dump_text
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
@@ -105,11 +105,11 @@ def test_d3_release_older_than_the_backups_is_refused(rig: Rig, backup_id: str) 
 
 @on_both
 def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
-    new_primary: Callable[..., Primary], tmp_path: Path
+    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
 ) -> None:
-    rig = Rig(new_primary(), tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o777)
+    rig = Rig(new_primary(options=kit.may_write_to(elsewhere)), tmp_path)
     rig.primary.execute(f"CREATE TABLE shop.far (id INT PRIMARY KEY) DATA DIRECTORY='{elsewhere}'")
     report = rig.cycle(retries=0)
     assert report.failure is not None
@@ -120,7 +120,7 @@ def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
 
 @on_both
 def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
-    """One of every object, through seed, replay and restore; compared by mysqldump, which shares no code with us."""
+    """One of every object, through seed, replay and restore; compared by the server's own dump."""
     rig = Rig(new_primary(), tmp_path)
     with rig.primary.connect() as conn:
         create_zoo(conn, rig.primary.flavor)
@@ -129,5 +129,5 @@ def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
     with running(rig.restores(second), rig) as conn:
         root = Endpoint(socket=conn.unix_socket, user="root", password=ROOT_PASSWORD)
-        restored = dump_text(root).splitlines()
-    assert restored == dump_text(rig.primary.endpoint()).splitlines()
+        restored = dump_text(root, rig.primary.flavor).splitlines()
+    assert restored == dump_text(rig.primary.endpoint(), rig.primary.flavor).splitlines()

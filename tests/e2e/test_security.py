@@ -108,12 +108,12 @@ def is_listening_tcp(inode: str) -> bool:
 
 @on_both
 def test_x7_replicated_statements_stay_inside_the_node(
-    new_primary: Callable[..., Primary], tmp_path: Path
+    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
 ) -> None:
-    rig = Rig(new_primary(), tmp_path)
-    rig.full()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o777)
+    rig = Rig(new_primary(options=kit.may_write_to(elsewhere)), tmp_path)
+    rig.full()
     rig.primary.execute(
         f"CREATE TABLE shop.far (id INT PRIMARY KEY) DATA DIRECTORY='{elsewhere}'",
         "INSERT INTO shop.far VALUES (1), (2)",

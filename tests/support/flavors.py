@@ -62,6 +62,10 @@ class Kit:
     seeds: tuple[str, ...]
     shop: tuple[str, ...]
 
+    def may_write_to(self, directory: Path) -> list[str]:
+        """:returns: options of a primary whose tables may have their DATA DIRECTORY there."""
+        return [f"--innodb-directories={directory}"] if self.flavor == "mysql" else []
+
     def start(self, root: Path, **options: Any) -> Primary:
         """:returns: a primary with the protection account and the shop."""
         primary = _PRIMARIES[self.flavor].start(root, **options)

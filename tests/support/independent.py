@@ -1,4 +1,4 @@
-"""A comparison that shares no code with ours: ``mariadb-dump`` of both sides, byte by byte."""
+"""A comparison that shares no code with ours: the server's own dump of both sides, byte by byte."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ import tempfile
 from pathlib import Path
 
 from airflow_restore_replay.core.flavor.base import Endpoint
+from tests.support.mysql import programs
 
 #: replication's own and statistics tables are each server's own business; events and routines are dumped as
 #: statements, without the time at which each server was installed
 #: the account of the node that runs while it is dumped
 _AGENT = "restore_replay_agent"
-_OWN = ("gtid_slave_pos", "innodb_index_stats", "innodb_table_stats", "transaction_registry", "event", "proc")
+_OWN = {
+    "mariadb": (
+        *("gtid_slave_pos", "innodb_index_stats", "innodb_table_stats", "transaction_registry"),
+        *("event", "proc"),
+    ),
+    "mysql": (
+        *("gtid_executed", "innodb_index_stats", "innodb_table_stats", "slave_master_info"),
+        *("slave_relay_log_info", "slave_worker_info", "plugin", "component", "server_cost", "engine_cost"),
+    ),
+}
 
 
-def dump_text(endpoint: Endpoint) -> str:
+def dump_text(endpoint: Endpoint, flavor: str = "mariadb") -> str:
     """:returns: everything a server holds, accounts and stored programs included, as SQL without what a replica
     may hold differently (next AUTO_INCREMENT values, event states, comments)."""
     with tempfile.TemporaryDirectory() as private:
@@ -26,7 +36,9 @@ def dump_text(endpoint: Endpoint) -> str:
         )
         options.write_text(f"[client]\nuser={endpoint.user}\npassword={endpoint.password}\n{place}\n")
         options.chmod(0o600)
-        argv = ["mariadb-dump", f"--defaults-file={options}", "--all-databases", "--single-transaction"]
+        program = {"mariadb": lambda: "mariadb-dump", "mysql": lambda: f"{programs()}/mysqldump"}[flavor]()
+        argv = [program, f"--defaults-file={options}", "--all-databases", "--single-transaction"]
+        argv += ["--set-gtid-purged=OFF", "--no-tablespaces"] if flavor == "mysql" else []
         argv += [
             "--order-by-primary",
             "--skip-dump-date",
@@ -34,7 +46,7 @@ def dump_text(endpoint: Endpoint) -> str:
             "--triggers",
             "--skip-extended-insert",
         ]
-        argv += [f"--ignore-table=mysql.{name}" for name in _OWN]
+        argv += [f"--ignore-table=mysql.{name}" for name in _OWN[flavor]]
         text = subprocess.run(argv, check=True, capture_output=True).stdout.decode("utf-8", "surrogateescape")
     text = re.sub(r" AUTO_INCREMENT=\d+", "", text)
     return "\n".join(

@@ -18,6 +18,7 @@ from pymysql.connections import Connection
 from airflow_restore_replay.core.errors import RestoreReplayError
 
 if TYPE_CHECKING:
+    from airflow_restore_replay.core.flavor.examination import Finding, Wanted
     from airflow_restore_replay.core.flavor.seeding import DumpTools
 
 Conn: TypeAlias = "Connection[Any]"
@@ -197,6 +198,13 @@ class NodeServer(Protocol):
         """
         ...
 
+    def program(self, name: str) -> str:
+        """:returns: path of one of the server's programs.
+
+        :raises PreflightFailed: it is not installed; names the package.
+        """
+        ...
+
     def initialize(self) -> None:
         """Create an empty data directory (before a logical seed)."""
         ...
@@ -264,6 +272,10 @@ class Flavor(Protocol):
 
     def preflight(self, primary: Conn) -> PreflightReport:
         """Binary log on, GTID, filters, format, grants, engines and table options that cannot be carried."""
+        ...
+
+    def examine(self, primary: Conn, wanted: Wanted) -> list[Finding]:
+        """:returns: each precondition of the primary, those of :meth:`preflight` and others, with what fixes it."""
         ...
 
     def primary_position(self, primary: Conn) -> Position:

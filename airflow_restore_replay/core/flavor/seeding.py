@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint, NodeServer, Position
@@ -53,6 +53,13 @@ class DumpTools(Protocol):
 
     def trailer(self, server: NodeServer, position: Position) -> bytes:
         """:returns: SQL at the end of the load: the position, and the agent's account, which the load replaced."""
+        ...
+
+    def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:
+        """Carry over what is not in the dump, once that is loaded.
+
+        :returns: notes for the manifest.
+        """
         ...
 
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError: ...

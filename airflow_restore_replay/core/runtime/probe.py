@@ -14,8 +14,6 @@ from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.units import human_bytes
 
-_BACKUP_PROGRAMS = {"mariadb": "mariadb-backup"}
-
 
 def probe_node(workdir: str, bindir: str | None = None, *, flavor: str = "mariadb") -> str:
     """Make a directory with a file below *workdir*, and ask the server's programs for their release.
@@ -56,7 +54,9 @@ def _layout(root: Path, bindir: str | None) -> ServerLayout:
 
 
 def _backup_program(flavor: str, bindir: str | None) -> str:
-    name = _BACKUP_PROGRAMS[flavor]
+    name = get_flavor(flavor).backup_program
+    if not name:
+        return "which copies itself"
     program = shutil.which(name, path=bindir) if bindir else shutil.which(name)
     if program is None:
         return f"no {name} (only physical seeds on this host need it)"

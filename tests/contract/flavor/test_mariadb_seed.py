@@ -45,7 +45,8 @@ def _seed(
         "cancelled": lambda: False,
     }
     if method == "logical":
-        return seed_logical(MariaDbFlavor(), server, endpoint, **(settings | changes))
+        position, _ = seed_logical(MariaDbFlavor(), server, endpoint, **(settings | changes))
+        return position
     settings |= {"prefix": [], "defaults_file": None}
     return seed_physical(MariaDbFlavor(), server, endpoint, **(settings | changes))
 

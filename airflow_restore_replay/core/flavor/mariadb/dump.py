@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from airflow_restore_replay.core.errors import (
     NodeFull,
@@ -22,6 +23,7 @@ from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
+from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import identifier, rows, run
 
 _LOCK_WAIT_S = 60
@@ -151,6 +153,9 @@ class MariaDbDump:
     def trailer(self, server: NodeServer, position: Position) -> bytes:
         assert isinstance(server, MariaDbServer)
         return f"\nSET GLOBAL gtid_slave_pos='{position}';\n{server.account_sql()}".encode()
+
+    def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:
+        return {}
 
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
         return dump_error(status, stderr)

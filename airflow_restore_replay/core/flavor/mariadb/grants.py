@@ -34,10 +34,10 @@ def account(user: str, host: str) -> str:
     return f"{_quote(user)}@{_quote(host)}"
 
 
-def missing(grants: list[str]) -> list[str]:
+def missing(grants: list[str], *, physical: bool = False) -> list[str]:
     """:param grants: lines of ``SHOW GRANTS``.
-    :returns: privileges of :data:`PRIVILEGES` that no ``ON *.*`` grant in *grants* gives; what only
-        mariadb-backup needs, under whichever account, left out.
+    :param physical: whether mariadb-backup runs under the account.
+    :returns: privileges of :data:`PRIVILEGES` that no ``ON *.*`` grant in *grants* gives.
     """
     held: set[str] = set()
     for line in grants:
@@ -48,7 +48,7 @@ def missing(grants: list[str]) -> list[str]:
         return []
     aliases = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
     held |= {aliases[name] for name in held if name in aliases}
-    return [name for name in PRIVILEGES if name not in held and name not in PHYSICAL_ONLY]
+    return [name for name in PRIVILEGES if name not in held and (physical or name not in PHYSICAL_ONLY)]
 
 
 def _quote(text: str) -> str:

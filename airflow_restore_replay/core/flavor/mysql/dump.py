@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pymysql
 
@@ -18,13 +19,14 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint, NodeServer, Position
-from airflow_restore_replay.core.flavor.mysql import classify, snapshot, tables
+from airflow_restore_replay.core.flavor.mysql import accounts, classify, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
+from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import identifier, rows, run
 
 _LOCK_WAIT_S = 60
@@ -41,12 +43,13 @@ _GONE = {1053, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040,
 _NO_XA_RIGHT = 1401
 
 
-def dump_command(program: str, options: Path) -> list[str]:
-    """:returns: argv that dumps everything from one snapshot."""
+def dump_command(program: str, options: Path, schemas: Sequence[str] = ()) -> list[str]:
+    """:param schemas: only these; everything without them.
+    :returns: argv that dumps from one snapshot.
+    """
     return [
         program,
         f"--defaults-file={options}",
-        "--all-databases",
         "--single-transaction",
         "--skip-lock-tables",
         # Its own way to an exact GTID needs RELOAD, which managed services do not give.
@@ -66,6 +69,7 @@ def dump_command(program: str, options: Path) -> list[str]:
         *(f"--ignore-table=mysql.slave_{name}_info" for name in ("master", "relay_log", "worker")),
         "--ignore-table=mysql.plugin",
         "--ignore-table=mysql.component",
+        *(["--databases", *schemas] if schemas else ["--all-databases"]),
     ]
 
 
@@ -103,12 +107,13 @@ class MySqlDump:
             held = stack.enter_context(snapshot.held(primary))
             guard = stack.enter_context(contextlib.closing(connect(primary)))
             position = snapshot.primary_position(guard)
+            carried = accounts.statements(guard) if accounts.is_managed(guard) else []
             loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
             if loose:
                 names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
                 run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
                 run(guard, f"LOCK TABLES {names}")
-            yield _Hold(position, held)
+            yield _Hold(position, held, carried)
 
     def prepare(self, server: NodeServer, primary: Conn) -> None:
         """Tables name their general tablespaces, which ``mysqldump`` knows of NDB only."""
@@ -127,12 +132,15 @@ class MySqlDump:
         self, server: NodeServer, primary: Endpoint, secrets_dir: Path
     ) -> Iterator[tuple[list[str], list[str]]]:
         assert isinstance(server, MySqlServer)
+        with contextlib.closing(connect(primary)) as conn:
+            # A service's account tables are not a plain server's: its accounts are carried as statements.
+            schemas = tables.schemas(conn) if accounts.is_managed(conn) else []
         with (
             option_file(primary, secrets_dir, tls_options) as source,
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
         ):
             yield (
-                dump_command(server.program("mysqldump"), source),
+                dump_command(server.program("mysqldump"), source, schemas),
                 load_command(server.program("mysql"), sink),
             )
 
@@ -141,6 +149,16 @@ class MySqlDump:
         with contextlib.closing(server.connect()) as node:
             reset = words(release(node)).reset_executed
         return f"\n{reset};\nSET GLOBAL gtid_purged='{position}';\n{server.account_sql()}".encode()
+
+    def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:
+        assert isinstance(server, MySqlServer)
+        assert isinstance(hold, _Hold)
+        if not hold.accounts:
+            return {}
+        with contextlib.closing(server.connect()) as node:
+            refused = accounts.apply(node, hold.accounts)
+        left_out = "schema mysql of a managed service: time zones, help, its own procedures"
+        return {"left_out": left_out} | ({"accounts_refused": refused} if refused else {})
 
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
         """:returns: whom a failed ``mysqldump`` blames."""
@@ -171,7 +189,8 @@ class MySqlDump:
 class _Hold:
     """See :class:`~airflow_restore_replay.core.flavor.seeding.Hold`."""
 
-    def __init__(self, position: MySqlPosition, held: snapshot.Held) -> None:
+    def __init__(self, position: MySqlPosition, held: snapshot.Held, accounts: list[str]) -> None:
+        self.accounts = accounts
         self._position = position
         self._held: snapshot.Held | None = held
         self._read = b""

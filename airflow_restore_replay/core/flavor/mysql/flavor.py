@@ -20,10 +20,12 @@ from airflow_restore_replay.core.flavor.base import (
     Snapshot,
     Table,
 )
+from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.mysql import (
     canonical,
     connect,
     cut,
+    examine,
     history,
     identity,
     preflight,
@@ -81,6 +83,9 @@ class MySqlFlavor:
 
     def preflight(self, primary: Conn) -> PreflightReport:
         return preflight.preflight(primary)
+
+    def examine(self, primary: Conn, wanted: Wanted) -> list[Finding]:
+        return examine.examine(primary, wanted)
 
     def primary_position(self, primary: Conn) -> MySqlPosition:
         return snapshot.primary_position(primary)

@@ -19,6 +19,9 @@ _CONNECT_RETRY_S = 2
 _RETRY_COUNT = 1_000_000
 _TEMP_TABLE_TRIES = 20
 
+# What managed services write into the mysql schema for themselves.
+_SERVICE = r"'mysql.rds\_%'"
+
 # What moves while one long event is applied, when the positions do not.
 _PROGRESS = (
     "'Innodb_rows_inserted','Innodb_rows_updated','Innodb_rows_deleted','Innodb_rows_read',"
@@ -48,7 +51,10 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     # there would stop the applier. The manifest names these tables.
     ignored = tables.memory_tables(node)
     names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)}" for t in ignored)
-    run(node, f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({names})")
+    run(
+        node,
+        f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({names}), REPLICATE_WILD_IGNORE_TABLE = ({_SERVICE})",
+    )
     run(node, *say.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
     # The credentials are the threads' only: what CHANGE takes is written to a table, and to the redo log.
     stop_at = f"UNTIL SQL_AFTER_GTIDS = '{until}' " if until is not None else ""
@@ -78,7 +84,7 @@ def forget_replication(node: Conn) -> None:
     say = words(release(node))
     run(node, f"STOP {say.replica}")
     run(node, f"RESET {say.replica} ALL")
-    run(node, "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ()")
+    run(node, "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_IGNORE_TABLE = ()")
 
 
 def replication_status(node: Conn) -> ReplicationStatus:

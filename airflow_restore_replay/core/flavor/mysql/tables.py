@@ -98,6 +98,15 @@ def event_states(conn: Conn) -> dict[str, str]:
     return {f"{schema}.{name}": status for schema, name, status in found}
 
 
+def schemas(conn: Conn) -> list[str]:
+    """:returns: the users' schemas."""
+    found = rows(
+        conn,
+        f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN {_SYSTEM} ORDER BY 1",
+    )
+    return [str(name) for (name,) in found]
+
+
 def general_tablespaces(conn: Conn) -> list[tuple[str, str, int]]:
     """:returns: name, path and block size of the tablespaces that somebody created by name."""
     return [

@@ -45,7 +45,7 @@ def seed_logically(inputs: SeedInputs) -> Seeded:
     """A dump over the SQL port."""
     from airflow_restore_replay.core.jobs.seed.logical import seed_logical
 
-    position = seed_logical(
+    position, notes = seed_logical(
         inputs.flavor,
         inputs.server,
         inputs.primary,
@@ -53,7 +53,7 @@ def seed_logically(inputs: SeedInputs) -> Seeded:
         progress=inputs.progress,
         cancelled=inputs.cancelled,
     )
-    return Seeded(position, "logical")
+    return Seeded(position, "logical", notes)
 
 
 def seed_physically(inputs: SeedInputs) -> Seeded:
@@ -79,7 +79,8 @@ def seed_by_clone(inputs: SeedInputs) -> Seeded:
 
     unfit = left_out(inputs.flavor, inputs.primary)
     if unfit:
-        return replace(seed_logically(inputs), notes={"instead_of": "clone", "because": unfit})
+        seeded = seed_logically(inputs)
+        return replace(seeded, notes={"instead_of": "clone", "because": unfit, **seeded.notes})
     position = seed_clone(
         inputs.flavor,
         inputs.server,

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from airflow_restore_replay.core.errors import SeedFailed, UnsupportedTables
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Flavor, NodeServer, Position
@@ -23,7 +24,7 @@ def seed_logical(
     secrets_dir: Path,
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
-) -> Position:
+) -> tuple[Position, dict[str, Any]]:
     """Fill an empty node from *primary*; the node's server runs afterwards and has executed the position.
 
     Tables without snapshots (MyISAM, Aria, …) are kept from changing while the dump runs; InnoDB is not
@@ -31,6 +32,7 @@ def seed_logical(
     tried again.
 
     :param progress: called with (streamed, estimated) bytes.
+    :returns: the exact position, and notes for the manifest.
     :raises UnsupportedTables: the format cannot carry some tables.
     :raises PrimaryUnreachable, ReplicationDenied, SourceCorrupt: by what the dump reports.
     :raises SeedFailed: for any other reason, prepared XA transactions among them.
@@ -44,12 +46,14 @@ def seed_logical(
         _await_no_xa(tools, conn, cancelled)
         total = tools.data_bytes(conn)
         tools.prepare(server, conn)
-    position = _copy(tools, server, primary, secrets_dir, lambda done: progress(done, total), cancelled)
+    position, notes = _copy(
+        tools, server, primary, secrets_dir, lambda done: progress(done, total), cancelled
+    )
     with contextlib.closing(server.connect()) as node:
         executed = flavor.executed_position(node)
     if str(executed) != str(position):
         raise SeedFailed(f"The node's position is {executed} after a load of {position}.")
-    return position
+    return position, notes
 
 
 def refuse_unsupported(flavor: Flavor, primary: Conn) -> None:
@@ -67,7 +71,7 @@ def _copy(
     secrets_dir: Path,
     progress: Callable[[int], None],
     cancelled: Callable[[], bool],
-) -> Position:
+) -> tuple[Position, dict[str, Any]]:
     with tools.hold(primary) as hold, tools.commands(server, primary, secrets_dir) as (dump, load):
         done = pipe(
             dump,
@@ -85,7 +89,7 @@ def _copy(
             raise tools.dump_error(done.source_status, done.source_stderr)
         if done.sink_status:
             raise tools.load_error(done.sink_status, done.sink_stderr)
-        return hold.position(done.tail)
+        return hold.position(done.tail), tools.finish(server, hold)
 
 
 def _await_no_xa(tools: DumpTools, primary: Conn, cancelled: Callable[[], bool]) -> None:

@@ -1,0 +1,47 @@
+"""``restore-replay doctor``: which preconditions of a cycle hold, and how to make the others hold."""
+
+from __future__ import annotations
+
+import click
+
+from airflow_restore_replay.cli.exit_codes import Exit
+from airflow_restore_replay.cli.output import console, show_pairs, show_table
+from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.cluster import primary_password
+from airflow_restore_replay.core.doctor import examine
+from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.jobs.protocol import Secrets
+
+
+@click.command("doctor")
+@scoped
+def command(scope: Scope) -> None:
+    """Ask primary, node (this host) and store for everything a cycle needs.
+
+    Each precondition is shown with what was observed, what is expected, and the statement that fixes it. The exit
+    code is 2 if a cycle would be refused; what is only worth knowing does not count.
+    """
+    found = examine(scope.cluster, Secrets(primary_password=primary_password(scope.cluster.primary)))
+    refused = [finding for finding in found if finding.must and not finding.passed]
+    if scope.as_json:
+        scope.emit({"findings": found, "ok": not refused})
+    else:
+        _show(found)
+    raise click.exceptions.Exit(Exit.REFUSED if refused else Exit.OK)
+
+
+def _show(found: list[Finding]) -> None:
+    show_table(
+        ["WHERE", "WHAT", "STATE", "OBSERVED", "EXPECTED"],
+        [[f.subject, f.name, _state(f), f.observed, f.expected] for f in found],
+    )
+    fixes = [(f"{f.subject} {f.name}", f.fix) for f in found if f.fix]
+    if fixes:
+        console().print("\nTo fix:", markup=False)
+        show_pairs(fixes)
+
+
+def _state(finding: Finding) -> str:
+    if finding.passed:
+        return "ok"
+    return "FAILED" if finding.must else "look"
