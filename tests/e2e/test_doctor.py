@@ -1,0 +1,121 @@
+"""Fault P5: what is missing is named, with what fixes it, before a cycle starts; and the cycle refuses it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from airflow_restore_replay.cli.main import cli
+from tests.support.flavors import KITS, Kit, on_both
+from tests.support.mysql import without_mysql
+from tests.support.primary import BACKUP_PASSWORD, Primary
+from tests.support.rig import Rig
+
+
+def doctor(rig: Rig, **overrides: Any) -> tuple[int, dict[str, dict[str, Any]]]:
+    """:returns: exit code and findings by name, from the command line."""
+    password = rig.root / "password"
+    password.write_text(BACKUP_PASSWORD)
+    section = rig.section(**overrides)
+    section["primary"]["password_file"] = str(password)
+    config = rig.root / "clusters.yaml"
+    config.write_text(yaml.safe_dump({"clusters": {"orders": section}}))
+    done = CliRunner().invoke(cli, ["doctor", "--config", str(config), "--json"])
+    found = msgspec.json.decode(done.stdout)["findings"]
+    assert BACKUP_PASSWORD not in done.output
+    return done.exit_code, {f"{f['subject']}: {f['name']}": f for f in found}
+
+
+def failing(found: dict[str, dict[str, Any]]) -> set[str]:
+    return {name for name, finding in found.items() if not finding["passed"] and finding["must"]}
+
+
+@pytest.mark.parametrize("own", [False, True])
+@on_both
+def test_nothing_is_missing(rig: Rig, kit: Kit, own: bool) -> None:
+    code, found = doctor(rig, seed={"method": kit.seeds[own]})
+    assert failing(found) == set()
+    assert code == 0
+    assert found["primary: log_bin"]["observed"] == "ON"
+    assert found["store: repository"]["passed"]
+    assert found["node: release"]["passed"]
+    # Tests' primaries sync nothing; that is worth a look, and no more.
+    assert found["primary: sync_binlog"]["fix"].startswith("SET")
+
+
+@on_both
+def test_each_missing_thing_is_named_with_what_fixes_it(
+    new_primary: Callable[..., Primary], tmp_path: Path
+) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    primary = rig.primary
+    primary.execute(
+        "REVOKE REPLICATION SLAVE, EVENT ON *.* FROM restore_replay@'%'",
+        "SET GLOBAL binlog_expire_logs_seconds = 3600",
+    )
+    code, found = doctor(rig, node={"bindir": str(tmp_path)}, repository={"url": "file:///proc/nowhere"})
+    assert code == 2
+    assert {"primary: grant REPLICATION SLAVE", "primary: grant EVENT", "store: repository"} <= failing(found)
+    assert any(name.startswith("node: program") for name in failing(found))
+    assert not found["primary: binlog_expire_logs_seconds"]["passed"]
+    assert "two cycles" in found["primary: binlog_expire_logs_seconds"]["expected"]
+    # The statements are exact: run them, and nothing is missing any more.
+    for finding in found.values():
+        if finding["subject"] == "primary" and not finding["passed"]:
+            for statement in finding["fix"].partition("; and ")[0].split(";"):
+                if statement.strip():
+                    primary.execute(statement)
+    code, found = doctor(rig)
+    assert (code, failing(found)) == (0, set())
+    assert all(finding["passed"] for finding in found.values() if finding["subject"] == "primary")
+
+
+@on_both
+def test_a_primary_without_binary_log_is_refused_by_doctor_and_cycle(
+    new_primary: Callable[..., Primary], tmp_path: Path
+) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.restart(options=["--skip-log-bin"])
+    code, found = doctor(rig)
+    assert code == 2
+    assert "primary: log_bin" in failing(found)
+    assert "log_bin" in found["primary: log_bin"]["fix"]
+    report = rig.cycle(retries=0)
+    assert report.failure is not None
+    assert report.failure.code == "PreflightFailed"
+    assert "log_bin" in report.failure.message
+    assert rig.catalog().backups == ()
+
+
+@pytest.mark.skipif(without_mysql(), reason="RR_WITHOUT=mysql")
+def test_gtids_are_needed_and_how_to_turn_them_on_is_told(tmp_path: Path) -> None:
+    primary = KITS["mysql"].start(tmp_path / "primary", options=["--gtid-mode=OFF"])
+    try:
+        rig = Rig(primary, tmp_path)
+        code, found = doctor(rig, seed={"method": "clone"})
+        assert code == 2
+        assert failing(found) == {"primary: gtid_mode"}
+        for statement in found["primary: gtid_mode"]["fix"].partition(" (")[0].split(";"):
+            if statement.strip():
+                primary.execute(statement)
+        primary.execute("SET sql_log_bin=0", "UNINSTALL PLUGIN clone")
+        code, found = doctor(rig, seed={"method": "clone"})
+        assert failing(found) == {"primary: plugin clone"}
+        primary.execute(found["primary: plugin clone"]["fix"])
+        assert doctor(rig, seed={"method": "clone"})[0] == 0
+    finally:
+        primary.stop()
+
+
+@on_both
+def test_who_does_not_answer(rig: Rig) -> None:
+    code, found = doctor(rig, primary={"port": 1})
+    assert code == 2
+    assert failing(found) == {"primary: connection"}
+    assert "127.0.0.1:1" in found["primary: connection"]["observed"]
