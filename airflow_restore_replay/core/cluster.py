@@ -17,6 +17,8 @@ from msgspec import Meta
 
 from airflow_restore_replay.core.config_errors import explain
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.key_sources import Encryption
+from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds, decode_unit, encode_unit
 
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -24,10 +26,6 @@ Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 
 _MIN_GRACE_S = 3600.0
-
-
-class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of the configuration: immutable, and refusing keys it does not know."""
 
 
 class Primary(Strict, frozen=True, kw_only=True):
@@ -57,12 +55,14 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
         of the Amazon provider; else the environment's.
     :param browse: where people see an object in their browser, with ``{path}`` for its name, as in
         ``https://minio.example/browser/backups/orders/{path}``; links in Airflow's UI lead there.
+    :param encryption: where the key of an encrypted repository comes from; without it, nothing is encrypted.
     """
 
     url: str = ""
     options: dict[str, str] = {}
     connection: str | None = None
     browse: str | None = None
+    encryption: Encryption | None = None
 
     def __post_init__(self) -> None:
         if not self.url and not self.connection:

@@ -25,8 +25,8 @@ class _Kinds:
         kind: Any = self.file
         for part in filter(None, path.replace("[...]", ".[]").split(".")):
             if part == "[]":
-                kind = self.cluster if kind is self.file else None
-            elif kind is not self.file and kind is not None:
+                kind = self.cluster if kind is self.file else _element(kind)
+            elif kind is not self.file and isinstance(kind, type):
                 kind = _struct_in(typing.get_type_hints(kind, include_extras=False).get(part))
         return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
@@ -59,6 +59,10 @@ def explain(exc: msgspec.ValidationError, raw: Any, file: type, cluster: type) -
     if problem.startswith("Invalid enum value"):
         problem += f"; allowed: {', '.join(kinds.choices(at['path'] if at else ''))}"
     return f"{path or 'the file'}: {problem}."
+
+
+def _element(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is list else None
 
 
 def _struct_in(hint: Any) -> Any:

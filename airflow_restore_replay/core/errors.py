@@ -100,6 +100,14 @@ class RepositoryMismatch(Refused):
     """The repository belongs to another cluster or has an unknown format."""
 
 
+class KeyRefused(Refused):
+    """The encryption key is wrong, not configured, or configured for what is not encrypted."""
+
+
+class KeyMissing(Refused):
+    """A key that backups need is not at hand."""
+
+
 class WrongPhase(Refused):
     """The node is not in the phase that the job needs."""
 
@@ -154,6 +162,10 @@ class StoreFull(Circumstance):
 
 class PruneUnsafe(Circumstance):
     """Clocks disagree, or a listing is not complete: nothing can be deleted safely."""
+
+
+class KeySourceFailed(Circumstance):
+    """The program that should print an encryption key did not."""
 
 
 class LeaseHeld(Circumstance):

@@ -1,7 +1,7 @@
 """Records as objects: manifests, verdicts and file lists, each with a checksum of its own.
 
-A record's object has two lines: the JSON, and ``{"blake3":"…"}`` over the first line without its newline. A
-file list is content-addressed like a chunk: ``files/<blake3>.jsonl.zst``, one entry a line.
+A record's object has two lines: the JSON, and its seal over the first line without its newline. A
+file list is content-addressed like a chunk: ``files/<name>.jsonl.zst``, one entry a line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Container, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from blake3 import blake3
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.chunks import make_ref, split_ref
@@ -26,6 +25,7 @@ from airflow_restore_replay.core.repository.records import (
     Verdict,
     Verification,
 )
+from airflow_restore_replay.core.repository.seals import Seal, Sealer
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectMissing,
@@ -40,6 +40,7 @@ MAX_FILE_LIST_BYTES = 2**30
 _MAX_GENERATIONS = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _ENTRY = msgspec.json.Decoder(FileEntry)
+_UNKEYED = Sealer()
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 SealedRecord = Manifest | Verdict | PruneRecord | Condemned | Verification
@@ -51,10 +52,6 @@ FOLDERS: dict[type[Record], tuple[str, str]] = {
     Condemned: ("condemned", "condemned_id"),
     Verification: ("verifications", "verification_id"),
 }
-
-
-class _Seal(msgspec.Struct, forbid_unknown_fields=True):
-    blake3: str
 
 
 class _Version(msgspec.Struct):
@@ -74,19 +71,14 @@ def file_list_path(ref: str) -> str:
     return f"files/{make_ref(name, generation)}.jsonl.zst"
 
 
-def seal(body: bytes) -> str:
-    """:returns: the checksum of a record's first line."""
-    return blake3(body).hexdigest()
-
-
-def encode_record(record: SealedRecord) -> bytes:
-    """:returns: the object of a record; equal records give equal bytes."""
+def encode_record(record: SealedRecord, sealer: Sealer = _UNKEYED) -> bytes:
+    """:returns: the object of a record; equal records give equal bytes under the same key."""
     # The version is written even though it is a default: a reader must find it.
     body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
-    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(seal(body))))
+    return b"%s\n%s\n" % (body, msgspec.json.encode(sealer.seal(body)))
 
 
-def decode_record(data: bytes, kind: type[R], path: str) -> R:
+def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEYED) -> R:
     """Check and decode a record's object.
 
     :raises ManifestCorrupt: naming *path* and what is wrong with it.
@@ -96,10 +88,8 @@ def decode_record(data: bytes, kind: type[R], path: str) -> R:
         raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
     body = lines[0]
     try:
-        sealed = msgspec.json.decode(lines[1], type=_Seal).blake3
-        observed = seal(body)
-        if sealed != observed:
-            raise _corrupt(path, f"its first line hashes to {observed}, its second says {sealed}")
+        if complaint := sealer.complaint(body, msgspec.json.decode(lines[1], type=Seal)):
+            raise _corrupt(path, complaint)
         version = msgspec.json.decode(body, type=_Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
@@ -108,37 +98,60 @@ def decode_record(data: bytes, kind: type[R], path: str) -> R:
         raise _corrupt(path, str(exc)) from exc
 
 
-def read_manifest(store: ObjectStore, backup_id: str, cluster: str) -> Manifest:
+def read_manifest(store: ObjectStore, backup_id: str, cluster: str, sealer: Sealer = _UNKEYED) -> Manifest:
     """:raises ManifestCorrupt: it does not check out, or is another backup's or another cluster's.
 
     :raises ObjectMissing: there is none.
     """
-    return read_record(store, Manifest, backup_id, cluster)
+    return read_record(store, Manifest, backup_id, cluster, sealer)
 
 
-def read_record(store: ObjectStore, kind: type[R], record_id: str, cluster: str) -> R:
+def read_record(
+    store: ObjectStore, kind: type[R], record_id: str, cluster: str, sealer: Sealer = _UNKEYED
+) -> R:
     """Like :func:`read_manifest`, for any kind of record."""
     path = record_path(kind, record_id)
-    record = _read(store, path, kind)
+    record = _read(store, path, kind, sealer)
     _check_belongs(path, getattr(record, FOLDERS[kind][1]), record_id, record.cluster, cluster)
     return record
 
 
-def write_record(store: ObjectStore, record: SealedRecord) -> None:
+def sealing_key(store: ObjectStore, path: str) -> str:
+    """:returns: id of the key that the record *path* says it is sealed with, unchecked; empty when it says none."""
+    try:
+        lines = store.get(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
+        return msgspec.json.decode(lines[1], type=Seal).key_id
+    except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNKEYED) -> None:
     """Create a record's object; repeating it with the same record does nothing.
 
     :raises StoreFailed: another record has that id, or it did not read back.
     """
     path = record_path(type(record), getattr(record, FOLDERS[type(record)][1]))
-    data = encode_record(record)
+    data = encode_record(record, sealer)
     try:
         create_or_same(store, path, data)
     except AlreadyExists:
+        if _same_record(store, path, data, sealer):
+            return
         raise StoreFailed(
             f"{path} exists in {store.url} with other content; records are never rewritten."
         ) from None
     if store.get_uncached(path, max_bytes=len(data)) != data:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
+
+
+def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> bool:
+    """:returns: whether *path* holds the very record, sealed with a key from before a rotation."""
+    try:
+        lines = store.get_uncached(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
+        body, seal = lines[0], msgspec.json.decode(lines[1], type=Seal)
+    except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return body == data.split(b"\n")[0] and len(lines) == 3 and not sealer.complaint(body, seal)
 
 
 def write_file_list(
@@ -195,9 +208,9 @@ def _file_list_content(store: ObjectStore, codec: Codec, ref: str) -> bytes:
         raise _corrupt(path, exc) from exc
 
 
-def _read(store: ObjectStore, path: str, kind: type[R]) -> R:
+def _read(store: ObjectStore, path: str, kind: type[R], sealer: Sealer) -> R:
     try:
-        return decode_record(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path)
+        return decode_record(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path, sealer)
     except ObjectTooLarge:
         raise _corrupt(path, f"it is larger than {MAX_RECORD_BYTES} bytes") from None
 

@@ -14,6 +14,7 @@ from airflow_restore_replay.core.errors import (
     Refused,
 )
 from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.chunks import ChunkStore
 from airflow_restore_replay.core.repository.entries import check_entries
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
 from airflow_restore_replay.core.repository.manifests import manifest_path
@@ -116,17 +117,20 @@ def verify(
 
 
 class _Work:
-    """Chunks to be read, by folder in reading order: reference → size."""
+    """Chunks to be read, by folder in reading order: reference → size; and with which key."""
 
     def __init__(self, folders: Iterable[str]) -> None:
+        self.stores: dict[str, ChunkStore] = {}
         self.folders: dict[str, dict[str, int]] = {f: {} for f in folders}
 
-    def add(self, entry: FileEntry, chunk_size_bytes: int) -> None:
+    def add(self, entry: FileEntry, chunk_size_bytes: int, chunks: ChunkStore) -> None:
         for index, ref in enumerate(entry.chunks):
             if isinstance(ref, PageDelta):
                 raise Refused("Page deltas are reserved by format 1; this release cannot verify them.")
             if ref is None or (folder := self.folders.get(ref[:2])) is None:
                 continue
+            # Names under different keys never coincide.
+            self.stores[ref] = chunks
             size = min(chunk_size_bytes, entry.size_bytes - index * chunk_size_bytes)
             if folder.setdefault(ref, size) != size:
                 raise ManifestCorrupt(
@@ -151,7 +155,7 @@ def _collect(
             files = repository.load_files(manifest)
             check_entries(files, manifest.chunk_size_bytes, label=manifest.backup_id)
             for entry in files:
-                work.add(entry, manifest.chunk_size_bytes)
+                work.add(entry, manifest.chunk_size_bytes, repository.chunks_for(manifest))
         except BackupFault as exc:
             if repository.store.size(manifest_path(manifest.backup_id)) is None:
                 continue  # pruned since the catalog was read
@@ -177,7 +181,7 @@ def _read_all(
 
     def check(item: tuple[str, int]) -> Failure | None:
         limit.take(item[1])
-        return _check(repository, *item)
+        return _check(work.stores[item[0]], *item)
 
     progress(0, total_bytes)
     try:
@@ -200,10 +204,10 @@ def _read_all(
     return found
 
 
-def _check(repository: Repository, ref: str, size_bytes: int) -> Failure | None:
+def _check(chunks: ChunkStore, ref: str, size_bytes: int) -> Failure | None:
     for last in (False, True):
         try:
-            repository.chunks.read(ref, size_bytes, uncached=True)
+            chunks.read(ref, size_bytes, uncached=True)
             return None
         except BackupFault as exc:
             # Bytes may have been damaged on their way: it counts when it recurs.
