@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 _INDEX = re.compile(r"\[[^\]]*\]$")
+_SUBSCRIPT = re.compile(r"\[(?:\.\.\.|\d+)\]")
 _AT = re.compile(r" - at `\$(?P<path>.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 
@@ -23,7 +24,7 @@ class _Kinds:
     def section(self, path: str) -> type | None:
         """:returns: the configuration class that *path* (``clusters[...].node``) leads to."""
         kind: Any = self.file
-        for part in filter(None, path.replace("[...]", ".[]").split(".")):
+        for part in filter(None, _SUBSCRIPT.sub(".[]", path).split(".")):
             if part == "[]":
                 kind = self.cluster if kind is self.file else _element(kind)
             elif kind is not self.file and isinstance(kind, type):

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.jobs.protocol import JobState, Secrets
+from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.records import FileEntry, Outcome, Verdict
@@ -93,7 +94,10 @@ class Rig:
             report=report,
             retries=retries,
             run=run,
-            secrets=Secrets(primary_password=password),
+            secrets=Secrets(
+                primary_password=password,
+                keys=read_keys(self.cluster(**overrides).repository.encryption),
+            ),
         )
         self.assert_nothing_left()
         return result
@@ -109,7 +113,8 @@ class Rig:
         return report.published_id
 
     def repository(self, *, write: bool = True) -> Repository:
-        return Repository.open(self.cluster().repository, cluster="orders", write=write)
+        spec = self.cluster().repository
+        return Repository.open(spec, cluster="orders", keys=read_keys(spec.encryption), write=write)
 
     def catalog(self) -> Catalog:
         return self.repository().catalog()
