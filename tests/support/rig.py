@@ -36,12 +36,14 @@ def _nobody(step: str, state: JobState | None) -> None:
 class Rig:
     """:param root: holds repository and nodes; removed by the test's tmp_path.
     :param overrides: keys of the cluster's YAML section.
+    :param secrets: what must not be in any log, state or record.
     """
 
     primary: MariaDbPrimary
     root: Path
     overrides: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = SECRETS
 
     @property
     def repository_dir(self) -> Path:
@@ -162,10 +164,10 @@ class Rig:
 
     def assert_no_secret(self) -> None:
         texts = dict(self.logs)
-        for pattern in ("manifests/*", "verdicts/*", "leases/*/*", "repository.json"):
+        for pattern in ("manifests/*", "verdicts/*", "leases/*/*", "keys/*", "repository.json"):
             for path in self.repository_dir.glob(pattern):
                 texts[str(path)] = path.read_text(encoding="utf-8", errors="replace")
-        leaks = [name for name, text in texts.items() if any(s in text for s in SECRETS)]
+        leaks = [name for name, text in texts.items() if any(s in text for s in self.secrets)]
         assert leaks == []
 
     def tail(self) -> str:

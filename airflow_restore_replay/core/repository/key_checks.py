@@ -122,7 +122,7 @@ def lost_keys(store: ObjectStore, keyring: Keyring, needed: Mapping[str, Sequenc
         backups = ", ".join(sorted(needed.get(key_id, ())))
         raise KeyMissing(
             f"Key {key_id} of the repository {store.url} is not at hand; "
-            + (f"these backups need it: {backups}." if backups else "records are sealed with it."),
+            + (f"these backups need it: {backups}." if backups else "others may be writing with it."),
             hint="Name its source under repository.encryption.previous. If it is lost, so are those backups: "
             "begin a new repository at another URL; this one stays readable with the keys there are.",
             evidence={"key_id": key_id, "backups": sorted(needed.get(key_id, ()))[:100]},
@@ -139,6 +139,8 @@ def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict
         try:
             stored = store.get_uncached(path, max_bytes=_MAX_BYTES)
             check = msgspec.json.decode(stored, type=KeyCheck)
+            if check.format != FORMAT_VERSION:
+                raise ValueError(f"it has the unknown format {check.format}")
             if (check.key_id, check.repository_id) != (key.key_id, marker.repository_id):
                 raise ValueError("it is of another key or repository")
             if _decrypt(key, check.check, _about(marker.repository_id, key.key_id)) != KNOWN_TEXT:
