@@ -204,7 +204,10 @@ def test_a_crash_before_the_first_key_check_is_made_up_for(place: Place) -> None
     assert place.store().size(path)
 
 
-@pytest.mark.parametrize("harm", [flip_one_bit, lambda d: d[:30], lambda d: b"{}", lambda d: d.replace(b'"format":1', b'"format":3')])
+@pytest.mark.parametrize(
+    "harm",
+    [flip_one_bit, lambda d: d[:30], lambda d: b"{}", lambda d: d.replace(b'"format":1', b'"format":3')],
+)
 def test_a_damaged_key_check_stops_writers_and_no_restore(
     place: Place, tree: Path, tmp_path: Path, harm: Callable[[bytes], bytes]
 ) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.key_sources import Encryption, read_keys
 from airflow_restore_replay.core.repository.repository import Repository
 from tests.support.backups import back_up, tree_bytes
 from tests.support.keys import NEW, OLD, key_id
@@ -103,3 +107,33 @@ def test_commands_find_the_key_by_the_cluster_file(
     for command in (["list"], ["verify"], ["restore", "--to", tmp_path / "no"], ["key", "check"]):
         assert "ACTIVE" in shop.run(*command, exit_code=2).stderr
     assert not (tmp_path / "no").exists()
+
+
+def test_the_documented_rotation(shop: Shop, tmp_path: Path) -> None:
+    """docs/security.md: its commands and configurations, with a directory of the test's in place of /etc and s3."""
+    text = (Path(__file__).parents[3] / "docs" / "security.md").read_text(encoding="utf-8")
+    text = text.replace("/etc/restore-replay", str(tmp_path)).replace(
+        "s3://backups/orders", f"file://{tmp_path}/r"
+    )
+    section = text[text.index("## Encryption") :]
+    before, after = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    make, check = re.findall(r"```sh\nrestore-replay (.*?)\n```", section)
+
+    def adopt(configuration: str) -> Repository:
+        cluster = {"primary": {"host": "127.0.0.1"}, **yaml.safe_load(configuration)}
+        shop.config.write_text(yaml.safe_dump({"clusters": {CLUSTER: cluster}}))
+        encryption = msgspec.convert(cluster["repository"]["encryption"], Encryption)
+        spec = RepositorySpec(url=cluster["repository"]["url"])
+        return Repository.open(spec, cluster=CLUSTER, keys=read_keys(encryption), write=True)
+
+    run("new", tmp_path / "orders.key")
+    old, _ = back_up(adopt(before), shop.source)
+    run(*make.split()[1:])
+    rotated = adopt(after)
+    shop.run(*check.split())
+    new, _ = back_up(rotated, shop.source, run="run-2")
+    rows = shop.json(*check.split())["keys"]
+    assert [(row["key_id"], row["state"], row["backups"]) for row in rows] == [
+        (new.key_id, "active", 1),
+        (old.key_id, "earlier", 1),
+    ]
