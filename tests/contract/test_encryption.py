@@ -220,6 +220,28 @@ def test_a_damaged_key_check_stops_writers_and_no_restore(
     place.open(OLD)
 
 
+def test_every_bit_of_a_key_check_counts(place: Place) -> None:
+    place.open(OLD)
+    place.open(NEW, OLD)
+    path = f"keys/{key_id(NEW)}.json"
+    whole = place.damage.read(path)
+    assert set(json.loads(whole)["records"]) == {key_id(OLD)}
+    unnoticed = []
+    for index in range(len(whole)):
+        changed = bytearray(whole)
+        changed[index] ^= 1 << index % 8
+        place.damage.write(path, bytes(changed))
+        try:
+            place.open(NEW, OLD)
+        except KeyRefused:
+            continue
+        unnoticed.append((index, whole[index : index + 1], bytes(changed[index : index + 1])))
+    # A hex digit in the other case, or another white space, is the same content.
+    assert all(one.lower() == other.lower() or one.isspace() for _, one, other in unnoticed), unnoticed
+    place.damage.write(path, json.dumps(json.loads(whole) | {"records": {}}).encode())
+    assert "does not decrypt" in refuses(place, NEW, OLD).message
+
+
 def test_a_key_check_of_another_repository_is_none(place: Place, tree: Path) -> None:
     place.open(OLD)
     path = f"keys/{key_id(OLD)}.json"

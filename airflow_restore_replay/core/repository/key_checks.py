@@ -81,8 +81,6 @@ def open_keyring(store: ObjectStore, marker: Marker, keys: Sequence[str], *, wri
             f"Wrong key: the repository {store.url} has {known}; configured is {', '.join(keyring.keys)}.",
             hint="A new key needs the one before it under repository.encryption.previous.",
         )
-    for check in passed:
-        _learn_record_keys(check, keyring)
     return keyring
 
 
@@ -96,13 +94,14 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
         format=FORMAT_VERSION,
         key_id=key.key_id,
         repository_id=repository_id,
-        check=_encrypt(key, KNOWN_TEXT, _about(repository_id, key.key_id)),
+        check="",
         records={
-            other: _encrypt(key, secret, _about(repository_id, other, "records"))
+            other: _encrypt(key, secret, _about("records", other, repository_id))
             for other, secret in keyring.record_keys.items()
             if other != key.key_id
         },
     )
+    check = msgspec.structs.replace(check, check=_encrypt(key, KNOWN_TEXT, _about_check(check)))
     try:
         store.put_new(path, msgspec.json.encode(check) + b"\n")
         LOG.info("The repository %s knows key %s from now on.", store.url, key.key_id)
@@ -139,12 +138,7 @@ def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict
         try:
             stored = store.get_uncached(path, max_bytes=_MAX_BYTES)
             check = msgspec.json.decode(stored, type=KeyCheck)
-            if check.format != FORMAT_VERSION:
-                raise ValueError(f"it has the unknown format {check.format}")
-            if (check.key_id, check.repository_id) != (key.key_id, marker.repository_id):
-                raise ValueError("it is of another key or repository")
-            if _decrypt(key, check.check, _about(marker.repository_id, key.key_id)) != KNOWN_TEXT:
-                raise ValueError("it holds another text")
+            _examine(check, key, marker.repository_id, keyring.record_keys)
             passed.append(check)
         except ObjectMissing:
             continue
@@ -161,19 +155,33 @@ def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict
     return passed
 
 
-def _learn_record_keys(check: KeyCheck, keyring: Keyring) -> None:
-    key = keyring.keys[check.key_id]
+def _examine(check: KeyCheck, key: Key, repository_id: str, record_keys: dict[str, bytes]) -> None:
+    """:param record_keys: gets those that *check* holds, as far as they decrypt.
+
+    :raises ValueError: the check is not what its key made. :raises InvalidTag: likewise.
+    """
+    damaged = ""
     for other, stored in check.records.items():
-        if other in keyring.record_keys:
-            continue
         try:
-            keyring.record_keys[other] = _decrypt(key, stored, _about(check.repository_id, other, "records"))
+            secret = _decrypt(key, stored, _about("records", other, repository_id))
+            record_keys.setdefault(other, secret)
         except (ValueError, InvalidTag):
-            LOG.warning("%s holds a damaged records key of %s.", key_path(check.key_id), other)
+            damaged = f"its records key of {other} does not decrypt"
+    if check.format != FORMAT_VERSION:
+        raise ValueError(f"it has the unknown format {check.format}")
+    if (check.key_id, check.repository_id) != (key.key_id, repository_id):
+        raise ValueError("it is of another key or repository")
+    if _decrypt(key, check.check, _about_check(check)) != KNOWN_TEXT or damaged:
+        raise ValueError(damaged or "it holds another text")
 
 
-def _about(repository_id: str, key_id: str, what: str = "check") -> bytes:
-    return f"{what} {key_id} {repository_id}".encode()
+def _about_check(check: KeyCheck) -> bytes:
+    """:returns: associated data; with them it shows when one of the records keys was taken out."""
+    return _about("check", check.key_id, check.repository_id, *sorted(check.records))
+
+
+def _about(*words: str) -> bytes:
+    return " ".join(words).encode()
 
 
 def _encrypt(key: Key, text: bytes, about: bytes) -> str:
