@@ -5,10 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowTaskTimeout,
+        TaskDeferralTimeout,
+        TaskDeferred,
+    )
 except ImportError:  # Airflow < 3.2
     from airflow.exceptions import (  # type: ignore[no-redef]
         AirflowFailException,
+        AirflowTaskTimeout,
         TaskDeferralTimeout,
         TaskDeferred,
     )
@@ -18,6 +24,7 @@ except ImportError:  # Airflow < 3.2
     from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
 __all__ = [
     "AirflowFailException",
+    "AirflowTaskTimeout",
     "CronDataIntervalTimetable",
     "TaskDeferralTimeout",
     "TaskDeferred",

@@ -16,13 +16,13 @@ import click
 
 from airflow_restore_replay.core.units import human_bytes
 from demo import cycles
-from demo.airflow_stack import AirflowStack
 from demo.cycles import CycleRun, open_repository, published_by
 from demo.damage import flip_one_byte, references
 from demo.proof import prove
 from demo.screen import heading, say
 from demo.shop import CONNECTION, Shop
 from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace, start_time
+from tests.support.airflow_stack import AirflowStack
 
 
 @click.group()
@@ -110,24 +110,32 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Shop, Air
         shop = Shop(space)
         stack.callback(shop.stop)
         space.write_cluster_file(connection=CONNECTION)
-        airflow = AirflowStack(space, port=port)
+        airflow = AirflowStack(
+            space.root / "airflow",
+            dags=REPOSITORY_ROOT / "dags",
+            logs=space.logs,
+            port=port,
+            env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
+        )
         stack.callback(airflow.stop)
         airflow.add_connection(CONNECTION, shop.connection())
-        migration = subprocess.Popen(
-            ["airflow", "db", "migrate"],
-            env=airflow.env,
-            stdout=(space.logs / "airflow-migrate.log").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        migration = airflow.migrate()
         size_bytes = shop.fill()
         shop.start_load()
         say(f"  Primary: MariaDB on 127.0.0.1:{shop.primary.port}, {human_bytes(size_bytes)}, two writers.")
         if migration.wait():
             sys.exit(f"airflow db migrate failed; see {space.logs}.")
-        airflow.start()
-        airflow.wait_for(cycles.dag_id(SHOP), cycles.dag_id(PHYSICAL))
+        _start(airflow)
         say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API server at {airflow.url}.")
         yield space, shop, airflow
+
+
+def _start(airflow: AirflowStack) -> None:
+    airflow.start()
+    try:
+        airflow.wait_for(cycles.dag_id(SHOP), cycles.dag_id(PHYSICAL))
+    except RuntimeError as exc:
+        sys.exit(str(exc))
 
 
 class _CleanUp:

@@ -19,9 +19,9 @@ from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.records import Manifest, Outcome, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.units import human_seconds
-from demo.airflow_stack import AirflowStack
 from demo.screen import CONSOLE, Now, say, task_line
 from demo.workspace import Workspace
+from tests.support.airflow_stack import AirflowStack
 
 _ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 

@@ -13,8 +13,9 @@ import pymysql
 
 from demo.screen import say
 from demo.shop import Shop
-from demo.workspace import Workspace, end, run_tool
+from demo.workspace import Workspace, run_tool
 from tests.support.mariadb import ROOT_PASSWORD
+from tests.support.processes import end
 
 _SCHEMAS = ["shop", "load"]
 _GTID = re.compile(r"SET GLOBAL gtid_slave_pos='([^']+)'")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import yaml
 from airflow_restore_replay.core.cluster import load_clusters
 from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.steps import reap
+from tests.support.processes import marked, sweep
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
 
@@ -115,24 +114,12 @@ class Workspace:
         }
         self.cluster_file.write_text(yaml.safe_dump({"clusters": clusters}, sort_keys=False))
 
-    def leftovers(self) -> list[int]:
-        """:returns: processes that this demo started, directly or not, and that still run."""
-        wanted = f"{MARKER}={self.marker}".encode()
-        return [pid for pid in _pids() if pid != os.getpid() and wanted in _environment(pid)]
-
     def sweep(self) -> list[int]:
-        """End what is left of the demo's own processes.
+        """End what is left of the processes that this demo started, directly or not.
 
         :returns: those that there were.
         """
-        found = self.leftovers()
-        for sig, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
-            for pid in self.leftovers():
-                _signal(pid, sig)
-            deadline = time.monotonic() + patience_s
-            while self.leftovers() and time.monotonic() < deadline:
-                time.sleep(0.1)
-        return found
+        return sweep(lambda: marked(MARKER, self.marker))
 
     def reap_nodes(self) -> list[str]:
         """Destroy replay nodes, whose servers carry no mark: they do not inherit the environment.
@@ -163,39 +150,9 @@ def run_tool(*argv: str | Path, env: dict[str, str] | None = None) -> subprocess
     return done
 
 
-def end(process: subprocess.Popen[bytes], *, patience_s: float = 20.0) -> None:
-    """Stop a child that this process started."""
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _pids() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # ended meanwhile, or another user's
-        return []
-
-
 def start_time(pid: int) -> str:
     """:returns: tells a process from a later one of the same id; empty when there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
-
-
-def _signal(pid: int, sig: signal.Signals) -> None:
-    try:
-        os.kill(pid, sig)
-    except ProcessLookupError:
-        return

@@ -207,9 +207,11 @@ class CatchUpDeadline(Circumstance):
 
 
 class JobCancelled(Circumstance):
-    """Somebody cancelled the job."""
+    """Somebody cancelled the job.
 
-    retryable = False
+    A task that lives to see this was not ended by a user: its triggerer was, or another one took over. Its retry
+    goes on with what the node has.
+    """
 
 
 class AgentDied(Circumstance):

@@ -51,12 +51,19 @@ def node_id_for(cluster: str, key: str) -> str:
     return f"{cluster}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def create_node(runtime: Runtime, cluster: Cluster, run: RunRef, *, key: str) -> NodeHandle:
+def create_node(
+    runtime: Runtime, cluster: Cluster, run: RunRef, *, key: str, replaces: Iterable[str] = ()
+) -> NodeHandle:
     """Create the run's node; first remove what earlier runs of the cluster left on this host.
 
     Whoever holds the cluster's lease is its only run: nodes of other runs belong to nobody.
+
+    :param replaces: keys of the same task's earlier nodes: a task that is cleared while its node is in use gets
+        a new one, and nobody else knows the old one any more.
     """
     reap(runtime, cluster=cluster.name, keep_run=run.run)
+    if earlier := [node_id_for(cluster.name, old) for old in replaces]:
+        reap(runtime, cluster=cluster.name, node_ids=earlier)
     node_id = node_id_for(cluster.name, key)
     return runtime.create(NodeRequest(node_id=node_id, run=run, cluster=cluster_to_builtins(cluster)))
 

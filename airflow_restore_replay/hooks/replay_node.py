@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -83,14 +83,15 @@ class ReplayNodeHook(BaseHook):
         repository = RepositoryHook(self._configured)
         return Secrets(primary_password=password, store=repository.credentials(), keys=repository.keys())
 
-    def create(self, run: RunRef, *, key: str) -> dict[str, Any]:
+    def create(self, run: RunRef, *, key: str, replaces: Sequence[str] = ()) -> dict[str, Any]:
         """Create a node, or find the one made for the same *key*; first remove what earlier runs left.
 
+        :param replaces: keys of earlier nodes of the same task, which was cleared since.
         :returns: the node, fit for XCom.
         """
         from airflow_restore_replay.core.steps import create_node
 
-        handle = create_node(self.runtime, self.cluster, run, key=key)
+        handle = create_node(self.runtime, self.cluster, run, key=key, replaces=replaces)
         return {**msgspec.to_builtins(handle), "run": msgspec.to_builtins(run)}
 
     def destroy(self, node: dict[str, Any]) -> None:
@@ -117,13 +118,21 @@ class ReplayNodeHook(BaseHook):
         """End the job; idempotent."""
         return self.client(node).cancel(key)
 
-    def wait(self, node: dict[str, Any], key: str, *, on_progress: Callable[[str], None]) -> JobState:
-        """Wait until the job has ended, in this process.
+    def wait(
+        self,
+        node: dict[str, Any],
+        key: str,
+        *,
+        on_progress: Callable[[str], None],
+        at_most_s: float = float("inf"),
+    ) -> JobState:
+        """Wait until the job has ended, or *at_most_s* have passed, in this process.
 
         :param on_progress: gets a line every :data:`PROGRESS_INTERVAL_S`.
         """
         pace = Pace()
-        while (state := self.status(node, key)).status is JobStatus.RUNNING:
+        until = time.monotonic() + at_most_s
+        while (state := self.status(node, key)).status is JobStatus.RUNNING and time.monotonic() < until:
             if pace.report_due():
                 on_progress(describe_progress(state.progress))
             time.sleep(pace.pause_s())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.configuration import conf
 from airflow.sdk import BaseOperator
 
-from airflow_restore_replay.compat import AirflowFailException, TaskDeferralTimeout
+from airflow_restore_replay.compat import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStatus
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 from airflow_restore_replay.hooks.repository import RepositoryHook
+from airflow_restore_replay.hooks.task_state import ENDED_BY_USER, task_state
 from airflow_restore_replay.operators.links import BackupLink, VerdictLink, push_links
 from airflow_restore_replay.triggers.job import JobTrigger
 
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 Callback = Callable[[Any], Any]
 
 log = logging.getLogger(__name__)
+
+#: Coming back from a deferral costs a worker's start, more than this; and a task that comes back before a busy
+#: scheduler has taken note that it left is taken for failed (Airflow 3.3).
+DEFER_AFTER_S = 5.0
 
 
 @contextmanager
@@ -79,8 +85,17 @@ def generation(context: Context) -> int:
 
 def job_key(context: Context) -> str:
     """:returns: idempotency key of the task's job: the same over retries, new after a clear."""
+    return _key(context, generation(context))
+
+
+def earlier_keys(context: Context) -> list[str]:
+    """:returns: keys that the task's jobs had before it was cleared."""
+    return [_key(context, number) for number in range(generation(context))]
+
+
+def _key(context: Context, number: int) -> str:
     ti = context["ti"]
-    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/{generation(context)}"
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}/{number}"
 
 
 def push_result(context: Context, result: dict[str, Any]) -> None:
@@ -140,7 +155,7 @@ class NodeJobOperator(ClusterOperator):
     job: ClassVar[JobName]
     operator_extra_links = (BackupLink(), VerdictLink())
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "node")
-    _watched: tuple[ReplayNodeHook, str] | None = None
+    _watched: tuple[ReplayNodeHook, str, Any] | None = None
 
     def __init__(
         self,
@@ -164,6 +179,8 @@ class NodeJobOperator(ClusterOperator):
             self.link(context, backup_id=self._backup_id())
             state = hook.submit(self.node, job=self.job, key=key, params=self.job_params())
             self.log.info("Job %s of node %s: attempt %d.", self.job, self.node["node_id"], state.attempt_no)
+            if self.deferrable:
+                state = hook.wait(self.node, key, on_progress=self.log.info, at_most_s=DEFER_AFTER_S)
             if state.status is JobStatus.RUNNING and self.deferrable:
                 self._defer(hook.cluster, key)
             return self._finish(context, hook, key)
@@ -179,21 +196,31 @@ class NodeJobOperator(ClusterOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            self._watch(context)
-            self.on_kill()
+            self._cancel(*self._watch(context))
             raise
 
     def on_kill(self) -> None:
-        """Cancel the job: a user ended the task."""
+        """Cancel the job if a user ended the task, or its time is up.
+
+        A worker that shuts down, or one that nobody counts on any more because its scheduler died, also ends its
+        task's process: the job goes on then, and the next try finds it.
+        """
         if self._watched is None:
             return
-        hook, key = self._watched
+        hook, key, ti = self._watched
+        if isinstance(sys.exc_info()[1], AirflowTaskTimeout) or task_state(ti) in ENDED_BY_USER:
+            self._cancel(hook, key)
+        else:
+            self.log.warning("Nobody ended this task: job %s goes on, and the next try finds it.", self.job)
+
+    def _cancel(self, hook: ReplayNodeHook, key: str) -> None:
         self.log.warning("Cancelling job %s of node %s.", self.job, self.node["node_id"])
         hook.cancel(self.node, key)
 
     def _watch(self, context: Context) -> tuple[ReplayNodeHook, str]:
-        self._watched = ReplayNodeHook(self.find_cluster()), job_key(context)
-        return self._watched
+        hook, key = ReplayNodeHook(self.find_cluster()), job_key(context)
+        self._watched = hook, key, context["ti"]
+        return hook, key
 
     def _defer(self, resolved: Cluster, key: str) -> NoReturn:
         self.defer(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.jobs.protocol import REPLAY, RunRef
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
-from airflow_restore_replay.operators.base import ClusterOperator, blame, job_key, run_as_of
+from airflow_restore_replay.operators.base import ClusterOperator, blame, earlier_keys, job_key, run_as_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,7 +37,7 @@ class CreateReplayNodeOperator(ClusterOperator):
         with blame():
             run = self._run(context)
             hook = ReplayNodeHook(self.find_cluster())
-            node = hook.create(run, key=job_key(context))
+            node = hook.create(run, key=job_key(context), replaces=earlier_keys(context))
             try:
                 context["ti"].xcom_push(key="return_value", value=node)
             except BaseException:

@@ -15,6 +15,8 @@ from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progre
 if TYPE_CHECKING:
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 
+#: A task that is woken before a busy scheduler has taken note of its deferral is taken for failed (Airflow 3.3).
+SETTLE_S = 3.0
 #: Longest time that cancelling may take when a user kills the task.
 CANCEL_TIMEOUT_S = 20.0
 
@@ -49,7 +51,10 @@ class JobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``ended``, or ``unreachable`` with why."""
         try:
-            yield TriggerEvent({"key": self.key, "status": "ended", "seen": await self._watch()})
+            settled = asyncio.create_task(asyncio.sleep(SETTLE_S))
+            seen = await self._watch()
+            await settled
+            yield TriggerEvent({"key": self.key, "status": "ended", "seen": seen})
         except Exception as exc:
             # Whatever it is, the worker meets it again with its full context, or does not.
             self.log.warning("Cannot watch job %s from here: %s", self.key, exc)
@@ -68,6 +73,11 @@ class JobTrigger(BaseTrigger):
         return state.status.value
 
     async def on_kill(self) -> None:
-        """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this."""
+        """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this.
+
+        It also does when another triggerer took the watch over, after this one was slow to report. The task is not
+        asked for its state: the triggerer's first such question loads Airflow's API, and blocks all triggers for many
+        seconds. A task that was not ended by a user is retried instead, and goes on with what the node has.
+        """
         cancelling = asyncio.to_thread(self._hook.cancel, self.node, self.key)
         await asyncio.wait_for(cancelling, CANCEL_TIMEOUT_S)

@@ -36,6 +36,7 @@ os.environ |= {
 import pytest  # noqa: E402
 import yaml  # noqa: E402
 
+from airflow_restore_replay.operators import base as operators_base  # noqa: E402
 from tests.airflow.support import Shipped  # noqa: E402
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary  # noqa: E402
 from tests.support.rig import Rig, copy_repository  # noqa: E402
@@ -55,6 +56,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("airflow"))
+
+
+@pytest.fixture(autouse=True)
+def defer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of these tests are too short to be deferred otherwise."""
+    monkeypatch.setattr(operators_base, "DEFER_AFTER_S", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,18 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.compat import AirflowFailException, TaskDeferralTimeout, TaskDeferred
+from airflow_restore_replay.compat import (
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.errors import PrimaryUnreachable
+from airflow_restore_replay.core.errors import JobCancelled, PrimaryUnreachable
 from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus, RunRef
 from airflow_restore_replay.hooks import ReplayNodeHook, replay_node
 from airflow_restore_replay.operators import RestoreBackupOperator
+from airflow_restore_replay.operators import base as operators_base
 from airflow_restore_replay.operators.base import job_key
 from airflow_restore_replay.triggers.job import JobTrigger
 from tests.airflow.support import Shipped, context_of
@@ -90,6 +96,7 @@ def test_o1_a_retry_finds_the_running_job(slow: Slow) -> None:
 
 
 def test_o8_killed_while_deferred_cancels_the_job(slow: Slow) -> None:
+    """A task that lives to see that was not ended by a user: its retry goes on with what the node has."""
     trigger = slow.trigger()
     asyncio.run(trigger.on_kill())
     state = slow.hook.status(slow.node, slow.key)
@@ -97,14 +104,44 @@ def test_o8_killed_while_deferred_cancels_the_job(slow: Slow) -> None:
     assert state.failure is not None
     assert state.failure.code == "JobCancelled"
     assert asyncio.run(first_event(trigger))["status"] == "ended"
-    with pytest.raises(AirflowFailException, match="JobCancelled"):
+    with pytest.raises(JobCancelled):
         slow.task.execute_complete(slow.context, {"status": "ended", "seen": "failed"})
+    slow.deferred()
+    again = slow.hook.status(slow.node, slow.key)
+    assert (again.status, again.attempt_no) == (JobStatus.RUNNING, 2)
 
 
-def test_o8_killed_on_the_worker_cancels_the_job(slow: Slow) -> None:
+@pytest.mark.parametrize("state", ["failed", "success", "restarting"])
+def test_o8_killed_on_the_worker_cancels_the_job(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.setattr(operators_base, "task_state", lambda ti: state)
     slow.start()
     slow.task._watch(slow.context)
     slow.task.on_kill()
+    assert slow.hook.status(slow.node, slow.key).status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize("state", ["running", "queued", "", "unknown"])
+def test_o1_worker_that_nobody_counts_on_leaves_the_job_alone(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Its scheduler died and the task was scheduled again; or the worker is being shut down."""
+    monkeypatch.setattr(operators_base, "task_state", lambda ti: state)
+    slow.start()
+    slow.task._watch(slow.context)
+    slow.task.on_kill()
+    assert slow.hook.status(slow.node, slow.key).status is JobStatus.RUNNING
+
+
+def test_time_out_on_the_worker_cancels_the_job(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators_base, "task_state", lambda ti: "running")
+    slow.start()
+    slow.task._watch(slow.context)
+    try:
+        raise AirflowTaskTimeout
+    except AirflowTaskTimeout:
+        slow.task.on_kill()  # as Airflow does
     assert slow.hook.status(slow.node, slow.key).status is JobStatus.FAILED
 
 

@@ -59,6 +59,16 @@ def test_reap_by_id_and_all(shop: Shop, workdir: Path) -> None:
 
 
 @pytest.mark.usefixtures("workdir")
+def test_cleared_task_replaces_its_node(shop: Shop, workdir: Path) -> None:
+    cluster = load_clusters(shop.config)["orders"]
+    run = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)
+    runtime = get_runtime(cluster)
+    first, other = (create_node(runtime, cluster, run, key=key) for key in ("task/0", "other/0"))
+    second = create_node(runtime, cluster, run, key="task/1", replaces=["task/0"])
+    assert first.node_id != second.node_id
+    assert {p.name for p in workdir.iterdir()} == {second.node_id, other.node_id}
+
+
 def test_reap_of_an_unknown_node_says_so(shop: Shop) -> None:
     assert "no replay node orders-x" in shop.run("node", "reap", "orders-x", exit_code=1).stderr
     shop.run("node", "reap", "orders-x", "--all", exit_code=2)

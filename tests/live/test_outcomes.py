@@ -1,0 +1,158 @@
+"""The eight cases of the design's table, under the scheduler: the run's state, callbacks fired once, nothing left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from airflow_restore_replay.core.repository.records import BackupState, Proof
+from tests.live.conftest import Live
+from tests.live.support import Case, Ended
+
+FULL = {
+    f"full.{name}" for name in ("create_node", "seed", "catch_up", "validate", "snapshot", "destroy_node")
+}
+REPLAY = {
+    f"replay.{name}"
+    for name in ("create_node", "restore_backup", "catch_up", "validate", "snapshot", "destroy_node")
+}
+NODE = {"replay.create_node", "replay.destroy_node"}
+ALWAYS = {"acquire_lease", "choose_base", "diagnose", "release_lease"}
+PUBLISHED = {"published", "prune"}
+OK = ALWAYS | REPLAY | PUBLISHED
+FELL_BACK = ALWAYS | NODE | FULL | PUBLISHED
+
+Look = Callable[[Case, Ended], None]
+
+
+def _replayed(case: Case, ended: Ended) -> None:
+    base, new = case.rig.catalog().backups
+    assert new.manifest.base.backup_id == base.backup_id
+    assert base.proof is Proof.RESTORED
+
+
+def _quarantined(case: Case, ended: Ended) -> None:
+    base, new = case.rig.catalog().backups
+    assert base.state is BackupState.QUARANTINED
+    assert (new.state, new.manifest.base.kind) == (BackupState.HEALTHY, "seed")
+    assert ended.tasks["replay.restore_backup"]["try_number"] == 1, "a verdict is not retried"
+
+
+def _only_quarantined(case: Case, ended: Ended) -> None:
+    (base,) = case.rig.catalog().backups
+    assert base.state is BackupState.QUARANTINED
+    assert ended.tasks["full.seed"]["try_number"] == 3
+
+
+def _nothing_blamed(case: Case, ended: Ended) -> None:
+    (base,) = case.rig.catalog().backups
+    assert base.state is BackupState.HEALTHY
+    assert case.rig.verdicts_against() == []
+
+
+def _retried(case: Case, ended: Ended) -> None:
+    _nothing_blamed(case, ended)
+    assert ended.tasks["replay.restore_backup"]["try_number"] == 3
+    assert ended.tasks["diagnose"]["try_number"] == 1
+    assert "PrimaryUnreachable" in case.log(ended.run_id, "diagnose")
+
+
+def _first(case: Case, ended: Ended) -> None:
+    (new,) = case.rig.catalog().backups
+    assert new.manifest.base.kind == "seed"
+
+
+def _stranded(case: Case, ended: Ended) -> None:
+    base, new = case.rig.catalog().backups
+    assert base.state is BackupState.STRANDED
+    assert (new.state, new.manifest.base.kind) == (BackupState.HEALTHY, "seed")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """:param failed: tasks, each of which calls its callback once. :param left: nodes left on the host."""
+
+    state: str
+    success: set[str]
+    look: Look
+    skipped: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    quarantine: bool = False
+    left: int = 0
+
+
+OUTCOMES = {
+    "ok_deferred": Outcome("success", OK, _replayed, FULL | {"quarantine_backup"}),
+    "ok_synchronous": Outcome("success", OK, _replayed, FULL | {"quarantine_backup"}),
+    "quarantined_deferred": Outcome(
+        "success", FELL_BACK | {"quarantine_backup"}, _quarantined, set(), {"replay.restore_backup"}, True
+    ),
+    "quarantined_synchronous": Outcome(
+        "success", FELL_BACK | {"quarantine_backup"}, _quarantined, set(), {"replay.restore_backup"}, True
+    ),
+    "fallback_failed": Outcome(
+        "failed",
+        ALWAYS | NODE | {"quarantine_backup", "full.create_node", "full.destroy_node"},
+        _only_quarantined,
+        set(),
+        {"replay.restore_backup", "full.seed"},
+        True,
+    ),
+    "environment_in_restore": Outcome(
+        "failed", ALWAYS - {"diagnose"} | NODE, _retried, set(), {"replay.restore_backup", "diagnose"}
+    ),
+    "environment_in_create_node": Outcome(
+        "failed", ALWAYS - {"diagnose"}, _nothing_blamed, set(), {"replay.create_node", "diagnose"}
+    ),
+    "no_base": Outcome("success", ALWAYS | FULL | PUBLISHED, _first, REPLAY | {"quarantine_backup"}),
+    "stranded": Outcome("success", FELL_BACK, _stranded, {"quarantine_backup"}, {"replay.catch_up"}),
+    "destroy_fails": Outcome(
+        "success",
+        OK - {"replay.destroy_node"},
+        _replayed,
+        FULL | {"quarantine_backup"},
+        {"replay.destroy_node"},
+        left=1,
+    ),
+    "publish_fails": Outcome(
+        "failed", OK - PUBLISHED, _replayed, FULL | {"quarantine_backup"}, {"published"}
+    ),
+    "prune_fails": Outcome("failed", OK - {"prune"}, _replayed, FULL | {"quarantine_backup"}, {"prune"}),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(live: Live) -> dict[str, str]:
+    """All of them at once: the scheduler has to keep them apart."""
+    for name in ("quarantined_deferred", "quarantined_synchronous", "fallback_failed"):
+        rig = live[name].rig
+        (base,) = rig.catalog().backups
+        rig.flip_byte(rig.chunk_of(base.backup_id, "shop/orders.ibd"))
+    live["environment_in_create_node"].rig.workdir.write_text("not a directory")
+    return {name: live[name].trigger() for name in OUTCOMES}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_outcome(live: Live, runs: dict[str, str], name: str) -> None:
+    case, expected = live[name], OUTCOMES[name]
+    ended = case.wait(runs[name])
+    assert ended.state == expected.state, ended.of("failed")
+    assert ended.of("failed") == expected.failed
+    assert ended.of("success") == expected.success
+    assert ended.of("skipped") == expected.skipped
+    run_note = "run succeeded" if expected.state == "success" else "run failed"
+    assert ended.notes == {
+        run_note: 1,
+        **{f"task {task_id}": 1 for task_id in expected.failed},
+        **({"quarantine quarantine_backup": 1} if expected.quarantine else {}),
+    }
+    expected.look(case, ended)
+    if case.rig.workdir.is_file():
+        case.rig.workdir.unlink()
+    if expected.left:
+        assert len(list(case.rig.workdir.iterdir())) == expected.left, "the reaper's job"
+        assert case.rig.repository(write=False).lease.holder() is None
+    else:
+        case.rig.assert_nothing_left()
