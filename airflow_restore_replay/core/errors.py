@@ -7,14 +7,15 @@
     │   ├── ConfigInvalid       ├── StoreUnsafe          ├── RepositoryMismatch
     │   ├── WrongPhase          ├── ProtocolMismatch     ├── ReleaseRefused
     │   ├── NodeIsPrimary       ├── TargetNotEmpty       ├── UnsupportedTables
-    │   ├── PreflightFailed     ├── NoSuchBackup         └── WrongHost
+    │   ├── PreflightFailed     ├── NoSuchBackup         ├── WrongHost
+    │   ├── KeyRefused          └── KeyMissing
     ├── Circumstance            retried, then the run fails; nothing is quarantined      (environment)
     │   ├── StoreFailed         ├── StoreFull            ├── LeaseHeld
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
     │   ├── NodeServerCrashed   ├── PrimaryUnreachable   ├── ReplicationDenied
     │   ├── CatchUpStalled      ├── CatchUpDeadline      ├── JobCancelled
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
-    │   ├── PruneUnsafe         └── StoreDenied (a StoreFailed)
+    │   ├── PruneUnsafe         ├── KeySourceFailed      └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
