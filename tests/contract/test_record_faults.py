@@ -10,12 +10,8 @@ import msgspec
 import pytest
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, NoSuchBackup, RepositoryMismatch, StoreFailed
-from airflow_restore_replay.core.repository.manifests import (
-    file_list_path,
-    manifest_path,
-    seal,
-    write_file_list,
-)
+from airflow_restore_replay.core.repository.lists import file_list_path, write_file_list
+from airflow_restore_replay.core.repository.manifests import manifest_path, seal
 from airflow_restore_replay.core.repository.records import Outcome
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
 from tests.contract.conftest import Place

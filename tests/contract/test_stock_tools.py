@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.cluster import RepositorySpec
-from airflow_restore_replay.core.repository.chunks import chunk_path
+from airflow_restore_replay.core.repository.refs import chunk_path
 from airflow_restore_replay.core.repository.repository import Repository
 from tests.support.backups import back_up, tree_bytes
 
