@@ -74,8 +74,11 @@ def change_pages(path: Path, pages: list[int], *, seed: int = 0) -> None:
             file.write(noise.randbytes(PAGE_BYTES))
 
 
-def make_varied_tree(root: Path) -> Path:
-    """:returns: *root* with files whose snapshots have every kind of object once changed by :func:`vary`."""
+def make_varied_tree(root: Path, *, large: bool = False) -> Path:
+    """:param large: with a file of so many chunks that they have a list of their own.
+
+    :returns: *root* with files whose snapshots have every kind of object once changed by :func:`vary`.
+    """
     noise = random.Random(11)
     (root / "shop").mkdir(parents=True)
     (root / "shop" / "orders.ibd").write_bytes(noise.randbytes(4 * MIB) + noise.randbytes(MIB) + bytes(MIB))
@@ -83,6 +86,8 @@ def make_varied_tree(root: Path) -> Path:
     (root / "shop" / "notes.MAD").write_bytes(b"notes " * 1000)
     (root / "shop" / "cold.ibd").write_bytes(noise.randbytes(200_000))
     (root / "ibdata1").write_bytes(noise.randbytes(MIB))
+    if not large:
+        return root
     # Many chunks and few bytes: all but two are holes.
     with open(root / "shop" / "large.ibd", "wb") as file:
         file.write(noise.randbytes(50_000))
