@@ -122,7 +122,7 @@ def test_a_damaged_marker_is_refused(place: Place, content: bytes) -> None:
 
 def test_a_newer_repository_is_refused(place: Place) -> None:
     place.open()
-    marker = json.loads(place.damage.read("repository.json")) | {"format": 2}
+    marker = json.loads(place.damage.read("repository.json").splitlines()[0]) | {"format": 2}
     place.damage.write("repository.json", json.dumps(marker).encode())
     with pytest.raises(RepositoryMismatch, match="format 2"):
         place.open()

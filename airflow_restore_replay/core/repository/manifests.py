@@ -64,11 +64,33 @@ def seal(body: bytes) -> str:
     return blake3(body).hexdigest()
 
 
+def sealed(body: bytes) -> bytes:
+    """:returns: the object of a record whose JSON is *body*."""
+    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(seal(body))))
+
+
+def unsealed(data: bytes, path: str) -> bytes:
+    """:returns: the JSON of a record's object.
+
+    :raises ManifestCorrupt: it does not match its checksum.
+    """
+    lines = data.split(b"\n")
+    if len(lines) != 3 or lines[2]:
+        raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
+    try:
+        expected = msgspec.json.decode(lines[1], type=_Seal).blake3
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(path, str(exc)) from exc
+    observed = seal(lines[0])
+    if expected != observed:
+        raise _corrupt(path, f"its first line hashes to {observed}, its second says {expected}")
+    return lines[0]
+
+
 def encode_record(record: SealedRecord) -> bytes:
     """:returns: the object of a record; equal records give equal bytes."""
     # The version is written even though it is a default: a reader must find it.
-    body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
-    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(seal(body))))
+    return sealed(msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)}))
 
 
 def decode_record(data: bytes, kind: type[R], path: str) -> R:
@@ -76,15 +98,8 @@ def decode_record(data: bytes, kind: type[R], path: str) -> R:
 
     :raises ManifestCorrupt: naming *path* and what is wrong with it.
     """
-    lines = data.split(b"\n")
-    if len(lines) != 3 or lines[2]:
-        raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
-    body = lines[0]
+    body = unsealed(data, path)
     try:
-        sealed = msgspec.json.decode(lines[1], type=_Seal).blake3
-        observed = seal(body)
-        if sealed != observed:
-            raise _corrupt(path, f"its first line hashes to {observed}, its second says {sealed}")
         version = msgspec.json.decode(body, type=_Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")

@@ -35,6 +35,8 @@ from airflow_restore_replay.core.repository.manifests import (
     FOLDERS,
     read_manifest,
     read_record,
+    sealed,
+    unsealed,
     write_record,
 )
 from airflow_restore_replay.core.repository.parallel import run_bounded
@@ -257,7 +259,7 @@ def _opened_for_writing(store: ObjectStore, cluster: str) -> Marker:
             created_at=utc_now(),
         )
         try:
-            store.put_new(MARKER, msgspec.json.encode(fresh) + b"\n")
+            store.put_new(MARKER, sealed(msgspec.json.encode(fresh)))
         except AlreadyExists:
             LOG.info("Another run created the repository %s at the same moment.", store.url)
         marker, stored = _decoded_marker(store)
@@ -290,12 +292,13 @@ def _read_marker(store: ObjectStore) -> Marker:
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
     try:
         stored = store.get_uncached(MARKER, max_bytes=2**16)
-        marker = msgspec.json.decode(stored, type=Marker)
+        marker = msgspec.json.decode(stored.partition(b"\n")[0], type=Marker)
         if marker.format != FORMAT_VERSION:
             raise RepositoryMismatch(
                 f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
                 hint="Use a newer release.",
             )
+        unsealed(stored, MARKER)
         check_chunk_size(marker.chunk_size_bytes)
     except (msgspec.DecodeError, ObjectTooLarge, ManifestCorrupt) as exc:
         text = exc.message if isinstance(exc, RestoreReplayError) else str(exc)
