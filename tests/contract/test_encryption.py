@@ -20,16 +20,19 @@ from airflow_restore_replay.core.errors import (
     NoSuchBackup,
     RestoreReplayError,
 )
-from airflow_restore_replay.core.repository.chunks import chunk_path
-from airflow_restore_replay.core.repository.manifests import encode_record, file_list_path, manifest_path
+from airflow_restore_replay.core.repository.base import Base
+from airflow_restore_replay.core.repository.lists import file_list_path
+from airflow_restore_replay.core.repository.manifests import encode_record, manifest_path, sealed
 from airflow_restore_replay.core.repository.prune import prune
 from airflow_restore_replay.core.repository.records import Manifest, Outcome, utc_now
+from airflow_restore_replay.core.repository.refs import chunk_path, objects_of
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.restore import restore_tree
 from airflow_restore_replay.core.repository.seals import Seal, Sealer, checksum
 from airflow_restore_replay.core.repository.verify import verify
 from tests.contract.conftest import Place
-from tests.support.backups import back_up, flip_one_bit, tree_bytes
+from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes
+from tests.support.generations import copy, kinds, make_varied_tree, next_backup, node, vary
 from tests.support.keys import NEW, OLD, OTHER, key_id
 
 
@@ -81,9 +84,10 @@ def test_equal_content_is_stored_once_and_another_key_names_it_otherwise(place: 
     repository = place.open(OLD)
     first, files = back_up(repository, tree)
     second, again = back_up(repository, tree, run="run-2")
-    assert again == files
-    assert second.sizes.new_bytes == 0
-    assert second.file_list == first.file_list
+    whole = [[c for f in fs for c in f.chunks if isinstance(c, str)] for fs in (files, again)]
+    assert whole[0] == whole[1] != []
+    assert second.sizes.new_bytes < 10_000
+    assert first.file_list != second.file_list, "pieces of bundles are reused from a base only"
 
 
 def test_s16_wrong_key(place: Place, tree: Path) -> None:
@@ -248,8 +252,8 @@ def test_a_key_check_of_another_repository_is_none(place: Place, tree: Path) -> 
     check = json.loads(place.damage.read(path))
     place.damage.write(path, json.dumps(check | {"repository_id": "00" * 16}).encode())
     assert "another key or repository" in refuses(place, OLD).message
-    marker = json.loads(place.damage.read("repository.json")) | {"repository_id": "00" * 16}
-    place.damage.write("repository.json", json.dumps(marker).encode())
+    marker = json.loads(place.damage.read("repository.json").splitlines()[0]) | {"repository_id": "00" * 16}
+    place.damage.write("repository.json", sealed(json.dumps(marker).encode()))
     assert "does not decrypt" in refuses(place, OLD).message
 
 
@@ -336,3 +340,29 @@ def test_publishing_again_after_a_rotation_is_once(place: Place, tree: Path) -> 
     late = msgspec.structs.replace(manifest, lease_epoch=epoch, backup_id="20260101T000000Z-00000000")
     assert repository.publish(late, files) == rotated.publish(late, files)
     assert place.open(NEW, OLD).catalog().unreadable == {}
+
+
+def test_s16_rotation_with_all_kinds_of_references(place: Place, tmp_path: Path) -> None:
+    """Deltas and untouched files refer to the base without reading it: not across keys."""
+    old = place.open(OLD)
+    _, first = back_up(old, make_varied_tree(tmp_path / "tree", large=True))
+    second, before = next_backup(old, first, tmp_path / "one", vary, run="run-2")
+    assert kinds(before) == {"chunk", "piece", "delta", "zero"}
+    # The node is restored under the old key, and copied under the new one.
+    data, base = node(old.chunks, before, tmp_path / "two")
+    kept = tmp_path / "base.json"
+    base.save(kept)
+    base = Base.load(kept, tmp_path / "two" / "pages")
+    rotated = place.open(NEW, OLD)
+    epoch = rotated.lease.acquire("run-3", ttl_s=600)
+    files, sizes = copy(rotated.chunks, data, base)
+    assert (sizes.skipped_files, sizes.delta_chunks) == (0, 0)
+    third = rotated.publish(
+        manifest_for(rotated, run="run-3", epoch=epoch, sizes=sizes), files, known_lists=base.lists
+    )
+    rotated.lease.release("run-3", epoch)
+    objects = [{o for f in fs for c in f.chunks if c for o in objects_of(c)} for fs in (before, files)]
+    assert objects[0].isdisjoint(objects[1])
+    assert verify(place.open(NEW, OLD)).ok
+    for manifest, name in ((second, "x"), (third, "y")):
+        assert restored(place.open(NEW, OLD, write=False), manifest, tmp_path / name) == tree_bytes(data)

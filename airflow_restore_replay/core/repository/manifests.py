@@ -1,24 +1,19 @@
-"""Records as objects: manifests, verdicts and file lists, each with a checksum of its own.
+"""Records as objects: manifests and verdicts, each with a checksum of its own.
 
-A record's object has two lines: the JSON, and its seal over the first line without its newline. A
-file list is content-addressed like a chunk: ``files/<name>.jsonl.zst``, one entry a line.
+A record's object has two lines: the JSON, and its seal over the first line without its newline.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
-from airflow_restore_replay.core.repository.chunks import make_ref, split_ref
-from airflow_restore_replay.core.repository.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.records import (
     FORMAT_VERSION,
     Condemned,
-    FileEntry,
     Manifest,
     PruneRecord,
     Record,
@@ -35,11 +30,8 @@ from airflow_restore_replay.core.repository.store import (
 )
 
 MAX_RECORD_BYTES = 64 * 2**20
-#: about 15 million chunks, 60 TB of database; beyond, format 1's per-file chunk lists are needed
-MAX_FILE_LIST_BYTES = 2**30
-_MAX_GENERATIONS = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_ENTRY = msgspec.json.Decoder(FileEntry)
+
 _UNKEYED = Sealer()
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
@@ -66,16 +58,32 @@ def record_path(kind: type[Record], record_id: str) -> str:
     return f"{FOLDERS[kind][0]}/{_checked_id(record_id)}.json"
 
 
-def file_list_path(ref: str) -> str:
-    name, generation = split_ref(ref)
-    return f"files/{make_ref(name, generation)}.jsonl.zst"
+def sealed(body: bytes, sealer: Sealer = _UNKEYED) -> bytes:
+    """:returns: the object of a record whose JSON is *body*."""
+    return b"%s\n%s\n" % (body, msgspec.json.encode(sealer.seal(body)))
+
+
+def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
+    """:returns: the JSON of a record's object.
+
+    :raises ManifestCorrupt: it does not match its seal.
+    """
+    lines = data.split(b"\n")
+    if len(lines) != 3 or lines[2]:
+        raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
+    try:
+        seal = msgspec.json.decode(lines[1], type=Seal)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(path, str(exc)) from exc
+    if complaint := sealer.complaint(lines[0], seal):
+        raise _corrupt(path, complaint)
+    return lines[0]
 
 
 def encode_record(record: SealedRecord, sealer: Sealer = _UNKEYED) -> bytes:
     """:returns: the object of a record; equal records give equal bytes under the same key."""
     # The version is written even though it is a default: a reader must find it.
-    body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
-    return b"%s\n%s\n" % (body, msgspec.json.encode(sealer.seal(body)))
+    return sealed(msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)}), sealer)
 
 
 def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEYED) -> R:
@@ -83,13 +91,8 @@ def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEY
 
     :raises ManifestCorrupt: naming *path* and what is wrong with it.
     """
-    lines = data.split(b"\n")
-    if len(lines) != 3 or lines[2]:
-        raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
-    body = lines[0]
+    body = unsealed(data, path, sealer)
     try:
-        if complaint := sealer.complaint(body, msgspec.json.decode(lines[1], type=Seal)):
-            raise _corrupt(path, complaint)
         version = msgspec.json.decode(body, type=_Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
@@ -152,60 +155,6 @@ def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> 
     except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
         return False
     return body == data.split(b"\n")[0] and len(lines) == 3 and not sealer.complaint(body, seal)
-
-
-def write_file_list(
-    store: ObjectStore, codec: Codec, files: Sequence[FileEntry], *, condemned: Container[str] = ()
-) -> str:
-    """Store *files* and read them back.
-
-    :param condemned: names of objects that may be deleted at any moment; they are not referred to.
-    :returns: the reference for ``Manifest.file_list``.
-    :raises StoreFailed: it did not read back.
-    """
-    content = b"".join(msgspec.json.encode(entry) + b"\n" for entry in files)
-    name = codec.name(content)
-    stored = codec.encode(content, name)
-    for generation in range(_MAX_GENERATIONS):
-        ref = make_ref(name, generation)
-        if file_list_path(ref) in condemned:
-            continue
-        try:
-            store.put_new(file_list_path(ref), stored)
-            new = True
-        except AlreadyExists:
-            new = False
-        try:
-            if _file_list_content(store, codec, ref) == content:
-                return ref
-        except ManifestCorrupt as exc:
-            if new:
-                raise StoreFailed(f"A file list was written and did not read back: {exc.message}") from exc
-    raise StoreFailed(f"All {_MAX_GENERATIONS} generations of file list {name} are damaged in {store.url}.")
-
-
-def read_file_list(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
-    """:raises ManifestCorrupt: the list is missing, does not decode, or is not what its name says.
-
-    :raises PathEscapes: *ref* is not a reference.
-    """
-    try:
-        return [_ENTRY.decode(line) for line in _file_list_content(store, codec, ref).splitlines()]
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise _corrupt(file_list_path(ref), str(exc)) from exc
-
-
-def _file_list_content(store: ObjectStore, codec: Codec, ref: str) -> bytes:
-    path = file_list_path(ref)
-    try:
-        stored = store.get_uncached(path, max_bytes=MAX_FILE_LIST_BYTES)
-        return codec.decode(stored, split_ref(ref)[0], max_bytes=MAX_FILE_LIST_BYTES)
-    except ObjectMissing:
-        raise _corrupt(path, "the object is missing") from None
-    except ObjectTooLarge:
-        raise _corrupt(path, f"it is larger than {MAX_FILE_LIST_BYTES} bytes") from None
-    except CodecError as exc:
-        raise _corrupt(path, exc) from exc
 
 
 def _read(store: ObjectStore, path: str, kind: type[R], sealer: Sealer) -> R:

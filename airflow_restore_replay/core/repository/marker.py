@@ -17,6 +17,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES
 from airflow_restore_replay.core.repository.entries import check_chunk_size
 from airflow_restore_replay.core.repository.keyring import SCHEME
+from airflow_restore_replay.core.repository.manifests import sealed, unsealed
 from airflow_restore_replay.core.repository.records import FORMAT_VERSION, Record, utc_now
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
@@ -65,7 +66,7 @@ def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
             encryption=EncryptionMark(scheme=SCHEME, key_id=key_id) if key_id else None,
         )
         try:
-            store.put_new(MARKER, msgspec.json.encode(fresh) + b"\n")
+            store.put_new(MARKER, sealed(msgspec.json.encode(fresh)))
         except AlreadyExists:
             LOG.info("Another run created the repository %s at the same moment.", store.url)
         marker, stored = _decoded_marker(store)
@@ -111,7 +112,7 @@ def _prove_conditional_create(store: ObjectStore, stored: bytes) -> None:
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
     try:
         stored = store.get_uncached(MARKER, max_bytes=2**16)
-        marker = msgspec.json.decode(stored, type=Marker)
+        marker = msgspec.json.decode(stored.partition(b"\n")[0], type=Marker)
         if marker.format != FORMAT_VERSION:
             raise RepositoryMismatch(
                 f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
@@ -122,6 +123,7 @@ def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
                 f"The repository {store.url} is encrypted by {marker.encryption.scheme!r}, not {SCHEME!r}.",
                 hint="Use a newer release.",
             )
+        unsealed(stored, MARKER)
         check_chunk_size(marker.chunk_size_bytes)
     except (msgspec.DecodeError, ObjectTooLarge, ManifestCorrupt) as exc:
         text = exc.message if isinstance(exc, RestoreReplayError) else str(exc)

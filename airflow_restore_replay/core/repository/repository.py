@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,13 +29,17 @@ from airflow_restore_replay.core.repository.key_checks import (
 )
 from airflow_restore_replay.core.repository.keyring import Key, Keyring
 from airflow_restore_replay.core.repository.lease import Lease
+from airflow_restore_replay.core.repository.lists import (
+    fill_in,
+    read_chunk_list,
+    read_entries,
+    write_file_list,
+)
 from airflow_restore_replay.core.repository.manifests import (
     FOLDERS,
-    read_file_list,
     read_manifest,
     read_record,
     sealing_key,
-    write_file_list,
     write_record,
 )
 from airflow_restore_replay.core.repository.marker import MARKER, Marker, opened_for_writing, read_marker
@@ -50,7 +55,9 @@ from airflow_restore_replay.core.repository.records import (
     new_id,
     utc_now,
 )
+from airflow_restore_replay.core.repository.refs import ChunkRef
 from airflow_restore_replay.core.repository.seals import Sealer
+from airflow_restore_replay.core.repository.sharing import backups_sharing
 from airflow_restore_replay.core.repository.store import ObjectMissing, ObjectStore, open_store
 
 LOG = logging.getLogger(__name__)
@@ -162,19 +169,22 @@ class Repository:
                 needed.setdefault(key_id, []).append(match[1])
         return {key_id: ids for key_id, ids in needed.items() if not missing or key_id in lacking}
 
-    def publish(self, manifest: Manifest, files: Sequence[FileEntry]) -> Manifest:
+    def publish(
+        self, manifest: Manifest, files: Sequence[FileEntry], *, known_lists: Container[str] = ()
+    ) -> Manifest:
         """Make a backup visible: file list, check of the lease, then the manifest, last of all.
 
         Repeating it with the same manifest does nothing.
 
         :param manifest: ``run`` and ``lease_epoch`` must hold the lease; ``file_list`` is filled in here.
             ``key_id`` must be that of its chunks.
+        :param known_lists: chunk lists that this cycle decoded; they are not read again.
         :returns: the manifest as published.
         :raises LeaseLost: another run has the lease; nothing was published.
         """
         # The key that the chunks were written with, should another have become active meanwhile.
         codec = self.chunks_for(manifest).codec
-        file_list = write_file_list(self.store, codec, files, condemned=self.condemned())
+        file_list = write_file_list(self.store, codec, files, condemned=self.condemned(), known=known_lists)
         manifest = msgspec.structs.replace(manifest, file_list=file_list)
         self.lease.renew(manifest.run, manifest.lease_epoch)
         write_record(self.store, manifest, self.sealer)
@@ -194,13 +204,28 @@ class Repository:
             ) from None
 
     def load_files(self, manifest: Manifest) -> list[FileEntry]:
-        """:raises ManifestCorrupt: the file list is missing or does not match its name.
+        """:raises ManifestCorrupt: the file list, or a chunk list, is missing or does not match its name.
 
         :raises KeyMissing: see :meth:`chunks_for`.
         """
         codec = self.chunks_for(manifest).codec
+        with self._blaming(manifest):
+            return fill_in(self.store, codec, read_entries(self.store, codec, manifest.file_list))
+
+    def load_entries(self, manifest: Manifest) -> list[FileEntry]:
+        """Like :meth:`load_files`, but chunks of large files are not filled in: see :meth:`load_chunk_list`."""
+        with self._blaming(manifest):
+            return read_entries(self.store, self.chunks_for(manifest).codec, manifest.file_list)
+
+    def load_chunk_list(self, manifest: Manifest, ref: str) -> list[ChunkRef]:
+        """:param ref: of a chunk list that an entry of *manifest* names."""
+        with self._blaming(manifest):
+            return read_chunk_list(self.store, self.chunks_for(manifest).codec, ref)
+
+    @contextlib.contextmanager
+    def _blaming(self, manifest: Manifest) -> Iterator[None]:
         try:
-            return read_file_list(self.store, codec, manifest.file_list)
+            yield
         except ManifestCorrupt as exc:
             self._require_marker()
             exc.evidence |= {"backup": manifest.backup_id}
@@ -237,19 +262,12 @@ class Repository:
         verdicts = self._read_all(Verdict, unreadable)
         return Catalog.of(self.cluster, manifests, verdicts, unreadable)
 
-    def backups_sharing(self, chunk_refs: Iterable[str]) -> dict[str, list[str]]:
-        """:returns: for each reference, ids of all readable backups that use it, sorted."""
-        wanted = set(chunk_refs)
-        sharing: dict[str, list[str]] = {ref: [] for ref in sorted(wanted)}
-        for manifest in self.catalog().manifests:
-            try:
-                files = self.load_files(manifest)
-            except (ManifestCorrupt, KeyMissing) as exc:
-                LOG.warning("Backup %s is left out of the search: %s", manifest.backup_id, exc)
-                continue
-            for ref in wanted.intersection(r for f in files for r in f.chunks if isinstance(r, str)):
-                sharing[ref].append(manifest.backup_id)
-        return {ref: sorted(ids) for ref, ids in sharing.items()}
+    def backups_sharing(self, damaged: Iterable[str]) -> dict[str, list[str]]:
+        """:param damaged: keys of stored contents (:func:`~...refs.key_of`), or names of list objects.
+
+        :returns: for each, ids of all readable backups that use it, sorted.
+        """
+        return backups_sharing(self, damaged)
 
     def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> list[R]:
         prefix = f"{FOLDERS[kind][0]}/"
