@@ -42,7 +42,7 @@ from airflow_restore_replay.core.repository.records import (
 )
 from airflow_restore_replay.core.repository.refs import chunk_path
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.store import ObjectInfo
+from airflow_restore_replay.core.repository.store import AlreadyExists, ObjectInfo
 
 _FILE_CHUNKS = 256
 _OPEN_S, _OPEN_BYTES, _PLAN_S = 5.0, 10**9, 60.0
@@ -71,13 +71,12 @@ class Simulated(LocalStore):
                     yield ObjectInfo(chunk_path(_name(file, version, chunk)), 2_000_000, _START)
 
 
-def _files(versions: list[int]) -> Iterator[FileEntry]:
-    for file, count in enumerate(versions):
-        yield FileEntry(
-            path=f"db/t{file:06}.ibd",
-            size_bytes=_FILE_CHUNKS * CHUNK_SIZE_BYTES,
-            chunks=[_name(file, count - 1, chunk) for chunk in range(_FILE_CHUNKS)],
-        )
+def _entry(file: int, version: int) -> FileEntry:
+    return FileEntry(
+        path=f"db/t{file:06}.ibd",
+        size_bytes=_FILE_CHUNKS * CHUNK_SIZE_BYTES,
+        chunks=[_name(file, version, chunk) for chunk in range(_FILE_CHUNKS)],
+    )
 
 
 def _manifest(repository: Repository, number: int, chunks: int) -> Manifest:
@@ -115,8 +114,11 @@ class _Unsynced(LocalStore):
     def put_new(self, path: str, data: bytes) -> None:
         final = self._resolve(path)
         final.parent.mkdir(parents=True, exist_ok=True)
-        with open(final, "xb") as file:
-            file.write(data)
+        try:
+            with open(final, "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            raise AlreadyExists(path) from None
 
     def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
         return self.get(path, max_bytes=max_bytes)
@@ -127,21 +129,21 @@ def _build(root: Path, files: int, backups: int, change: float) -> list[int]:
     repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="large", write=True)
     store = _Unsynced(root)
     versions = [1] * files
-    known: set[str] = set()
     changing = max(1, int(files * change))
+    changed = list(range(files))
+    entries: dict[int, FileEntry] = {}
     for number in range(backups):
         if number:
-            for step in range(changing):
-                versions[(number * changing + step) % files] += 1
+            changed = sorted({(number * changing + step) % files for step in range(changing)})
+        for file in changed:
+            versions[file] += bool(number)
+        part = write_file_list(store, repository.codec, [_entry(f, versions[f] - 1) for f in changed])
+        entries |= zip(changed, read_entries(store, repository.codec, part), strict=True)
+        whole = [entries[file] for file in range(files)]
+        file_list = write_file_list(store, repository.codec, whole)
         manifest = _manifest(repository, number, files * _FILE_CHUNKS)
-        file_list = write_file_list(store, repository.codec, list(_files(versions)), known=known)
-        known = {e.list for e in _entries(store, repository, file_list)}
         write_record(repository.store, _with_list(manifest, file_list))
     return versions
-
-
-def _entries(store: LocalStore, repository: Repository, file_list: str) -> list[FileEntry]:
-    return read_entries(store, repository.codec, file_list)
 
 
 def _with_list(manifest: Manifest, file_list: str) -> Manifest:

@@ -48,6 +48,7 @@ def write_file_list(
 ) -> str:
     """Store *files*, with chunk lists of their own for large ones, and read them back.
 
+    :param files: with chunks filled in; an entry that has only its list keeps that.
     :param condemned: names of objects that may be deleted at any moment; they are not referred to.
     :param known: chunk lists that were decoded in this cycle; they are not read again.
     :returns: the reference for ``Manifest.file_list``.
@@ -64,10 +65,9 @@ def write_file_list(
         lists[entry.path] = ref
     lines = []
     for entry in files:
-        ref = lists.get(entry.path, "")
-        lines.append(
-            msgspec.json.encode(msgspec.structs.replace(entry, chunks=[] if ref else entry.chunks, list=ref))
-        )
+        ref = lists.get(entry.path, "" if entry.chunks else entry.list)
+        stored = msgspec.structs.replace(entry, chunks=[] if ref else entry.chunks, list=ref)
+        lines.append(msgspec.json.encode(stored))
     lines.append(b"")
     return writer.put(file_list_path, b"\n".join(lines))
 
