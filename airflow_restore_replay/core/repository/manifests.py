@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from blake3 import blake3
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.records import (
     FORMAT_VERSION,
@@ -78,7 +79,7 @@ def unsealed(data: bytes, path: str) -> bytes:
     if len(lines) != 3 or lines[2]:
         raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
     try:
-        expected = msgspec.json.decode(lines[1], type=_Seal).blake3
+        expected = decode(lines[1], _Seal).blake3
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
     observed = seal(lines[0])
@@ -100,10 +101,10 @@ def decode_record(data: bytes, kind: type[R], path: str) -> R:
     """
     body = unsealed(data, path)
     try:
-        version = msgspec.json.decode(body, type=_Version).format
+        version = decode(body, _Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(body, type=kind)
+        return decode(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import (
     ManifestCorrupt,
     NoSuchBackup,
@@ -164,10 +165,10 @@ class Repository:
         with self._blaming(manifest):
             return read_entries(self.store, self.codec, manifest.file_list)
 
-    def load_chunk_list(self, manifest: Manifest, ref: str) -> list[ChunkRef]:
+    def load_chunk_list(self, manifest: Manifest, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
         """:param ref: of a chunk list that an entry of *manifest* names."""
         with self._blaming(manifest):
-            return read_chunk_list(self.store, self.codec, ref)
+            return read_chunk_list(self.store, self.codec, ref, uncached=uncached)
 
     @contextlib.contextmanager
     def _blaming(self, manifest: Manifest) -> Iterator[None]:
@@ -292,7 +293,7 @@ def _read_marker(store: ObjectStore) -> Marker:
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
     try:
         stored = store.get_uncached(MARKER, max_bytes=2**16)
-        marker = msgspec.json.decode(stored.partition(b"\n")[0], type=Marker)
+        marker = decode(stored.partition(b"\n")[0], Marker)
         if marker.format != FORMAT_VERSION:
             raise RepositoryMismatch(
                 f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
