@@ -40,44 +40,39 @@ from airflow_restore_replay.core.repository.records import (
     new_id,
     utc_now,
 )
-from airflow_restore_replay.core.repository.refs import chunk_path
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.store import ObjectInfo
+from airflow_restore_replay.core.repository.store import AlreadyExists, ObjectInfo
 
 _FILE_CHUNKS = 256
+_NAME_BYTES = 32
 _OPEN_S, _OPEN_BYTES, _PLAN_S = 5.0, 10**9, 60.0
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _name(file: int, version: int, chunk: int) -> str:
-    return hashlib.blake2b(b"%d %d %d" % (file, version, chunk), digest_size=32).hexdigest()
+    return hashlib.blake2b(b"%d %d %d" % (file, version, chunk), digest_size=_NAME_BYTES).hexdigest()
 
 
 class Simulated(LocalStore):
-    """Lists chunks that are not there.
+    """Lists chunks that are not there, from a file of their names."""
 
-    :param versions: of each file, how many there have been.
-    """
-
-    versions: list[int]
+    names: Path
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         if prefix != "chunks/":
             yield from super().list(prefix)
             return
-        for file, versions in enumerate(self.versions):
-            for version in range(versions):
-                for chunk in range(_FILE_CHUNKS):
-                    yield ObjectInfo(chunk_path(_name(file, version, chunk)), 2_000_000, _START)
+        with open(self.names, "rb") as file:
+            while name := file.read(_NAME_BYTES).hex():
+                yield ObjectInfo(f"chunks/{name[:2]}/{name}.0", 2_000_000, _START)
 
 
-def _files(versions: list[int]) -> Iterator[FileEntry]:
-    for file, count in enumerate(versions):
-        yield FileEntry(
-            path=f"db/t{file:06}.ibd",
-            size_bytes=_FILE_CHUNKS * CHUNK_SIZE_BYTES,
-            chunks=[_name(file, count - 1, chunk) for chunk in range(_FILE_CHUNKS)],
-        )
+def _entry(file: int, version: int) -> FileEntry:
+    return FileEntry(
+        path=f"db/t{file:06}.ibd",
+        size_bytes=_FILE_CHUNKS * CHUNK_SIZE_BYTES,
+        chunks=[_name(file, version, chunk) for chunk in range(_FILE_CHUNKS)],
+    )
 
 
 def _manifest(repository: Repository, number: int, chunks: int) -> Manifest:
@@ -115,33 +110,43 @@ class _Unsynced(LocalStore):
     def put_new(self, path: str, data: bytes) -> None:
         final = self._resolve(path)
         final.parent.mkdir(parents=True, exist_ok=True)
-        with open(final, "xb") as file:
-            file.write(data)
+        try:
+            with open(final, "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            raise AlreadyExists(path) from None
 
     def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
         return self.get(path, max_bytes=max_bytes)
 
 
-def _build(root: Path, files: int, backups: int, change: float) -> list[int]:
-    """:returns: how many versions of each file there are."""
+def _build(root: Path, files: int, backups: int, change: float, names: Path) -> int:
+    """:param names: file for the names of all chunks there have been.
+
+    :returns: how many.
+    """
     repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="large", write=True)
     store = _Unsynced(root)
     versions = [1] * files
-    known: set[str] = set()
     changing = max(1, int(files * change))
+    changed = list(range(files))
+    entries: dict[int, FileEntry] = {}
     for number in range(backups):
         if number:
-            for step in range(changing):
-                versions[(number * changing + step) % files] += 1
+            changed = sorted({(number * changing + step) % files for step in range(changing)})
+        for file in changed:
+            versions[file] += bool(number)
+        part = write_file_list(store, repository.codec, [_entry(f, versions[f] - 1) for f in changed])
+        entries |= zip(changed, read_entries(store, repository.codec, part), strict=True)
+        whole = [entries[file] for file in range(files)]
+        file_list = write_file_list(store, repository.codec, whole)
         manifest = _manifest(repository, number, files * _FILE_CHUNKS)
-        file_list = write_file_list(store, repository.codec, list(_files(versions)), known=known)
-        known = {e.list for e in _entries(store, repository, file_list)}
         write_record(repository.store, _with_list(manifest, file_list))
-    return versions
-
-
-def _entries(store: LocalStore, repository: Repository, file_list: str) -> list[FileEntry]:
-    return read_entries(store, repository.codec, file_list)
+    with open(names, "wb") as file:
+        for number, count in enumerate(versions):
+            for version in range(count):
+                file.write(b"".join(bytes.fromhex(_name(number, version, c)) for c in range(_FILE_CHUNKS)))
+    return sum(versions) * _FILE_CHUNKS
 
 
 def _with_list(manifest: Manifest, file_list: str) -> Manifest:
@@ -163,12 +168,9 @@ def _open_newest(repository: Repository) -> int:
 def run(terabytes: float, backups: int, change: float, root: Path) -> list[dict[str, Any]]:
     """:returns: the rows of the table."""
     files = max(1, round(terabytes * 10**12 / (_FILE_CHUNKS * CHUNK_SIZE_BYTES)))
-    _, built_s, _ = _in_child(
-        lambda: _save(root / "versions.json", _build(root / "r", files, backups, change))
-    )
-    versions = json.loads((root / "versions.json").read_text())
+    listed, built_s, _ = _in_child(lambda: _build(root / "r", files, backups, change, root / "names"))
     store = Simulated(root / "r")
-    store.versions = versions
+    store.names = root / "names"
 
     def opened() -> Repository:
         repository = Repository.open(RepositorySpec(url=(root / "r").as_uri()), cluster="large", write=False)
@@ -182,7 +184,11 @@ def run(terabytes: float, backups: int, change: float, root: Path) -> list[dict[
         lambda: _counts(plan_prune(opened(), policy, timezone="UTC", now=now))
     )
     return [
-        {"id": "build", "what": f"{backups} backups, {files} files", "seconds": round(built_s, 1)},
+        {
+            "id": "build",
+            "what": f"{backups} backups of {files} files, {listed} chunks in all",
+            "seconds": round(built_s, 1),
+        },
         {
             "id": "open",
             "what": f"open a backup of {chunks} chunks",
@@ -198,11 +204,6 @@ def run(terabytes: float, backups: int, change: float, root: Path) -> list[dict[
             "ok": plan_s <= _PLAN_S,
         },
     ]
-
-
-def _save(path: Path, versions: list[int]) -> int:
-    path.write_text(json.dumps(versions))
-    return len(versions)
 
 
 def _counts(plan: Any) -> tuple[int, int, int]:

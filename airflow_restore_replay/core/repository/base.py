@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.repository.pageindex import PageIndex
 from airflow_restore_replay.core.repository.records import FileEntry
@@ -131,7 +132,7 @@ class Base:
     def load(cls, path: Path, index: Path) -> Base:
         """:returns: what :meth:`save` kept; an empty base when nothing was."""
         try:
-            kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+            kept = decode(path.read_bytes(), _Kept)
         except FileNotFoundError:
             return cls()
         pages = PageIndex.open(index, kept.chunk_size_bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decoder
 from airflow_restore_replay.core.errors import BackupFault
 from airflow_restore_replay.core.repository.base import Base, BaseChunk
 from airflow_restore_replay.core.repository.bundles import (
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 #: pieces of a bundle are stored anew once the base uses less than one byte in so many of it
 _SPARSE = 4
-_PIECES = msgspec.json.Decoder(list[Piece])
+_PIECES = decoder(list[Piece])
 
 
 class Kind(Enum):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decoder
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.parallel import run_bounded
@@ -29,8 +30,8 @@ MAX_LIST_BYTES = 2**30
 #: a file with more references keeps them in an object of its own
 INLINE_REFS = 64
 _THREADS = 8
-_ENTRIES = msgspec.json.Decoder(FileEntry)
-_REFS = msgspec.json.Decoder(list[ChunkRef])
+_ENTRIES = decoder(FileEntry)
+_REFS = decoder(list[ChunkRef])
 
 
 def file_list_path(ref: str) -> str:
@@ -48,6 +49,7 @@ def write_file_list(
 ) -> str:
     """Store *files*, with chunk lists of their own for large ones, and read them back.
 
+    :param files: with chunks filled in; an entry that has only its list keeps that.
     :param condemned: names of objects that may be deleted at any moment; they are not referred to.
     :param known: chunk lists that were decoded in this cycle; they are not read again.
     :returns: the reference for ``Manifest.file_list``.
@@ -64,10 +66,9 @@ def write_file_list(
         lists[entry.path] = ref
     lines = []
     for entry in files:
-        ref = lists.get(entry.path, "")
-        lines.append(
-            msgspec.json.encode(msgspec.structs.replace(entry, chunks=[] if ref else entry.chunks, list=ref))
-        )
+        ref = lists.get(entry.path, "" if entry.chunks else entry.list)
+        stored = msgspec.structs.replace(entry, chunks=[] if ref else entry.chunks, list=ref)
+        lines.append(msgspec.json.encode(stored))
     lines.append(b"")
     return writer.put(file_list_path, b"\n".join(lines))
 
@@ -85,11 +86,11 @@ def read_entries(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
         raise _corrupt(path, str(exc)) from exc
 
 
-def read_chunk_list(store: ObjectStore, codec: Codec, ref: str) -> list[ChunkRef]:
+def read_chunk_list(store: ObjectStore, codec: Codec, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
     """Like :func:`read_entries`, for the references of one large file."""
     path = list_path(ref)
     try:
-        return _REFS.decode(_content(store, codec, path, ref))
+        return _REFS.decode(_content(store, codec, path, ref, uncached=uncached))
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
 
@@ -139,9 +140,10 @@ class _Writer:
         )
 
 
-def _content(store: ObjectStore, codec: Codec, path: str, ref: str) -> bytes:
+def _content(store: ObjectStore, codec: Codec, path: str, ref: str, *, uncached: bool = True) -> bytes:
+    fetch = store.get_uncached if uncached else store.get
     try:
-        stored = store.get_uncached(path, max_bytes=MAX_LIST_BYTES)
+        stored = fetch(path, max_bytes=MAX_LIST_BYTES)
         return codec.decode(stored, split_ref(ref)[0], max_bytes=MAX_LIST_BYTES)
     except ObjectMissing:
         raise _corrupt(path, "the object is missing") from None

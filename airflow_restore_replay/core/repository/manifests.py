@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.records import (
     FORMAT_VERSION,
@@ -72,7 +73,7 @@ def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
     if len(lines) != 3 or lines[2]:
         raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
     try:
-        seal = msgspec.json.decode(lines[1], type=Seal)
+        seal = decode(lines[1], Seal)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
     if complaint := sealer.complaint(lines[0], seal):
@@ -93,10 +94,10 @@ def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEY
     """
     body = unsealed(data, path, sealer)
     try:
-        version = msgspec.json.decode(body, type=_Version).format
+        version = decode(body, _Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(body, type=kind)
+        return decode(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
 
@@ -123,7 +124,7 @@ def sealing_key(store: ObjectStore, path: str) -> str:
     """:returns: id of the key that the record *path* says it is sealed with, unchecked; empty when it says none."""
     try:
         lines = store.get(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
-        return msgspec.json.decode(lines[1], type=Seal).key_id
+        return decode(lines[1], Seal).key_id
     except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
         return ""
 
@@ -151,7 +152,7 @@ def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> 
     """:returns: whether *path* holds the very record, sealed with a key from before a rotation."""
     try:
         lines = store.get_uncached(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
-        body, seal = lines[0], msgspec.json.decode(lines[1], type=Seal)
+        body, seal = lines[0], decode(lines[1], Seal)
     except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
         return False
     return body == data.split(b"\n")[0] and len(lines) == 3 and not sealer.complaint(body, seal)

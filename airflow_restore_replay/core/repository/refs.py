@@ -18,6 +18,7 @@ from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, Pat
 PAGE_BYTES = 16 * 2**10
 #: a store that damages a content this often is not a store
 MAX_GENERATIONS = 16
+_NAME_CHARS = 64
 _REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
 _PATH = re.compile(r"(?:chunks|bundles|lists)/([0-9a-f]{2})/\1[0-9a-f]{62}\.(?:0|[1-9][0-9]{0,3})")
 _CHUNK_PATH = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})\.(0|[1-9][0-9]{0,3})")
@@ -77,8 +78,11 @@ def split_ref(ref: str) -> tuple[str, int]:
 
 
 def _path(folder: str, ref: str) -> str:
-    name, generation = split_ref(ref)
-    return f"{folder}/{name[:2]}/{name}.{generation}"
+    match = _REF.fullmatch(ref)
+    if match is None:
+        split_ref(ref)
+    # A generation is written in both, but for the first.
+    return f"{folder}/{ref[:2]}/{ref}" if len(ref) > _NAME_CHARS else f"{folder}/{ref[:2]}/{ref}.0"
 
 
 def chunk_path(ref: str) -> str:

@@ -217,10 +217,10 @@ class Repository:
         with self._blaming(manifest):
             return read_entries(self.store, self.chunks_for(manifest).codec, manifest.file_list)
 
-    def load_chunk_list(self, manifest: Manifest, ref: str) -> list[ChunkRef]:
+    def load_chunk_list(self, manifest: Manifest, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
         """:param ref: of a chunk list that an entry of *manifest* names."""
         with self._blaming(manifest):
-            return read_chunk_list(self.store, self.chunks_for(manifest).codec, ref)
+            return read_chunk_list(self.store, self.chunks_for(manifest).codec, ref, uncached=uncached)
 
     @contextlib.contextmanager
     def _blaming(self, manifest: Manifest) -> Iterator[None]:

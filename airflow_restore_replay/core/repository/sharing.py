@@ -13,6 +13,7 @@ from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.refs import (
     ChunkRef,
+    chunk_path,
     key_of,
     leaves,
     list_path,
@@ -66,7 +67,9 @@ class ObjectWalk:
 
 def _add_objects(found: set[str], refs: Iterable[ChunkRef]) -> None:
     for ref in refs:
-        if ref is not None:
+        if isinstance(ref, str):
+            found.add(chunk_path(ref))
+        elif ref is not None:
             found.update(objects_of(ref))
 
 

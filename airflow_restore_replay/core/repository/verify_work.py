@@ -100,7 +100,7 @@ def _check_inline(entries: list[FileEntry], manifest: Manifest) -> None:
 
 def _visit(repository: Repository, manifest: Manifest, entry: FileEntry, work: Work) -> Failure | None:
     try:
-        refs = repository.load_chunk_list(manifest, entry.list)
+        refs = repository.load_chunk_list(manifest, entry.list, uncached=True)
         filled = FileEntry(path=entry.path, size_bytes=entry.size_bytes, mode=entry.mode, chunks=refs)
         check_entries([filled], manifest.chunk_size_bytes, label=manifest.backup_id)
         _add(work, filled, manifest.chunk_size_bytes, repository.chunks_for(manifest))
