@@ -15,6 +15,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import KeyMissing, KeyRefused, StoreFailed
 from airflow_restore_replay.core.repository.codec import NONCE_BYTES
 from airflow_restore_replay.core.repository.keyring import Key, Keyring
@@ -137,7 +138,7 @@ def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict
         path = key_path(key.key_id)
         try:
             stored = store.get_uncached(path, max_bytes=_MAX_BYTES)
-            check = msgspec.json.decode(stored, type=KeyCheck)
+            check = decode(stored, KeyCheck)
             _examine(check, key, marker.repository_id, keyring.record_keys)
             passed.append(check)
         except ObjectMissing:

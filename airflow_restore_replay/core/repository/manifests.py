@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode, decoder
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.chunks import make_ref, split_ref
 from airflow_restore_replay.core.repository.codec import Codec, CodecError
@@ -39,7 +40,7 @@ MAX_RECORD_BYTES = 64 * 2**20
 MAX_FILE_LIST_BYTES = 2**30
 _MAX_GENERATIONS = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_ENTRY = msgspec.json.Decoder(FileEntry)
+_ENTRY = decoder(FileEntry)
 _UNKEYED = Sealer()
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
@@ -88,12 +89,12 @@ def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEY
         raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
     body = lines[0]
     try:
-        if complaint := sealer.complaint(body, msgspec.json.decode(lines[1], type=Seal)):
+        if complaint := sealer.complaint(body, decode(lines[1], Seal)):
             raise _corrupt(path, complaint)
-        version = msgspec.json.decode(body, type=_Version).format
+        version = decode(body, _Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(body, type=kind)
+        return decode(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
 
@@ -120,7 +121,7 @@ def sealing_key(store: ObjectStore, path: str) -> str:
     """:returns: id of the key that the record *path* says it is sealed with, unchecked; empty when it says none."""
     try:
         lines = store.get(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
-        return msgspec.json.decode(lines[1], type=Seal).key_id
+        return decode(lines[1], Seal).key_id
     except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
         return ""
 
@@ -148,7 +149,7 @@ def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> 
     """:returns: whether *path* holds the very record, sealed with a key from before a rotation."""
     try:
         lines = store.get_uncached(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
-        body, seal = lines[0], msgspec.json.decode(lines[1], type=Seal)
+        body, seal = lines[0], decode(lines[1], Seal)
     except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
         return False
     return body == data.split(b"\n")[0] and len(lines) == 3 and not sealer.complaint(body, seal)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import (
     ManifestCorrupt,
     RepositoryMismatch,
@@ -111,7 +112,7 @@ def _prove_conditional_create(store: ObjectStore, stored: bytes) -> None:
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
     try:
         stored = store.get_uncached(MARKER, max_bytes=2**16)
-        marker = msgspec.json.decode(stored, type=Marker)
+        marker = decode(stored, Marker)
         if marker.format != FORMAT_VERSION:
             raise RepositoryMismatch(
                 f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
