@@ -139,7 +139,7 @@ def _make_small(path: Path, count: int) -> None:
             for number in range(count):
                 cursor.execute(
                     f"CREATE TABLE t{number:05} (id INT PRIMARY KEY, k INT, c CHAR(120), pad CHAR(60), KEY (k))"
-                    f" SELECT id, k, c, pad FROM sbtest.sbtest1 WHERE id > {number} ORDER BY id LIMIT 150"
+                    f" SELECT id, k, c, pad FROM sbtest.sbtest1 WHERE id > {number} ORDER BY id LIMIT 60"
                 )
         primary.execute("DROP DATABASE sbtest")
     except BaseException:
