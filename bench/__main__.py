@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
     bench = Bench(
         Data(kept.absolute(), size), work.absolute(), Caches(), repeat=options.repeat, restic=options.restic
     )
+    bench.describe_machine()
     rows: list[Row] = []
     try:
         for measure in groups:
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> int:
             merge_into(options.out, rows)
     finally:
         shutil.rmtree(work if options.dir else kept, ignore_errors=True)
-        options.out.with_name("details.json").write_text(bench.details())
+        bench.write_details(options.out.with_name("details.json"))
     shown = [row for row in rows if row.id.startswith(options.row)]
     print(table(shown))
     return 0 if all(row.ok for row in shown) else 1
@@ -70,9 +71,15 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dir", default=os.environ.get("BENCH_DIR", ""), help="keeps the data sets (else temporary)"
     )
-    parser.add_argument("--restic", default=os.environ.get("RESTIC") or "restic")
+    parser.add_argument("--restic", default=os.environ.get("RESTIC") or _restic())
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results.json"))
     return parser.parse_args(argv)
+
+
+def _restic() -> str:
+    """:returns: the newest restic, if ``tools/bench-peers`` could get it; else the installed one."""
+    newest = Path(__file__).parents[1] / ".bench" / "restic"
+    return str(newest) if newest.exists() else "restic"
 
 
 def _with_unit(text: str) -> str:

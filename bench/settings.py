@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import platform
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +56,30 @@ class Bench:
         say(f"  {name}: {value}")
         self.facts[name] = value
 
-    def details(self) -> str:
-        """:returns: everything measured, as JSON."""
-        return json.dumps({"facts": self.facts, "readings_s": self.readings}, indent=1) + "\n"
+    def describe_machine(self) -> None:
+        """Note what the figures depend on: machine, programs, sizes."""
+        memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+        self.facts["machine"] = {
+            "cores": os.cpu_count(),
+            "memory": memory.split(":")[1].strip(),
+            "kernel": platform.release(),
+            "mariadb-backup": _version("mariadb-backup", "--version"),
+            "restic": _version(self.restic, "version"),
+            "zstd": _version("zstd", "--version"),
+            "size_bytes": self.data.size_bytes,
+            "repeat": self.repeat,
+            "caches_dropped": self.caches.cold,
+        }
+
+    def write_details(self, path: Path) -> None:
+        """Put everything measured into *path*, beside what earlier runs of other rows left there."""
+        known = json.loads(path.read_text()) if path.exists() else {"facts": {}, "readings_s": {}}
+        known["facts"] |= self.facts
+        known["readings_s"] |= self.readings
+        path.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def _version(*command: str) -> str:
+    """:returns: the first line that the program says about itself."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "?")
