@@ -12,7 +12,7 @@ import pytest
 from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
 from tests.support.mariadb import MariaDbPrimary, Witness
 from tests.support.rig import Rig
-from tests.support.tamper import running
+from tests.support.tamper import running, witnessed
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
@@ -24,15 +24,6 @@ def next_second(*, after_s: float = 1.0) -> datetime:
 
 def wait_until(moment: datetime) -> None:
     time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
-
-
-def witnessed(rig: Rig, backup_id: str, witness: Witness) -> int:
-    """:returns: the last row of the witness in the restored backup, which has all rows before it."""
-    with running(rig.restores(backup_id)) as conn, conn.cursor() as cursor:
-        cursor.execute(f"SELECT COUNT(*), MAX(id) FROM {witness.table}")
-        ((rows, last),) = cursor.fetchall()
-    assert rows == last
-    return int(last)
 
 
 def test_three_intervals_each_to_the_event(rig: Rig, backup_id: str) -> None:

@@ -48,25 +48,33 @@ IMPATIENT = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process for all of them: there is one Airflow."""
+    """One process for all of them: there is one Airflow, which takes its time to notice that it was killed."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("airflow-live"))
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 class Live:
     """The stack, its metadata database and its cases.
 
-    :param witnessed: from then on, for six seconds, the primary was written to.
+    :param witnessed: from then on, for six seconds, *witness* was written to.
     """
 
     def __init__(
-        self, root: Path, stack: AirflowStack, database: PostgresServer, seeded: Rig, witnessed: datetime
+        self,
+        root: Path,
+        stack: AirflowStack,
+        database: PostgresServer,
+        seeded: Rig,
+        witness: Witness,
+        witnessed: datetime,
     ) -> None:
         self.root = root
         self.stack = stack
         self.database = database
         self.seeded = seeded
+        self.witness = witness
         self.witnessed = witnessed
         self.cases: dict[str, Case] = {}
 
@@ -133,9 +141,10 @@ def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, pri
     seeded.full()
     witnessed = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
     witnessed += timedelta(seconds=witnessed.second % 2)
-    Witness(primary).write_until(witnessed + timedelta(seconds=7))
+    witness = Witness(primary)
+    witness.write_until(witnessed + timedelta(seconds=7))
     primary.execute("UPDATE shop.orders SET note = REPEAT(MD5(id + 1), 20) WHERE id % 10 = 0")
-    live = Live(root, airflow, database, seeded, witnessed)
+    live = Live(root, airflow, database, seeded, witness, witnessed)
     _add_cases(live)
     return live
 

@@ -65,6 +65,7 @@ class Case:
     name: str
     rig: Rig
     stack: AirflowStack
+    deferrable: bool = True
 
     def configure(
         self,
@@ -80,6 +81,7 @@ class Case:
 
         :param spoilt: id of a task that fails. :param end_date: after which nothing is scheduled.
         """
+        self.deferrable = deferrable
         cluster = {**self.rig.section(**section), "schedule": section.get("schedule")}
         if "primary" not in section:
             cluster["primary"] = {"connection": "orders_primary"}
@@ -194,6 +196,11 @@ class Held:
     def ti(self) -> dict[str, Any]:
         return self.case.tasks(self.run_id)[self.task_id]
 
+    @property
+    def waits(self) -> bool:
+        """:returns: whether the task has come to where it stays until the job ends."""
+        return bool(self.ti["state"] == ("deferred" if self.case.deferrable else "running"))
+
     def assert_untouched(self) -> None:
         """The very process goes on: nothing was begun anew."""
         now = self.case.running_job(self.job.job)
@@ -236,8 +243,8 @@ def holding(wanted: Iterable[tuple[Case, str, str]]) -> Iterator[list[Held]]:
                     held.append(Held(case, run_id, TASKS[name], job))
             left = [w for w in left if w[0] not in [h.case for h in held]]
             time.sleep(0.02)
-        for one in held:  # the worker may not yet have said that it waits
-            until(f"{one.case.name} to wait", lambda one=one: one.ti["state"] in WAITING)  # type: ignore[misc]
+        for one in held:  # the worker may not yet have said that it waits, or that it defers
+            until(f"{one.case.name} to wait", lambda one=one: one.waits)  # type: ignore[misc]
         yield held
     finally:
         for one in held:

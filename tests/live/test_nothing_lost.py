@@ -74,9 +74,10 @@ def wait_until_taken_up(held: list[Held], before: dict[str, dict[str, Any]]) -> 
 
     def taken_up(one: Held) -> bool:
         now, then = one.ti, before[one.case.name]
+        again = now["try_number"] > then["try_number"]
         if then["state"] == "deferred":
-            return now["state"] == "deferred" and _triggerer(now) not in (None, _triggerer(then))
-        return now["state"] == "running" and now["try_number"] > then["try_number"]
+            again = again or _triggerer(now) not in (None, _triggerer(then))
+        return one.waits and again
 
     for one in held:
         until(f"{one.case.name} to be taken up again", lambda one=one: taken_up(one))  # type: ignore[misc]

@@ -9,6 +9,7 @@ from airflow_restore_replay.core.repository.records import BackupState
 from airflow_restore_replay.core.steps import quarantine_by_hand
 from tests.live.conftest import Live
 from tests.live.support import TASKS, WAITING, Case, Ended, holding, until
+from tests.support.tamper import witnessed
 
 MODES = ("deferred", "synchronous")
 
@@ -124,7 +125,11 @@ def test_o4_o5_two_runs_at_once(live: Live) -> None:
     assert [m.run for m in new] == [f"overtaken/{winner}"]
     assert [backfilled.wait(run_id).state for run_id in backfilled.runs()] == ["success"] * 3
     _, *new = backfilled.rig.catalog().backups
-    assert sorted(b.manifest.as_of for b in new) == ends  # type: ignore[type-var]
+    made = {b.manifest.as_of: b for b in new}
+    assert sorted(filter(None, made)) == ends
+    for end, backup in made.items():
+        assert end is not None
+        assert witnessed(backfilled.rig, backup.backup_id, live.witness) == live.witness.before(end)
     for done in (case, overtaken, backfilled):
         assert done.rig.verdicts_against() == []
         done.rig.assert_nothing_left()

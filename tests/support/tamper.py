@@ -15,6 +15,7 @@ from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.records import new_id, utc_now
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from tests.support.mariadb import Witness
 from tests.support.rig import Rig
 
 
@@ -84,3 +85,12 @@ def by_sql(*statements: str) -> Callable[[Path], None]:
                 cursor.execute(statement)
 
     return change
+
+
+def witnessed(rig: Rig, backup_id: str, witness: Witness) -> int:
+    """:returns: the last row of the witness in the restored backup, which has all rows before it."""
+    with running(rig.restores(backup_id)) as conn, conn.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*), MAX(id) FROM {witness.table}")
+        ((rows, last),) = cursor.fetchall()
+    assert rows == last
+    return int(last)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
 import yaml
 
 from airflow_restore_replay.cli.exit_codes import Exit
-from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.cli.main import cli
+from airflow_restore_replay.core.cluster import Cluster, Strict, parse_clusters
 from airflow_restore_replay.core.flavor.mariadb import grants
+from airflow_restore_replay.core.units import ByteCount, Seconds
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -57,3 +64,58 @@ def test_every_privilege_is_explained() -> None:
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def configuration_keys(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """:returns: every key of the cluster file, and its default as the file would have it."""
+    for field in msgspec.structs.fields(kind):
+        key = f"{prefix}{field.encode_name}"
+        section = field.type if isinstance(field.type, type) else None
+        if section is not None and issubclass(section, Strict):
+            yield from configuration_keys(section, f"{key}.")
+        elif key != "name":
+            default = field.default_factory() if callable(field.default_factory) else field.default
+            value = None if default is msgspec.NODEFAULT else encoded(default)
+            yield key, "" if value in (None, "") else value
+
+
+def encoded(value: object) -> str | None:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(str, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)
+
+
+def test_the_configuration_reference_is_complete() -> None:
+    text = (ROOT / "docs/configuration.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (?:`([^`]*)`)? ?\|", text, re.MULTILINE))
+    keys = dict(configuration_keys(Cluster))
+    assert rows.keys() == keys.keys()
+    for key, default in keys.items():
+        assert same_value(rows[key], default), (key, rows[key], default)
+
+
+def same_value(written: str, default: str) -> bool:
+    """Durations and sizes may be written with any unit."""
+    if written == default:
+        return True
+    for unit in (Seconds, ByteCount):
+        with contextlib.suppress(ValueError):
+            if float(unit(written)) == float(default):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/*.md")), ids=lambda p: p.name)
+def test_commands_in_the_documents_are_understood(path: Path) -> None:
+    """Each is parsed, not run: what it does is tested elsewhere."""
+    for line in re.findall(r"^(?:\$ )?restore-replay ([^#\n]*)", path.read_text(), re.MULTILINE):
+        name, *arguments = shlex.split(line)
+        context = click.Context(cli)
+        command = cli.get_command(context, name)
+        while isinstance(command, click.Group):
+            name, arguments = arguments[0], arguments[1:]
+            command = command.get_command(context, name)
+        assert command is not None, line
+        command.make_context(name, arguments)
