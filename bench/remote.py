@@ -78,7 +78,7 @@ def _s3(bench: Bench, source: Path, expected: dict[str, str], restores: list[flo
             request = Request(
                 op=op,
                 url=spec.url,
-                options=spec.options,
+                options=spec.options.given(),
                 credentials=CREDENTIALS,
                 tree=str(tree),
                 backup_id=backup_id,

@@ -18,6 +18,7 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.restore import restore_tree
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.store_options import StoreOptions
 from bench.upload_only import without_read_back
 from tests.support.backups import manifest_for
 
@@ -98,7 +99,8 @@ _OPS: dict[str, Callable[[Request], Answer]] = {"snapshot": _snapshot, "restore"
 
 
 def _open(request: Request, *, write: bool) -> Repository:
-    spec = RepositorySpec(url=request.url, options=request.options)
+    options = msgspec.convert(request.options, StoreOptions)
+    spec = RepositorySpec(url=request.url, options=options)
     return Repository.open(spec, cluster="orders", credentials=request.credentials, write=write)
 
 

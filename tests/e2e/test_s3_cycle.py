@@ -31,7 +31,7 @@ class S3Rig:
         self.server = server
 
     def cycle(self, endpoint: str | None = None, retries: int = 0) -> CycleReport:
-        options = dict(self.spec.options)
+        options = self.spec.options.given()
         if endpoint:
             options |= {"endpoint": endpoint, "retry_timeout": "3s"}
         cluster = self.rig.cluster(repository={"url": self.spec.url, "options": options})
