@@ -109,8 +109,9 @@ def same_value(written: str, default: str) -> bool:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("docs/*.md")), ids=lambda p: p.name)
-def test_commands_in_the_documents_are_understood(path: Path) -> None:
+def test_commands_in_the_documents_are_understood(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is parsed, not run: what it does is tested elsewhere."""
+    monkeypatch.setenv("RESTORE_REPLAY_CONFIG", __file__)
     for line in re.findall(r"^(?:\$ )?restore-replay ([^#\n]*)", path.read_text(), re.MULTILINE):
         name, *arguments = shlex.split(line)
         context = click.Context(cli)
