@@ -103,6 +103,9 @@ class Clients:
         }
         if options.sse_bucket_key:
             config["sse_bucket_key_enabled"] = "true"
+        if urlsplit(self.spec.url).scheme in S3_SCHEMES:
+            # Objects are deleted one by one; bulk deletes of one are what not every store understands.
+            config["disable_bulk_delete"] = "true"
         if options.virtual_hosted:
             config["virtual_hosted_style_request"] = "true"
         return config | options.other
