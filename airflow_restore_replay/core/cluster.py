@@ -16,6 +16,7 @@ import yaml
 from msgspec import Meta
 
 from airflow_restore_replay.core.config_errors import explain
+from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.store_options import StoreOptions
 from airflow_restore_replay.core.strict import Strict
@@ -256,7 +257,7 @@ def load_clusters(path: str | Path) -> dict[str, Cluster]:
 def parse_clusters(raw: Any, *, source: str = "configuration") -> dict[str, Cluster]:
     """Check a parsed cluster file; see :func:`load_clusters`."""
     try:
-        parsed = msgspec.convert(raw, _File, dec_hook=decode_unit, strict=True)
+        parsed = convert(raw, _File, dec_hook=decode_unit)
     except msgspec.ValidationError as exc:
         raise ConfigInvalid(f"{source}: {explain(exc, raw, _File, Cluster)}") from exc
     clusters = {name: msgspec.structs.replace(c, name=name) for name, c in parsed.clusters.items()}
@@ -271,7 +272,7 @@ def cluster_to_builtins(cluster: Cluster) -> dict[str, Any]:
 
 def cluster_from_builtins(raw: dict[str, Any]) -> Cluster:
     """Inverse of :func:`cluster_to_builtins`."""
-    return msgspec.convert(raw, Cluster, dec_hook=decode_unit)
+    return convert(raw, Cluster, dec_hook=decode_unit)
 
 
 def primary_password(primary: Primary) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.cluster import Cluster, NodeSpec, Primary, primary_password
+from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
@@ -109,7 +110,7 @@ class ReplayNodeHook(BaseHook):
         """Start the job of that *key*, attach to it, or learn how it ended."""
         from airflow_restore_replay.core.steps import job_request
 
-        run = msgspec.convert(node["run"], RunRef)
+        run = convert(node["run"], RunRef)
         request = job_request(self.cluster, run, job, key=key, params=params, secrets=self.secrets())
         return self.client(node).submit(request)
 
@@ -198,4 +199,4 @@ def resolve_node(node: NodeSpec, conn: Connection) -> NodeSpec:
 
 
 def _handle(node: dict[str, Any]) -> NodeHandle:
-    return msgspec.convert(node, NodeHandle)
+    return convert(node, NodeHandle)

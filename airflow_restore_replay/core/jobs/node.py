@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
 from airflow_restore_replay.core.files import empty_directory, exclusive, replace_file
 from airflow_restore_replay.core.flavor.base import ServerLayout
@@ -149,7 +150,7 @@ class NodeDir:
                 f"Replay node {self.path.name} does not exist on this host.",
                 hint="It was destroyed or reaped; clear the run from create_node.",
             ) from exc
-        state = msgspec.json.decode(raw, type=NodeState)
+        state = decode(raw, NodeState)
         if state.protocol != PROTOCOL_VERSION:
             raise ProtocolMismatch(
                 f"Replay node {self.path.name} speaks protocol {state.protocol}, this agent {PROTOCOL_VERSION}.",

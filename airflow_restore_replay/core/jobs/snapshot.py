@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import convert, decode
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.flavor.base import EventStamp
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
@@ -81,14 +82,14 @@ def _stop_cleanly(ctx: JobContext) -> None:
 
 
 def _stamps(state: NodeState) -> Sequence[EventStamp]:
-    return msgspec.convert(state.facts.get("base_chains", []), list[EventStamp])
+    return convert(state.facts.get("base_chains", []), list[EventStamp])
 
 
 def _copy(ctx: JobContext) -> tuple[Manifest, list[FileEntry]]:
     """Copy the files, unless an earlier try did and only publishing is left."""
     kept = ctx.node.path / "manifest.json"
     if kept.exists():
-        return msgspec.json.decode(kept.read_bytes(), type=tuple[Manifest, list[FileEntry]])
+        return decode(kept.read_bytes(), tuple[Manifest, list[FileEntry]])
     ctx.report.phase("copying")
     repository, transfer = ctx.repository, ctx.cluster.transfer
     files, sizes = snapshot_tree(
@@ -131,7 +132,7 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         chunk_size_bytes=ctx.repository.chunk_size_bytes,
         file_list="",
         sizes=sizes,
-        chains=msgspec.convert(state.facts.get("chains", []), list[EventStamp]),
+        chains=convert(state.facts.get("chains", []), list[EventStamp]),
         event_states=state.facts.get("event_states", {}),
         compared=state.facts.get("compared", {}),
         notes=_notes(state),

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from blake3 import blake3
 
+from airflow_restore_replay.core.decoding import decode, decoder
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.chunks import make_ref, split_ref
 from airflow_restore_replay.core.repository.codec import Codec, CodecError
@@ -39,7 +40,7 @@ MAX_RECORD_BYTES = 64 * 2**20
 MAX_FILE_LIST_BYTES = 2**30
 _MAX_GENERATIONS = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_ENTRY = msgspec.json.Decoder(FileEntry)
+_ENTRY = decoder(FileEntry)
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 SealedRecord = Manifest | Verdict | PruneRecord | Condemned | Verification
@@ -96,14 +97,14 @@ def decode_record(data: bytes, kind: type[R], path: str) -> R:
         raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
     body = lines[0]
     try:
-        sealed = msgspec.json.decode(lines[1], type=_Seal).blake3
+        sealed = decode(lines[1], _Seal).blake3
         observed = seal(body)
         if sealed != observed:
             raise _corrupt(path, f"its first line hashes to {observed}, its second says {sealed}")
-        version = msgspec.json.decode(body, type=_Version).format
+        version = decode(body, _Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(body, type=kind)
+        return decode(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import (
     ManifestCorrupt,
     NoSuchBackup,
@@ -270,7 +271,7 @@ def _read_marker(store: ObjectStore) -> Marker:
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
     try:
         stored = store.get_uncached(MARKER, max_bytes=2**16)
-        marker = msgspec.json.decode(stored, type=Marker)
+        marker = decode(stored, Marker)
         if marker.format != FORMAT_VERSION:
             raise RepositoryMismatch(
                 f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
