@@ -136,13 +136,15 @@ class RemoteStore:
         def fetch() -> bytes:
             try:
                 return bytes(
-                    obstore.get_range(self._store, self._checked(path), start=offset, length=size_bytes)
+                    obstore.get_range(
+                        self._clients.usual, self._checked(path), start=offset, length=size_bytes
+                    )
                 )
             except (FileNotFoundError, *_FINAL):
                 raise
             except oe.BaseError:
                 # A range beyond the end is an error of no kind of its own.
-                if obstore.head(self._store, self._checked(path))["size"] <= offset:
+                if obstore.head(self._clients.usual, self._checked(path))["size"] <= offset:
                     return b""
                 raise
 
