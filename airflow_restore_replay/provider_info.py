@@ -60,6 +60,8 @@ def _repository_connection() -> dict[str, Any]:
                 "Encryption key", "64 hex digits or base64; empty: not encrypted.", format="password"
             ),
             "session_token": _field("Session token", "Of temporary credentials.", format="password"),
+            "role_arn": _field("Role", "To assume with the keys; renewed before its token expires."),
+            "external_id": _field("External id", "That the role's trust policy asks for."),
         },
     }
 

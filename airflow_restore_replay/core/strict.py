@@ -1,4 +1,4 @@
-"""The base of all configuration classes."""
+"""The base of every part of the configuration."""
 
 from __future__ import annotations
 
