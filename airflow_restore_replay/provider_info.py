@@ -57,6 +57,8 @@ def _repository_connection() -> dict[str, Any]:
             "endpoint": _field("Endpoint", "Of a store that is not Amazon's."),
             "region": _field("Region", "Of the bucket."),
             "session_token": _field("Session token", "Of temporary credentials.", format="password"),
+            "role_arn": _field("Role", "To assume with the keys; renewed before its token expires."),
+            "external_id": _field("External id", "That the role's trust policy asks for."),
         },
     }
 

@@ -18,6 +18,8 @@ from msgspec import Meta
 from airflow_restore_replay.core.config_errors import explain
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.store_options import StoreOptions
+from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds, decode_unit, encode_unit
 
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -25,10 +27,6 @@ Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 
 _MIN_GRACE_S = 3600.0
-
-
-class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of the configuration: immutable, and refusing keys it does not know."""
 
 
 class Primary(Strict, frozen=True, kw_only=True):
@@ -53,7 +51,7 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
 
     :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster. May be left out if
         *connection* is a repository connection, which has one.
-    :param options: what obstore's store takes beside credentials: ``endpoint``, ``region``, …
+    :param options: how to reach an object store, and what it shall do with objects.
     :param connection: an Airflow connection for the credentials, of the type ``restore_replay_repository`` or
         of the Amazon provider; else the environment's.
     :param browse: where people see an object in their browser, with ``{path}`` for its name, as in
@@ -61,7 +59,7 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
     """
 
     url: str = ""
-    options: dict[str, str] = {}
+    options: StoreOptions = StoreOptions()
     connection: str | None = None
     browse: str | None = None
 
@@ -70,6 +68,8 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
             raise ValueError("url is missing; without it, connection must name a repository connection")
         if self.browse is not None and "{path}" not in self.browse:
             raise ValueError(f"browse must contain {{path}}, got {self.browse!r}")
+        if self.url:
+            self.options.refuse_unsuitable(self.url)
 
 
 class NodeSpec(Strict, frozen=True, kw_only=True):

@@ -37,7 +37,8 @@ class _Kinds:
         hint = typing.get_type_hints(section).get(key) if section else None
         if typing.get_origin(hint) is tuple:
             hint = typing.get_args(hint)[0]
-        return [str(value) for value in typing.get_args(hint)]
+        literals = [arg for arg in typing.get_args(hint) if typing.get_origin(arg) is typing.Literal]
+        return [str(value) for value in typing.get_args(literals[0] if literals else hint)]
 
 
 def explain(exc: msgspec.ValidationError, raw: Any, file: type, cluster: type) -> str:

@@ -15,8 +15,9 @@ import yaml
 
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.main import cli
-from airflow_restore_replay.core.cluster import Cluster, Strict, parse_clusters
+from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.flavor.mariadb import grants
+from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds
 
 ROOT = Path(__file__).parent.parent.parent

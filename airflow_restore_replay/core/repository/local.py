@@ -47,8 +47,10 @@ class LocalStore:
         path = unquote(parts.path)
         if parts.netloc not in ("", "localhost") or not path.startswith("/") or path.strip("/") == "":
             raise ConfigInvalid(f"repository.url {spec.url!r} is not of the form file:///absolute/directory.")
-        if spec.options:
-            raise ConfigInvalid(f"repository.options {sorted(spec.options)} mean nothing for {spec.url}.")
+        if spec.options.given():
+            raise ConfigInvalid(
+                f"repository.options {sorted(spec.options.given())} mean nothing for {spec.url}."
+            )
         return cls(Path(path))
 
     @property
