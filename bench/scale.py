@@ -255,9 +255,9 @@ def _show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         json.dump(rows, sys.stdout)
         return
     for row in rows:
-        memory = f"{row['peak_bytes'] / 10**6:8.0f} MB" if "peak_bytes" in row else " " * 11
         print(
-            f"{row['what']:75} {row['seconds']:8.2f} s {memory}  {'' if row.get('ok', True) else 'TOO SLOW'}"
+            f"{row['what']:75} {row['seconds']:8.2f} s {row['cpu_seconds']:8.2f} s CPU "
+            f"{row['peak_bytes'] / 10**6:8.0f} MB  {'' if row.get('ok', True) else 'OVER THE BAR'}"
         )
 
 
