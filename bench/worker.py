@@ -15,6 +15,7 @@ import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.repository.base import Base
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.restore import restore_tree
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
@@ -65,16 +66,19 @@ def main() -> None:
 def _snapshot(request: Request) -> Answer:
     repository = _open(request, write=True)
     if not request.prove:
-        without_read_back(repository)
+        without_read_back()
     epoch = repository.lease.acquire(RUN, ttl_s=3600)
+    flavor, base = get_flavor("mariadb"), _remembered(request)
     files, sizes = snapshot_tree(
         repository.chunks,
         Path(request.tree),
-        excluded=get_flavor("mariadb").excluded_files,
-        verified=_remembered(request),
+        excluded=flavor.excluded_files,
+        base=base,
+        skippable=flavor.skippable_files,
         threads=request.threads,
     )
-    manifest = repository.publish(manifest_for(repository, run=RUN, epoch=epoch, sizes=sizes), files)
+    manifest = manifest_for(repository, run=RUN, epoch=epoch, sizes=sizes)
+    manifest = repository.publish(manifest, files, known_lists=base.lists)
     repository.lease.release(RUN, epoch)
     return Answer(seconds=0, backup_id=manifest.backup_id, sizes=msgspec.to_builtins(sizes))
 
@@ -82,16 +86,19 @@ def _snapshot(request: Request) -> Answer:
 def _restore(request: Request) -> Answer:
     repository = _open(request, write=False)
     manifest = repository.load_manifest(request.backup_id)
+    node = Path(request.node)
+    if request.node:
+        node.mkdir(parents=True, exist_ok=True)
     result = restore_tree(
         repository.chunks,
         repository.load_files(manifest),
         Path(request.tree),
         chunk_size_bytes=manifest.chunk_size_bytes,
+        pages=node / "pages" if request.node else None,
         threads=request.threads,
     )
     if request.node:
-        Path(request.node).mkdir(parents=True, exist_ok=True)
-        (Path(request.node) / "verified").write_text("\n".join(sorted(result.verified)))
+        result.base.save(node / "base.json")
     return Answer(seconds=0, backup_id=manifest.backup_id)
 
 
@@ -104,8 +111,10 @@ def _open(request: Request, *, write: bool) -> Repository:
     return Repository.open(spec, cluster="orders", credentials=request.credentials, write=write)
 
 
-def _remembered(request: Request) -> frozenset[str]:
-    return frozenset((Path(request.node) / "verified").read_text().split() if request.node else ())
+def _remembered(request: Request) -> Base:
+    return (
+        Base.load(Path(request.node) / "base.json", Path(request.node) / "pages") if request.node else Base()
+    )
 
 
 def _read_bytes() -> int:

@@ -122,11 +122,13 @@ class Transfer(Strict, frozen=True, kw_only=True):
     """Speed limits of snapshot and restore.
 
     :param rate_limit: bytes of database files per second, over all threads; none by default.
+    :param paranoid: a snapshot reads every file, also those that nothing touched since they were restored.
     """
 
     threads: Annotated[int, Meta(ge=1, le=64)] = 4
     rate_limit: ByteCount | None = None
     compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
+    paranoid: bool = False
 
 
 class Validation(Strict, frozen=True, kw_only=True):

@@ -10,12 +10,8 @@ import msgspec
 import pytest
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, NoSuchBackup, RepositoryMismatch, StoreFailed
-from airflow_restore_replay.core.repository.manifests import (
-    file_list_path,
-    manifest_path,
-    seal,
-    write_file_list,
-)
+from airflow_restore_replay.core.repository.lists import file_list_path, write_file_list
+from airflow_restore_replay.core.repository.manifests import manifest_path, seal
 from airflow_restore_replay.core.repository.records import Outcome
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
 from tests.contract.conftest import Place
@@ -126,7 +122,7 @@ def test_a_damaged_marker_is_refused(place: Place, content: bytes) -> None:
 
 def test_a_newer_repository_is_refused(place: Place) -> None:
     place.open()
-    marker = json.loads(place.damage.read("repository.json")) | {"format": 2}
+    marker = json.loads(place.damage.read("repository.json").splitlines()[0]) | {"format": 2}
     place.damage.write("repository.json", json.dumps(marker).encode())
     with pytest.raises(RepositoryMismatch, match="format 2"):
         place.open()

@@ -42,7 +42,8 @@ IMPATIENT = {
     "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "30",
     "WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    # A callback that comes while its file is being processed waits for the next time that it is (Airflow 3.3).
+    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "20",
     "CORE__MAX_ACTIVE_TASKS_PER_DAG": "16",
 }
 

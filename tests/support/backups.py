@@ -63,9 +63,9 @@ def manifest_for(
 
 
 def back_up(repository: Repository, tree: Path, *, run: str = "run-1") -> tuple[Manifest, list[FileEntry]]:
-    """Snapshot *tree* and publish it, reusing nothing unread, as a fresh full does."""
+    """Snapshot *tree* and publish it, reusing nothing unread, as a fresh full does; equal trees give equal bundles."""
     epoch = repository.lease.acquire(run, ttl_s=600)
-    files, sizes = snapshot_tree(repository.chunks, tree, threads=2)
+    files, sizes = snapshot_tree(repository.chunks, tree, threads=1)
     manifest = repository.publish(manifest_for(repository, run=run, epoch=epoch, sizes=sizes), files)
     repository.lease.release(run, epoch)
     return manifest, files

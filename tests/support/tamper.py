@@ -29,9 +29,7 @@ def tampered(rig: Rig, backup_id: str, change: Callable[[Path], None], **fields:
     data = rig.restores(backup_id)
     change(data)
     repository = rig.repository()
-    files, sizes = snapshot_tree(
-        repository.chunks, data, excluded=get_flavor("mariadb").excluded_files, verified=set()
-    )
+    files, sizes = snapshot_tree(repository.chunks, data, excluded=get_flavor("mariadb").excluded_files)
     shutil.rmtree(data)
     epoch = repository.lease.acquire("tamper", 60)
     old = repository.load_manifest(backup_id)

@@ -33,8 +33,7 @@ from airflow_restore_replay.core.repository.snapshot import snapshot_tree
 def snapshot(ctx: JobContext) -> dict[str, Any]:
     """Copy the validated node into the repository and publish it.
 
-    :returns: backup_id, position, proof, goal_read_at, total_bytes, new_bytes, reused_bytes, stored_bytes,
-        new_chunks, seconds.
+    :returns: backup_id, position, proof, goal_read_at, the manifest's sizes, seconds.
     """
     started = time.monotonic()
     require_phase(
@@ -49,7 +48,7 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
         _stop_cleanly(ctx)
     manifest, files = _copy(ctx)
     ctx.report.phase("publishing", detail=manifest.backup_id)
-    published = ctx.repository.publish(manifest, files)
+    published = ctx.repository.publish(manifest, files, known_lists=ctx.node.load_base().lists)
     ctx.node.update(phase=Phase.SNAPSHOTTED)
     return _summary(published, time.monotonic() - started)
 
@@ -96,7 +95,9 @@ def _copy(ctx: JobContext) -> tuple[Manifest, list[FileEntry]]:
         repository.chunks,
         ctx.node.data,
         excluded=ctx.flavor.excluded_files,
-        verified=ctx.node.load_verified(),
+        base=ctx.node.load_base(),
+        skippable=() if transfer.paranoid else ctx.flavor.skippable_files,
+        journal=ctx.node.bundled,
         threads=transfer.threads,
         rate_limit=RateLimit(transfer.rate_limit),
         progress=ctx.report.count,
@@ -153,10 +154,6 @@ def _summary(manifest: Manifest, seconds: float) -> dict[str, Any]:
         "position": manifest.position,
         "proof": manifest.proof.value,
         "goal_read_at": manifest.goal_read_at.isoformat(),
-        "total_bytes": sizes.total_bytes,
-        "new_bytes": sizes.new_bytes,
-        "reused_bytes": sizes.reused_bytes,
-        "stored_bytes": sizes.stored_bytes,
-        "new_chunks": sizes.new_chunks,
+        **msgspec.structs.asdict(sizes),
         "seconds": round(seconds, 3),
     }

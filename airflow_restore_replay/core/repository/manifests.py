@@ -1,26 +1,21 @@
-"""Records as objects: manifests, verdicts and file lists, each with a checksum of its own.
+"""Records as objects: manifests and verdicts, each with a checksum of its own.
 
-A record's object has two lines: the JSON, and ``{"blake3":"…"}`` over the first line without its newline. A
-file list is content-addressed like a chunk: ``files/<blake3>.jsonl.zst``, one entry a line.
+A record's object has two lines: the JSON, and ``{"blake3":"…"}`` over the first line without its newline.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from blake3 import blake3
 
-from airflow_restore_replay.core.decoding import decode, decoder
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
-from airflow_restore_replay.core.repository.chunks import make_ref, split_ref
-from airflow_restore_replay.core.repository.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.records import (
     FORMAT_VERSION,
     Condemned,
-    FileEntry,
     Manifest,
     PruneRecord,
     Record,
@@ -29,18 +24,13 @@ from airflow_restore_replay.core.repository.records import (
 )
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
-    ObjectMissing,
     ObjectStore,
     ObjectTooLarge,
     create_or_same,
 )
 
 MAX_RECORD_BYTES = 64 * 2**20
-#: about 15 million chunks, 60 TB of database; beyond, format 1's per-file chunk lists are needed
-MAX_FILE_LIST_BYTES = 2**30
-_MAX_GENERATIONS = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_ENTRY = decoder(FileEntry)
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 SealedRecord = Manifest | Verdict | PruneRecord | Condemned | Verification
@@ -70,21 +60,38 @@ def record_path(kind: type[Record], record_id: str) -> str:
     return f"{FOLDERS[kind][0]}/{_checked_id(record_id)}.json"
 
 
-def file_list_path(ref: str) -> str:
-    name, generation = split_ref(ref)
-    return f"files/{make_ref(name, generation)}.jsonl.zst"
-
-
 def seal(body: bytes) -> str:
     """:returns: the checksum of a record's first line."""
     return blake3(body).hexdigest()
 
 
+def sealed(body: bytes) -> bytes:
+    """:returns: the object of a record whose JSON is *body*."""
+    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(seal(body))))
+
+
+def unsealed(data: bytes, path: str) -> bytes:
+    """:returns: the JSON of a record's object.
+
+    :raises ManifestCorrupt: it does not match its checksum.
+    """
+    lines = data.split(b"\n")
+    if len(lines) != 3 or lines[2]:
+        raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
+    try:
+        expected = decode(lines[1], _Seal).blake3
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(path, str(exc)) from exc
+    observed = seal(lines[0])
+    if expected != observed:
+        raise _corrupt(path, f"its first line hashes to {observed}, its second says {expected}")
+    return lines[0]
+
+
 def encode_record(record: SealedRecord) -> bytes:
     """:returns: the object of a record; equal records give equal bytes."""
     # The version is written even though it is a default: a reader must find it.
-    body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
-    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(seal(body))))
+    return sealed(msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)}))
 
 
 def decode_record(data: bytes, kind: type[R], path: str) -> R:
@@ -92,15 +99,8 @@ def decode_record(data: bytes, kind: type[R], path: str) -> R:
 
     :raises ManifestCorrupt: naming *path* and what is wrong with it.
     """
-    lines = data.split(b"\n")
-    if len(lines) != 3 or lines[2]:
-        raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
-    body = lines[0]
+    body = unsealed(data, path)
     try:
-        sealed = decode(lines[1], _Seal).blake3
-        observed = seal(body)
-        if sealed != observed:
-            raise _corrupt(path, f"its first line hashes to {observed}, its second says {sealed}")
         version = decode(body, _Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
@@ -140,60 +140,6 @@ def write_record(store: ObjectStore, record: SealedRecord) -> None:
         ) from None
     if store.get_uncached(path, max_bytes=len(data)) != data:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
-
-
-def write_file_list(
-    store: ObjectStore, codec: Codec, files: Sequence[FileEntry], *, condemned: Container[str] = ()
-) -> str:
-    """Store *files* and read them back.
-
-    :param condemned: names of objects that may be deleted at any moment; they are not referred to.
-    :returns: the reference for ``Manifest.file_list``.
-    :raises StoreFailed: it did not read back.
-    """
-    content = b"".join(msgspec.json.encode(entry) + b"\n" for entry in files)
-    name = codec.name(content)
-    stored = codec.encode(content, name)
-    for generation in range(_MAX_GENERATIONS):
-        ref = make_ref(name, generation)
-        if file_list_path(ref) in condemned:
-            continue
-        try:
-            store.put_new(file_list_path(ref), stored)
-            new = True
-        except AlreadyExists:
-            new = False
-        try:
-            if _file_list_content(store, codec, ref) == content:
-                return ref
-        except ManifestCorrupt as exc:
-            if new:
-                raise StoreFailed(f"A file list was written and did not read back: {exc.message}") from exc
-    raise StoreFailed(f"All {_MAX_GENERATIONS} generations of file list {name} are damaged in {store.url}.")
-
-
-def read_file_list(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
-    """:raises ManifestCorrupt: the list is missing, does not decode, or is not what its name says.
-
-    :raises PathEscapes: *ref* is not a reference.
-    """
-    try:
-        return [_ENTRY.decode(line) for line in _file_list_content(store, codec, ref).splitlines()]
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise _corrupt(file_list_path(ref), str(exc)) from exc
-
-
-def _file_list_content(store: ObjectStore, codec: Codec, ref: str) -> bytes:
-    path = file_list_path(ref)
-    try:
-        stored = store.get_uncached(path, max_bytes=MAX_FILE_LIST_BYTES)
-        return codec.decode(stored, split_ref(ref)[0], max_bytes=MAX_FILE_LIST_BYTES)
-    except ObjectMissing:
-        raise _corrupt(path, "the object is missing") from None
-    except ObjectTooLarge:
-        raise _corrupt(path, f"it is larger than {MAX_FILE_LIST_BYTES} bytes") from None
-    except CodecError as exc:
-        raise _corrupt(path, exc) from exc
 
 
 def _read(store: ObjectStore, path: str, kind: type[R]) -> R:

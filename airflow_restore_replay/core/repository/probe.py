@@ -70,7 +70,7 @@ def _owner(store: ObjectStore) -> str | None:
     import json
 
     try:
-        return str(json.loads(store.get_uncached(MARKER, max_bytes=2**16))["cluster"])
+        return str(json.loads(store.get_uncached(MARKER, max_bytes=2**16).partition(b"\n")[0])["cluster"])
     except ObjectMissing:
         return None
     except (ValueError, KeyError, TypeError) as exc:

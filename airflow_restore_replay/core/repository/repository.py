@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -25,12 +26,18 @@ from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, Chun
 from airflow_restore_replay.core.repository.codec import Codec
 from airflow_restore_replay.core.repository.entries import check_chunk_size
 from airflow_restore_replay.core.repository.lease import Lease
+from airflow_restore_replay.core.repository.lists import (
+    fill_in,
+    read_chunk_list,
+    read_entries,
+    write_file_list,
+)
 from airflow_restore_replay.core.repository.manifests import (
     FOLDERS,
-    read_file_list,
     read_manifest,
     read_record,
-    write_file_list,
+    sealed,
+    unsealed,
     write_record,
 )
 from airflow_restore_replay.core.repository.parallel import run_bounded
@@ -47,6 +54,8 @@ from airflow_restore_replay.core.repository.records import (
     new_id,
     utc_now,
 )
+from airflow_restore_replay.core.repository.refs import ChunkRef
+from airflow_restore_replay.core.repository.sharing import backups_sharing
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectMissing,
@@ -113,16 +122,21 @@ class Repository:
             )
         return cls(store, marker, compression_level=compression_level)
 
-    def publish(self, manifest: Manifest, files: Sequence[FileEntry]) -> Manifest:
+    def publish(
+        self, manifest: Manifest, files: Sequence[FileEntry], *, known_lists: Container[str] = ()
+    ) -> Manifest:
         """Make a backup visible: file list, check of the lease, then the manifest, last of all.
 
         Repeating it with the same manifest does nothing.
 
         :param manifest: ``run`` and ``lease_epoch`` must hold the lease; ``file_list`` is filled in here.
+        :param known_lists: chunk lists that this cycle decoded; they are not read again.
         :returns: the manifest as published.
         :raises LeaseLost: another run has the lease; nothing was published.
         """
-        file_list = write_file_list(self.store, self.codec, files, condemned=self.condemned())
+        file_list = write_file_list(
+            self.store, self.codec, files, condemned=self.condemned(), known=known_lists
+        )
         manifest = msgspec.structs.replace(manifest, file_list=file_list)
         self.lease.renew(manifest.run, manifest.lease_epoch)
         write_record(self.store, manifest)
@@ -142,9 +156,24 @@ class Repository:
             ) from None
 
     def load_files(self, manifest: Manifest) -> list[FileEntry]:
-        """:raises ManifestCorrupt: the file list is missing or does not match its name."""
+        """:raises ManifestCorrupt: the file list, or a chunk list, is missing or does not match its name."""
+        with self._blaming(manifest):
+            return fill_in(self.store, self.codec, read_entries(self.store, self.codec, manifest.file_list))
+
+    def load_entries(self, manifest: Manifest) -> list[FileEntry]:
+        """Like :meth:`load_files`, but chunks of large files are not filled in: see :meth:`load_chunk_list`."""
+        with self._blaming(manifest):
+            return read_entries(self.store, self.codec, manifest.file_list)
+
+    def load_chunk_list(self, manifest: Manifest, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
+        """:param ref: of a chunk list that an entry of *manifest* names."""
+        with self._blaming(manifest):
+            return read_chunk_list(self.store, self.codec, ref, uncached=uncached)
+
+    @contextlib.contextmanager
+    def _blaming(self, manifest: Manifest) -> Iterator[None]:
         try:
-            return read_file_list(self.store, self.codec, manifest.file_list)
+            yield
         except ManifestCorrupt as exc:
             self._require_marker()
             exc.evidence |= {"backup": manifest.backup_id}
@@ -181,19 +210,12 @@ class Repository:
         verdicts = self._read_all(Verdict, unreadable)
         return Catalog.of(self.cluster, manifests, verdicts, unreadable)
 
-    def backups_sharing(self, chunk_refs: Iterable[str]) -> dict[str, list[str]]:
-        """:returns: for each reference, ids of all readable backups that use it, sorted."""
-        wanted = set(chunk_refs)
-        sharing: dict[str, list[str]] = {ref: [] for ref in sorted(wanted)}
-        for manifest in self.catalog().manifests:
-            try:
-                files = self.load_files(manifest)
-            except ManifestCorrupt as exc:
-                LOG.warning("Backup %s is left out of the search: %s", manifest.backup_id, exc)
-                continue
-            for ref in wanted.intersection(r for f in files for r in f.chunks if isinstance(r, str)):
-                sharing[ref].append(manifest.backup_id)
-        return {ref: sorted(ids) for ref, ids in sharing.items()}
+    def backups_sharing(self, damaged: Iterable[str]) -> dict[str, list[str]]:
+        """:param damaged: keys of stored contents (:func:`~...refs.key_of`), or names of list objects.
+
+        :returns: for each, ids of all readable backups that use it, sorted.
+        """
+        return backups_sharing(self, damaged)
 
     def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> list[R]:
         prefix = f"{FOLDERS[kind][0]}/"
@@ -238,7 +260,7 @@ def _opened_for_writing(store: ObjectStore, cluster: str) -> Marker:
             created_at=utc_now(),
         )
         try:
-            store.put_new(MARKER, msgspec.json.encode(fresh) + b"\n")
+            store.put_new(MARKER, sealed(msgspec.json.encode(fresh)))
         except AlreadyExists:
             LOG.info("Another run created the repository %s at the same moment.", store.url)
         marker, stored = _decoded_marker(store)
@@ -271,12 +293,13 @@ def _read_marker(store: ObjectStore) -> Marker:
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
     try:
         stored = store.get_uncached(MARKER, max_bytes=2**16)
-        marker = decode(stored, Marker)
+        marker = decode(stored.partition(b"\n")[0], Marker)
         if marker.format != FORMAT_VERSION:
             raise RepositoryMismatch(
                 f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
                 hint="Use a newer release.",
             )
+        unsealed(stored, MARKER)
         check_chunk_size(marker.chunk_size_bytes)
     except (msgspec.DecodeError, ObjectTooLarge, ManifestCorrupt) as exc:
         text = exc.message if isinstance(exc, RestoreReplayError) else str(exc)

@@ -132,6 +132,28 @@ class RemoteStore:
     def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
         return self.get(path, max_bytes=max_bytes)
 
+    def get_range(self, path: str, offset: int, size_bytes: int, *, uncached: bool = False) -> bytes:
+        def fetch() -> bytes:
+            try:
+                return bytes(
+                    obstore.get_range(
+                        self._clients.usual, self._checked(path), start=offset, length=size_bytes
+                    )
+                )
+            except (FileNotFoundError, *_FINAL):
+                raise
+            except oe.BaseError:
+                # A range beyond the end is an error of no kind of its own.
+                if obstore.head(self._clients.usual, self._checked(path))["size"] <= offset:
+                    return b""
+                raise
+
+        try:
+            return self._retried(f"read {path}", fetch)
+        except FileNotFoundError as exc:
+            self._raise_if_bucket_is_gone(path, exc)
+            raise ObjectMissing(path) from None
+
     def size(self, path: str) -> int | None:
         try:
             meta = self._retried(

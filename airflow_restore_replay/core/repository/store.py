@@ -80,6 +80,14 @@ class ObjectStore(Protocol):
         """Like :meth:`get`, but from the medium, not from a cache of this machine."""
         ...
 
+    def get_range(self, path: str, offset: int, size_bytes: int, *, uncached: bool = False) -> bytes:
+        """Read a part of an object.
+
+        :returns: *size_bytes* bytes from *offset* on, or fewer where the object ends before.
+        :raises ObjectMissing: no such object.
+        """
+        ...
+
     def size(self, path: str) -> int | None:
         """:returns: the object's size, or None when there is none."""
         ...
