@@ -38,7 +38,15 @@ _ASSUME_ROLE = {
 #: What only the Amazon provider, on the worker, can resolve; a node could not refresh it.
 _AMAZON_ONLY = ("profile_name", "session_kwargs", "config_kwargs", "s3_config_file")
 #: Extra fields of a repository connection; they have the same names in a repository's credentials.
-_REPOSITORY_EXTRA = ("session_token", "endpoint", "region", "role_arn", "external_id", "sts_endpoint")
+_REPOSITORY_EXTRA = (
+    "session_token",
+    "endpoint",
+    "region",
+    "ca_file",
+    "role_arn",
+    "external_id",
+    "sts_endpoint",
+)
 _KEY_FIELD = "encryption_key"
 
 
@@ -157,6 +165,8 @@ def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
             "role, web identity) and leave repository.connection out. For a CA use options.ca_file.",
         )
     found = {ours: str(extra[theirs]) for theirs, ours in _AMAZON_EXTRA.items() if extra.get(theirs)}
+    if isinstance(extra.get("verify"), str):
+        found["ca_file"] = extra["verify"]
     services = extra.get("service_config") or {}
     for service, ours in (("s3", "endpoint"), ("sts", "sts_endpoint")):
         if endpoint := (services.get(service) or {}).get("endpoint_url"):
