@@ -67,7 +67,8 @@ class Target:
         modes = {f.path: f.mode & 0o777 for f in self._files if f.directory}
         for relative in reversed(_directories(self._files)):
             with opened(self.path / relative, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-                os.fsync(descriptor)
+                if not whole:
+                    os.fsync(descriptor)
                 os.fchmod(descriptor, modes.get(relative, 0o700))
         for directory in (self.path, self.path.parent):
             with opened(directory, os.O_RDONLY | os.O_DIRECTORY, follow=True) as descriptor:
