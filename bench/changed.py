@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ IDS = (
     "unchanged/cat",
 )
 _SHARE = 0.01
+_SETTLE_S = 1.0
 #: bytes of a page that an update changes: its LSN and checksums, and a row or two
 _PAGE_LSN, _TRAILER = 16, 8
 _ROW_BYTES = 190
@@ -142,6 +144,8 @@ class _Cycles:
         tree, back = node / "data", node / "back"
         node.mkdir()
         ours.restore(self._repository, self._base, tree, node=node)
+        # What is written from here on has other time stamps, as a node sees to before it starts its server.
+        time.sleep(_SETTLE_S)
         change(tree, self._dice)
         self._bench.caches.drop()
         answer = self.newest[name] = ours.snapshot(self._repository, tree, node=node)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
+from airflow_restore_replay.core.flavor.mariadb.options import REDO_AT_REST_BYTES
 from airflow_restore_replay.core.repository.snapshot import is_excluded
 from bench.measure import digests, files_of, say, size_of
 from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary
@@ -18,17 +19,22 @@ _CHUNK = 4 * 2**20
 _TABLES = 8
 #: bytes of a row of sysbench's table with its secondary index, as InnoDB stores them after a load
 _ROW_BYTES = 310
-_REDO_BYTES = 16 * 2**20
+#: as a node's server leaves it
+_REDO_BYTES = REDO_AT_REST_BYTES
 #: no binary log, no performance schema: the files are those of the tables
 _OPTIONS = (
     "--skip-log-bin",
     "--skip-log-slave-updates",
     "--innodb-buffer-pool-size=1G",
     "--innodb-log-file-size=512M",
-    "--innodb-log-buffer-size=8M",
+    f"--innodb-log-buffer-size={REDO_AT_REST_BYTES}",
     "--innodb-doublewrite=0",
     "--max-prepared-stmt-count=100000",
 )
+
+
+#: while tables are filled: undo logs apart, so that they do not swell the system tablespace
+_FILLING = (*_OPTIONS, "--innodb-undo-tablespaces=2")
 
 
 def sysbench(primary: MariaDbPrimary, *arguments: str, schema: str = "sbtest") -> str:
@@ -85,7 +91,7 @@ class Data:
 
     def _make_large(self, path: Path) -> None:
         rows = self.size_bytes // _ROW_BYTES // _TABLES
-        primary = MariaDbPrimary.start(path.with_suffix(".server"), options=_OPTIONS)
+        primary = MariaDbPrimary.start(path.with_suffix(".server"), options=_FILLING)
         try:
             primary.execute("CREATE DATABASE sbtest")
             shape = (f"--tables={_TABLES}", f"--table-size={rows}", "--threads=2")
@@ -131,7 +137,7 @@ def _stamp(path: Path, turn: int) -> None:
 
 def _make_small(path: Path, count: int) -> None:
     """Tables with different rows, of the size of an InnoDB tablespace that has just begun to grow."""
-    primary = MariaDbPrimary.start(path.with_suffix(".server"), options=_OPTIONS)
+    primary = MariaDbPrimary.start(path.with_suffix(".server"), options=_FILLING)
     try:
         primary.execute("CREATE DATABASE sbtest", "CREATE DATABASE small")
         sysbench(primary, "oltp_write_only", "--tables=1", f"--table-size={count + 200}", "prepare")
@@ -163,11 +169,10 @@ def _join(source: Path, path: Path) -> None:
 
 def _keep(primary: MariaDbPrimary, path: Path) -> None:
     """Stop with all changes merged, and leave only the data directory as *path*, without what we never copy."""
-    primary.execute(
-        "SET GLOBAL innodb_fast_shutdown = 0",
-        "FLUSH TABLES",
-        f"SET GLOBAL innodb_log_file_size = {_REDO_BYTES}",
-    )
+    settle = ("SET GLOBAL innodb_fast_shutdown = 0", f"SET GLOBAL innodb_log_file_size = {_REDO_BYTES}")
+    primary.execute(*settle)
+    primary.restart(options=_OPTIONS + ("--innodb-undo-tablespaces=0",))
+    primary.execute(*settle)
     primary.stop()
     for file in files_of(primary.datadir):
         if is_excluded(file.relative_to(primary.datadir).as_posix(), MariaDbFlavor.excluded_files):

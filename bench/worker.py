@@ -44,7 +44,7 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """:param read_bytes: what the process read by system calls. :param peak_bytes: most memory it ever had."""
+    """:param read_bytes: what was read meanwhile, by calls or past them. :param peak_bytes: most memory ever."""
 
     seconds: float
     backup_id: str = ""
@@ -58,7 +58,7 @@ def main() -> None:
     begun, read_before = time.monotonic(), _read_bytes()
     answer = _OPS[request.op](request)
     answer.seconds = time.monotonic() - begun
-    answer.read_bytes = _read_bytes() - read_before
+    answer.read_bytes = max(count - read_before[name] for name, count in _read_bytes().items())
     answer.peak_bytes = _peak_bytes()
     sys.stdout.buffer.write(msgspec.json.encode(answer))
 
@@ -117,10 +117,10 @@ def _remembered(request: Request) -> Base:
     )
 
 
-def _read_bytes() -> int:
-    """:returns: bytes read so far, by calls or past them (``/proc/self/io``)."""
-    found = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-    return max(int(found["rchar"]), int(found["read_bytes"]))
+def _read_bytes() -> dict[str, int]:
+    """:returns: bytes read so far, by calls and from the disk (``/proc/self/io``)."""
+    lines = (line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return {name: int(count) for name, count in lines if name in ("rchar", "read_bytes")}
 
 
 def _peak_bytes() -> int:

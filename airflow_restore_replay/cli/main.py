@@ -25,6 +25,7 @@ _COMMANDS = {
     "verify": "verify",
     "prune": "prune",
     "node": "node",
+    "key": "key",
 }
 
 

@@ -49,6 +49,7 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("Position read", f"{when(manifest.goal_read_at)}, {human_seconds(age_s)} ago"),
         ("Base", base_text(backup)),
         ("Lineage depth", str(manifest.lineage_depth)),
+        ("Key", manifest.key_id),
         ("Server", f"{manifest.flavor} {manifest.server_release}"),
         ("Size", f"{human_bytes(sizes.total_bytes)} in {sizes.files} files"),
         *_sizes(sizes),

@@ -18,6 +18,7 @@ from msgspec import Meta
 from airflow_restore_replay.core.config_errors import explain
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.key_sources import Encryption
 from airflow_restore_replay.core.store_options import StoreOptions
 from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds, decode_unit, encode_unit
@@ -56,12 +57,14 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
         of the Amazon provider; else the environment's.
     :param browse: where people see an object in their browser, with ``{path}`` for its name, as in
         ``https://minio.example/browser/backups/orders/{path}``; links in Airflow's UI lead there.
+    :param encryption: where the key of an encrypted repository comes from; without it, nothing is encrypted.
     """
 
     url: str = ""
     options: StoreOptions = StoreOptions()
     connection: str | None = None
     browse: str | None = None
+    encryption: Encryption | None = None
 
     def __post_init__(self) -> None:
         if not self.url and not self.connection:

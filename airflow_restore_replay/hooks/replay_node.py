@@ -81,10 +81,8 @@ class ReplayNodeHook(BaseHook):
         password = (conn.password or "") if conn is not None else primary_password(self._configured.primary)
         if password:
             mask_secret(password)
-        return Secrets(
-            primary_password=password,
-            store=RepositoryHook(self._configured).credentials(),
-        )
+        repository = RepositoryHook(self._configured)
+        return Secrets(primary_password=password, store=repository.credentials(), keys=repository.keys())
 
     def create(self, run: RunRef, *, key: str, replaces: Sequence[str] = ()) -> dict[str, Any]:
         """Create a node, or find the one made for the same *key*; first remove what earlier runs left.

@@ -10,6 +10,7 @@ from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.cluster import Cluster, RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
+from airflow_restore_replay.core.key_sources import parse_key, read_keys
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -37,7 +38,16 @@ _ASSUME_ROLE = {
 #: What only the Amazon provider, on the worker, can resolve; a node could not refresh it.
 _AMAZON_ONLY = ("profile_name", "session_kwargs", "config_kwargs", "s3_config_file")
 #: Extra fields of a repository connection; they have the same names in a repository's credentials.
-_REPOSITORY_EXTRA = ("session_token", "endpoint", "region", "role_arn", "external_id", "sts_endpoint")
+_REPOSITORY_EXTRA = (
+    "session_token",
+    "endpoint",
+    "region",
+    "ca_file",
+    "role_arn",
+    "external_id",
+    "sts_endpoint",
+)
+_KEY_FIELD = "encryption_key"
 
 
 class RepositoryHook(BaseHook):
@@ -88,6 +98,19 @@ class RepositoryHook(BaseHook):
         given = self.cluster.repository.options.given()
         return {key: value for key, value in found.items() if key not in given}
 
+    def keys(self) -> tuple[str, ...]:
+        """:returns: the repository's encryption keys, the active one first; masked in logs. None are given where
+            neither the cluster file nor the repository's own connection has any.
+        :raises ConfigInvalid: a source is not there, or holds no key. :raises KeySourceFailed: a command failed.
+        """
+        encryption = self.cluster.repository.encryption
+        if encryption is not None:
+            keys = read_keys(encryption, connection=lambda conn_id: _key_of(self.get_connection(conn_id)))
+        else:
+            keys = connection_keys(self._connection) if self._connection else ()
+        _mask(*keys)
+        return keys
+
     def open(self, *, write: bool = False) -> Repository:
         """:param write: create the repository when there is none, and check that the store is safe to write to."""
         from airflow_restore_replay.core.repository.repository import Repository
@@ -96,6 +119,7 @@ class RepositoryHook(BaseHook):
             self.resolved,
             cluster=self.cluster.name,
             credentials=self.credentials(),
+            keys=self.keys(),
             write=write,
             compression_level=self.cluster.transfer.compression_level,
         )
@@ -141,6 +165,8 @@ def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
             "role, web identity) and leave repository.connection out. For a CA use options.ca_file.",
         )
     found = {ours: str(extra[theirs]) for theirs, ours in _AMAZON_EXTRA.items() if extra.get(theirs)}
+    if isinstance(extra.get("verify"), str):
+        found["ca_file"] = extra["verify"]
     services = extra.get("service_config") or {}
     for service, ours in (("s3", "endpoint"), ("sts", "sts_endpoint")):
         if endpoint := (services.get(service) or {}).get("endpoint_url"):
@@ -149,6 +175,22 @@ def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
         if value := (extra.get("assume_role_kwargs") or {}).get(theirs):
             found[ours] = str(value)
     return found
+
+
+def connection_keys(conn: Connection) -> tuple[str, ...]:
+    """:returns: the encryption key that a repository connection holds, if it does; masked in logs.
+    :raises ConfigInvalid: what it holds is no key.
+    """
+    held = conn.conn_type == REPOSITORY_CONN_TYPE and conn.extra_dejson.get(_KEY_FIELD)
+    return (parse_key(_key_of(conn), f"connection {conn.conn_id}"),) if held else ()
+
+
+def _key_of(conn: Connection) -> str:
+    """:returns: the text that should be a key: a repository connection's own field, another one's password."""
+    own = conn.conn_type == REPOSITORY_CONN_TYPE
+    text = str((conn.extra_dejson.get(_KEY_FIELD) if own else conn.password) or "")
+    _mask(text)
+    return text
 
 
 def _mask(*secrets: str | None) -> None:

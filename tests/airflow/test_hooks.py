@@ -55,6 +55,7 @@ def test_a_role_travels_to_where_it_is_assumed(monkeypatch: pytest.MonkeyPatch) 
             "s3": {"endpoint_url": "https://s3.example"},
         },
         "endpoint_url": "https://other.example",
+        "verify": "/etc/ssl/own.pem",
     }
     connection(monkeypatch, "store", conn_type="aws", login="id-2", password="key-2", extra=extra)
     repository = {"url": "s3://bucket/orders", "connection": "store"}
@@ -67,6 +68,7 @@ def test_a_role_travels_to_where_it_is_assumed(monkeypatch: pytest.MonkeyPatch) 
         "role_duration": "1800",
         "endpoint": "https://s3.example",
         "sts_endpoint": "https://sts.example",
+        "ca_file": "/etc/ssl/own.pem",
     }
     own = {**repository, "options": {"role_arn": "arn:aws:iam::1:role/own"}}
     assert "role_arn" not in RepositoryHook(cluster_with(repository=own)).credentials()

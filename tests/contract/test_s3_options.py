@@ -10,6 +10,7 @@ import pytest
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreDenied, StoreFailed
+from airflow_restore_replay.core.repository.probe import probe_repository
 from airflow_restore_replay.core.repository.store import AlreadyExists, open_store
 from airflow_restore_replay.core.store_options import StoreOptions
 from tests.contract.conftest import Place
@@ -36,6 +37,17 @@ def test_a_store_with_a_certificate_of_ones_own(tls_server: S3Server, authority:
     store = open_store(tls_server.spec(bucket, ca_file=str(authority.ca)), CREDENTIALS)
     store.put_new("a/b", b"x")
     assert store.get("a/b") == b"x"
+
+
+def test_a_connection_may_have_the_certificate(tls_server: S3Server, authority: Authority) -> None:
+    found = {
+        **CREDENTIALS,
+        "ca_file": str(authority.ca),
+        "endpoint": tls_server.endpoint,
+        "region": "us-east-1",
+    }
+    said = probe_repository(RepositorySpec(url=f"s3://{tls_server.new_bucket()}/orders"), found)
+    assert "conditional create and read work" in said
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(tls_server: S3Server) -> None:

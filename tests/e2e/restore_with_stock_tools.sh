@@ -1,20 +1,46 @@
 #!/bin/sh
-# Usage: restore_with_stock_tools.sh REPOSITORY BACKUP_ID EMPTY_TARGET
+# Usage: restore_with_stock_tools.sh REPOSITORY BACKUP_ID EMPTY_TARGET [KEY_FILE]
 set -eu
-repository=$1 backup=$2 target=$3
+repository=$1 backup=$2 target=$3 key_file=${4:-}
 page=16384
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+# derive_keys: what an encrypted repository needs beside the recipe: the sub-keys of the manifest's key.
+derive_keys() {
+    key=$(tr -d '[:space:]' < "$key_file")
+    case ${#key} in
+        64) printf %s "$key" | tr a-f A-F | basenc --base16 -d > "$work/key" ;;
+        *) printf %s "$key" | tr '_-' '/+' | base64 -d > "$work/key" ;;
+    esac
+    for purpose in names data records; do
+        b3sum --raw --derive-key "airflow-restore-replay format 1 $purpose" "$work/key" > "$work/key.$purpose"
+    done
+    data_key=$(od -An -v -tx1 "$work/key.data" | tr -d ' \n')
+}
+
+# keyed_hash PURPOSE FILE
+keyed_hash() {
+    if [ -n "$key_file" ]; then b3sum --no-names --keyed "$2" < "$work/key.$1"; else b3sum --no-names "$2"; fi
+}
+
+# decrypt FILE: what is stored, without encryption. CTR from block 2 is GCM without its tag; names are keyed, so they prove as much.
+# (openssl takes the key as argument: other users of the machine can see it.)
+decrypt() {
+    if [ -z "$key_file" ]; then cat "$1"; return; fi
+    nonce=$(head -c 12 "$1" | od -An -v -tx1 | tr -d ' \n')
+    tail -c +13 "$1" | head -c -16 | openssl enc -d -aes-256-ctr -K "$data_key" -iv "${nonce}00000002"
+}
 
 # path FOLDER NAME[.GENERATION]: the object.
 path() {
     case $2 in *.*) echo "$repository/$1/$(printf %.2s "$2")/$2" ;; *) echo "$repository/$1/$(printf %.2s "$2")/$2.0" ;; esac
 }
 
-# decode NAME ENCODED DECODED: decompress a content, which must match its name.
+# decode NAME ENCODED DECODED: decrypt and decompress a content, which must match its name.
 decode() {
-    zstd -dcq < "$2" > "$3"
-    test "$(b3sum --no-names "$3")" = "${1%%.*}"
+    decrypt "$2" | zstd -dcq > "$3"
+    test "$(keyed_hash names "$3")" = "${1%%.*}"
 }
 
 # content FILE REFERENCE: a chunk's object, or a piece of a bundle, decoded into FILE.
@@ -41,13 +67,18 @@ delta() {
         dd if="$work/pages" of="$1" bs=$page skip=$from seek="${run%:*}" count="${run#*:}" conv=notrunc status=none
         from=$((from + ${run#*:}))
     done
-    test "$(b3sum --no-names "$1")" = "$(printf %s "$2" | jq -r '.[1]')"
+    test "$(keyed_hash names "$1")" = "$(printf %s "$2" | jq -r '.[1]')"
 }
 
-# The manifest matches its own checksum.
+# The manifest matches its own checksum, and in an encrypted repository its seal.
 manifest=$repository/manifests/$backup.json
 head -n 1 "$manifest" | tr -d '\n' > "$work/manifest"
-test "$(b3sum --no-names "$work/manifest")" = "$(tail -n 1 "$manifest" | jq -r .blake3)"
+tail -n 1 "$manifest" > "$work/seal"
+test "$(b3sum --no-names "$work/manifest")" = "$(jq -r .blake3 "$work/seal")"
+if [ -n "$key_file" ]; then
+    derive_keys
+    test "$(keyed_hash records "$work/manifest")" = "$(jq -r .mac "$work/seal")"
+fi
 
 # The file list matches its name.
 list=$(jq -r .file_list "$work/manifest")

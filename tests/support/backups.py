@@ -58,6 +58,7 @@ def manifest_for(
         "goal_read_at": at - timedelta(minutes=1),
         "chunk_size_bytes": repository.chunk_size_bytes,
         "file_list": "",
+        "key_id": repository.key_id,
     }
     return Manifest(**(values | fields))  # type: ignore[arg-type]
 
@@ -81,7 +82,7 @@ def aged_copy(repository: Repository, backup_id: str, *, days: float) -> str:
     copy = msgspec.structs.replace(
         source, backup_id=new_id(at), created_at=at, goal_read_at=at, run="long ago"
     )
-    write_record(repository.store, copy)
+    write_record(repository.store, copy, repository.sealer)
     return copy.backup_id
 
 

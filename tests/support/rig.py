@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.jobs.protocol import JobState, Secrets
+from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.records import FileEntry, Outcome, Verdict
@@ -72,12 +73,14 @@ class StoredBytes:
 class Rig:
     """:param root: holds repository and nodes; removed by the test's tmp_path.
     :param overrides: keys of the cluster's YAML section.
+    :param secrets: what must not be in any log, state or record.
     """
 
     primary: MariaDbPrimary
     root: Path
     overrides: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = SECRETS
 
     @property
     def repository_dir(self) -> Path:
@@ -130,7 +133,10 @@ class Rig:
             report=report,
             retries=retries,
             run=run,
-            secrets=Secrets(primary_password=password),
+            secrets=Secrets(
+                primary_password=password,
+                keys=read_keys(self.cluster(**overrides).repository.encryption),
+            ),
         )
         self.assert_nothing_left()
         return result
@@ -146,7 +152,8 @@ class Rig:
         return report.published_id
 
     def repository(self, *, write: bool = True) -> Repository:
-        return Repository.open(self.cluster().repository, cluster="orders", write=write)
+        spec = self.cluster().repository
+        return Repository.open(spec, cluster="orders", keys=read_keys(spec.encryption), write=write)
 
     def catalog(self) -> Catalog:
         return self.repository().catalog()
@@ -193,10 +200,10 @@ class Rig:
 
     def assert_no_secret(self) -> None:
         texts = dict(self.logs)
-        for pattern in ("manifests/*", "verdicts/*", "leases/*/*", "repository.json"):
+        for pattern in ("manifests/*", "verdicts/*", "leases/*/*", "keys/*", "repository.json"):
             for path in self.repository_dir.glob(pattern):
                 texts[str(path)] = path.read_text(encoding="utf-8", errors="replace")
-        leaks = [name for name, text in texts.items() if any(s in text for s in SECRETS)]
+        leaks = [name for name, text in texts.items() if any(s in text for s in self.secrets)]
         assert leaks == []
 
     def tail(self) -> str:

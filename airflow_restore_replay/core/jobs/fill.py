@@ -128,7 +128,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     ctx.report.phase("restoring", detail=backup_id)
     files = ctx.repository.load_files(manifest)
     result = restore_tree(
-        ctx.repository.chunks,
+        ctx.repository.chunks_for(manifest),
         files,
         ctx.node.data,
         chunk_size_bytes=manifest.chunk_size_bytes,

@@ -132,6 +132,7 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         node_server_id=state.server_id,
         chunk_size_bytes=ctx.repository.chunk_size_bytes,
         file_list="",
+        key_id=ctx.repository.key_id,
         sizes=sizes,
         chains=convert(state.facts.get("chains", []), list[EventStamp]),
         event_states=state.facts.get("event_states", {}),

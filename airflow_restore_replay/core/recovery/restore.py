@@ -91,7 +91,7 @@ def restore_backup(
         _remove_strangers(target, files)
     _refuse_lack_of_space(target, manifest)
     result = restore_tree(
-        repository.chunks,
+        repository.chunks_for(manifest),
         files,
         target,
         chunk_size_bytes=manifest.chunk_size_bytes,

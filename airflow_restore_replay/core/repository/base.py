@@ -46,6 +46,7 @@ class _Kept(msgspec.Struct):
     files: list[FileEntry]
     unverified: set[str]
     stats: dict[str, FileStat]
+    key_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Base:
     :param unverified: keys of leaves that were not decoded from the store, because the bytes were in place already.
     :param stats: of files, when the restore was on disk; empty where the file system is not known well enough.
     :param pages: hashes of the restored pages.
+    :param key_id: the key of all references; they mean nothing under another one.
     """
 
     files: Sequence[FileEntry] = ()
@@ -70,6 +72,7 @@ class Base:
     unverified: AbstractSet[str] = frozenset()
     stats: Mapping[str, FileStat] = field(default_factory=dict)
     pages: PageIndex | None = None
+    key_id: str = ""
 
     def __post_init__(self) -> None:
         self._by_path = {entry.path: entry for entry in self.files if not entry.directory}
@@ -120,7 +123,9 @@ class Base:
         return used
 
     def save(self, path: Path) -> None:
-        kept = _Kept(self.chunk_size_bytes, list(self.files), set(self.unverified), dict(self.stats))
+        kept = _Kept(
+            self.chunk_size_bytes, list(self.files), set(self.unverified), dict(self.stats), self.key_id
+        )
         replace_file(path, msgspec.json.encode(kept))
 
     @classmethod
@@ -131,4 +136,4 @@ class Base:
         except FileNotFoundError:
             return cls()
         pages = PageIndex.open(index, kept.chunk_size_bytes)
-        return cls(kept.files, kept.chunk_size_bytes, kept.unverified, kept.stats, pages)
+        return cls(kept.files, kept.chunk_size_bytes, kept.unverified, kept.stats, pages, kept.key_id)

@@ -25,11 +25,13 @@ MAX_BACKOFF_S = 5.0
 #: the slowest link on which a large object is still waited for
 _MIN_BYTES_PER_S = 2**20
 #: options that a connection may have as well; what the cluster file says counts more
-ROLE_KEYS = ("role_arn", "role_session_name", "role_duration", "external_id", "sts_endpoint")
+_SHARED = ("ca_file", "role_arn", "role_session_name", "role_duration", "external_id", "sts_endpoint")
 
 _QUERY = re.compile(r"\?[^\s\"'<>)]*")
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SAS|CREDENTIAL", re.IGNORECASE)
-_PUBLIC_NAME = re.compile(r"^(endpoint|region|bucket|container|role_.*|.*_endpoint.*)$", re.IGNORECASE)
+_PUBLIC_NAME = re.compile(
+    r"^(endpoint|region|bucket|container|ca_file|role_.*|.*_endpoint.*)$", re.IGNORECASE
+)
 
 
 @dataclass
@@ -87,7 +89,7 @@ class Clients:
 
     def _config(self) -> dict[str, Any]:
         options = self.options
-        config: dict[str, Any] = {k: v for k, v in self.credentials.items() if k not in ROLE_KEYS}
+        config: dict[str, Any] = {k: v for k, v in self.credentials.items() if k not in _SHARED}
         if self.role:
             for name in ("access_key_id", "secret_access_key", "session_token"):
                 config.pop(name, None)
@@ -134,9 +136,9 @@ def redacted(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def _with_connection(options: StoreOptions, credentials: Mapping[str, str]) -> StoreOptions:
-    """:returns: *options* with what a connection says about a role."""
+    """:returns: *options* with what a connection says of them."""
     given = options.given()
-    found = {key: credentials[key] for key in ROLE_KEYS if key in credentials and key not in given}
+    found = {key: credentials[key] for key in _SHARED if key in credentials and key not in given}
     if "role_duration" in found:
         return msgspec.structs.replace(
             options, **{**found, "role_duration": Seconds(float(found["role_duration"]))}

@@ -105,7 +105,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     :param as_of: the past time for which a backfill made the backup: it has exactly what the primary had logged
         before its first event stamped at or after that time.
     :param proof: what held before publication; verdicts may raise it later.
-    :param file_list: BLAKE3 name of the file list object.
+    :param file_list: reference of the file list object.
+    :param key_id: the key of all chunks and of the file list; empty when the repository is not encrypted.
     :param chains: replication domains' last events, to recognise the primary's history.
     :param compared: whether and how the data was compared with the primary at *position*.
     """
@@ -129,6 +130,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     node_server_id: int = 0
     chunk_size_bytes: int
     file_list: str
+    key_id: str = ""
     sizes: Sizes
     chains: list[EventStamp] = []
     event_states: dict[str, str] = {}

@@ -116,7 +116,7 @@ def restore_tree(
         result = _write_all(run, files, spots, threads, progress, cancelled)
         place.make_durable(threads, cancelled)
     stats = recorded_stats(target, files) if index else {}
-    result.base = Base(files, chunk_size_bytes, result.base.unverified, stats, index)
+    result.base = Base(files, chunk_size_bytes, result.base.unverified, stats, index, chunks.codec.key_id)
     return result
 
 

@@ -10,7 +10,6 @@ objects are read in parts.
 
 from __future__ import annotations
 
-import functools
 import random
 import re
 import time
@@ -116,15 +115,13 @@ class RemoteStore:
 
     def _in_parts(self, path: str, size_bytes: int) -> bytes:
         """Read a large object so that a lost connection costs one part."""
-
         whole = bytearray()
         while len(whole) < size_bytes:
-            start, end = len(whole), min(len(whole) + _PART_BYTES, size_bytes)
-            fetch = functools.partial(obstore.get_range, self._clients.usual, path, start=start, end=end)
-            part = self._retried(f"read {path} from {start}", fetch)
-            if len(part) != end - start:
+            wanted = min(_PART_BYTES, size_bytes - len(whole))
+            part = self.get_range(path, len(whole), wanted)
+            if len(part) != wanted:
                 raise StoreFailed(
-                    f"{path} in {self._url} has {size_bytes} bytes; it ends in the part from {start}."
+                    f"{path} in {self._url} has {size_bytes} bytes; {len(whole) + len(part)} came."
                 )
             whole += part
         return bytes(whole)

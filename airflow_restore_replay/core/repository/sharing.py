@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt
+from airflow_restore_replay.core.errors import BackupFault, KeyMissing, ManifestCorrupt
 from airflow_restore_replay.core.repository.lists import file_list_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.records import FileEntry, Manifest
@@ -97,7 +97,7 @@ class _Search:
         found = {file_list_path(manifest.file_list)} & self._wanted
         try:
             entries = self._repository.load_entries(manifest)
-        except ManifestCorrupt as exc:
+        except (ManifestCorrupt, KeyMissing) as exc:
             log.warning("Backup %s is left out of the search: %s", manifest.backup_id, exc)
             return found
         for entry in entries:

@@ -93,7 +93,8 @@ def snapshot_tree(
     :raises InternalError: a file changed meanwhile: something still writes; or a skipped file is not what it was.
     """
     chunks.avoid_condemned()
-    base = base or Base()
+    if base is None or base.key_id != chunks.codec.key_id:
+        base = Base()  # the key was rotated: nothing of the base can be referred to
     sources = list(walk(root, excluded))
     files = [s for s in sources if not s.directory]
     keeper = Keeper(chunks, base, journal)

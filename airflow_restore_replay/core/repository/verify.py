@@ -126,7 +126,7 @@ def _read_all(
 
     def check(stored: Stored) -> dict[str, Failure]:
         limit.take(stored.size_bytes)
-        return check_object(repository.chunks, stored)
+        return check_object(work.stores[stored.name], stored)
 
     progress(0, total_bytes)
     try:

@@ -36,22 +36,25 @@ class Stored:
 
 @dataclass
 class Work:
-    """Objects to be read, by folder in reading order."""
+    """Objects to be read, by folder in reading order; and under which key. Names under two keys never coincide."""
 
     folders: dict[str, dict[str, dict[Leaf, int]]]
+    stores: dict[str, ChunkStore] = field(default_factory=dict)
     bad_lists: dict[str, Failure] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folders: Iterable[str]) -> Work:
         return cls({f: {} for f in folders})
 
-    def add(self, ref: ChunkRef, size_bytes: int, path: str) -> None:
+    def add(self, ref: ChunkRef, size_bytes: int, path: str, chunks: ChunkStore) -> None:
         """:param path: of the file, for messages."""
         for leaf, size in leaves_with_sizes(ref, size_bytes):
             name = leaf if isinstance(leaf, str) else leaf.bundle
             if (folder := self.folders.get(name[:2])) is None:
                 continue
-            contents = folder.setdefault(name if isinstance(leaf, str) else f"{name}@", {})
+            name = name if isinstance(leaf, str) else f"{name}@"
+            self.stores[name] = chunks
+            contents = folder.setdefault(name, {})
             if contents.setdefault(leaf, size) != size:
                 raise ManifestCorrupt(
                     f"Chunk {key_of(leaf)} (file {path}) would have {size} bytes; elsewhere it has {contents[leaf]}.",
@@ -77,7 +80,7 @@ def collect(repository: Repository, manifests: Iterable[Manifest], work: Work) -
             _check_inline(entries, manifest)
             for entry in entries:
                 if not entry.list:
-                    _add(work, entry, manifest.chunk_size_bytes)
+                    _add(work, entry, manifest.chunk_size_bytes, repository.chunks_for(manifest))
                 elif (entry.list, entry.size_bytes) not in visited:
                     visited[entry.list, entry.size_bytes] = _visit(repository, manifest, entry, work)
             failures = (visited.get((e.list, e.size_bytes)) for e in entries if e.list)
@@ -100,16 +103,16 @@ def _visit(repository: Repository, manifest: Manifest, entry: FileEntry, work: W
         refs = repository.load_chunk_list(manifest, entry.list, uncached=True)
         filled = FileEntry(path=entry.path, size_bytes=entry.size_bytes, mode=entry.mode, chunks=refs)
         check_entries([filled], manifest.chunk_size_bytes, label=manifest.backup_id)
-        _add(work, filled, manifest.chunk_size_bytes)
+        _add(work, filled, manifest.chunk_size_bytes, repository.chunks_for(manifest))
     except BackupFault as exc:
         return Failure.of(exc)
     return None
 
 
-def _add(work: Work, entry: FileEntry, chunk_size_bytes: int) -> None:
+def _add(work: Work, entry: FileEntry, chunk_size_bytes: int, chunks: ChunkStore) -> None:
     for index, ref in enumerate(entry.chunks):
         size = min(chunk_size_bytes, entry.size_bytes - index * chunk_size_bytes)
-        work.add(ref, size, entry.path)
+        work.add(ref, size, entry.path, chunks)
 
 
 def check_object(chunks: ChunkStore, stored: Stored) -> dict[str, Failure]:

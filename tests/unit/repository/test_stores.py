@@ -11,7 +11,7 @@ import pytest
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
-from airflow_restore_replay.core.repository.clients import _secret_values, redacted
+from airflow_restore_replay.core.repository.clients import Clients, _secret_values, redacted
 from airflow_restore_replay.core.repository.local import LocalStore
 from airflow_restore_replay.core.repository.s3 import RemoteStore
 from airflow_restore_replay.core.repository.store import AlreadyExists, ObjectMissing, open_store
@@ -116,3 +116,17 @@ def test_local_store_without_nameless_files(tmp_path: Path, monkeypatch: pytest.
         store.put_new("chunks/aa/x", b"two")
     assert store.get("chunks/aa/x") == b"one"
     assert [p.name for p in (tmp_path / "chunks/aa").iterdir()] == ["x"]
+
+
+def test_large_objects_get_more_time_on_few_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = Clients(RepositorySpec(url="s3://bucket/x"), {})
+    made: list[float] = []
+    monkeypatch.setattr(clients, "_made", lambda timeout_s: made.append(timeout_s) or object())
+    assert clients.for_size(8 * 2**20) is clients.usual
+    sizes = [n * 2**20 for n in (17, 30, 100, 300, 1024)]
+    for size in sizes:
+        clients.for_size(size)
+    assert len(made) == 4
+    for size in sizes:
+        doublings = (size // 2**20 // 16).bit_length()
+        assert 60 + 16 * 2**doublings >= size / 2**20, "at least 1 MiB/s is waited for"
