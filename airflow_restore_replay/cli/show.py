@@ -61,7 +61,7 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
 
 def _sizes(sizes: Sizes) -> Iterator[tuple[str, str]]:
     size = human_bytes
-    bundled = f", {size(sizes.bundled_bytes)} of it in bundles ({sizes.bundles})" if sizes.bundles else ""
+    bundled = f", {size(sizes.bundled_bytes)} of files in bundles ({sizes.bundles})" if sizes.bundles else ""
     read = size(sizes.read_bytes)
     untouched = f"{size(sizes.skipped_bytes)} in {sizes.skipped_files} files untouched since the restore"
     yield "Read", f"{read}; {untouched}" if sizes.skipped_files else read
