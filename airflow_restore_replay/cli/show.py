@@ -61,7 +61,7 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
 
 def _sizes(sizes: Sizes) -> Iterator[tuple[str, str]]:
     size = human_bytes
-    bundled = f"{size(sizes.bundled_bytes)} in {sizes.bundles} bundles" if sizes.bundles else ""
+    bundled = f", {size(sizes.bundled_bytes)} of files in bundles ({sizes.bundles})" if sizes.bundles else ""
     read = size(sizes.read_bytes)
     untouched = f"{size(sizes.skipped_bytes)} in {sizes.skipped_files} files untouched since the restore"
     yield "Read", f"{read}; {untouched}" if sizes.skipped_files else read
@@ -69,7 +69,7 @@ def _sizes(sizes: Sizes) -> Iterator[tuple[str, str]]:
     if sizes.delta_chunks:
         yield "Deltas", f"{size(sizes.delta_page_bytes)} of pages, in {sizes.delta_chunks} chunks"
     yield "Reused", f"{size(sizes.reused_bytes)}; {size(sizes.zero_bytes)} are zero"
-    yield "Stored", f"{size(sizes.stored_bytes)} compressed{', ' + bundled if bundled else ''}"
+    yield "Stored", f"{size(sizes.stored_bytes)} compressed{bundled}"
 
 
 def _notes(notes: dict[str, Any]) -> Iterator[tuple[str, str]]:

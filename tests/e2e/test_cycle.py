@@ -44,7 +44,7 @@ def test_tables_that_swap_their_files_are_read_again(rig: Rig, backup_id: str) -
     """RENAME TABLE leaves size and mtime alone; the next cycle restores, and compares with the primary."""
     for name, word in (("a", "one"), ("b", "two")):
         rig.primary.execute(f"CREATE TABLE shop.{name} (id INT PRIMARY KEY, body CHAR(3))")
-        rig.primary.execute(f"INSERT INTO shop.{name} SELECT seq, '{word}' FROM seq_1_to_1000")
+        rig.primary.execute(f"INSERT INTO shop.{name} SELECT seq, '{word}' FROM shop.seq_1_to_1000")
     before = rig.published(rig.cycle())
     rig.primary.execute("RENAME TABLE shop.a TO shop.c, shop.b TO shop.a, shop.c TO shop.b")
     after = rig.published(rig.cycle())
