@@ -1,4 +1,4 @@
-# make setup | test | lint | live | demo | up | down
+# make setup | test | lint | live | demo | bench | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -11,7 +11,12 @@ LIVE ?= tests/live
 # fails twice. Nothing to run again (a wrong skip, an error in collecting) stays a failure.
 AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" && $(PY) -m pytest --last-failed --last-failed-no-failures none
 
-.PHONY: help setup lint unit test live demo up down clean
+# `make bench`: size of the database; only the rows whose id begins with ROW; a directory that keeps the data sets.
+SIZE ?= 2g
+ROW ?=
+export BENCH_DIR
+
+.PHONY: help setup lint unit test live demo bench up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +43,10 @@ live: setup ## of these, the proofs under a real scheduler, triggerer and LocalE
 demo: setup ## four cycles on a real MariaDB under Airflow's scheduler, then the proof; KEEP=1 keeps all
 	@$(PY) -m demo run
 
+bench: setup ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept
+	@tools/bench-peers
+	@$(PY) -m bench --size $(SIZE) --row "$(ROW)"
+
 up: setup ## a primary under load, Airflow's scheduler and UI; stays until `make down`
 	@$(PY) -m demo up
 
@@ -45,4 +54,4 @@ down: ## end what `make up` started and remove it
 	@$(PY) -m demo down
 
 clean: ## remove .venv and caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

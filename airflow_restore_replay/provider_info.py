@@ -56,7 +56,15 @@ def _repository_connection() -> dict[str, Any]:
             "url": _field("URL", "One prefix for one cluster."),
             "endpoint": _field("Endpoint", "Of a store that is not Amazon's."),
             "region": _field("Region", "Of the bucket."),
+            "encryption_key": _field(
+                "Encryption key", "64 hex digits or base64; empty: not encrypted.", format="password"
+            ),
+            "ca_file": _field(
+                "CA file", "PEM, on workers and nodes, to trust beside the system's certificates."
+            ),
             "session_token": _field("Session token", "Of temporary credentials.", format="password"),
+            "role_arn": _field("Role", "To assume with the keys; renewed before its token expires."),
+            "external_id": _field("External id", "That the role's trust policy asks for."),
         },
     }
 

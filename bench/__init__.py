@@ -1,1 +1,2 @@
-"""Measurements. Each prints a table, and writes JSON when told where."""
+"""Measurements. Each prints a table, and writes JSON when told where; ``python -m bench`` is the comparison with
+today's tools (docs/performance.md)."""

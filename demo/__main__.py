@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 
 import click
 
+from airflow_restore_replay.core.repository.refs import content_name, objects_of
 from airflow_restore_replay.core.units import human_bytes
 from demo import cycles
 from demo.cycles import CycleRun, open_repository, published_by
@@ -60,7 +61,7 @@ def _four_cycles(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
     heading("Cycle 3: one byte of backup 2 was flipped in the repository")
     say(f"  {damage.path.relative_to(space.root)}: chunk {damage.index} of {damage.file}", "yellow")
     runs.append(cycles.run_cycle(space, airflow, SHOP))
-    _show_quarantine(space, SHOP, second.backup_id, damage.ref, damage.file)
+    _show_quarantine(space, SHOP, second.backup_id, damage.name, damage.file)
     heading("Cycle 4: as always again, from backup 3")
     runs.append(cycles.run_cycle(space, airflow, SHOP))
     return runs
@@ -78,12 +79,19 @@ def _collision(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
         f"  flipped one byte: {damage.path.relative_to(space.root)}, chunk {damage.index} of {cold}", "yellow"
     )
     runs.append(cycles.run_cycle(space, airflow, PHYSICAL))
-    _show_quarantine(space, PHYSICAL, first.backup_id, damage.ref, cold)
+    _show_quarantine(space, PHYSICAL, first.backup_id, damage.name, cold)
     second = published_by(repository.catalog(), runs[1])
     ref = references(repository, second, cold)[damage.index]
-    if ref != f"{damage.ref}.1":
-        sys.exit(f"The fresh full stored {ref} instead of a new generation of {damage.ref}.")
-    say(f"  The fresh full has the same content there; it was stored beside the corrupt one, as {ref}.")
+    if (
+        ref is None
+        or damage.ref is None
+        or ref == damage.ref
+        or content_name(ref) != content_name(damage.ref)
+    ):
+        sys.exit(f"The fresh full refers to {ref}, not to the content of {damage.ref} stored anew.")
+    say(
+        f"  The fresh full has the same content there; it was stored beside the corrupt one: {objects_of(ref)[0]}."
+    )
     return runs
 
 

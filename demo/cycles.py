@@ -14,6 +14,7 @@ import msgspec
 from rich.table import Table
 
 from airflow_restore_replay.core.cluster import load_clusters
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus, describe_progress
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.records import Manifest, Outcome, utc_now
@@ -105,7 +106,7 @@ def _running(space: Workspace, tasks: list[dict[str, Any]]) -> str:
 def _running_jobs(workdir: Path) -> Iterator[JobState]:
     for path in workdir.glob("*/jobs/*.json"):
         try:
-            state = msgspec.json.decode(path.read_bytes(), type=JobState)
+            state = decode(path.read_bytes(), JobState)
         except (OSError, msgspec.MsgspecError):  # the node is being destroyed
             continue
         if state.status is JobStatus.RUNNING:

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_restore_replay.core.repository.records import Manifest
+from airflow_restore_replay.core.repository.refs import ChunkRef, content_name, leaves, object_of
 from airflow_restore_replay.core.repository.repository import Repository
 
 
 @dataclass(frozen=True)
 class Damage:
-    """:param ref: the chunk's reference. :param file, index: where a backup uses it."""
+    """:param ref: the chunk's reference. :param name: what messages call it.
+    :param file, index: where a backup uses it. :param path: the damaged object.
+    """
 
-    ref: str
+    ref: ChunkRef
+    name: str
     file: str
     index: int
     path: Path
 
 
-def references(repository: Repository, manifest: Manifest, file: str) -> list[str | None]:
+def references(repository: Repository, manifest: Manifest, file: str) -> Sequence[ChunkRef]:
     """:returns: chunk references of a file of a backup."""
     for entry in repository.load_files(manifest):
         if entry.path == file:
-            return [ref if isinstance(ref, str) else None for ref in entry.chunks]
+            return entry.chunks
     sys.exit(f"Backup {manifest.backup_id} has no file {file}.")
 
 
@@ -39,9 +44,11 @@ def flip_one_byte(
     shared = set(references(repository, not_in, file)) if not_in else set()
     for index, ref in enumerate(references(repository, manifest, file)):
         if ref is not None and ref not in shared:
-            path = next((root / "chunks").rglob(ref if "." in ref else f"{ref}.0"))
+            leaf = leaves(ref)[-1]
+            path = root / object_of(leaf)
             content = bytearray(path.read_bytes())
-            content[len(content) // 2] ^= 0x01
+            middle = len(content) // 2 if isinstance(leaf, str) else leaf.offset + leaf.stored_bytes // 2
+            content[middle] ^= 0x01
             path.write_bytes(content)
-            return Damage(ref, file, index, path)
+            return Damage(ref, content_name(leaf), file, index, path)
     sys.exit(f"Backup {manifest.backup_id} has no chunk of {file} to itself.")

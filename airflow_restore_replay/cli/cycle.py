@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
 from airflow_restore_replay.cli.output import show_failure, show_pairs, when
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import JobState
 from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
 from airflow_restore_replay.core.units import human_bytes, human_seconds
@@ -38,8 +40,15 @@ class Moment(click.ParamType[datetime]):
 @click.option("--full", "force_full", is_flag=True, help="Seed from the primary even if there is a base.")
 @click.option("--base", "base_backup_id", metavar="ID", help="Replay from this backup.")
 @click.option("--as-of", type=Moment(), metavar="TIME", help="Rebuild the backup of this past time.")
+@click.option("--paranoid", is_flag=True, help="Read every file, also those that nothing touched.")
 @scoped
-def command(scope: Scope, force_full: bool, base_backup_id: str | None, as_of: datetime | None) -> None:
+def command(
+    scope: Scope,
+    force_full: bool,
+    base_backup_id: str | None,
+    as_of: datetime | None,
+    paranoid: bool,
+) -> None:
     """Make a backup by restoring one: base, replay, validate, snapshot, publish.
 
     When the base turns out to be bad it is quarantined, and a fresh full from the primary takes its place.
@@ -55,7 +64,7 @@ def command(scope: Scope, force_full: bool, base_backup_id: str | None, as_of: d
     signal.signal(signal.SIGTERM, _interrupt)
     with ProgressDisplay(scope.cluster.name) as display:
         report = run_cycle(
-            scope.cluster,
+            _paranoid(scope.cluster) if paranoid else scope.cluster,
             force_full=force_full,
             base_backup_id=base_backup_id,
             as_of=as_of,
@@ -68,6 +77,10 @@ def command(scope: Scope, force_full: bool, base_backup_id: str | None, as_of: d
         if report.failure:
             show_failure(report.failure, as_json=False)
     raise click.exceptions.Exit(exit_code(report.failure) if report.failure else Exit.OK)
+
+
+def _paranoid(cluster: Cluster) -> Cluster:
+    return replace(cluster, transfer=replace(cluster.transfer, paranoid=True))
 
 
 class _Narrator:
@@ -125,7 +138,9 @@ def _pruned(report: CycleReport) -> str:
 _SHOWN: dict[str, Any] = {
     "bytes": human_bytes,
     "total_bytes": human_bytes,
+    "skipped_bytes": human_bytes,
     "new_bytes": human_bytes,
+    "delta_bytes": human_bytes,
     "stored_bytes": human_bytes,
     "transactions": "{:,}".format,
     "transactions_per_s": "{:,.0f}".format,

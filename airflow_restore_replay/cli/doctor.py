@@ -11,6 +11,7 @@ from airflow_restore_replay.core.cluster import primary_password
 from airflow_restore_replay.core.doctor import examine
 from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.jobs.protocol import Secrets
+from airflow_restore_replay.core.key_sources import read_keys
 
 
 @click.command("doctor")
@@ -21,7 +22,11 @@ def command(scope: Scope) -> None:
     Each precondition is shown with what was observed, what is expected, and the statement that fixes it. The exit
     code is 2 if a cycle would be refused; what is only worth knowing does not count.
     """
-    found = examine(scope.cluster, Secrets(primary_password=primary_password(scope.cluster.primary)))
+    secrets = Secrets(
+        primary_password=primary_password(scope.cluster.primary),
+        keys=read_keys(scope.cluster.repository.encryption),
+    )
+    found = examine(scope.cluster, secrets)
     refused = [finding for finding in found if finding.must and not finding.passed]
     if scope.as_json:
         scope.emit({"findings": found, "ok": not refused})

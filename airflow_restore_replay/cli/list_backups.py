@@ -44,6 +44,7 @@ def summary(backup: Backup) -> dict[str, Any]:
         "position": manifest.position,
         "total_bytes": manifest.sizes.total_bytes,
         "new_bytes": manifest.sizes.new_bytes,
+        "delta_page_bytes": manifest.sizes.delta_page_bytes,
         "stored_bytes": manifest.sizes.stored_bytes,
         "run": manifest.run,
     }
@@ -59,8 +60,10 @@ def _show(catalog: Catalog) -> None:
     if not catalog.backups:
         console().print(f"Cluster {catalog.cluster} has no readable backup.")
     else:
-        columns = ["BACKUP", "STATE", "PROOF", "AGE", "BASE", "TOTAL", "NEW"]
-        show_table(columns, [_row(backup) for backup in catalog.backups], right=["AGE", "TOTAL", "NEW"])
+        columns = ["BACKUP", "STATE", "PROOF", "AGE", "BASE", "TOTAL", "READ", "STORED"]
+        show_table(
+            columns, [_row(backup) for backup in catalog.backups], right=["AGE", "TOTAL", "READ", "STORED"]
+        )
     for path, why in catalog.unreadable.items():
         console(stderr=True).print(f"Unreadable: {path}: {why}", markup=False, soft_wrap=True)
     for hold in catalog.held_by:
@@ -77,5 +80,6 @@ def _row(backup: Backup) -> list[str]:
         # The time part of an id tells backups apart; whole ids are in --json.
         manifest.base.backup_id[-8:] or base_text(backup),
         human_bytes(manifest.sizes.total_bytes),
-        human_bytes(manifest.sizes.new_bytes),
+        human_bytes(manifest.sizes.read_bytes),
+        human_bytes(manifest.sizes.stored_bytes),
     ]

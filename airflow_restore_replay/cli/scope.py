@@ -14,6 +14,7 @@ import click
 from airflow_restore_replay.cli.output import JSON_KEY, emit_json
 from airflow_restore_replay.core.cluster import Cluster, load_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,7 +34,8 @@ class Scope:
 
     def repository(self, *, write: bool = False) -> Repository:
         """:returns: the cluster's repository; the object store's credentials come from the environment."""
-        return Repository.open(self.cluster.repository, cluster=self.cluster.name, write=write)
+        spec = self.cluster.repository
+        return Repository.open(spec, cluster=self.cluster.name, keys=read_keys(spec.encryption), write=write)
 
     def emit(self, document: Any) -> None:
         """Print *document* as the command's JSON answer."""

@@ -11,7 +11,7 @@ from airflow_restore_replay.cli.list_backups import base_text, summary
 from airflow_restore_replay.cli.output import console, show_pairs, show_table, when
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.repository.catalog import Backup
-from airflow_restore_replay.core.repository.records import Verdict, utc_now
+from airflow_restore_replay.core.repository.records import Sizes, Verdict, utc_now
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
@@ -38,7 +38,6 @@ def command(scope: Scope, backup_id: str) -> None:
 def _pairs(backup: Backup) -> list[tuple[str, str]]:
     manifest, sizes = backup.manifest, backup.manifest.sizes
     age_s = (utc_now() - manifest.goal_read_at).total_seconds()
-    stored = f"{human_bytes(sizes.new_bytes)} new ({human_bytes(sizes.stored_bytes)} compressed)"
     compared = manifest.compared
     return [
         ("Backup", backup.backup_id),
@@ -50,13 +49,27 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("Position read", f"{when(manifest.goal_read_at)}, {human_seconds(age_s)} ago"),
         ("Base", base_text(backup)),
         ("Lineage depth", str(manifest.lineage_depth)),
+        ("Key", manifest.key_id),
         ("Server", f"{manifest.flavor} {manifest.server_release}"),
         ("Size", f"{human_bytes(sizes.total_bytes)} in {sizes.files} files"),
-        ("Stored", f"{stored}, {human_bytes(sizes.reused_bytes)} reused"),
+        *_sizes(sizes),
         ("Compared", ", ".join(f"{name} {_plain(value)}" for name, value in compared.items())),
         *_notes(manifest.notes),
         ("Run", manifest.run),
     ]
+
+
+def _sizes(sizes: Sizes) -> Iterator[tuple[str, str]]:
+    size = human_bytes
+    bundled = f", {size(sizes.bundled_bytes)} of files in bundles ({sizes.bundles})" if sizes.bundles else ""
+    read = size(sizes.read_bytes)
+    untouched = f"{size(sizes.skipped_bytes)} in {sizes.skipped_files} files untouched since the restore"
+    yield "Read", f"{read}; {untouched}" if sizes.skipped_files else read
+    yield "New", f"{size(sizes.new_bytes)} in {sizes.new_chunks} chunks"
+    if sizes.delta_chunks:
+        yield "Deltas", f"{size(sizes.delta_page_bytes)} of pages, in {sizes.delta_chunks} chunks"
+    yield "Reused", f"{size(sizes.reused_bytes)}; {size(sizes.zero_bytes)} are zero"
+    yield "Stored", f"{size(sizes.stored_bytes)} compressed{bundled}"
 
 
 def _notes(notes: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -16,9 +16,9 @@ def record_url(spec: RepositorySpec, path: str) -> str:
     if spec.browse:
         return spec.browse.replace("{path}", path)
     parts = urlsplit(spec.url)
-    if parts.scheme in ("s3", "s3a") and "endpoint" not in spec.options:
+    if parts.scheme in ("s3", "s3a") and not spec.options.endpoint:
         key = "/".join(filter(None, (parts.path.strip("/"), path)))
-        region = spec.options.get("region")
+        region = spec.options.region
         where = f"&region={quote(region)}" if region else ""
         return f"https://console.aws.amazon.com/s3/object/{quote(parts.netloc)}?prefix={quote(key)}{where}"
     return f"{spec.url.rstrip('/')}/{path}"

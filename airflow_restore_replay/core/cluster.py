@@ -16,7 +16,11 @@ import yaml
 from msgspec import Meta
 
 from airflow_restore_replay.core.config_errors import explain
+from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.key_sources import Encryption
+from airflow_restore_replay.core.store_options import StoreOptions
+from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds, decode_unit, encode_unit
 
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -24,10 +28,6 @@ Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 
 _MIN_GRACE_S = 3600.0
-
-
-class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of the configuration: immutable, and refusing keys it does not know."""
 
 
 class Primary(Strict, frozen=True, kw_only=True):
@@ -59,23 +59,27 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
 
     :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster. May be left out if
         *connection* is a repository connection, which has one.
-    :param options: what obstore's store takes beside credentials: ``endpoint``, ``region``, …
+    :param options: how to reach an object store, and what it shall do with objects.
     :param connection: an Airflow connection for the credentials, of the type ``restore_replay_repository`` or
         of the Amazon provider; else the environment's.
     :param browse: where people see an object in their browser, with ``{path}`` for its name, as in
         ``https://minio.example/browser/backups/orders/{path}``; links in Airflow's UI lead there.
+    :param encryption: where the key of an encrypted repository comes from; without it, nothing is encrypted.
     """
 
     url: str = ""
-    options: dict[str, str] = {}
+    options: StoreOptions = StoreOptions()
     connection: str | None = None
     browse: str | None = None
+    encryption: Encryption | None = None
 
     def __post_init__(self) -> None:
         if not self.url and not self.connection:
             raise ValueError("url is missing; without it, connection must name a repository connection")
         if self.browse is not None and "{path}" not in self.browse:
             raise ValueError(f"browse must contain {{path}}, got {self.browse!r}")
+        if self.url:
+            self.options.refuse_unsuitable(self.url)
 
 
 class NodeSpec(Strict, frozen=True, kw_only=True):
@@ -128,11 +132,13 @@ class Transfer(Strict, frozen=True, kw_only=True):
     """Speed limits of snapshot and restore.
 
     :param rate_limit: bytes of database files per second, over all threads; none by default.
+    :param paranoid: a snapshot reads every file, also those that nothing touched since they were restored.
     """
 
     threads: Annotated[int, Meta(ge=1, le=64)] = 4
     rate_limit: ByteCount | None = None
     compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
+    paranoid: bool = False
 
 
 class Validation(Strict, frozen=True, kw_only=True):
@@ -275,7 +281,7 @@ def load_clusters(path: str | Path) -> dict[str, Cluster]:
 def parse_clusters(raw: Any, *, source: str = "configuration") -> dict[str, Cluster]:
     """Check a parsed cluster file; see :func:`load_clusters`."""
     try:
-        parsed = msgspec.convert(raw, _File, dec_hook=decode_unit, strict=True)
+        parsed = convert(raw, _File, dec_hook=decode_unit)
     except msgspec.ValidationError as exc:
         raise ConfigInvalid(f"{source}: {explain(exc, raw, _File, Cluster)}") from exc
     clusters = {name: msgspec.structs.replace(c, name=name) for name, c in parsed.clusters.items()}
@@ -290,7 +296,7 @@ def cluster_to_builtins(cluster: Cluster) -> dict[str, Any]:
 
 def cluster_from_builtins(raw: dict[str, Any]) -> Cluster:
     """Inverse of :func:`cluster_to_builtins`."""
-    return msgspec.convert(raw, Cluster, dec_hook=decode_unit)
+    return convert(raw, Cluster, dec_hook=decode_unit)
 
 
 def primary_password(primary: Primary) -> str:

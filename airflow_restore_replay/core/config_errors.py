@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 _INDEX = re.compile(r"\[[^\]]*\]$")
+_SUBSCRIPT = re.compile(r"\[(?:\.\.\.|\d+)\]")
 _AT = re.compile(r" - at `\$(?P<path>.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 
@@ -23,10 +24,10 @@ class _Kinds:
     def section(self, path: str) -> type | None:
         """:returns: the configuration class that *path* (``clusters[...].node``) leads to."""
         kind: Any = self.file
-        for part in filter(None, path.replace("[...]", ".[]").split(".")):
+        for part in filter(None, _SUBSCRIPT.sub(".[]", path).split(".")):
             if part == "[]":
-                kind = self.cluster if kind is self.file else None
-            elif kind is not self.file and kind is not None:
+                kind = self.cluster if kind is self.file else _element(kind)
+            elif kind is not self.file and isinstance(kind, type):
                 kind = _struct_in(typing.get_type_hints(kind, include_extras=False).get(part))
         return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
@@ -37,7 +38,8 @@ class _Kinds:
         hint = typing.get_type_hints(section).get(key) if section else None
         if typing.get_origin(hint) is tuple:
             hint = typing.get_args(hint)[0]
-        return [str(value) for value in typing.get_args(hint)]
+        literals = [arg for arg in typing.get_args(hint) if typing.get_origin(arg) is typing.Literal]
+        return [str(value) for value in typing.get_args(literals[0] if literals else hint)]
 
 
 def explain(exc: msgspec.ValidationError, raw: Any, file: type, cluster: type) -> str:
@@ -59,6 +61,10 @@ def explain(exc: msgspec.ValidationError, raw: Any, file: type, cluster: type) -
     if problem.startswith("Invalid enum value"):
         problem += f"; allowed: {', '.join(kinds.choices(at['path'] if at else ''))}"
     return f"{path or 'the file'}: {problem}."
+
+
+def _element(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is list else None
 
 
 def _struct_in(hint: Any) -> Any:

@@ -148,11 +148,17 @@ def _room(cluster: Cluster, needed: int) -> Finding:
 def _of_store(cluster: Cluster, secrets: Secrets) -> list[Finding]:
     def open_it() -> str:
         repository = Repository.open(
-            cluster.repository, cluster=cluster.name, credentials=secrets.store, write=True
+            cluster.repository,
+            cluster=cluster.name,
+            credentials=secrets.store,
+            keys=secrets.keys,
+            write=True,
         )
         return f"{repository.store.url} of cluster {repository.cluster}"
 
-    return [_tried("store", "repository", open_it, expected="ours, writable, honours conditional creates")]
+    # A wrong key shows when the repository's key check is decrypted.
+    expected = "ours, writable, honours conditional creates, and the key fits"
+    return [_tried("store", "repository", open_it, expected=expected)]
 
 
 def _tried(subject: str, name: str, ask: Callable[[], str], *, expected: str = "installed") -> Finding:

@@ -7,14 +7,15 @@
     │   ├── ConfigInvalid       ├── StoreUnsafe          ├── RepositoryMismatch
     │   ├── WrongPhase          ├── ProtocolMismatch     ├── ReleaseRefused
     │   ├── NodeIsPrimary       ├── TargetNotEmpty       ├── UnsupportedTables
-    │   ├── PreflightFailed     ├── NoSuchBackup         └── WrongHost
+    │   ├── PreflightFailed     ├── NoSuchBackup         ├── WrongHost
+    │   ├── KeyRefused          └── KeyMissing
     ├── Circumstance            retried, then the run fails; nothing is quarantined      (environment)
     │   ├── StoreFailed         ├── StoreFull            ├── LeaseHeld
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
     │   ├── NodeServerCrashed   ├── PrimaryUnreachable   ├── ReplicationDenied
     │   ├── CatchUpStalled      ├── CatchUpDeadline      ├── JobCancelled
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
-    │   ├── PruneUnsafe         └── StoreDenied (a StoreFailed)
+    │   ├── PruneUnsafe         ├── KeySourceFailed      └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
@@ -100,6 +101,14 @@ class RepositoryMismatch(Refused):
     """The repository belongs to another cluster or has an unknown format."""
 
 
+class KeyRefused(Refused):
+    """The encryption key is wrong, not configured, or configured for what is not encrypted."""
+
+
+class KeyMissing(Refused):
+    """A key that backups need is not at hand."""
+
+
 class WrongPhase(Refused):
     """The node is not in the phase that the job needs."""
 
@@ -154,6 +163,10 @@ class StoreFull(Circumstance):
 
 class PruneUnsafe(Circumstance):
     """Clocks disagree, or a listing is not complete: nothing can be deleted safely."""
+
+
+class KeySourceFailed(Circumstance):
+    """The program that should print an encryption key did not."""
 
 
 class LeaseHeld(Circumstance):

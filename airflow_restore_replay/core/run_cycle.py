@@ -35,6 +35,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
     Secrets,
 )
+from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.repository.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.records import new_id, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
@@ -98,7 +99,8 @@ def run_cycle(
         primary had logged by then. Never a fresh full; and no second backup when there is one as of that time.
     :param run: the lease's owner; another name than any other run's.
     :param report: called with the step's name and its state while it runs, and with None at its start.
-    :param secrets: the primary's password and the store's credentials; read as the cluster file says otherwise.
+    :param secrets: the primary's password, the store's credentials, encryption keys; read as the cluster file says
+        otherwise.
     :param retries: how often a failure of the environment is tried again.
     :returns: the report; a failed run is reported, not raised.
     :raises Refused: the configuration does not allow a start.
@@ -121,7 +123,10 @@ class _Cycle:
         self._cluster = cluster
         self._run = run
         self._tell = tell
-        self._secrets = secrets or Secrets(primary_password=primary_password(cluster.primary))
+        self._secrets = secrets or Secrets(
+            primary_password=primary_password(cluster.primary),
+            keys=read_keys(cluster.repository.encryption),
+        )
         self._retries = retries
         self._runtime: Runtime = get_runtime(cluster)
         self.report = CycleReport(cluster=cluster.name, run=run)
@@ -131,6 +136,7 @@ class _Cycle:
             self._cluster.repository,
             cluster=self._cluster.name,
             credentials=self._secrets.store,
+            keys=self._secrets.keys,
             write=True,
         )
         epoch = self._acquire()

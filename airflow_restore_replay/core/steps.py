@@ -119,11 +119,13 @@ def _handle(runtime: Runtime, node: dict[str, Any]) -> NodeHandle:
     )
 
 
-def damaged_chunks(verdict: Verdict) -> list[str]:
-    """:returns: references of chunks that the verdict's evidence names."""
+def damaged_contents(verdict: Verdict) -> list[str]:
+    """:returns: what the verdict's evidence names: the key of a stored content, or the name of a list object."""
     evidence = verdict.failure.evidence if verdict.failure else {}
-    chunk = evidence.get("chunk")
-    return [chunk] if isinstance(chunk, str) else []
+    chunk, record = evidence.get("chunk"), str(evidence.get("record", ""))
+    if isinstance(chunk, str):
+        return [chunk]
+    return [record] if record.startswith(("files/", "lists/")) else []
 
 
 def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict) -> list[Verdict]:
@@ -131,7 +133,7 @@ def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict
 
     :returns: the verdicts recorded now.
     """
-    shared = repository.backups_sharing(damaged_chunks(verdict))
+    shared = repository.backups_sharing(damaged_contents(verdict))
     recorded = []
     for ref, backup_ids in shared.items():
         for backup_id in backup_ids:
@@ -145,7 +147,7 @@ def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict
                 backup_id=backup_id,
                 failure=verdict.failure,
                 by="shared damage",
-                reason=f"shares the damaged chunk {ref} with backup {verdict.backup_id}",
+                reason=f"shares the damaged {ref} with backup {verdict.backup_id}",
             )
             repository.record(new)
             recorded.append(new)

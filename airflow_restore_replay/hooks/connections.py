@@ -9,7 +9,11 @@ from airflow.sdk import BaseHook
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 from airflow_restore_replay.hooks.replay_node import NODE_CONN_TYPE
-from airflow_restore_replay.hooks.repository import REPOSITORY_CONN_TYPE, connection_credentials
+from airflow_restore_replay.hooks.repository import (
+    REPOSITORY_CONN_TYPE,
+    connection_credentials,
+    connection_keys,
+)
 
 
 class RepositoryConnectionHook(BaseHook):
@@ -28,7 +32,8 @@ class RepositoryConnectionHook(BaseHook):
         self.conn_id = restore_replay_repository_conn_id
 
     def test_connection(self) -> tuple[bool, str]:
-        """Create an object, see the store refuse to create it again, read it back, and read the catalog.
+        """Create an object, see the store refuse to create it again, read it back, and read the catalog; an encrypted
+        repository's only with the connection's key.
 
         :returns: whether all of that works, and what is there.
         """
@@ -39,7 +44,9 @@ class RepositoryConnectionHook(BaseHook):
             url = conn.extra_dejson.get("url")
             if not url:
                 raise ConfigInvalid(f"Connection {self.conn_id!r} has no URL, so there is nothing to test.")
-            return True, probe_repository(RepositorySpec(url=str(url)), connection_credentials(conn))
+            return True, probe_repository(
+                RepositorySpec(url=str(url)), connection_credentials(conn), keys=connection_keys(conn)
+            )
         except RestoreReplayError as exc:
             return False, str(exc)
 

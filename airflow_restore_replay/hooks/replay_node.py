@@ -11,6 +11,7 @@ import msgspec
 from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.cluster import Cluster, NodeSpec, Primary, primary_password
+from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
@@ -80,10 +81,8 @@ class ReplayNodeHook(BaseHook):
         password = (conn.password or "") if conn is not None else primary_password(self._configured.primary)
         if password:
             mask_secret(password)
-        return Secrets(
-            primary_password=password,
-            store=RepositoryHook(self._configured).credentials(),
-        )
+        repository = RepositoryHook(self._configured)
+        return Secrets(primary_password=password, store=repository.credentials(), keys=repository.keys())
 
     def create(self, run: RunRef, *, key: str, replaces: Sequence[str] = ()) -> dict[str, Any]:
         """Create a node, or find the one made for the same *key*; first remove what earlier runs left.
@@ -109,7 +108,7 @@ class ReplayNodeHook(BaseHook):
         """Start the job of that *key*, attach to it, or learn how it ended."""
         from airflow_restore_replay.core.steps import job_request
 
-        run = msgspec.convert(node["run"], RunRef)
+        run = convert(node["run"], RunRef)
         request = job_request(self.cluster, run, job, key=key, params=params, secrets=self.secrets())
         return self.client(node).submit(request)
 
@@ -198,4 +197,4 @@ def resolve_node(node: NodeSpec, conn: Connection) -> NodeSpec:
 
 
 def _handle(node: dict[str, Any]) -> NodeHandle:
-    return msgspec.convert(node, NodeHandle)
+    return convert(node, NodeHandle)

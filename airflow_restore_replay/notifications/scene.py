@@ -193,10 +193,10 @@ class Scene:
             raise LookupError("no task names a cluster")
         hook = RepositoryHook(find_cluster(named, config if isinstance(config, str) else None))
         # Airflow's connections are asked for here: only this thread may talk to its supervisor.
-        spec, credentials = hook.resolved, hook.credentials()
+        spec, credentials, keys = hook.resolved, hook.credentials(), hook.keys()
         return _in_time(
             lambda: Repository.open(
-                spec, cluster=hook.cluster.name, credentials=credentials, write=False
+                spec, cluster=hook.cluster.name, credentials=credentials, keys=keys, write=False
             ).catalog()
         )
 

@@ -63,7 +63,8 @@ def test_the_form_and_the_hook_agree(hook: type[Any]) -> None:
 def test_what_is_secret_is_a_password_field() -> None:
     fields = TYPES["restore_replay_repository"]["conn-fields"]
     assert fields["session_token"]["schema"]["format"] == "password"
-    assert [name for name, field in fields.items() if "format" in field["schema"]] == ["session_token"]
+    secret = [name for name, field in fields.items() if "format" in field["schema"]]
+    assert secret == ["encryption_key", "session_token"]
     assert TYPES["restore_replay_repository"]["ui-field-behaviour"]["relabeling"]["password"]
 
 

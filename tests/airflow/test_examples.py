@@ -106,7 +106,7 @@ def test_five_clusters_by_mapping(primary: MariaDbPrimary, cycle: Shipped, tmp_p
 
 def damage(rig: Rig) -> None:
     """Flip a byte in every chunk."""
-    for path in (rig.repository_dir / "chunks").rglob("*.0"):
+    for path in [*rig.repository_dir.glob("chunks/*/*.0"), *rig.repository_dir.glob("bundles/*/*.0")]:
         rig.flip_byte(path)
 
 

@@ -44,10 +44,53 @@ def test_without_a_connection_the_environment_counts() -> None:
     assert RepositoryHook(cluster_with()).credentials() == {}
 
 
-def test_a_role_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection(monkeypatch, "store", conn_type="aws", extra={"role_arn": "arn:aws:iam::1:role/backup"})
+def test_a_role_travels_to_where_it_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node assumes it, again and again: a token made here would expire there."""
+    arn = "arn:aws:iam::1:role/backup"
+    extra = {
+        "role_arn": arn,
+        "assume_role_kwargs": {"ExternalId": "x-7", "DurationSeconds": 1800},
+        "service_config": {
+            "sts": {"endpoint_url": "https://sts.example"},
+            "s3": {"endpoint_url": "https://s3.example"},
+        },
+        "endpoint_url": "https://other.example",
+        "verify": "/etc/ssl/own.pem",
+    }
+    connection(monkeypatch, "store", conn_type="aws", login="id-2", password="key-2", extra=extra)
     repository = {"url": "s3://bucket/orders", "connection": "store"}
-    with pytest.raises(ConfigInvalid, match="assumes a role"):
+    found = RepositoryHook(cluster_with(repository=repository)).credentials()
+    assert found == {
+        "access_key_id": "id-2",
+        "secret_access_key": "key-2",
+        "role_arn": arn,
+        "external_id": "x-7",
+        "role_duration": "1800",
+        "endpoint": "https://s3.example",
+        "sts_endpoint": "https://sts.example",
+        "ca_file": "/etc/ssl/own.pem",
+    }
+    own = {**repository, "options": {"role_arn": "arn:aws:iam::1:role/own"}}
+    assert "role_arn" not in RepositoryHook(cluster_with(repository=own)).credentials()
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        ({"profile_name": "p"}, "profile_name"),
+        (
+            {"role_arn": "arn", "assume_role_method": "assume_role_with_saml"},
+            "assume_role_method: assume_role_with_saml",
+        ),
+        ({"verify": False}, "verify: false"),
+    ],
+)
+def test_what_only_the_amazon_provider_can_do_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], what: str
+) -> None:
+    connection(monkeypatch, "store", conn_type="aws", extra=extra)
+    repository = {"url": "s3://bucket/orders", "connection": "store"}
+    with pytest.raises(ConfigInvalid, match=f"'store' uses {what}, which a replay node cannot"):
         RepositoryHook(cluster_with(repository=repository)).credentials()
 
 

@@ -65,8 +65,10 @@ class Place:
     damage: Damage
     credentials: Mapping[str, str] = field(default_factory=dict)
 
-    def open(self, *, write: bool = True, cluster: str = "orders") -> Repository:
-        return Repository.open(self.spec, cluster=cluster, credentials=self.credentials, write=write)
+    def open(self, *keys: str, write: bool = True, cluster: str = "orders") -> Repository:
+        return Repository.open(
+            self.spec, cluster=cluster, credentials=self.credentials, keys=keys, write=write
+        )
 
     def store(self) -> ObjectStore:
         return open_store(self.spec, self.credentials)

@@ -175,7 +175,7 @@ def test_a_missing_bucket_is_no_evidence(setup: Setup, tree: Path, tmp_path: Pat
     repository = setup.proxied(retry_timeout="1s")
     for info in list(repository.store.list("chunks")) + list(repository.store.list("manifests")):
         repository.store.delete(info.path)
-    for folder in ("leases", "files"):
+    for folder in ("leases", "files", "bundles"):
         for info in list(repository.store.list(folder)):
             repository.store.delete(info.path)
     repository.store.delete("repository.json")

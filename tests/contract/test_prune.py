@@ -13,14 +13,10 @@ import pytest
 
 from airflow_restore_replay.core.cluster import Retention
 from airflow_restore_replay.core.errors import LeaseLost, PruneUnsafe, StoreDenied, StoreFailed
-from airflow_restore_replay.core.repository.manifests import (
-    file_list_path,
-    manifest_path,
-    write_file_list,
-    write_record,
-)
+from airflow_restore_replay.core.repository.lists import file_list_path, write_file_list
+from airflow_restore_replay.core.repository.manifests import manifest_path, write_record
 from airflow_restore_replay.core.repository.prune import PruneReport, prune
-from airflow_restore_replay.core.repository.prune_plan import chunk_refs, plan_prune
+from airflow_restore_replay.core.repository.prune_plan import plan_prune
 from airflow_restore_replay.core.repository.records import (
     Condemned,
     FileEntry,
@@ -29,6 +25,7 @@ from airflow_restore_replay.core.repository.records import (
     PruneRecord,
     utc_now,
 )
+from airflow_restore_replay.core.repository.refs import objects_of
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
 from airflow_restore_replay.core.repository.store import ObjectInfo, ObjectStore
@@ -68,11 +65,13 @@ def run_prune(
 
 
 def objects(store: ObjectStore) -> set[str]:
-    return {info.path for folder in ("chunks/", "files/") for info in store.list(folder)}
+    return {
+        info.path for folder in ("chunks/", "bundles/", "lists/", "files/") for info in store.list(folder)
+    }
 
 
 def needed(manifest: Manifest, files: list[FileEntry]) -> set[str]:
-    paths = {f"chunks/{r[:2]}/{r if '.' in r else r + '.0'}" for r in chunk_refs(files)}
+    paths = {path for entry in files for ref in entry.chunks for path in objects_of(ref)}
     return paths | {file_list_path(manifest.file_list)}
 
 
@@ -161,7 +160,7 @@ def test_a_condemned_chunk_is_not_reused_but_stored_beside(place: Place, tree: P
         write_file_list(repository.store, repository.codec, content, condemned=condemned)
         == f"{old.file_list}.1"
     )
-    assert f"{ref}.1" in set(chunk_refs(files))
+    assert f"{ref}.1" in {ref for entry in files for ref in entry.chunks}
     for path in only_old:  # the sleeper
         repository.store.delete(path)
     assert verify(repository).ok
@@ -377,7 +376,7 @@ def test_many_denials_are_not_all_tried(place: Place, tree: Path) -> None:
     repository = place.open()
     back_up(repository, tree)
     for number in range(30):
-        repository.store.put_new(f"chunks/{number:02d}/{number:064d}.0", b"orphan")
+        repository.store.put_new(f"chunks/00/{number:064d}.0", b"orphan")
     run_prune(repository)
     locked = Locked(place.store())
     repository.store = locked  # type: ignore[assignment]
@@ -392,10 +391,10 @@ def test_a_locked_object_is_reported_by_s3(s3_server: S3Server, proxy: FaultyPro
     repository = place.open()
     old, _, only_old = two_backups(repository, tree)
     assert run_prune(repository).deleted == [old.backup_id]
-    proxy.rule = lambda method, path: Act.LOCKED if path.endswith("?delete") else Act.PASS
+    proxy.rule = lambda method, path: Act.DENY if method == "DELETE" else Act.PASS
     report = run_prune(repository)
     assert (report.freed_objects, report.denied_count, set(report.denied)) == (0, 2, only_old)
-    assert "AccessDenied" in report.complaint
+    assert "403 Forbidden" in report.complaint
     proxy.rule = lambda method, path: Act.PASS
     assert run_prune(repository).freed_objects == 2
 

@@ -10,13 +10,10 @@ import msgspec
 import pytest
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, NoSuchBackup, RepositoryMismatch, StoreFailed
-from airflow_restore_replay.core.repository.manifests import (
-    file_list_path,
-    manifest_path,
-    seal,
-    write_file_list,
-)
+from airflow_restore_replay.core.repository.lists import file_list_path, write_file_list
+from airflow_restore_replay.core.repository.manifests import manifest_path
 from airflow_restore_replay.core.repository.records import Outcome
+from airflow_restore_replay.core.repository.seals import checksum
 from airflow_restore_replay.core.repository.snapshot import snapshot_tree
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, manifest_for
@@ -24,12 +21,12 @@ from tests.support.backups import back_up, flip_one_bit, manifest_for
 
 def _wrong_version(data: bytes) -> bytes:
     body = json.dumps(json.loads(data.splitlines()[0]) | {"format": 2}).encode()
-    return b"%s\n%s\n" % (body, json.dumps({"blake3": seal(body)}).encode())
+    return b"%s\n%s\n" % (body, json.dumps({"blake3": checksum(body)}).encode())
 
 
 def _another_id(data: bytes) -> bytes:
     body = json.dumps(json.loads(data.splitlines()[0]) | {"backup_id": "20200101T000000Z-00000000"}).encode()
-    return b"%s\n%s\n" % (body, json.dumps({"blake3": seal(body)}).encode())
+    return b"%s\n%s\n" % (body, json.dumps({"blake3": checksum(body)}).encode())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +123,7 @@ def test_a_damaged_marker_is_refused(place: Place, content: bytes) -> None:
 
 def test_a_newer_repository_is_refused(place: Place) -> None:
     place.open()
-    marker = json.loads(place.damage.read("repository.json")) | {"format": 2}
+    marker = json.loads(place.damage.read("repository.json").splitlines()[0]) | {"format": 2}
     place.damage.write("repository.json", json.dumps(marker).encode())
     with pytest.raises(RepositoryMismatch, match="format 2"):
         place.open()

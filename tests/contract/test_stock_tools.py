@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from airflow_restore_replay.core.cluster import RepositorySpec
-from airflow_restore_replay.core.repository.chunks import chunk_path
+from airflow_restore_replay.core.repository.manifests import manifest_path
+from airflow_restore_replay.core.repository.refs import chunk_path
 from airflow_restore_replay.core.repository.repository import Repository
-from tests.support.backups import back_up, tree_bytes
+from airflow_restore_replay.core.repository.seals import checksum
+from tests.support.backups import back_up, flip_one_bit, tree_bytes
+from tests.support.generations import kinds, make_varied_tree, next_backup, vary
+from tests.support.keys import NEW, OLD
 
-FORMAT = Path(__file__).parents[2] / "FORMAT.md"
-TOOLS = ("jq", "zstd", "b3sum", "dd")
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tests" / "e2e" / "restore_with_stock_tools.sh"
+TOOLS = ("jq", "zstd", "b3sum", "dd", "openssl", "basenc")
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """:returns: the script that FORMAT.md shows, as it is."""
+def recipe() -> Path:
+    """:returns: the script that FORMAT.md shows."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         pytest.skip(f"FORMAT.md's recipe is NOT TESTED: {', '.join(missing)} not installed")
-    script = re.search(r"```sh\n(#!/bin/sh\n.*?)```", FORMAT.read_text(encoding="utf-8"), re.DOTALL)
-    assert script, "FORMAT.md has a recipe"
-    path = tmp_path / "restore.sh"
-    path.write_text(script[1])
-    return path
+    return SCRIPT
+
+
+def test_the_script_is_the_one_that_the_format_shows() -> None:
+    shown = re.search(
+        r"```sh\n(#!/bin/sh\n.*?)```", (ROOT / "FORMAT.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert shown, "FORMAT.md has a recipe"
+    assert SCRIPT.read_text(encoding="utf-8") == shown[1]
 
 
 def _run(recipe: Path, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -61,3 +73,97 @@ def test_stock_tools_notice_a_swapped_chunk(recipe: Path, tree: Path, tmp_path: 
     one, two = (root / chunk_path(str(f.chunks[0])) for f in files if f.path in ("ibdata1", "shop/items.ibd"))
     one.write_bytes(two.read_bytes())
     assert _run(recipe, str(root), manifest.backup_id, str(tmp_path / "out")).returncode != 0
+
+
+@pytest.mark.parametrize(
+    "notation",
+    [
+        pytest.param(str, id="hex"),
+        pytest.param(lambda key: base64.b64encode(bytes.fromhex(key)).decode(), id="base64"),
+        pytest.param(lambda key: base64.urlsafe_b64encode(bytes.fromhex(key)).decode(), id="base64url"),
+    ],
+)
+def test_stock_tools_decrypt_with_the_key_and_nothing_else(
+    recipe: Path, tree: Path, tmp_path: Path, notation: Callable[[str], str]
+) -> None:
+    root = tmp_path / "repository"
+    spec = RepositorySpec(url=root.as_uri())
+    old, _ = back_up(Repository.open(spec, cluster="orders", keys=[OLD], write=True), tree)
+    rotated = Repository.open(spec, cluster="orders", keys=[NEW, OLD], write=True)
+    new, files = back_up(rotated, tree, run="run-2")
+    for name, key in (("old", OLD), ("new", NEW)):
+        (tmp_path / name).write_text(f"{notation(key)}\n")
+    for manifest, name in ((old, "old"), (new, "new")):
+        done = _run(
+            recipe, str(root), manifest.backup_id, str(tmp_path / f"out-{name}"), str(tmp_path / name)
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert tree_bytes(tmp_path / f"out-{name}") == tree_bytes(tree)
+    for key_file in ([], [str(tmp_path / "old")]):
+        out = tmp_path / f"wrong{len(key_file)}"
+        assert _run(recipe, str(root), new.backup_id, str(out), *key_file).returncode != 0
+        assert not out.exists()
+
+    one, two = (root / chunk_path(str(f.chunks[0])) for f in files if f.path in ("ibdata1", "shop/items.ibd"))
+    one.write_bytes(two.read_bytes())
+    again = _run(recipe, str(root), new.backup_id, str(tmp_path / "swapped"), str(tmp_path / "new"))
+    assert again.returncode != 0
+
+
+def test_stock_tools_notice_a_forged_manifest(recipe: Path, tree: Path, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", keys=[OLD], write=True)
+    manifest, _ = back_up(repository, tree)
+    path = root / manifest_path(manifest.backup_id)
+    body, seal = path.read_bytes().splitlines()
+    body = body.replace(b"0-1-100", b"0-1-999")
+    forged = json.loads(seal) | {"blake3": checksum(body)}
+    path.write_bytes(b"%s\n%s\n" % (body, json.dumps(forged).encode()))
+    (tmp_path / "key").write_text(OLD)
+    done = _run(recipe, str(root), manifest.backup_id, str(tmp_path / "out"), str(tmp_path / "key"))
+    assert done.returncode != 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_stock_tools_rebuild_bundles_deltas_and_lists(recipe: Path, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", write=True)
+    first, files = back_up(repository, make_varied_tree(tmp_path / "one", large=True))
+    second, files = next_backup(repository, files, tmp_path / "two", vary, run="run-2")
+    third, files = next_backup(
+        repository, files, tmp_path / "three", lambda data: vary(data, seed=6), run="run-3"
+    )
+    assert kinds(files) == {"chunk", "piece", "delta", "zero"}
+    assert [entry.path for entry in repository.load_entries(third) if entry.list] == ["shop/large.ibd"]
+    for manifest, data in ((first, tmp_path / "one"), (second, None), (third, tmp_path / "three" / "data")):
+        out = tmp_path / manifest.backup_id
+        done = _run(recipe, str(root), manifest.backup_id, str(out))
+        assert (done.returncode, done.stderr) == (0, "")
+        if data:
+            assert subprocess.run(["diff", "-r", str(out), str(data)], check=False).returncode == 0
+
+
+def test_stock_tools_rebuild_all_kinds_under_a_key(recipe: Path, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    (tmp_path / "key").write_text(OLD)
+    repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", keys=[OLD], write=True)
+    _, files = back_up(repository, make_varied_tree(tmp_path / "one", large=True))
+    second, files = next_backup(repository, files, tmp_path / "two", vary, run="run-2")
+    assert kinds(files) == {"chunk", "piece", "delta", "zero"}
+    out = tmp_path / "out"
+    done = _run(recipe, str(root), second.backup_id, str(out), str(tmp_path / "key"))
+    assert (done.returncode, done.stderr) == (0, "")
+    same = subprocess.run(["diff", "-r", str(out), str(tmp_path / "two" / "data")], check=False)
+    assert same.returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["chunks", "bundles", "lists", "files", "manifests"])
+def test_stock_tools_notice_a_flipped_bit(recipe: Path, tmp_path: Path, folder: str) -> None:
+    root = tmp_path / "repository"
+    repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", write=True)
+    _, files = back_up(repository, make_varied_tree(tmp_path / "one", large=True))
+    second, _ = next_backup(repository, files, tmp_path / "two", vary, run="run-2")
+    for path in (p for p in (root / folder).rglob("*") if p.is_file()):
+        sound = path.read_bytes()
+        path.write_bytes(flip_one_bit(sound))
+    assert _run(recipe, str(root), second.backup_id, str(tmp_path / "out")).returncode != 0

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import JobCancelled, NoSuchBackup, Refused, StoreFailed
-from airflow_restore_replay.core.repository.manifests import file_list_path, manifest_path
+from airflow_restore_replay.core.repository.lists import file_list_path
+from airflow_restore_replay.core.repository.manifests import manifest_path
 from airflow_restore_replay.core.repository.records import BackupState, Verification
+from airflow_restore_replay.core.repository.refs import key_of
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.verify import verify
 from airflow_restore_replay.core.repository.verify_pass import FOLDERS, Scope
@@ -18,8 +20,8 @@ from tests.contract.conftest import Place
 from tests.support.backups import MIB, back_up, flip_one_bit
 
 
-def chunks(repository: Repository) -> list[str]:
-    return sorted(info.path for info in repository.store.list("chunks/"))
+def objects(repository: Repository) -> list[str]:
+    return sorted(i.path for folder in ("chunks/", "bundles/") for i in repository.store.list(folder))
 
 
 def two_backups(repository: Repository, tree: Path) -> tuple[str, str]:
@@ -47,7 +49,7 @@ def test_all_is_well(place: Place, tree: Path) -> None:
     seen: list[tuple[int, int]] = []
     report = verify(repository, progress=lambda done, total: seen.append((done, total)))
     assert report.ok
-    assert (report.backups, report.chunks) == (2, len(chunks(repository)))
+    assert (report.backups, report.chunks) == (2, len(objects(repository)))
     assert report.size_bytes == 4 * MIB + 5000 + 2 * MIB + 3 * MIB
     assert seen[0] == (0, report.size_bytes)
     assert seen[-1] == (report.size_bytes, report.size_bytes)
@@ -106,7 +108,7 @@ def test_subsets_together_are_everything(place: Place, tree: Path) -> None:
     repository = place.open()
     two_backups(repository, tree)
     read = [verify(repository, Scope(subset=f"{n}/3")).chunks for n in (1, 2, 3)]
-    assert sum(read) == len(chunks(repository))
+    assert sum(read) == len(objects(repository))
     for wrong in ("0/3", "4/3", "1/257", "1", "a/b", "1/0"):
         with pytest.raises(Refused, match="not n/t"):
             verify(repository, Scope(subset=wrong))
@@ -148,7 +150,7 @@ def test_an_interrupted_pass_goes_on(place: Place, tree: Path) -> None:
 def test_damage_found_before_an_interruption_is_found_again(place: Place, tree: Path) -> None:
     repository = place.open()
     old, _ = two_backups(repository, tree)
-    for path in chunks(repository):
+    for path in objects(repository):
         place.damage.write(path, b"x")
     seen = 0
 
@@ -164,12 +166,12 @@ def test_damage_found_before_an_interruption_is_found_again(place: Place, tree: 
 def test_oldest_verified_first(place: Place, tree: Path) -> None:
     repository = place.open()
     two_backups(repository, tree)
-    names = sorted(path.split("/")[1] for path in chunks(repository))
+    names = sorted(path.split("/")[1] for path in objects(repository))
     number = FOLDERS.index(names[0]) + 1
     verify(repository, Scope(subset=f"{number}/256"))
     order: list[str] = []
     read = repository.chunks.read
-    repository.chunks.read = lambda ref, *a, **k: (order.append(ref[:2]), read(ref, *a, **k))[1]  # type: ignore
+    repository.chunks.read = lambda ref, *a, **k: (order.append(key_of(ref)[:2]), read(ref, *a, **k))[1]  # type: ignore
     verify(repository, threads=1)
     assert order == [*(n for n in names if n != names[0]), *(n for n in names if n == names[0])]
 

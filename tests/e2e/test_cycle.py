@@ -28,7 +28,10 @@ def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: s
     assert report.steps["replay.catch_up"]["transactions"] > 0
     assert new.manifest.compared["tables"] >= 3
     # Differential: a file that replay did not touch is not stored again.
-    assert new.manifest.sizes.reused_bytes > 0
+    sizes = new.manifest.sizes
+    assert sizes.reused_bytes > 0
+    assert sizes.skipped_files > 0, "replay touched few tables"
+    assert sizes.read_bytes + sizes.skipped_bytes == sizes.total_bytes
     assert rig.chunk_of(new_id, kit.archive, 0) == rig.chunk_of(backup_id, kit.archive, 0)
     rig.restores(new_id)
 
@@ -46,3 +49,19 @@ def test_each_seed_makes_a_backup_without_base_that_replays(
     report = rig.cycle()
     assert rig.catalog().backup(rig.published(report)).manifest.base.backup_id == new_id
     assert rig.verdicts_against() == []
+
+
+def test_tables_that_swap_their_files_are_read_again(rig: Rig, backup_id: str) -> None:
+    """RENAME TABLE leaves size and mtime alone; the next cycle restores, and compares with the primary."""
+    for name, word in (("a", "one"), ("b", "two")):
+        rig.primary.execute(f"CREATE TABLE shop.{name} (id INT PRIMARY KEY, body CHAR(3))")
+        rig.primary.execute(f"INSERT INTO shop.{name} SELECT seq, '{word}' FROM shop.seq_1_to_1000")
+    before = rig.published(rig.cycle())
+    rig.primary.execute("RENAME TABLE shop.a TO shop.c, shop.b TO shop.a, shop.c TO shop.b")
+    after = rig.published(rig.cycle())
+    assert rig.catalog().backup(after).manifest.base.backup_id == before
+    assert rig.chunk_of(after, "shop/a.ibd", 0) != rig.chunk_of(before, "shop/a.ibd", 0)
+    report = rig.cycle(transfer={"paranoid": True})
+    assert (report.base_id, report.quarantined) == (after, [])
+    last = rig.catalog().backup(rig.published(report)).manifest
+    assert (last.sizes.skipped_files, last.sizes.read_bytes) == (0, last.sizes.total_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.support.mariadb import BACKUP_PASSWORD
 from tests.support.proxy import Act, FaultyProxy, always
 from tests.support.rig import Rig, processes_in
 from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.tokens import TokenGate
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +32,10 @@ class S3Rig:
         self.spec = server.spec(server.new_bucket())
         self.server = server
 
-    def cycle(self, endpoint: str | None = None, retries: int = 0) -> CycleReport:
-        options = dict(self.spec.options)
+    def cycle(self, endpoint: str | None = None, retries: int = 0, **further: Any) -> CycleReport:
+        options = self.spec.options.given()
         if endpoint:
-            options |= {"endpoint": endpoint, "retry_timeout": "3s"}
+            options |= {"endpoint": endpoint, "retry_timeout": "3s"} | further
         cluster = self.rig.cluster(repository={"url": self.spec.url, "options": options})
         secrets = Secrets(primary_password=BACKUP_PASSWORD, store=CREDENTIALS)
         report = run_cycle(cluster, secrets=secrets, retries=retries)
@@ -89,3 +91,14 @@ def test_s10_store_that_ignores_conditions_is_refused(on_s3: S3Rig, s3: S3Server
     assert report.failure is not None
     assert report.failure.code == "StoreUnsafe"
     assert on_s3.repository().catalog().backups == ()
+
+
+def test_s9_a_cycle_outlives_its_roles_tokens(on_s3: S3Rig, s3: S3Server) -> None:
+    """Each job on the node assumes the role by itself, and again; the keys arrive by stdin only."""
+    arn = "arn:aws:iam::123456789012:role/backup"
+    with TokenGate(s3.port, life_s=3) as gate:
+        role = {"role_arn": arn, "sts_endpoint": gate.endpoint, "retry_timeout": "20s"}
+        report = on_s3.cycle(endpoint=gate.endpoint, **role)
+    assert report.failure is None, report.failure
+    assert len(on_s3.repository().catalog().backups) == 1
+    assert gate.issued > 3

@@ -19,7 +19,8 @@ from tests.support.tamper import running
 class ProcessListWatch:
     """Looks at the arguments of every process, all the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: tuple[str, ...] = SECRETS) -> None:
+        self._secrets = [s.encode() for s in secrets]
         self.leaks: set[str] = set()
         self.looks = 0
         self._stop = threading.Event()
@@ -34,14 +35,13 @@ class ProcessListWatch:
         self._thread.join()
 
     def _look(self) -> None:
-        secrets = [s.encode() for s in SECRETS]
         while not self._stop.is_set():
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     words = path.read_bytes()
                 except OSError:
                     continue
-                if any(s in words for s in secrets):
+                if any(s in words for s in self._secrets):
                     self.leaks.add(words.decode(errors="replace"))
             self.looks += 1
             time.sleep(0.01)

@@ -155,7 +155,6 @@ class Case:
             until(
                 f"the callback of {self.name}/{run_id}",
                 lambda: any(n.startswith("run ") for n in self.notes(run_id)),
-                timeout_s=60,
             )
         return Ended(run_id, self.state(run_id), self.tasks(run_id), self.notes(run_id))
 

@@ -58,14 +58,15 @@ def manifest_for(
         "goal_read_at": at - timedelta(minutes=1),
         "chunk_size_bytes": repository.chunk_size_bytes,
         "file_list": "",
+        "key_id": repository.key_id,
     }
     return Manifest(**(values | fields))  # type: ignore[arg-type]
 
 
 def back_up(repository: Repository, tree: Path, *, run: str = "run-1") -> tuple[Manifest, list[FileEntry]]:
-    """Snapshot *tree* and publish it, reusing nothing unread, as a fresh full does."""
+    """Snapshot *tree* and publish it, reusing nothing unread, as a fresh full does; equal trees give equal bundles."""
     epoch = repository.lease.acquire(run, ttl_s=600)
-    files, sizes = snapshot_tree(repository.chunks, tree, threads=2)
+    files, sizes = snapshot_tree(repository.chunks, tree, threads=1)
     manifest = repository.publish(manifest_for(repository, run=run, epoch=epoch, sizes=sizes), files)
     repository.lease.release(run, epoch)
     return manifest, files
@@ -81,7 +82,7 @@ def aged_copy(repository: Repository, backup_id: str, *, days: float) -> str:
     copy = msgspec.structs.replace(
         source, backup_id=new_id(at), created_at=at, goal_read_at=at, run="long ago"
     )
-    write_record(repository.store, copy)
+    write_record(repository.store, copy, repository.sealer)
     return copy.backup_id
 
 

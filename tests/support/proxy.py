@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import threading
 from collections.abc import Callable
 from enum import Enum, auto
@@ -16,8 +15,8 @@ class Act(Enum):
 
     PASS = auto()
     FAIL_503 = auto()
-    FORBID_403 = auto()
-    LOCKED = auto()  # a bulk delete is answered as S3 does for what must not be deleted
+    FORBID_403 = auto()  # the token has expired
+    DENY = auto()  # whoever asks lacks the right
     HANG = auto()  # never answers
     HANG_MIDWAY = auto()  # answers with half of the body and goes silent
     LOSE_ANSWER = auto()  # the store does it, the client never learns
@@ -27,10 +26,7 @@ class Act(Enum):
 #: decides by method and path; called once for each request
 Rule = Callable[[str, str], Act]
 
-_LOCKED = (
-    b'<?xml version="1.0"?><DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">%s</DeleteResult>'
-)
-_REFUSED = b"<Error><Key>%s</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 _FORBIDDEN = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 
 
@@ -50,6 +46,14 @@ class FaultyProxy:
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+
+    def refuse(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
+        """:returns: status and body of an answer that the store never gets to give."""
+        return None
+
+    def rewrite(self, body: bytes, answer: bytes) -> bytes:
+        """:returns: what the client gets instead of the store's *answer*."""
+        return answer
 
     def stop(self) -> None:
         self.closing.set()
@@ -115,18 +119,18 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         act = self.server.proxy.rule(self.command, self.path)
         self.server.proxy.seen.append((self.command, self.path))
-        if act is Act.HANG:
+        refused = self.server.proxy.refuse({k.lower(): v for k, v in self.headers.items()}, body)
+        if refused:
+            self._answer(refused[0], [], refused[1])
+        elif act is Act.HANG:
             self.server.proxy.closing.wait(120)
             self.close_connection = True
         elif act is Act.FAIL_503:
             self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
         elif act is Act.FORBID_403:
             self._answer(403, [], _FORBIDDEN)
-        elif act is Act.LOCKED:
-            keys = re.findall(b"<Key>(.*?)</Key>", body)
-            self._answer(
-                200, [("Content-Type", "application/xml")], _LOCKED % b"".join(_REFUSED % k for k in keys)
-            )
+        elif act is Act.DENY:
+            self._answer(403, [], _DENIED)
         else:
             self._forward(act, body)
 
@@ -137,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             upstream.request(self.command, self.path, body, headers)
             answer = upstream.getresponse()
-            data = answer.read()
+            data = self.server.proxy.rewrite(body, answer.read())
         finally:
             upstream.close()
         if act is Act.LOSE_ANSWER:

@@ -14,9 +14,11 @@ from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.jobs.protocol import JobState, Secrets
+from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.records import FileEntry, Outcome, Verdict
+from airflow_restore_replay.core.repository.refs import PageDelta, Piece, leaves, object_of
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
 from tests.support.primary import BACKUP_PASSWORD, ROOT_PASSWORD, Primary
@@ -31,16 +33,54 @@ def _nobody(step: str, state: JobState | None) -> None:
     return None
 
 
+@dataclass(frozen=True)
+class StoredBytes:
+    """A chunk of its own, or a piece within a bundle, as it lies in a local repository.
+
+    :param name: what messages call it.
+    """
+
+    path: Path
+    name: str
+    offset: int = 0
+    size_bytes: int = -1
+
+    @classmethod
+    def of(cls, root: Path, ref: str | Piece | PageDelta) -> StoredBytes:
+        leaf = leaves(ref)[-1]
+        path = root / object_of(leaf)
+        if isinstance(leaf, str):
+            return cls(path, path.name)
+        return cls(path, leaf.name, leaf.offset, leaf.stored_bytes)
+
+    def read_bytes(self) -> bytes:
+        data = self.path.read_bytes()
+        return data if self.size_bytes < 0 else data[self.offset : self.offset + self.size_bytes]
+
+    def write_bytes(self, data: bytes | bytearray) -> None:
+        """Replace the bytes; in a bundle, what is missing becomes zero, so that others stay where they are."""
+        if self.size_bytes >= 0:
+            whole = bytearray(self.path.read_bytes())
+            whole[self.offset : self.offset + self.size_bytes] = bytes(data).ljust(self.size_bytes, b"\0")
+            data = whole
+        self.path.write_bytes(data)
+
+    def unlink(self) -> None:
+        self.path.unlink()
+
+
 @dataclass
 class Rig:
     """:param root: holds repository and nodes; removed by the test's tmp_path.
     :param overrides: keys of the cluster's YAML section.
+    :param secrets: what must not be in any log, state or record.
     """
 
     primary: Primary
     root: Path
     overrides: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = SECRETS
 
     @property
     def repository_dir(self) -> Path:
@@ -97,7 +137,10 @@ class Rig:
             report=report,
             retries=retries,
             run=run,
-            secrets=Secrets(primary_password=password),
+            secrets=Secrets(
+                primary_password=password,
+                keys=read_keys(self.cluster(**overrides).repository.encryption),
+            ),
         )
         self.assert_nothing_left()
         return result
@@ -113,7 +156,8 @@ class Rig:
         return report.published_id
 
     def repository(self, *, write: bool = True) -> Repository:
-        return Repository.open(self.cluster().repository, cluster="orders", write=write)
+        spec = self.cluster().repository
+        return Repository.open(spec, cluster="orders", keys=read_keys(spec.encryption), write=write)
 
     def catalog(self) -> Catalog:
         return self.repository().catalog()
@@ -130,17 +174,16 @@ class Rig:
         repository = self.repository()
         return repository.load_files(repository.load_manifest(backup_id))
 
-    def chunk_of(self, backup_id: str, path: str, index: int = -1) -> Path:
-        """:returns: the stored object of one chunk of a file."""
+    def chunk_of(self, backup_id: str, path: str, index: int = -1) -> StoredBytes:
+        """:returns: the stored bytes of one chunk of a file; of a delta, those of its pages."""
         entry = next(f for f in self.files(backup_id) if f.path == path)
-        refs = [r for r in entry.chunks if isinstance(r, str)]
-        name, _, generation = refs[index].partition(".")
-        return self.repository_dir / "chunks" / name[:2] / f"{name}.{generation or 0}"
+        refs = [r for r in entry.chunks if r is not None]
+        return StoredBytes.of(self.repository_dir, refs[index])
 
-    def flip_byte(self, path: Path) -> None:
-        raw = bytearray(path.read_bytes())
+    def flip_byte(self, stored: Path | StoredBytes) -> None:
+        raw = bytearray(stored.read_bytes())
         raw[len(raw) // 2] ^= 0x40
-        path.write_bytes(raw)
+        stored.write_bytes(raw)
 
     def restores(self, backup_id: str) -> Path:
         """:returns: directory into which the backup was restored, every byte checked."""
@@ -161,10 +204,10 @@ class Rig:
 
     def assert_no_secret(self) -> None:
         texts = dict(self.logs)
-        for pattern in ("manifests/*", "verdicts/*", "leases/*/*", "repository.json"):
+        for pattern in ("manifests/*", "verdicts/*", "leases/*/*", "keys/*", "repository.json"):
             for path in self.repository_dir.glob(pattern):
                 texts[str(path)] = path.read_text(encoding="utf-8", errors="replace")
-        leaks = [name for name, text in texts.items() if any(s in text for s in SECRETS)]
+        leaks = [name for name, text in texts.items() if any(s in text for s in self.secrets)]
         assert leaks == []
 
     def tail(self) -> str:

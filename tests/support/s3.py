@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import json
+import ssl
 import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.store_options import StoreOptions
+from airflow_restore_replay.core.units import decode_unit
 from tests.support.mariadb import free_port
 
 CREDENTIALS = {"access_key_id": "AKIATESTKEY0001", "secret_access_key": "s3-secret-71fe"}
@@ -21,12 +29,17 @@ _ANYBODY = (
 
 
 class S3Server:
-    """A moto server on a free port; a context manager."""
+    """A moto server on a free port; a context manager.
 
-    def __init__(self) -> None:
+    :param tls: certificate and key: speak HTTPS only.
+    """
+
+    def __init__(self, *, tls: tuple[Path, Path] | None = None) -> None:
         self.port = free_port()
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._tls = tls
+        self.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        argv += ["-c", str(tls[0]), "-k", str(tls[1])] if tls else []
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._wait()
 
@@ -38,7 +51,37 @@ class S3Server:
 
     def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """Talk to the server past every client: tests damage objects with it."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        return self._ask(method, path, body)[1]
+
+    def headers(self, path: str) -> dict[str, str]:
+        """:returns: what the server says about an object, by lower-case names."""
+        return {name.lower(): value for name, value in self._ask("HEAD", path, None)[0].getheaders()}
+
+    def boto(self, service: str) -> Any:
+        """:returns: a boto3 client of one of the server's services, for what only administrators do."""
+        import boto3
+
+        keys = {f"aws_{name}": value for name, value in CREDENTIALS.items()}
+        return boto3.client(service, endpoint_url=self.endpoint, region_name="us-east-1", **keys)
+
+    def demand_rights(self) -> None:
+        """From now on, refuse what no IAM policy allows, and unknown keys."""
+        self.raw("POST", "/moto-api/reset-auth", b"0")
+
+    def user(self, name: str, policy: dict[str, Any]) -> dict[str, str]:
+        """:returns: credentials of a new user with *policy*."""
+        iam = self.boto("iam")
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return {"access_key_id": key["AccessKeyId"], "secret_access_key": key["SecretAccessKey"]}
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
+        kind = http.client.HTTPConnection
+        options: dict[str, Any] = {"timeout": 30}
+        if self._tls:
+            kind, options["context"] = http.client.HTTPSConnection, ssl._create_unverified_context()
+        connection = kind("127.0.0.1", self.port, **options)
         try:
             connection.request(method, path, body, {"Authorization": _ANYBODY})
             answer = connection.getresponse()
@@ -47,13 +90,14 @@ class S3Server:
             connection.close()
         if answer.status >= 300:
             raise OSError(f"{method} {path}: {answer.status} {data[:200]!r}")
-        return data
+        return answer, data
 
-    def spec(self, bucket: str, *, endpoint: str | None = None, **options: str) -> RepositorySpec:
-        """:returns: a repository in *bucket*, reached through *endpoint*."""
+    def spec(self, bucket: str, *, endpoint: str | None = None, **options: Any) -> RepositorySpec:
+        """:returns: a repository in *bucket*, reached through *endpoint*; *options* as in the cluster file."""
+        own = {"endpoint": endpoint or self.endpoint, "region": "us-east-1"}
         return RepositorySpec(
             url=f"s3://{bucket}/orders",
-            options={"endpoint": endpoint or self.endpoint, "region": "us-east-1", **options},
+            options=msgspec.convert({**own, **options}, StoreOptions, dec_hook=decode_unit),
         )
 
     def stop(self) -> None:

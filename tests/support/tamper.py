@@ -33,7 +33,7 @@ def tampered(rig: Rig, backup_id: str, change: Callable[[Path], None] | Sql, **f
         change(data)
     repository = rig.repository()
     files, sizes = snapshot_tree(
-        repository.chunks, data, excluded=get_flavor(rig.primary.flavor).excluded_files, verified=set()
+        repository.chunks, data, excluded=get_flavor(rig.primary.flavor).excluded_files
     )
     shutil.rmtree(data)
     epoch = repository.lease.acquire("tamper", 60)

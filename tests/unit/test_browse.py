@@ -6,6 +6,7 @@ import pytest
 
 from airflow_restore_replay.core.browse import manifest_url, verdict_url
 from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.store_options import StoreOptions
 
 CONSOLE = "https://console.aws.amazon.com/s3/object/bucket?prefix="
 
@@ -16,11 +17,11 @@ CONSOLE = "https://console.aws.amazon.com/s3/object/bucket?prefix="
         (RepositorySpec(url="file:///srv/orders"), "file:///srv/orders/manifests/ID.json"),
         (RepositorySpec(url="s3://bucket/a/orders/"), f"{CONSOLE}a/orders/manifests/ID.json"),
         (
-            RepositorySpec(url="s3://bucket/orders", options={"region": "eu-central-1"}),
+            RepositorySpec(url="s3://bucket/orders", options=StoreOptions(region="eu-central-1")),
             f"{CONSOLE}orders/manifests/ID.json&region=eu-central-1",
         ),
         (
-            RepositorySpec(url="s3://bucket/orders", options={"endpoint": "https://minio:9000"}),
+            RepositorySpec(url="s3://bucket/orders", options=StoreOptions(endpoint="https://minio:9000")),
             "s3://bucket/orders/manifests/ID.json",
         ),
         (

@@ -22,6 +22,10 @@ def config(**section: Any) -> dict[str, Any]:
     return {"clusters": {"orders": {**required, **section}}}
 
 
+def store(url: str = "s3://backups/orders", **options: Any) -> dict[str, Any]:
+    return {"repository": {"url": url, "options": options}}
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -42,6 +46,21 @@ def config(**section: Any) -> dict[str, Any]:
         ),
         ({"primary": {"port": 99999}}, r"clusters\.orders\.primary\.port: Expected `int` <= 65535"),
         ({"repository": {}}, r"clusters\.orders\.repository: url is missing"),
+        (store(endpont="x"), r"unknown key .*\.repository\.options\.endpont; allowed here: endpoint, region"),
+        (store(sse="aes"), r"repository\.options\.sse: .*'aes'; allowed: AES256, aws:kms, aws:kms:dsse\."),
+        (store(sse_kms_key_id="k"), r"repository\.options: sse_kms_key_id .* need sse"),
+        (store(storage_class="GLACIER"), r"options\.storage_class: .*; allowed: STANDARD, STANDARD_IA"),
+        (store(timeout="soon"), r"repository\.options\.timeout: expected a duration such as"),
+        (store(role_duration="5m"), r"options: role_duration must be 15m to 12h"),
+        (store(external_id="x"), r"options: external_id needs role_arn"),
+        (
+            store("gs://b/x", region="x"),
+            r"repository: options\.region means nothing for gs://b/x; allowed there",
+        ),
+        (
+            store("file:///b", ca_file="x"),
+            r"repository: options\.ca_file means nothing for file:///b; there are",
+        ),
     ],
 )
 def test_p2_refused_naming_key_and_allowed_values(section: dict[str, Any], message: str) -> None:

@@ -15,8 +15,9 @@ import yaml
 
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.main import cli
-from airflow_restore_replay.core.cluster import Cluster, Strict, parse_clusters
+from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.flavor.mariadb import grants
+from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds
 
 ROOT = Path(__file__).parent.parent.parent
@@ -108,8 +109,9 @@ def same_value(written: str, default: str) -> bool:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("docs/*.md")), ids=lambda p: p.name)
-def test_commands_in_the_documents_are_understood(path: Path) -> None:
+def test_commands_in_the_documents_are_understood(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is parsed, not run: what it does is tested elsewhere."""
+    monkeypatch.setenv("RESTORE_REPLAY_CONFIG", __file__)
     for line in re.findall(r"^(?:\$ )?restore-replay ([^#\n]*)", path.read_text(), re.MULTILINE):
         name, *arguments = shlex.split(line)
         context = click.Context(cli)

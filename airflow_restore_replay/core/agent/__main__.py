@@ -7,8 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-import msgspec
-
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobStatus
 
@@ -29,7 +28,7 @@ def _run(node: NodeDir, payload: bytes, *, attempt_no: int) -> int:
     from airflow_restore_replay.core.agent.runner import JobRunner
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    request = msgspec.json.decode(payload, type=JobRequest)
+    request = decode(payload, JobRequest)
     state = JobRunner(node, request, attempt_no=attempt_no).run()
     return 0 if state.status is JobStatus.SUCCEEDED else 1
 

@@ -15,6 +15,7 @@ import msgspec
 
 from airflow_restore_replay.core.agent.states import StateFile
 from airflow_restore_replay.core.cluster import cluster_from_builtins
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone, ProtocolMismatch
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir
@@ -30,7 +31,7 @@ def submit(node: NodeDir, payload: bytes) -> JobState:
     Running: attach. Succeeded: its result. Failed with a verdict: the same verdict. Failed by environment: a
     new attempt.
     """
-    request = msgspec.json.decode(payload, type=JobRequest)
+    request = decode(payload, JobRequest)
     if request.protocol != PROTOCOL_VERSION:
         raise ProtocolMismatch(
             f"The worker speaks protocol {request.protocol}, this agent {PROTOCOL_VERSION}.",
@@ -57,7 +58,7 @@ def _may_try_again(known: JobState) -> bool:
 def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
     """One job at a time: two would write into one data directory."""
     for path in node.jobs.glob("*.json"):
-        state = msgspec.json.decode(path.read_bytes(), type=JobState)
+        state = decode(path.read_bytes(), JobState)
         if state.key == request.key:
             continue
         running = StateFile(node, state.key).observe()
@@ -106,7 +107,7 @@ def _environment() -> dict[str, str]:
 
 def status(node: NodeDir, payload: bytes) -> JobState:
     """:raises NodeGone: the node has no such job."""
-    key = msgspec.json.decode(payload)["key"]
+    key = decode(payload, dict)["key"]
     state = StateFile(node, key).observe()
     if state is None:
         node.load()
@@ -131,7 +132,7 @@ def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
     running = [
         observed
         for path in node.jobs.glob("*.json")
-        if (read := msgspec.json.decode(path.read_bytes(), type=JobState))
+        if (read := decode(path.read_bytes(), JobState))
         and (observed := StateFile(node, read.key).observe())
         and observed.status is JobStatus.RUNNING
     ]
@@ -152,7 +153,7 @@ def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
     """End jobs and server, remove the directory; idempotent, and works on half a node."""
     for path in node.jobs.glob("*.json"):
         with contextlib.suppress(msgspec.MsgspecError, OSError):
-            state = msgspec.json.decode(path.read_bytes(), type=JobState)
+            state = decode(path.read_bytes(), JobState)
             end(state.process, grace_s=5.0)
     with contextlib.suppress(NodeGone):
         state_file = node.load()

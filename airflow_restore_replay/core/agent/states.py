@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Failure
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.jobs.node import NodeDir
@@ -26,7 +27,7 @@ class StateFile:
     def read(self) -> JobState | None:
         """:returns: the state as written."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=JobState)
+            return decode(self.path.read_bytes(), JobState)
         except FileNotFoundError:
             return None
 

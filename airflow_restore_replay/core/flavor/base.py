@@ -249,6 +249,9 @@ class Flavor(Protocol):
     backup_program: str
     #: shell glob patterns, relative to the data directory, of files that never enter a snapshot
     excluded_files: Sequence[str]
+    #: patterns of files that a snapshot need not read when nothing touched them: tables of a transactional engine that
+    #: writes to nothing but its own file. Never logs, system tablespaces or files of other engines.
+    skippable_files: Sequence[str]
 
     def parse_position(self, text: str) -> Position: ...
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import (
     Circumstance,
     NodeFull,
@@ -266,7 +267,7 @@ class NodeProcess(abc.ABC):
 
     def _load(self) -> _State | None:
         try:
-            return msgspec.json.decode((self.layout.run_dir / "server.json").read_bytes(), type=_State)
+            return decode((self.layout.run_dir / "server.json").read_bytes(), _State)
         except FileNotFoundError:
             return None
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict
 from airflow_restore_replay.core.flavor.base import EventStamp, Position
 from airflow_restore_replay.core.jobs.as_of import goal_as_of, refuse_beyond
@@ -107,7 +106,7 @@ def check_history(ctx: JobContext) -> None:
     if state.filled_from is None or state.filled_from.kind != "backup" or state.phase is not Phase.FILLED:
         return
     ctx.report.phase("comparing histories")
-    recorded = msgspec.convert(state.facts.get("base_chains", []), list[EventStamp])
+    recorded = convert(state.facts.get("base_chains", []), list[EventStamp])
     with ctx.server.connect() as node:
         position = ctx.flavor.executed_position(node)
     ctx.flavor.check_history(ctx.primary, position, recorded)

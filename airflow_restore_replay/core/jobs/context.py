@@ -105,6 +105,7 @@ class JobContext:
             self.cluster.repository,
             cluster=self.cluster.name,
             credentials=self.request.secrets.store,
+            keys=self.request.secrets.keys,
             write=True,
             compression_level=self.cluster.transfer.compression_level,
         )

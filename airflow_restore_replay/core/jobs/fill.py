@@ -31,6 +31,8 @@ from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.restore import restore_tree
 
+#: from the restore's last write to the server's first: more than file systems' time stamps are coarse
+_SETTLE_S = 1.1
 #: phases from which filling may begin or go on
 _FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)
 
@@ -126,10 +128,11 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     ctx.report.phase("restoring", detail=backup_id)
     files = ctx.repository.load_files(manifest)
     result = restore_tree(
-        ctx.repository.chunks,
+        ctx.repository.chunks_for(manifest),
         files,
         ctx.node.data,
         chunk_size_bytes=manifest.chunk_size_bytes,
+        pages=ctx.node.pages,
         threads=ctx.cluster.transfer.threads,
         rate_limit=RateLimit(ctx.cluster.transfer.rate_limit),
         progress=ctx.report.count,
@@ -138,8 +141,11 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         label=backup_id,
     )
     ctx.stop_if_cancelled()
-    ctx.node.save_verified(result.verified)
+    ctx.node.save_base(result.base)
+    recorded = time.monotonic()
     ctx.node.update(facts={"base_chains": msgspec.to_builtins(manifest.chains)})
+    # What the server writes must have other time stamps than what was restored.
+    time.sleep(max(0.0, _SETTLE_S - (time.monotonic() - recorded)))
     start_seconds = start_filled_server(ctx)
     ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="backup", backup_id=backup_id))
     seconds = time.monotonic() - started

@@ -6,7 +6,8 @@
         node.json   phase, what filled it, goal, facts for the manifest (replaced atomically)
         jobs/       one state file and one log per job
         data/ run/ tmp/ log/ plugin/     the server's
-        verified    chunk references that this node's restore decoded and hashed
+        base.json pages    what this node's restore decoded and wrote: references, file stats, hashes of pages
+        bundled     what a snapshot of this node has stored in bundles so far
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
 from airflow_restore_replay.core.files import empty_directory, exclusive, replace_file
 from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
+from airflow_restore_replay.core.repository.base import Base
 from airflow_restore_replay.core.repository.records import BaseRef, utc_now
 
 #: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
 
 _SUBDIRECTORIES = ("jobs", "data", "run", "tmp", "log", "plugin")
-_OURS = frozenset({*_SUBDIRECTORIES, "lock", "verified", "manifest.json"})
+#: what is known of the data directory's content; gone with it
+_KNOWLEDGE = ("base.json", "pages", "bundled", "manifest.json")
+_OURS = frozenset({*_SUBDIRECTORIES, *_KNOWLEDGE, "lock"})
 
 
 class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -131,8 +136,12 @@ class NodeDir:
         return self.path / "jobs"
 
     @property
-    def verified_path(self) -> Path:
-        return self.path / "verified"
+    def pages(self) -> Path:
+        return self.path / "pages"
+
+    @property
+    def bundled(self) -> Path:
+        return self.path / "bundled"
 
     def lock(self) -> Any:
         """:returns: context manager that serialises decisions about this node's jobs."""
@@ -149,7 +158,7 @@ class NodeDir:
                 f"Replay node {self.path.name} does not exist on this host.",
                 hint="It was destroyed or reaped; clear the run from create_node.",
             ) from exc
-        state = msgspec.json.decode(raw, type=NodeState)
+        state = decode(raw, NodeState)
         if state.protocol != PROTOCOL_VERSION:
             raise ProtocolMismatch(
                 f"Replay node {self.path.name} speaks protocol {state.protocol}, this agent {PROTOCOL_VERSION}.",
@@ -175,10 +184,11 @@ class NodeDir:
         return state
 
     def wipe(self) -> None:
-        """Back to an empty node: nothing of the data directory or of what was verified remains."""
+        """Back to an empty node: nothing of the data directory or of what is known of it remains."""
         for name in ("data", "run", "tmp"):
             empty_directory(self.path / name)
-        self.verified_path.unlink(missing_ok=True)
+        for name in _KNOWLEDGE:
+            (self.path / name).unlink(missing_ok=True)
         self.update(phase=Phase.EMPTY, filled_from=None)
 
     def layout(self, state: NodeState, cluster: Cluster) -> ServerLayout:
@@ -194,13 +204,12 @@ class NodeDir:
             server_id=state.server_id,
         )
 
-    def save_verified(self, refs: set[str]) -> None:
-        replace_file(self.verified_path, "\n".join(sorted(refs)).encode())
+    def save_base(self, base: Base) -> None:
+        base.save(self.path / "base.json")
 
-    def load_verified(self) -> set[str]:
-        if not self.verified_path.exists():
-            return set()
-        return set(self.verified_path.read_text(encoding="ascii").split())
+    def load_base(self) -> Base:
+        """:returns: what the node was restored from; an empty base when it was seeded."""
+        return Base.load(self.path / "base.json", self.pages)
 
     def remove(self) -> None:
         """Delete the directory; idempotent. The state file goes last: what is left is still a known node."""

@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import Failure
 from airflow_restore_replay.core.processes import ProcessId
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 REPLAY = "replay"
 FULL = "full"
@@ -68,10 +68,12 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Travels by stdin only and is never written anywhere.
 
     :param store: credentials for the object store, by obstore's configuration names.
+    :param keys: the repository's encryption keys, the active one first.
     """
 
     primary_password: str = ""
     store: dict[str, str] = {}
+    keys: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "Secrets(…)"

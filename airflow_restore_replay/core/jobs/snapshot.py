@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import convert, decode
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.flavor.base import EventStamp
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
@@ -32,8 +33,7 @@ from airflow_restore_replay.core.repository.snapshot import snapshot_tree
 def snapshot(ctx: JobContext) -> dict[str, Any]:
     """Copy the validated node into the repository and publish it.
 
-    :returns: backup_id, position, proof, goal_read_at, total_bytes, new_bytes, reused_bytes, stored_bytes,
-        new_chunks, seconds.
+    :returns: backup_id, position, proof, goal_read_at, the manifest's sizes, seconds.
     """
     started = time.monotonic()
     require_phase(
@@ -48,7 +48,7 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
         _stop_cleanly(ctx)
     manifest, files = _copy(ctx)
     ctx.report.phase("publishing", detail=manifest.backup_id)
-    published = ctx.repository.publish(manifest, files)
+    published = ctx.repository.publish(manifest, files, known_lists=ctx.node.load_base().lists)
     ctx.node.update(phase=Phase.SNAPSHOTTED)
     return _summary(published, time.monotonic() - started)
 
@@ -81,21 +81,23 @@ def _stop_cleanly(ctx: JobContext) -> None:
 
 
 def _stamps(state: NodeState) -> Sequence[EventStamp]:
-    return msgspec.convert(state.facts.get("base_chains", []), list[EventStamp])
+    return convert(state.facts.get("base_chains", []), list[EventStamp])
 
 
 def _copy(ctx: JobContext) -> tuple[Manifest, list[FileEntry]]:
     """Copy the files, unless an earlier try did and only publishing is left."""
     kept = ctx.node.path / "manifest.json"
     if kept.exists():
-        return msgspec.json.decode(kept.read_bytes(), type=tuple[Manifest, list[FileEntry]])
+        return decode(kept.read_bytes(), tuple[Manifest, list[FileEntry]])
     ctx.report.phase("copying")
     repository, transfer = ctx.repository, ctx.cluster.transfer
     files, sizes = snapshot_tree(
         repository.chunks,
         ctx.node.data,
         excluded=ctx.flavor.excluded_files,
-        verified=ctx.node.load_verified(),
+        base=ctx.node.load_base(),
+        skippable=() if transfer.paranoid else ctx.flavor.skippable_files,
+        journal=ctx.node.bundled,
         threads=transfer.threads,
         rate_limit=RateLimit(transfer.rate_limit),
         progress=ctx.report.count,
@@ -130,8 +132,9 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         node_server_id=state.server_id,
         chunk_size_bytes=ctx.repository.chunk_size_bytes,
         file_list="",
+        key_id=ctx.repository.key_id,
         sizes=sizes,
-        chains=msgspec.convert(state.facts.get("chains", []), list[EventStamp]),
+        chains=convert(state.facts.get("chains", []), list[EventStamp]),
         event_states=state.facts.get("event_states", {}),
         compared=state.facts.get("compared", {}),
         notes=_notes(state),
@@ -152,10 +155,6 @@ def _summary(manifest: Manifest, seconds: float) -> dict[str, Any]:
         "position": manifest.position,
         "proof": manifest.proof.value,
         "goal_read_at": manifest.goal_read_at.isoformat(),
-        "total_bytes": sizes.total_bytes,
-        "new_bytes": sizes.new_bytes,
-        "reused_bytes": sizes.reused_bytes,
-        "stored_bytes": sizes.stored_bytes,
-        "new_chunks": sizes.new_chunks,
+        **msgspec.structs.asdict(sizes),
         "seconds": round(seconds, 3),
     }

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import Transfer
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit
@@ -90,7 +91,7 @@ def restore_backup(
         _remove_strangers(target, files)
     _refuse_lack_of_space(target, manifest)
     result = restore_tree(
-        repository.chunks,
+        repository.chunks_for(manifest),
         files,
         target,
         chunk_size_bytes=manifest.chunk_size_bytes,
@@ -162,7 +163,7 @@ def _marking(target: Path, backup_id: str, progress: ProgressFn) -> ProgressFn:
 
 def _interrupted(target: Path) -> str | None:
     with contextlib.suppress(OSError, msgspec.MsgspecError):
-        marker: Any = msgspec.json.decode((target / MARKER).read_bytes())
+        marker: Any = decode((target / MARKER).read_bytes(), dict)
         return str(marker["backup_id"])
     return None
 

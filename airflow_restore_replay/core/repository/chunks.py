@@ -1,26 +1,33 @@
-"""Content-addressed chunks: the name is the BLAKE3 of the content, the object is a zstd frame of it.
+"""Contents as objects: chunks of their own, pieces of bundles, page deltas over them.
 
-A chunk is never overwritten. When the stored object of a name is damaged, correct content goes beside it as
-the next *generation* of the name, and references say which generation they mean.
+A content's name is its hash, and what is read is hashed. No object is ever overwritten. When the stored object of a
+name is damaged, correct content goes beside it as the next *generation* of the name, and references say which
+generation they mean.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
-from airflow_restore_replay.core.errors import (
-    BackupFault,
-    ChunkCorrupt,
-    ChunkMissing,
-    PathEscapes,
-    Refused,
-    StoreFailed,
-)
+from airflow_restore_replay.core.errors import BackupFault, ChunkCorrupt, ChunkMissing, StoreFailed
 from airflow_restore_replay.core.repository.codec import Codec, CodecError
-from airflow_restore_replay.core.repository.records import ChunkRef, PageDelta
+from airflow_restore_replay.core.repository.pages import apply_pages
+from airflow_restore_replay.core.repository.refs import (
+    MAX_GENERATIONS,
+    ChunkRef,
+    Leaf,
+    PageDelta,
+    Piece,
+    check_ref,
+    chunk_path,
+    content_name,
+    key_of,
+    make_ref,
+    object_of,
+    pages_bytes,
+)
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectMissing,
@@ -29,10 +36,6 @@ from airflow_restore_replay.core.repository.store import (
 )
 
 CHUNK_SIZE_BYTES = 4 * 2**20
-#: a store that damages a content this often is not a store
-MAX_GENERATIONS = 16
-_REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
-_PATH = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})\.(0|[1-9][0-9]{0,3})")
 _ZEROS = bytes(CHUNK_SIZE_BYTES)
 
 
@@ -48,35 +51,15 @@ class StoredChunk:
     stored_bytes: int = 0
 
 
-def make_ref(name: str, generation: int) -> str:
-    """:returns: ``<name>`` for generation 0, else ``<name>.<generation>``."""
-    return f"{name}.{generation}" if generation else name
+class PieceSource(Protocol):
+    """Fetches pieces in another way than one by one."""
 
+    def fetch(self, piece: Piece) -> bytes:
+        """:returns: its encoded bytes; fewer where the bundle ends before.
 
-def split_ref(ref: str) -> tuple[str, int]:
-    """:returns: name and generation.
-
-    :raises PathEscapes: it is not a chunk reference and could name any object.
-    """
-    match = _REF.fullmatch(ref)
-    if not match:
-        raise PathEscapes(
-            f"{ref[:200]!r} is not a chunk reference (64 hex digits, and a generation).",
-            evidence={"chunk": ref[:200]},
-        )
-    return match[1], int(match[2] or 0)
-
-
-def chunk_path(ref: str) -> str:
-    """:returns: the object's name, ``chunks/<first two digits>/<name>.<generation>``."""
-    name, generation = split_ref(ref)
-    return f"chunks/{name[:2]}/{name}.{generation}"
-
-
-def ref_of(path: str) -> str | None:
-    """:returns: the reference of the chunk object *path*; None when that is no chunk's name."""
-    match = _PATH.fullmatch(path)
-    return make_ref(match[1], int(match[2])) if match else None
+        :raises ObjectMissing: there is no such bundle.
+        """
+        ...
 
 
 def is_zero(data: bytes) -> bool:
@@ -100,119 +83,173 @@ class ChunkStore:
         marker: str | None = None,
         condemned: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        self._store = store
+        self.store = store
         self._read_condemned = condemned
-        self._condemned: frozenset[str | None] = frozenset()
+        self.condemned: frozenset[str] = frozenset()
         self.codec = codec or Codec()
         self._marker = marker
 
     def avoid_condemned(self) -> None:
-        """Read which objects are condemned; from now on :meth:`ensure` refers to none of them.
+        """Read which objects are condemned; from now on nothing that is stored refers to any of them.
 
         To be called under the run's lease, before the first chunk.
         """
-        self._condemned = frozenset(ref_of(path) for path in self._read_condemned())
+        self.condemned = frozenset(self._read_condemned())
 
-    def read(self, ref: ChunkRef, size_bytes: int, *, uncached: bool = False, where: str = "") -> bytes:
+    def read(
+        self,
+        ref: ChunkRef,
+        size_bytes: int,
+        *,
+        uncached: bool = False,
+        where: str = "",
+        pieces: PieceSource | None = None,
+    ) -> bytes:
         """Fetch, decode and check one chunk; memory is bounded by *size_bytes*.
 
         :param size_bytes: uncompressed size that the file list implies.
         :param where: for messages: `` of backup … (file …)``.
+        :param pieces: else each piece is a read of its own.
         :raises ChunkMissing: no such object.
         :raises ChunkCorrupt: it does not decode, or to something else than its name says.
-        :raises PathEscapes: *ref* is not a reference.
+        :raises PathEscapes, ManifestCorrupt: *ref* is not a reference.
         """
         if ref is None:
             return bytes(size_bytes)
-        if isinstance(ref, PageDelta):
-            raise Refused(
-                f"A chunk{where} is a page delta. Format 1 reserves page deltas; nothing reads them yet.",
-                hint="Use the release that wrote the backup.",
+        check_ref(ref, size_bytes)
+        if not isinstance(ref, PageDelta):
+            return self._leaf(ref, size_bytes, uncached, where, pieces)
+        base = self._leaf(ref.base, size_bytes, uncached, f", base of chunk {ref.name}{where}", pieces)
+        changed = self._leaf(
+            ref.pages,
+            pages_bytes(ref.runs, size_bytes),
+            uncached,
+            f", the changed pages of chunk {ref.name}{where}",
+            pieces,
+        )
+        data = apply_pages(base, changed, ref.runs)
+        if (observed := self.codec.name(data)) != ref.name:
+            _raise_corrupt(
+                ref.pages, where, f"with its base {key_of(ref.base)} it makes {observed}, not {ref.name}"
             )
-        path = chunk_path(ref)
+        return data
+
+    def _leaf(
+        self, leaf: Leaf, size_bytes: int, uncached: bool, where: str, pieces: PieceSource | None
+    ) -> bytes:
         limit = self.codec.bound(size_bytes)
-        fetch = self._store.get_uncached if uncached else self._store.get
         try:
-            stored = fetch(path, max_bytes=limit)
+            if isinstance(leaf, str):
+                fetch = self.store.get_uncached if uncached else self.store.get
+                stored = fetch(chunk_path(leaf), max_bytes=limit)
+            elif leaf.stored_bytes > limit:
+                raise ObjectTooLarge(object_of(leaf))
+            elif pieces:
+                stored = pieces.fetch(leaf)
+            else:
+                stored = self.store.get_range(
+                    object_of(leaf), leaf.offset, leaf.stored_bytes, uncached=uncached
+                )
         except ObjectMissing:
-            self._raise_missing(ref, path, where)
+            self._raise_missing(leaf, where)
         except ObjectTooLarge:
             _raise_corrupt(
-                ref, where, f"its object has more than the {limit} bytes that {size_bytes} can take"
+                leaf, where, f"its object has more than the {limit} bytes that {size_bytes} can take"
             )
-        return self._decode(ref, stored, size_bytes, where)
+        return self._decode(leaf, stored, size_bytes, where)
 
-    def ensure(self, data: bytes, verified: Container[str] = ()) -> StoredChunk:
-        """Make sure that *data* is stored and readable.
+    def ensure(
+        self, data: bytes, verified: Container[str] = (), *, name: str = "", encoded: bytes | None = None
+    ) -> StoredChunk:
+        """Make sure that *data* is stored as a chunk of its own, and readable.
 
         :param verified: references whose stored object this run has decoded and hashed; only those are
             reused unread.
+        :param name: of *data*, where it is known. :param encoded: *data* as it is to be stored, likewise.
         :raises StoreFailed: what was just written does not read back.
         """
-        if is_zero(data):
+        if not name and is_zero(data):
             return StoredChunk(None)
-        name = self.codec.name(data)
-        refs = [r for g in range(MAX_GENERATIONS) if (r := make_ref(name, g)) not in self._condemned]
+        name = name or self.codec.name(data)
+        refs = [r for g in range(MAX_GENERATIONS) if chunk_path(r := make_ref(name, g)) not in self.condemned]
         for ref in refs:
             if ref in verified:
                 return StoredChunk(ref)
         for ref in refs:
-            stored = self._reuse(ref, data) if self._store.size(chunk_path(ref)) is not None else None
-            stored = stored or self._create(ref, data)
+            there = encoded is None and self.store.size(chunk_path(ref)) is not None
+            stored = self._reuse(ref, data) if there else None
+            stored = stored or self._create(ref, data, encoded)
             if stored:
                 return stored
         raise StoreFailed(
-            f"All {MAX_GENERATIONS} generations of chunk {name} are damaged in {self._store.url}.",
+            f"All {MAX_GENERATIONS} generations of chunk {name} are damaged in {self.store.url}.",
             hint="The store damages what it keeps; check its medium.",
         )
+
+    def find(self, data: bytes, name: str) -> str | None:
+        """:returns: reference of a chunk of its own that reads back as *data*, if there is one in generation 0."""
+        path = chunk_path(name)
+        if path in self.condemned or self.store.size(path) is None:
+            return None
+        found = self._reuse(name, data)
+        return found.ref if found else None
 
     def _reuse(self, ref: str, data: bytes) -> StoredChunk | None:
         """:returns: the existing object's reference, when it reads back as *data*."""
         try:
-            good = self.read(ref, len(data), uncached=True) == data
+            # What decodes to the name's content is *data*.
+            self.read(ref, len(data), uncached=True)
         except BackupFault:
             return None
-        return StoredChunk(ref) if good else None
+        return StoredChunk(ref)
 
-    def _create(self, ref: str, data: bytes) -> StoredChunk | None:
+    def _create(self, ref: str, data: bytes, encoded: bytes | None) -> StoredChunk | None:
         """:returns: the new object's reference; None when an object is there that is not *data*."""
-        stored = self.codec.encode(data, split_ref(ref)[0])
+        stored = encoded if encoded is not None else self.codec.encode(data, content_name(ref))
         try:
-            self._store.put_new(chunk_path(ref), stored)
+            self.store.put_new(chunk_path(ref), stored)
         except AlreadyExists:
             return self._reuse(ref, data)
         try:
-            back = self.read(ref, len(data), uncached=True)
+            self.read(ref, len(data), uncached=True)
         except BackupFault as exc:
-            raise self._unfaithful(ref, str(exc)) from exc
-        if back != data:
-            raise self._unfaithful(ref, "Other bytes came back.")
+            raise self.unfaithful(f"Chunk {ref}", str(exc)) from exc
         return StoredChunk(ref, new=True, stored_bytes=len(stored))
 
-    def _unfaithful(self, ref: str, observed: str) -> StoreFailed:
+    def unfaithful(self, what: str, observed: str) -> StoreFailed:
+        """:returns: the error for *what* was just written and did not come back."""
         return StoreFailed(
-            f"Chunk {ref} was written to {self._store.url} and did not read back: {observed}",
+            f"{what} was written to {self.store.url} and did not read back: {observed}",
             hint="The store lost or changed bytes within seconds; nothing was published.",
         )
 
-    def _raise_missing(self, ref: str, path: str, where: str) -> NoReturn:
-        if self._marker and self._store.size(self._marker) is None:
+    def _raise_missing(self, leaf: Leaf, where: str) -> NoReturn:
+        path = object_of(leaf)
+        if self._marker and self.store.size(self._marker) is None:
             raise StoreFailed(
-                f"The repository {self._store.url} is gone: it has neither {path} nor {self._marker}.",
+                f"The repository {self.store.url} is gone: it has neither {path} nor {self._marker}.",
                 hint="Is the file system mounted, the URL right?",
             ) from None
         raise ChunkMissing(
-            f"Chunk {ref}{where} is missing: {self._store.url} has no object {path}.", evidence={"chunk": ref}
+            f"{_called(leaf)}{where} is missing: {self.store.url} has no object {path}.",
+            evidence={"chunk": key_of(leaf), "object": path},
         ) from None
 
-    def _decode(self, ref: str, stored: bytes, size_bytes: int, where: str) -> bytes:
+    def _decode(self, leaf: Leaf, stored: bytes, size_bytes: int, where: str) -> bytes:
+        if isinstance(leaf, Piece) and len(stored) != leaf.stored_bytes:
+            _raise_corrupt(leaf, where, f"its bundle has {len(stored)} of its {leaf.stored_bytes} bytes")
         try:
-            return self.codec.decode(stored, split_ref(ref)[0], size_bytes=size_bytes)
+            return self.codec.decode(stored, content_name(leaf), size_bytes=size_bytes)
         except CodecError as exc:
-            _raise_corrupt(ref, where, str(exc))
+            _raise_corrupt(leaf, where, str(exc))
 
 
-def _raise_corrupt(ref: str, where: str, observed: str) -> NoReturn:
+def _called(leaf: Leaf) -> str:
+    return f"Chunk {leaf}" if isinstance(leaf, str) else f"Chunk {leaf.name} ({key_of(leaf)})"
+
+
+def _raise_corrupt(leaf: Leaf, where: str, observed: str) -> NoReturn:
     raise ChunkCorrupt(
-        f"Chunk {ref}{where} is corrupt: {observed}.", evidence={"chunk": ref, "observed": observed}
+        f"{_called(leaf)}{where} is corrupt: {observed}.",
+        evidence={"chunk": key_of(leaf), "object": object_of(leaf), "observed": observed},
     ) from None

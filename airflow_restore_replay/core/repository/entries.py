@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, PathEscapes
-from airflow_restore_replay.core.repository.chunks import split_ref
-from airflow_restore_replay.core.repository.records import FileEntry, PageDelta
+from airflow_restore_replay.core.repository.records import FileEntry
+from airflow_restore_replay.core.repository.refs import PAGE_BYTES, check_ref
 
-PAGE_BYTES = 4096
 #: bounds the memory of a reader whatever a manifest says
 MAX_CHUNK_SIZE_BYTES = 64 * 2**20
 
@@ -27,7 +26,7 @@ def check_entries(files: Iterable[FileEntry], chunk_size_bytes: int, *, label: s
     for entry in files:
         check_path(entry.path, of_backup)
         _check_shape(entry, chunk_size_bytes, of_backup)
-        _check_refs(entry, label)
+        _check_refs(entry, chunk_size_bytes, label)
         if entry.path in seen:
             raise _contradiction(entry.path, of_backup, "it is listed twice")
         seen.add(entry.path)
@@ -73,12 +72,10 @@ def _check_shape(entry: FileEntry, chunk_size_bytes: int, of_backup: str) -> Non
         )
 
 
-def _check_refs(entry: FileEntry, label: str) -> None:
+def _check_refs(entry: FileEntry, chunk_size_bytes: int, label: str) -> None:
     try:
-        for ref in entry.chunks:
-            for part in (ref.base, ref.delta) if isinstance(ref, PageDelta) else (ref,):
-                if part is not None:
-                    split_ref(part)
+        for index, ref in enumerate(entry.chunks):
+            check_ref(ref, min(chunk_size_bytes, entry.size_bytes - index * chunk_size_bytes))
     except BackupFault as exc:
         exc.evidence |= {"file": entry.path, "backup": label}
         raise

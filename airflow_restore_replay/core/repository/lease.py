@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
 from airflow_restore_replay.core.repository.records import FORMAT_VERSION, Record, utc_now
 from airflow_restore_replay.core.repository.store import (
@@ -203,7 +204,7 @@ class Lease:
 
     def _decoded(self, path: str, kind: type[_L]) -> _L:
         try:
-            return msgspec.json.decode(self._store.get(path, max_bytes=2**16), type=kind)
+            return decode(self._store.get(path, max_bytes=2**16), kind)
         except msgspec.DecodeError as exc:
             raise StoreFailed(
                 f"The lease object {path} in {self._store.url} is not readable: {exc}.",

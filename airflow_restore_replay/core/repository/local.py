@@ -14,6 +14,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -46,8 +47,10 @@ class LocalStore:
         path = unquote(parts.path)
         if parts.netloc not in ("", "localhost") or not path.startswith("/") or path.strip("/") == "":
             raise ConfigInvalid(f"repository.url {spec.url!r} is not of the form file:///absolute/directory.")
-        if spec.options:
-            raise ConfigInvalid(f"repository.options {sorted(spec.options)} mean nothing for {spec.url}.")
+        if spec.options.given():
+            raise ConfigInvalid(
+                f"repository.options {sorted(spec.options.given())} mean nothing for {spec.url}."
+            )
         return cls(Path(path))
 
     @property
@@ -72,6 +75,13 @@ class LocalStore:
 
     def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
         return self._read(path, max_bytes, uncached=True)
+
+    def get_range(self, path: str, offset: int, size_bytes: int, *, uncached: bool = False) -> bytes:
+        with self._translated(path), self._opened(path) as file:
+            if uncached:
+                _drop_cached(file.fileno())
+            file.seek(offset)
+            return _read_exactly(file.fileno(), size_bytes)
 
     def size(self, path: str) -> int | None:
         final = self._resolve(path)
@@ -115,21 +125,21 @@ class LocalStore:
                     yield ObjectInfo(relative, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC))
 
     def _read(self, path: str, max_bytes: int | None, *, uncached: bool) -> bytes:
-        final = self._resolve(path)
-        with self._translated(path):
-            try:
-                descriptor = os.open(final, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            except (FileNotFoundError, NotADirectoryError):
-                raise ObjectMissing(path) from None
-            with open(descriptor, "rb", buffering=0) as file:
-                size = os.fstat(descriptor).st_size
-                if max_bytes is not None and size > max_bytes:
-                    raise ObjectTooLarge(path)
-                if uncached:
-                    # Dirty pages cannot be dropped, so sync first; then the read must come from the disk.
-                    os.fsync(descriptor)
-                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                return _read_exactly(file.fileno(), size)
+        with self._translated(path), self._opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if max_bytes is not None and size > max_bytes:
+                raise ObjectTooLarge(path)
+            if uncached:
+                _drop_cached(file.fileno())
+            return _read_exactly(file.fileno(), size)
+
+    def _opened(self, path: str) -> FileIO:
+        """:raises ObjectMissing: no such object."""
+        try:
+            descriptor = os.open(self._resolve(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ObjectMissing(path) from None
+        return open(descriptor, "rb", buffering=0)
 
     def _resolve(self, path: str) -> Path:
         try:
@@ -204,6 +214,12 @@ def _write_synced(descriptor: int, data: bytes) -> None:
     while view:
         view = view[os.write(descriptor, view) :]
     os.fsync(descriptor)
+
+
+def _drop_cached(descriptor: int) -> None:
+    """Dirty pages cannot be dropped, so sync first; then the read must come from the disk."""
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _read_exactly(descriptor: int, size: int) -> bytes:

@@ -1,31 +1,27 @@
-"""Records as objects: manifests, verdicts and file lists, each with a checksum of its own.
+"""Records as objects: manifests and verdicts, each with a checksum of its own.
 
-A record's object has two lines: the JSON, and ``{"blake3":"…"}`` over the first line without its newline. A
-file list is content-addressed like a chunk: ``files/<blake3>.jsonl.zst``, one entry a line.
+A record's object has two lines: the JSON, and its seal over the first line without its newline.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from blake3 import blake3
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
-from airflow_restore_replay.core.repository.chunks import make_ref, split_ref
-from airflow_restore_replay.core.repository.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.records import (
     FORMAT_VERSION,
     Condemned,
-    FileEntry,
     Manifest,
     PruneRecord,
     Record,
     Verdict,
     Verification,
 )
+from airflow_restore_replay.core.repository.seals import Seal, Sealer
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectMissing,
@@ -35,11 +31,9 @@ from airflow_restore_replay.core.repository.store import (
 )
 
 MAX_RECORD_BYTES = 64 * 2**20
-#: about 15 million chunks, 60 TB of database; beyond, format 1's per-file chunk lists are needed
-MAX_FILE_LIST_BYTES = 2**30
-_MAX_GENERATIONS = 16
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-_ENTRY = msgspec.json.Decoder(FileEntry)
+
+_UNKEYED = Sealer()
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 SealedRecord = Manifest | Verdict | PruneRecord | Condemned | Verification
@@ -51,10 +45,6 @@ FOLDERS: dict[type[Record], tuple[str, str]] = {
     Condemned: ("condemned", "condemned_id"),
     Verification: ("verifications", "verification_id"),
 }
-
-
-class _Seal(msgspec.Struct, forbid_unknown_fields=True):
-    blake3: str
 
 
 class _Version(msgspec.Struct):
@@ -69,71 +59,88 @@ def record_path(kind: type[Record], record_id: str) -> str:
     return f"{FOLDERS[kind][0]}/{_checked_id(record_id)}.json"
 
 
-def file_list_path(ref: str) -> str:
-    name, generation = split_ref(ref)
-    return f"files/{make_ref(name, generation)}.jsonl.zst"
+def sealed(body: bytes, sealer: Sealer = _UNKEYED) -> bytes:
+    """:returns: the object of a record whose JSON is *body*."""
+    return b"%s\n%s\n" % (body, msgspec.json.encode(sealer.seal(body)))
 
 
-def seal(body: bytes) -> str:
-    """:returns: the checksum of a record's first line."""
-    return blake3(body).hexdigest()
+def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
+    """:returns: the JSON of a record's object.
 
-
-def encode_record(record: SealedRecord) -> bytes:
-    """:returns: the object of a record; equal records give equal bytes."""
-    # The version is written even though it is a default: a reader must find it.
-    body = msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)})
-    return b"%s\n%s\n" % (body, msgspec.json.encode(_Seal(seal(body))))
-
-
-def decode_record(data: bytes, kind: type[R], path: str) -> R:
-    """Check and decode a record's object.
-
-    :raises ManifestCorrupt: naming *path* and what is wrong with it.
+    :raises ManifestCorrupt: it does not match its seal.
     """
     lines = data.split(b"\n")
     if len(lines) != 3 or lines[2]:
         raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
-    body = lines[0]
     try:
-        sealed = msgspec.json.decode(lines[1], type=_Seal).blake3
-        observed = seal(body)
-        if sealed != observed:
-            raise _corrupt(path, f"its first line hashes to {observed}, its second says {sealed}")
-        version = msgspec.json.decode(body, type=_Version).format
+        seal = decode(lines[1], Seal)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(path, str(exc)) from exc
+    if complaint := sealer.complaint(lines[0], seal):
+        raise _corrupt(path, complaint)
+    return lines[0]
+
+
+def encode_record(record: SealedRecord, sealer: Sealer = _UNKEYED) -> bytes:
+    """:returns: the object of a record; equal records give equal bytes under the same key."""
+    # The version is written even though it is a default: a reader must find it.
+    return sealed(msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)}), sealer)
+
+
+def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEYED) -> R:
+    """Check and decode a record's object.
+
+    :raises ManifestCorrupt: naming *path* and what is wrong with it.
+    """
+    body = unsealed(data, path, sealer)
+    try:
+        version = decode(body, _Version).format
         if version != FORMAT_VERSION:
             raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
-        return msgspec.json.decode(body, type=kind)
+        return decode(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise _corrupt(path, str(exc)) from exc
 
 
-def read_manifest(store: ObjectStore, backup_id: str, cluster: str) -> Manifest:
+def read_manifest(store: ObjectStore, backup_id: str, cluster: str, sealer: Sealer = _UNKEYED) -> Manifest:
     """:raises ManifestCorrupt: it does not check out, or is another backup's or another cluster's.
 
     :raises ObjectMissing: there is none.
     """
-    return read_record(store, Manifest, backup_id, cluster)
+    return read_record(store, Manifest, backup_id, cluster, sealer)
 
 
-def read_record(store: ObjectStore, kind: type[R], record_id: str, cluster: str) -> R:
+def read_record(
+    store: ObjectStore, kind: type[R], record_id: str, cluster: str, sealer: Sealer = _UNKEYED
+) -> R:
     """Like :func:`read_manifest`, for any kind of record."""
     path = record_path(kind, record_id)
-    record = _read(store, path, kind)
+    record = _read(store, path, kind, sealer)
     _check_belongs(path, getattr(record, FOLDERS[kind][1]), record_id, record.cluster, cluster)
     return record
 
 
-def write_record(store: ObjectStore, record: SealedRecord) -> None:
+def sealing_key(store: ObjectStore, path: str) -> str:
+    """:returns: id of the key that the record *path* says it is sealed with, unchecked; empty when it says none."""
+    try:
+        lines = store.get(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
+        return decode(lines[1], Seal).key_id
+    except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNKEYED) -> None:
     """Create a record's object; repeating it with the same record does nothing.
 
     :raises StoreFailed: another record has that id, or it did not read back.
     """
     path = record_path(type(record), getattr(record, FOLDERS[type(record)][1]))
-    data = encode_record(record)
+    data = encode_record(record, sealer)
     try:
         create_or_same(store, path, data)
     except AlreadyExists:
+        if _same_record(store, path, data, sealer):
+            return
         raise StoreFailed(
             f"{path} exists in {store.url} with other content; records are never rewritten."
         ) from None
@@ -141,63 +148,19 @@ def write_record(store: ObjectStore, record: SealedRecord) -> None:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
 
 
-def write_file_list(
-    store: ObjectStore, codec: Codec, files: Sequence[FileEntry], *, condemned: Container[str] = ()
-) -> str:
-    """Store *files* and read them back.
-
-    :param condemned: names of objects that may be deleted at any moment; they are not referred to.
-    :returns: the reference for ``Manifest.file_list``.
-    :raises StoreFailed: it did not read back.
-    """
-    content = b"".join(msgspec.json.encode(entry) + b"\n" for entry in files)
-    name = codec.name(content)
-    stored = codec.encode(content, name)
-    for generation in range(_MAX_GENERATIONS):
-        ref = make_ref(name, generation)
-        if file_list_path(ref) in condemned:
-            continue
-        try:
-            store.put_new(file_list_path(ref), stored)
-            new = True
-        except AlreadyExists:
-            new = False
-        try:
-            if _file_list_content(store, codec, ref) == content:
-                return ref
-        except ManifestCorrupt as exc:
-            if new:
-                raise StoreFailed(f"A file list was written and did not read back: {exc.message}") from exc
-    raise StoreFailed(f"All {_MAX_GENERATIONS} generations of file list {name} are damaged in {store.url}.")
-
-
-def read_file_list(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
-    """:raises ManifestCorrupt: the list is missing, does not decode, or is not what its name says.
-
-    :raises PathEscapes: *ref* is not a reference.
-    """
+def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> bool:
+    """:returns: whether *path* holds the very record, sealed with a key from before a rotation."""
     try:
-        return [_ENTRY.decode(line) for line in _file_list_content(store, codec, ref).splitlines()]
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise _corrupt(file_list_path(ref), str(exc)) from exc
+        lines = store.get_uncached(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
+        body, seal = lines[0], decode(lines[1], Seal)
+    except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return body == data.split(b"\n")[0] and len(lines) == 3 and not sealer.complaint(body, seal)
 
 
-def _file_list_content(store: ObjectStore, codec: Codec, ref: str) -> bytes:
-    path = file_list_path(ref)
+def _read(store: ObjectStore, path: str, kind: type[R], sealer: Sealer) -> R:
     try:
-        stored = store.get_uncached(path, max_bytes=MAX_FILE_LIST_BYTES)
-        return codec.decode(stored, split_ref(ref)[0], max_bytes=MAX_FILE_LIST_BYTES)
-    except ObjectMissing:
-        raise _corrupt(path, "the object is missing") from None
-    except ObjectTooLarge:
-        raise _corrupt(path, f"it is larger than {MAX_FILE_LIST_BYTES} bytes") from None
-    except CodecError as exc:
-        raise _corrupt(path, exc) from exc
-
-
-def _read(store: ObjectStore, path: str, kind: type[R]) -> R:
-    try:
-        return decode_record(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path)
+        return decode_record(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path, sealer)
     except ObjectTooLarge:
         raise _corrupt(path, f"it is larger than {MAX_RECORD_BYTES} bytes") from None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed, StoreUnsafe
-from airflow_restore_replay.core.repository.repository import MARKER, Repository
+from airflow_restore_replay.core.repository.marker import proven_marker
+from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectMissing,
@@ -21,28 +22,40 @@ _CONTENT = b'{"made_by":"restore-replay","purpose":"to see whether this store ho
 
 
 def probe_repository(
-    spec: RepositorySpec, credentials: Mapping[str, str], *, cluster: str | None = None
+    spec: RepositorySpec,
+    credentials: Mapping[str, str],
+    *,
+    keys: Sequence[str] = (),
+    cluster: str | None = None,
 ) -> str:
     """Create an object, create it again, which the store must refuse, read it back, and read what is there.
 
     Where there is a repository, its own marker is the object; elsewhere ``probe.json``, removed afterwards.
 
+    :param keys: of an encrypted repository; without them it is not looked into. No new key is made known.
     :param cluster: whose repository it must be; any unless given.
     :returns: what was found, for people.
     :raises StoreFailed: the store does not do one of it. :raises StoreUnsafe: it replaced the object.
-    :raises RepositoryMismatch: it holds another cluster's repository.
+    :raises RepositoryMismatch: it holds another cluster's repository. :raises KeyRefused: a key is wrong.
     """
     store = open_store(spec, credentials)
-    owner = _owner(store)
-    if owner is None:
+    marker = proven_marker(store)
+    works = f"{store.url}: conditional create and read work"
+    if marker is None:
         _probe_empty(store)
-        return f"{store.url}: conditional create and read work; there is no repository yet."
-    # Opening for writing proves conditional creates on the repository's own marker.
-    repository = Repository.open(spec, cluster=cluster or owner, credentials=credentials, write=True)
+        return f"{works}; there is no repository yet."
+    if marker.encryption and not keys:
+        return (
+            f"{works}; the repository of cluster {marker.cluster!r} is encrypted, and no key is given here."
+        )
+    repository = Repository.open(
+        spec, cluster=cluster or marker.cluster, credentials=credentials, keys=keys, write=False
+    )
     catalog = repository.catalog()
+    encrypted = f", encrypted with key {repository.key_id}" if repository.key_id else ""
     return (
-        f"{store.url}: conditional create and read work; the repository of cluster {owner!r} has "
-        f"{len(catalog.backups)} backups, {len(catalog.healthy())} of them healthy and proven."
+        f"{works}; the repository of cluster {marker.cluster!r} has {len(catalog.backups)} backups, "
+        f"{len(catalog.healthy())} of them healthy and proven{encrypted}."
     )
 
 
@@ -64,14 +77,3 @@ def _probe_empty(store: ObjectStore) -> None:
         f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
         hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
     )
-
-
-def _owner(store: ObjectStore) -> str | None:
-    import json
-
-    try:
-        return str(json.loads(store.get_uncached(MARKER, max_bytes=2**16))["cluster"])
-    except ObjectMissing:
-        return None
-    except (ValueError, KeyError, TypeError) as exc:
-        raise StoreFailed(f"{MARKER} in {store.url} is not a repository's: {exc}") from exc

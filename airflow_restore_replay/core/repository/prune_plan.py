@@ -12,19 +12,20 @@ its manifest is seen in time. A run that sleeps while it deletes wakes up to del
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from airflow_restore_replay.core.cluster import Retention
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, PruneUnsafe
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.chunks import chunk_path, ref_of
-from airflow_restore_replay.core.repository.manifests import file_list_path, manifest_path, record_path
+from airflow_restore_replay.core.repository.manifests import manifest_path, record_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.records import Condemned, FileEntry, Manifest, PageDelta
+from airflow_restore_replay.core.repository.records import Condemned, Manifest
+from airflow_restore_replay.core.repository.refs import is_content_path
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.retention import RetentionPlan, plan_retention
+from airflow_restore_replay.core.repository.sharing import ObjectWalk, is_file_list
 from airflow_restore_replay.core.repository.store import ObjectInfo
 
 MAX_SKEW_S = 300.0
@@ -54,7 +55,7 @@ class PrunePlan:
     :param spent: records of condemned objects of which none is left.
     :param leftovers: of interrupted writes.
     :param young_bytes: unreferenced, but of an age at which they may belong to a run.
-    :param missing: references to objects that are gone: damage, for ``verify``.
+    :param missing: names of objects that backups need and that are gone: damage, for ``verify``.
     :param withheld: why nothing, or no stored bytes, can be deleted; empty when all is well.
     """
 
@@ -70,31 +71,6 @@ class PrunePlan:
     withheld: str = ""
 
 
-@dataclass
-class _References:
-    """What manifests lead to. :param chunks: references. :param lists: names of file list objects."""
-
-    chunks: set[str] = field(default_factory=set)
-    lists: set[str] = field(default_factory=set)
-
-    def add(self, manifest: Manifest, files: Iterable[FileEntry]) -> None:
-        self.lists.add(file_list_path(manifest.file_list))
-        self.chunks.update(chunk_refs(files))
-
-    def holds(self, path: str) -> bool:
-        return path in self.lists if path.startswith("files/") else ref_of(path) in self.chunks
-
-
-def chunk_refs(files: Iterable[FileEntry]) -> Iterator[str]:
-    """:returns: all references to stored chunks, also those that page deltas hold."""
-    for entry in files:
-        for ref in entry.chunks:
-            if isinstance(ref, PageDelta):
-                yield from (ref.base, ref.delta)
-            elif ref is not None:
-                yield ref
-
-
 def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now: datetime) -> PrunePlan:
     """Look at everything and plan; deletes nothing.
 
@@ -106,14 +82,15 @@ def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now:
     retention = plan_retention(catalog, policy, now=now, timezone=timezone)
     plan = PrunePlan(repository.cluster, keep=retention.keep)
     by_id = {m.backup_id: m for m in catalog.manifests}
-    live = _References()
+    objects = ObjectWalk(repository)
+    live: set[str] = set()
     if catalog.unreadable:
         path, why = next(iter(catalog.unreadable.items()))
         plan.withheld = f"{len(catalog.unreadable)} records are not readable, first {path}: {why}"
         return plan
     try:
         for backup_id in retention.keep:
-            live.add(by_id[backup_id], repository.load_files(by_id[backup_id]))
+            live |= objects(by_id[backup_id])
     except ManifestCorrupt as exc:
         plan.withheld = f"what backup {backup_id} needs is not known: {exc.message}"
         plan.delete = [_doomed(by_id[i], why, None) for i, why in retention.delete.items()]
@@ -121,27 +98,22 @@ def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now:
     limit = now - timedelta(seconds=policy.grace)
     dead = _unreferenced(repository, live, plan)
     _refuse_future(((o.path, o.modified) for o in dead.values()), now)
-    plan.delete = _with_sizes(repository, retention, by_id, dead)
+    plan.delete = _with_sizes(objects, retention, by_id, dead)
     _sort_objects(repository, plan, dead, policy, limit)
     plan.leftovers = [o for o in repository.store.leftovers() if o.modified < limit]
     return plan
 
 
-def _unreferenced(repository: Repository, live: _References, plan: PrunePlan) -> dict[str, ObjectInfo]:
-    """:returns: listed chunks and file lists that *live* does not hold; names that are not ours are left alone."""
+def _unreferenced(repository: Repository, live: set[str], plan: PrunePlan) -> dict[str, ObjectInfo]:
+    """:returns: listed contents and lists that *live* does not hold; names that are not ours are left alone."""
     dead: dict[str, ObjectInfo] = {}
-    lacking = live.chunks | live.lists
-    for info in repository.store.list("chunks/"):
-        ref = ref_of(info.path)
-        if ref in live.chunks:
-            lacking.discard(ref)
-        elif ref:
-            dead[info.path] = info
-    for info in repository.store.list("files/"):
-        if info.path in live.lists:
-            lacking.discard(info.path)
-        elif info.path.endswith(".jsonl.zst"):
-            dead[info.path] = info
+    lacking = set(live)
+    for folder in ("chunks/", "bundles/", "lists/", "files/"):
+        for info in repository.store.list(folder):
+            if info.path in live:
+                lacking.discard(info.path)
+            elif is_content_path(info.path) or is_file_list(info.path):
+                dead[info.path] = info
     plan.missing = _really_missing(repository, lacking)
     return dead
 
@@ -155,14 +127,7 @@ def _really_missing(repository: Repository, lacking: set[str]) -> list[str]:
             hint="`restore-replay verify` tells whether they are gone.",
         )
 
-    def path_of(name: str) -> str | None:
-        try:
-            return name if name.startswith("files/") else chunk_path(name)
-        except BackupFault:  # a forged reference leads nowhere
-            return None
-
-    names = {path: name for name in sorted(lacking) if (path := path_of(name))}
-    _refuse_existing(repository, names)
+    _refuse_existing(repository, {path: path for path in sorted(lacking)})
     return sorted(lacking)
 
 
@@ -200,7 +165,7 @@ def _refuse_future(times: Iterable[tuple[str, datetime]], now: datetime) -> None
 
 
 def _with_sizes(
-    repository: Repository,
+    objects: ObjectWalk,
     retention: RetentionPlan,
     manifests: Mapping[str, Manifest],
     dead: Mapping[str, ObjectInfo],
@@ -210,12 +175,10 @@ def _with_sizes(
     for backup_id, why in retention.delete.items():
         manifest = manifests[backup_id]
         try:
-            files = repository.load_files(manifest)
-            paths = {file_list_path(manifest.file_list), *map(chunk_path, set(chunk_refs(files)))}
+            freed = {p for p in objects(manifest) if p in dead} - counted
         except BackupFault:  # damaged, which is no reason to keep it
             doomed.append(_doomed(manifest, why, None))
             continue
-        freed = {p for p in paths if p in dead} - counted
         counted |= freed
         doomed.append(_doomed(manifest, why, sum(dead[p].size_bytes for p in freed)))
     return doomed
@@ -272,7 +235,7 @@ def still_unreferenced(
     found = {m.backup_id: m for m in catalog.manifests}
     if lost := sorted(plan.keep.keys() - found.keys()):
         raise PruneUnsafe(f"Backup {lost[0]} is not listed any more. No stored bytes were deleted.")
-    extra = _References()
+    walk, extra = ObjectWalk(repository), set[str]()
     for backup_id in sorted(found.keys() - plan.keep.keys()):
-        extra.add(found[backup_id], repository.load_files(found[backup_id]))
-    return catalog, [info for info in objects if not extra.holds(info.path)]
+        extra |= walk(found[backup_id])
+    return catalog, [info for info in objects if info.path not in extra]

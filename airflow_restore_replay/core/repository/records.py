@@ -7,6 +7,7 @@ know within one format version and refuse newer versions by number.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 
 from airflow_restore_replay.core.errors import Failure
 from airflow_restore_replay.core.flavor.base import EventStamp
+from airflow_restore_replay.core.repository.refs import ChunkRef
 
 FORMAT_VERSION = 1
 
@@ -35,30 +37,22 @@ class Proof(StrEnum):
         return list(Proof).index(self)
 
 
-class PageDelta(Record, frozen=True, kw_only=True):
-    """A chunk as a base chunk plus the pages that changed. Format 1 reserves it; nothing writes it yet."""
-
-    base: str
-    delta: str
-
-
-#: ``None``: all zero bytes, not stored. ``"<blake3>"`` or ``"<blake3>.<generation>"``: a stored chunk.
-ChunkRef = str | PageDelta | None
-
-
 class FileEntry(Record, frozen=True, kw_only=True):
     """One file or directory of the data directory.
 
     :param path: relative, ``/``-separated, without ``..``.
     :param mode: permission bits.
     :param chunks: one reference per ``chunk_size_bytes`` of the file, the last one shorter.
+    :param list: reference of the object that holds *chunks*, where they are many. As stored, an entry has one of the
+        two; in memory *chunks* are filled in.
     """
 
     path: str
     size_bytes: int = 0
     mode: int = 0o660
     directory: bool = False
-    chunks: list[ChunkRef] = []
+    chunks: Sequence[ChunkRef] = []
+    list: str = ""
 
 
 class BaseRef(Record, frozen=True, kw_only=True):
@@ -70,12 +64,19 @@ class BaseRef(Record, frozen=True, kw_only=True):
 
 
 class Sizes(Record, frozen=True, kw_only=True):
-    """What the snapshot read and stored.
+    """What the snapshot read and stored, in bytes of database files unless said otherwise.
 
-    :param new_bytes: database bytes of chunks stored by this backup.
-    :param reused_bytes: database bytes of chunks an earlier backup stored and this cycle verified.
-    :param zero_bytes: database bytes that are not stored because they are zero.
+    ``total_bytes`` = ``new_bytes`` + ``delta_bytes`` + ``reused_bytes`` + ``zero_bytes``, and
+    = ``read_bytes`` + ``skipped_bytes``.
+
+    :param new_bytes: in chunks that this backup stored whole.
+    :param delta_bytes: in chunks of which only the changed pages were stored, ``delta_page_bytes`` of them.
+    :param reused_bytes: in chunks that an earlier backup stored and this cycle verified, or that occur twice.
+    :param zero_bytes: not stored because they are zero.
+    :param read_bytes: read from files. :param skipped_bytes: in files that nothing touched since the restore.
+    :param bundled_bytes: stored by this backup as pieces of bundles; a part of *new_bytes* and *delta_page_bytes*.
     :param stored_bytes: compressed bytes written to the store.
+    :param new_chunks: stored whole. :param bundles: objects that hold many pieces.
     """
 
     total_bytes: int
@@ -85,6 +86,14 @@ class Sizes(Record, frozen=True, kw_only=True):
     stored_bytes: int
     files: int
     new_chunks: int
+    delta_bytes: int = 0
+    delta_page_bytes: int = 0
+    delta_chunks: int = 0
+    read_bytes: int = 0
+    skipped_bytes: int = 0
+    skipped_files: int = 0
+    bundled_bytes: int = 0
+    bundles: int = 0
 
 
 class Manifest(Record, frozen=True, kw_only=True):
@@ -96,7 +105,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     :param as_of: the past time for which a backfill made the backup: it has exactly what the primary had logged
         before its first event stamped at or after that time.
     :param proof: what held before publication; verdicts may raise it later.
-    :param file_list: BLAKE3 name of the file list object.
+    :param file_list: reference of the file list object.
+    :param key_id: the key of all chunks and of the file list; empty when the repository is not encrypted.
     :param chains: replication domains' last events, to recognise the primary's history.
     :param compared: whether and how the data was compared with the primary at *position*.
     """
@@ -120,6 +130,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     node_server_id: int = 0
     chunk_size_bytes: int
     file_list: str
+    key_id: str = ""
     sizes: Sizes
     chains: list[EventStamp] = []
     event_states: dict[str, str] = {}

@@ -2,89 +2,101 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import (
+    ConfigInvalid,
+    KeyMissing,
     ManifestCorrupt,
     NoSuchBackup,
     RepositoryMismatch,
-    RestoreReplayError,
-    StoreUnsafe,
 )
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore
+from airflow_restore_replay.core.repository.chunks import ChunkStore
 from airflow_restore_replay.core.repository.codec import Codec
-from airflow_restore_replay.core.repository.entries import check_chunk_size
+from airflow_restore_replay.core.repository.key_checks import (
+    accept_active,
+    known_keys,
+    lost_keys,
+    open_keyring,
+)
+from airflow_restore_replay.core.repository.keyring import Key, Keyring
 from airflow_restore_replay.core.repository.lease import Lease
+from airflow_restore_replay.core.repository.lists import (
+    fill_in,
+    read_chunk_list,
+    read_entries,
+    write_file_list,
+)
 from airflow_restore_replay.core.repository.manifests import (
     FOLDERS,
-    read_file_list,
     read_manifest,
     read_record,
-    write_file_list,
+    sealing_key,
     write_record,
 )
+from airflow_restore_replay.core.repository.marker import MARKER, Marker, opened_for_writing, read_marker
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.records import (
-    FORMAT_VERSION,
     Condemned,
     FileEntry,
     Manifest,
     Outcome,
     PruneRecord,
-    Record,
     Verdict,
     Verification,
     new_id,
     utc_now,
 )
-from airflow_restore_replay.core.repository.store import (
-    AlreadyExists,
-    ObjectMissing,
-    ObjectStore,
-    ObjectTooLarge,
-    open_store,
-)
+from airflow_restore_replay.core.repository.refs import ChunkRef
+from airflow_restore_replay.core.repository.seals import Sealer
+from airflow_restore_replay.core.repository.sharing import backups_sharing
+from airflow_restore_replay.core.repository.store import ObjectMissing, ObjectStore, open_store
 
 LOG = logging.getLogger(__name__)
-MARKER = "repository.json"
 _READERS = 8
 _RECORD = re.compile(r"[a-z]+/([^/]+)\.json")
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 
 
-class Marker(Record, frozen=True, kw_only=True):
-    """``repository.json``: whose repository this is."""
-
-    format: int
-    cluster: str
-    repository_id: str
-    chunk_size_bytes: int
-    created_at: datetime
-
-
 class Repository:
     """Open with :meth:`open`.
 
-    :ivar store: raw objects. :ivar chunks: their contents. :ivar lease: one writer per cluster.
+    :ivar store: raw objects. :ivar lease: one writer per cluster. :ivar key_id: the key that new backups are
+        encrypted with; empty without encryption. :ivar chunks: contents under that key; the ones of a backup there
+        is are reached by :meth:`chunks_for`. :ivar codec: how they look.
     """
 
-    def __init__(self, store: ObjectStore, marker: Marker, *, compression_level: int = 1) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        marker: Marker,
+        keyring: Keyring | None = None,
+        *,
+        compression_level: int = 1,
+    ) -> None:
         self.store = store
         self.cluster = marker.cluster
         self.repository_id = marker.repository_id
         self.chunk_size_bytes = marker.chunk_size_bytes
-        self.codec = Codec(compression_level)
-        self.chunks = ChunkStore(store, self.codec, marker=MARKER, condemned=self.condemned)
+        self.keyring = keyring
+        self.key_id = keyring.active.key_id if keyring else ""
+        self.sealer = Sealer(keyring)
+        keys: Mapping[str, Key | None] = keyring.keys if keyring else {"": None}
+        self._chunks = {
+            key_id: ChunkStore(store, Codec(compression_level, key), marker=MARKER, condemned=self.condemned)
+            for key_id, key in keys.items()
+        }
+        self.chunks = self._chunks[self.key_id]
+        self.codec = self.chunks.codec
         self.lease = Lease(store, marker.cluster)
 
     @classmethod
@@ -94,37 +106,88 @@ class Repository:
         *,
         cluster: str,
         credentials: Mapping[str, str] | None = None,
+        keys: Sequence[str] = (),
         write: bool,
         compression_level: int = 1,
     ) -> Repository:
         """Open a cluster's repository.
 
-        :param write: create it when there is none, and prove that the store honours conditional creates.
+        :param keys: 64 hex digits each, as ``spec.encryption`` leads to; the active one first.
+        :param write: create it when there is none, prove that the store honours conditional creates, and make the
+            active key known.
         :raises RepositoryMismatch: it is another cluster's, of a newer format, or (read only) there is none.
         :raises StoreUnsafe: the store replaces objects.
+        :raises KeyRefused: keys are wrong, or given for what is not encrypted, or the other way round.
+        :raises KeyMissing: backups need a key that is not at hand (only when writing: before a cycle, not after).
         """
+        if spec.encryption and not keys:
+            raise ConfigInvalid("repository.encryption is configured, but its keys were not read.")
         store = open_store(spec, credentials)
-        marker = _opened_for_writing(store, cluster) if write else _read_marker(store)
+        first_key = Key.of(keys[0]).key_id if keys else ""
+        marker = opened_for_writing(store, cluster, first_key) if write else read_marker(store)
         if marker.cluster != cluster:
             raise RepositoryMismatch(
                 f"The repository {store.url} belongs to cluster {marker.cluster!r}, not to {cluster!r}.",
                 hint="Give each cluster a URL prefix of its own.",
             )
-        return cls(store, marker, compression_level=compression_level)
+        keyring = open_keyring(store, marker, keys, write=write)
+        repository = cls(store, marker, keyring, compression_level=compression_level)
+        if write and keyring:
+            lost_keys(store, keyring, repository.keys_needed(missing=True))
+            accept_active(store, marker, keyring)
+        return repository
 
-    def publish(self, manifest: Manifest, files: Sequence[FileEntry]) -> Manifest:
+    def chunks_for(self, manifest: Manifest) -> ChunkStore:
+        """:returns: contents under the key that *manifest*'s backup was written with.
+
+        :raises KeyMissing: that key is not at hand; this is not the backup's fault.
+        """
+        if manifest.key_id not in self._chunks:
+            raise KeyMissing(
+                f"Backup {manifest.backup_id} needs key {manifest.key_id or '(none)'}, which is not at hand.",
+                hint="Name its source under repository.encryption.previous.",
+                evidence={"key_id": manifest.key_id},
+            )
+        return self._chunks[manifest.key_id]
+
+    def keys_needed(self, *, missing: bool = False) -> dict[str, list[str]]:
+        """:param missing: only keys that are not at hand.
+
+        :returns: key id → ids of the backups that need it, as far as their manifests tell.
+        """
+        known = known_keys(self.store) | (self.keyring.record_keys.keys() if self.keyring else set())
+        lacking = known - self._chunks.keys()
+        if missing and not lacking:
+            return {}
+        catalog = self.catalog()
+        needed: dict[str, list[str]] = {}
+        for manifest in catalog.manifests:
+            needed.setdefault(manifest.key_id, []).append(manifest.backup_id)
+        for path in catalog.unreadable:
+            match = _RECORD.fullmatch(path)
+            if match and path.startswith("manifests/") and (key_id := sealing_key(self.store, path)):
+                needed.setdefault(key_id, []).append(match[1])
+        return {key_id: ids for key_id, ids in needed.items() if not missing or key_id in lacking}
+
+    def publish(
+        self, manifest: Manifest, files: Sequence[FileEntry], *, known_lists: Container[str] = ()
+    ) -> Manifest:
         """Make a backup visible: file list, check of the lease, then the manifest, last of all.
 
         Repeating it with the same manifest does nothing.
 
         :param manifest: ``run`` and ``lease_epoch`` must hold the lease; ``file_list`` is filled in here.
+            ``key_id`` must be that of its chunks.
+        :param known_lists: chunk lists that this cycle decoded; they are not read again.
         :returns: the manifest as published.
         :raises LeaseLost: another run has the lease; nothing was published.
         """
-        file_list = write_file_list(self.store, self.codec, files, condemned=self.condemned())
+        # The key that the chunks were written with, should another have become active meanwhile.
+        codec = self.chunks_for(manifest).codec
+        file_list = write_file_list(self.store, codec, files, condemned=self.condemned(), known=known_lists)
         manifest = msgspec.structs.replace(manifest, file_list=file_list)
         self.lease.renew(manifest.run, manifest.lease_epoch)
-        write_record(self.store, manifest)
+        write_record(self.store, manifest, self.sealer)
         return manifest
 
     def load_manifest(self, backup_id: str) -> Manifest:
@@ -133,7 +196,7 @@ class Repository:
         :raises ManifestCorrupt: it does not check out.
         """
         try:
-            return read_manifest(self.store, backup_id, self.cluster)
+            return read_manifest(self.store, backup_id, self.cluster, self.sealer)
         except ObjectMissing:
             raise NoSuchBackup(
                 f"Cluster {self.cluster} has no backup {backup_id}.",
@@ -141,9 +204,28 @@ class Repository:
             ) from None
 
     def load_files(self, manifest: Manifest) -> list[FileEntry]:
-        """:raises ManifestCorrupt: the file list is missing or does not match its name."""
+        """:raises ManifestCorrupt: the file list, or a chunk list, is missing or does not match its name.
+
+        :raises KeyMissing: see :meth:`chunks_for`.
+        """
+        codec = self.chunks_for(manifest).codec
+        with self._blaming(manifest):
+            return fill_in(self.store, codec, read_entries(self.store, codec, manifest.file_list))
+
+    def load_entries(self, manifest: Manifest) -> list[FileEntry]:
+        """Like :meth:`load_files`, but chunks of large files are not filled in: see :meth:`load_chunk_list`."""
+        with self._blaming(manifest):
+            return read_entries(self.store, self.chunks_for(manifest).codec, manifest.file_list)
+
+    def load_chunk_list(self, manifest: Manifest, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
+        """:param ref: of a chunk list that an entry of *manifest* names."""
+        with self._blaming(manifest):
+            return read_chunk_list(self.store, self.chunks_for(manifest).codec, ref, uncached=uncached)
+
+    @contextlib.contextmanager
+    def _blaming(self, manifest: Manifest) -> Iterator[None]:
         try:
-            return read_file_list(self.store, self.codec, manifest.file_list)
+            yield
         except ManifestCorrupt as exc:
             self._require_marker()
             exc.evidence |= {"backup": manifest.backup_id}
@@ -151,7 +233,7 @@ class Repository:
 
     def record(self, record: Verdict | PruneRecord | Condemned | Verification) -> None:
         """Store a record; repeating it does nothing."""
-        write_record(self.store, record)
+        write_record(self.store, record, self.sealer)
 
     def records(self, kind: type[R]) -> tuple[list[R], dict[str, str]]:
         """:returns: all records of *kind*, unsorted, and what is wrong with those that are not readable, by path."""
@@ -180,19 +262,12 @@ class Repository:
         verdicts = self._read_all(Verdict, unreadable)
         return Catalog.of(self.cluster, manifests, verdicts, unreadable)
 
-    def backups_sharing(self, chunk_refs: Iterable[str]) -> dict[str, list[str]]:
-        """:returns: for each reference, ids of all readable backups that use it, sorted."""
-        wanted = set(chunk_refs)
-        sharing: dict[str, list[str]] = {ref: [] for ref in sorted(wanted)}
-        for manifest in self.catalog().manifests:
-            try:
-                files = self.load_files(manifest)
-            except ManifestCorrupt as exc:
-                LOG.warning("Backup %s is left out of the search: %s", manifest.backup_id, exc)
-                continue
-            for ref in wanted.intersection(r for f in files for r in f.chunks if isinstance(r, str)):
-                sharing[ref].append(manifest.backup_id)
-        return {ref: sorted(ids) for ref, ids in sharing.items()}
+    def backups_sharing(self, damaged: Iterable[str]) -> dict[str, list[str]]:
+        """:param damaged: keys of stored contents (:func:`~...refs.key_of`), or names of list objects.
+
+        :returns: for each, ids of all readable backups that use it, sorted.
+        """
+        return backups_sharing(self, damaged)
 
     def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> list[R]:
         prefix = f"{FOLDERS[kind][0]}/"
@@ -207,7 +282,7 @@ class Repository:
 
         def fetch(record_id: str) -> R | str | None:
             try:
-                return read_record(self.store, kind, record_id, self.cluster)
+                return read_record(self.store, kind, record_id, self.cluster, self.sealer)
             except ManifestCorrupt as exc:
                 return exc.message
             except ObjectMissing:  # pruned since the listing
@@ -222,62 +297,4 @@ class Repository:
 
     def _require_marker(self) -> None:
         """When the whole repository is gone, a missing object is no evidence against a backup."""
-        _read_marker(self.store)
-
-
-def _opened_for_writing(store: ObjectStore, cluster: str) -> Marker:
-    try:
-        marker, stored = _decoded_marker(store)
-    except ObjectMissing:
-        fresh = Marker(
-            format=FORMAT_VERSION,
-            cluster=cluster,
-            repository_id=secrets.token_hex(16),
-            chunk_size_bytes=CHUNK_SIZE_BYTES,
-            created_at=utc_now(),
-        )
-        try:
-            store.put_new(MARKER, msgspec.json.encode(fresh) + b"\n")
-        except AlreadyExists:
-            LOG.info("Another run created the repository %s at the same moment.", store.url)
-        marker, stored = _decoded_marker(store)
-    _prove_conditional_create(store, stored)
-    return marker
-
-
-def _prove_conditional_create(store: ObjectStore, stored: bytes) -> None:
-    """Create the marker again, with the bytes it has: a sound store refuses, an unsound one loses nothing."""
-    try:
-        store.put_new(MARKER, stored)
-    except AlreadyExists:
-        return
-    raise StoreUnsafe(
-        f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
-        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
-    )
-
-
-def _read_marker(store: ObjectStore) -> Marker:
-    try:
-        return _decoded_marker(store)[0]
-    except ObjectMissing:
-        raise RepositoryMismatch(
-            f"There is no repository at {store.url}: {MARKER} is missing.",
-            hint="Check repository.url; the first cycle creates the repository.",
-        ) from None
-
-
-def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
-    try:
-        stored = store.get_uncached(MARKER, max_bytes=2**16)
-        marker = msgspec.json.decode(stored, type=Marker)
-        if marker.format != FORMAT_VERSION:
-            raise RepositoryMismatch(
-                f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
-                hint="Use a newer release.",
-            )
-        check_chunk_size(marker.chunk_size_bytes)
-    except (msgspec.DecodeError, ObjectTooLarge, ManifestCorrupt) as exc:
-        text = exc.message if isinstance(exc, RestoreReplayError) else str(exc)
-        raise RepositoryMismatch(f"{MARKER} in {store.url} is not a repository's: {text}") from exc
-    return marker, stored
+        read_marker(self.store)

@@ -3,40 +3,67 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_restore_replay.core.errors import BackupFault, NodeFull, TargetNotEmpty
-from airflow_restore_replay.core.repository.chunks import ChunkStore, is_zero, split_ref
+from airflow_restore_replay.core.errors import BackupFault
+from airflow_restore_replay.core.repository.base import Base
+from airflow_restore_replay.core.repository.bundles import BundleReader, ranges_of
+from airflow_restore_replay.core.repository.chunks import ChunkStore, is_zero
 from airflow_restore_replay.core.repository.entries import check_entries
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
+from airflow_restore_replay.core.repository.pageindex import PageIndex
 from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.records import ChunkRef, FileEntry
+from airflow_restore_replay.core.repository.records import FileEntry
+from airflow_restore_replay.core.repository.refs import (
+    ChunkRef,
+    PageDelta,
+    Piece,
+    content_name,
+    key_of,
+    leaves,
+)
+from airflow_restore_replay.core.repository.target import Target, write_all
+from airflow_restore_replay.core.repository.untouched import recorded_stats
+
+_BATCH_BYTES = 4 * 2**20
+_BATCH_CHUNKS = 256
 
 
 @dataclass
 class RestoreResult:
     """:param bytes: bytes of files that are in place now.
     :param fetched_bytes: of these, the bytes decoded from the store in this run.
-    :param verified: references whose stored object this run decoded and hashed.
+    :param base: what a snapshot of the same cycle may rely on.
     """
 
     bytes: int = 0
     fetched_bytes: int = 0
-    verified: set[str] = field(default_factory=set)
+    base: Base = field(default_factory=Base)
 
 
-@dataclass(frozen=True)
-class _Piece:
-    entry: FileEntry
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where a chunk goes. :param row: its number in the backup."""
+
+    path: str
     ref: ChunkRef
     offset: int
     size_bytes: int
+    row: int
+
+
+@dataclass
+class _Done:
+    """:param placed, fetched: keys of leaves whose content was in place; that were decoded from the store."""
+
+    bytes: int = 0
+    fetched_bytes: int = 0
+    placed: set[str] = field(default_factory=set)
+    fetched: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -44,10 +71,11 @@ class _Run:
     """What the threads of one restore share."""
 
     chunks: ChunkStore
-    target: Path
+    target: Target
+    bundles: BundleReader
     label: str
     limit: RateLimit
-    resume: bool
+    pages: PageIndex | None
 
 
 def restore_tree(
@@ -56,6 +84,7 @@ def restore_tree(
     target: Path,
     *,
     chunk_size_bytes: int,
+    pages: Path | None = None,
     threads: int = 4,
     rate_limit: RateLimit | None = None,
     progress: ProgressFn = no_progress,
@@ -65,157 +94,146 @@ def restore_tree(
 ) -> RestoreResult:
     """Rebuild *files* below *target*; when this returns, all of it is on disk.
 
+    :param pages: file for the page index that the snapshot of the same cycle finds changed pages with.
     :param resume: *target* may have content: bytes that hash to their chunk's name are kept, the rest is
         fetched. Otherwise *target* must be empty or absent.
     :param label: names the backup in errors.
     :raises PathEscapes: a path or reference leaves its root; nothing was written.
     :raises ManifestCorrupt: entries contradict each other; nothing was written.
-    :raises ChunkMissing, ChunkCorrupt: naming chunk, file and backup.
+    :raises ChunkMissing, ChunkCorrupt: naming object, chunk, file and backup.
     :raises TargetNotEmpty: see *resume*; or a symbolic link is in the way.
     :raises NodeFull: no space below *target*.
     """
     check_entries(files, chunk_size_bytes, label=label)
-    run = _Run(chunks, target, label, rate_limit or RateLimit(None), resume)
-    result = RestoreResult()
-    total_bytes = sum(f.size_bytes for f in files)
-    with _full_disk(target):
-        _prepare(run, files)
-        progress(0, total_bytes)
-        pieces = _pieces(files, chunk_size_bytes)
-        fill = functools.partial(_fill, run)
-        with contextlib.closing(run_bounded(pieces, fill, threads=threads, cancelled=cancelled)) as results:
-            for piece, fetched in results:
-                result.bytes += piece.size_bytes
-                if fetched and isinstance(piece.ref, str):
-                    result.fetched_bytes += piece.size_bytes
-                    result.verified.add(piece.ref)
-                progress(result.bytes, total_bytes)
-        _make_durable(run, files, threads, cancelled)
+    ranges = ranges_of(ref for entry in files for ref in entry.chunks)
+    place = Target(target, files, resume=resume)
+    with contextlib.closing(place), place.full_disk():
+        place.prepare()
+        index = PageIndex.create(pages, chunk_size_bytes) if pages else None
+        bundles = BundleReader(chunks.store, ranges, keep=threads + 2)
+        run = _Run(chunks, place, bundles, label, rate_limit or RateLimit(None), index)
+        spots = _spots(files, chunk_size_bytes)
+        result = _write_all(run, files, spots, threads, progress, cancelled)
+        place.make_durable(threads, cancelled)
+    stats = recorded_stats(target, files) if index else {}
+    result.base = Base(files, chunk_size_bytes, result.base.unverified, stats, index, chunks.codec.key_id)
     return result
 
 
-def _prepare(run: _Run, files: Sequence[FileEntry]) -> None:
-    """Create directories and files in their full size; chunks that are zero stay holes."""
-    target = run.target
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not run.resume and any(target.iterdir()):
-        raise TargetNotEmpty(f"{target} is not empty.", hint="Give an empty or new directory.")
-    for relative in _directories(files):
-        _refuse_symlink(target / relative)
-        (target / relative).mkdir(mode=0o700, exist_ok=True)
-    for entry in files:
-        if not entry.directory:
-            _refuse_symlink(target / entry.path)
-            with _opened(target / entry.path, os.O_RDWR | os.O_CREAT) as descriptor:
-                os.ftruncate(descriptor, entry.size_bytes)
+def _write_all(
+    run: _Run,
+    files: Sequence[FileEntry],
+    spots: Iterator[_Spot],
+    threads: int,
+    progress: ProgressFn,
+    cancelled: Callable[[], bool],
+) -> RestoreResult:
+    total_bytes = sum(f.size_bytes for f in files)
+    result = RestoreResult()
+    placed: set[str] = set()
+    fetched: set[str] = set()
+    progress(0, total_bytes)
+    fill = functools.partial(_fill, run)
+    with contextlib.closing(
+        run_bounded(_batches(spots), fill, threads=threads, cancelled=cancelled)
+    ) as results:
+        for _, done in results:
+            result.bytes += done.bytes
+            result.fetched_bytes += done.fetched_bytes
+            placed |= done.placed
+            fetched |= done.fetched
+            progress(result.bytes, total_bytes)
+    result.base.unverified = placed - fetched
+    return result
 
 
-def _directories(files: Iterable[FileEntry]) -> list[str]:
-    """:returns: all directories, parents first, also those that only a file's path implies."""
-    found: set[str] = set()
-    for entry in files:
-        parts = entry.path.split("/")
-        depth = len(parts) if entry.directory else len(parts) - 1
-        found.update("/".join(parts[: i + 1]) for i in range(depth))
-    return sorted(found)
-
-
-def _pieces(files: Iterable[FileEntry], chunk_size_bytes: int) -> Iterator[_Piece]:
+def _spots(files: Iterable[FileEntry], chunk_size_bytes: int) -> Iterator[_Spot]:
+    """:returns: all chunks; those with pieces last, sorted so that each bundle is needed only for a while."""
+    bundled: list[_Spot] = []
+    row = 0
     for entry in files:
         for index, ref in enumerate(entry.chunks):
             offset = index * chunk_size_bytes
-            yield _Piece(entry, ref, offset, min(chunk_size_bytes, entry.size_bytes - offset))
+            spot = _Spot(entry.path, ref, offset, min(chunk_size_bytes, entry.size_bytes - offset), row)
+            row += 1
+            if ref is None or isinstance(ref, str):
+                yield spot
+            else:
+                bundled.append(spot)
+    bundled.sort(key=_place_in_bundle)
+    yield from bundled
 
 
-def _fill(run: _Run, piece: _Piece) -> bool:
-    """Put one chunk in place.
+def _place_in_bundle(spot: _Spot) -> tuple[str, int]:
+    piece = spot.ref.pages if isinstance(spot.ref, PageDelta) else spot.ref
+    return (piece.bundle, piece.offset) if isinstance(piece, Piece) else ("", 0)
 
-    :returns: whether it was decoded from the store.
-    """
-    path = run.target / piece.entry.path
-    if run.resume and _in_place(run, path, piece):
-        return False
-    if piece.ref is None:
-        if run.resume:
-            _write(path, bytes(piece.size_bytes), piece.offset)
-        return False
-    run.limit.take(piece.size_bytes)
-    where = (
-        f" of backup {run.label} (file {piece.entry.path})" if run.label else f" (file {piece.entry.path})"
-    )
+
+def _batches(spots: Iterable[_Spot]) -> Iterator[list[_Spot]]:
+    """:returns: small chunks together: handing one to a thread costs more than to write it."""
+    batch: list[_Spot] = []
+    held_bytes = 0
+    for spot in spots:
+        if batch and (held_bytes + spot.size_bytes > _BATCH_BYTES or len(batch) == _BATCH_CHUNKS):
+            yield batch
+            batch, held_bytes = [], 0
+        batch.append(spot)
+        held_bytes += spot.size_bytes
+    if batch:
+        yield batch
+
+
+def _fill(run: _Run, batch: Sequence[_Spot]) -> _Done:
+    """Put chunks in place."""
+    done = _Done()
+    path, descriptor = "", -1
     try:
-        data = run.chunks.read(piece.ref, piece.size_bytes, where=where)
-    except BackupFault as exc:
-        exc.evidence |= {"file": piece.entry.path, "backup": run.label}
-        raise
-    _write(path, data, piece.offset)
-    return True
-
-
-def _in_place(run: _Run, path: Path, piece: _Piece) -> bool:
-    with _opened(path, os.O_RDONLY) as descriptor:
-        present = os.pread(descriptor, piece.size_bytes, piece.offset)
-    if piece.ref is None:
-        return is_zero(present)
-    return isinstance(piece.ref, str) and run.chunks.codec.name(present) == split_ref(piece.ref)[0]
-
-
-def _write(path: Path, data: bytes, offset: int) -> None:
-    with _opened(path, os.O_WRONLY) as descriptor:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(descriptor, view, offset)
-            view, offset = view[written:], offset + written
-
-
-def _make_durable(run: _Run, files: Sequence[FileEntry], threads: int, cancelled: Callable[[], bool]) -> None:
-    """Sync files, then directories from the deepest up; set modes last, so that none stands in the way."""
-
-    def settle(entry: FileEntry) -> None:
-        with _opened(run.target / entry.path, os.O_RDONLY) as descriptor:
-            os.fchmod(descriptor, entry.mode & 0o777)
-            os.fsync(descriptor)
-
-    plain = [f for f in files if not f.directory]
-    for _ in run_bounded(plain, settle, threads=threads, cancelled=cancelled):
-        pass
-    modes = {f.path: f.mode & 0o777 for f in files if f.directory}
-    for relative in reversed(_directories(files)):
-        with _opened(run.target / relative, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            os.fsync(descriptor)
-            os.fchmod(descriptor, modes.get(relative, 0o700))
-    for directory in (run.target, run.target.parent):
-        with _opened(directory, os.O_RDONLY | os.O_DIRECTORY, follow=True) as descriptor:
-            os.fsync(descriptor)
-
-
-@contextlib.contextmanager
-def _opened(path: Path, flags: int, *, follow: bool = False) -> Iterator[int]:
-    flags |= os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        yield descriptor
+        for spot in batch:
+            done.bytes += spot.size_bytes
+            if spot.ref is None and not run.target.resume:
+                continue
+            if spot.path != path:
+                if descriptor >= 0:
+                    os.close(descriptor)
+                path, descriptor = spot.path, -1
+                descriptor = os.open(run.target.path / path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            _fill_spot(run, spot, descriptor, done)
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
+    return done
 
 
-def _refuse_symlink(path: Path) -> None:
-    """The target's content is no evidence against a backup, so this is refused, not blamed."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISLNK(os.lstat(path).st_mode):
-            raise TargetNotEmpty(
-                f"{path} is a symbolic link; a restore would write outside of its directory.",
-                hint="Give an empty directory.",
-            )
+def _fill_spot(run: _Run, spot: _Spot, descriptor: int, done: _Done) -> None:
+    data = _in_place(run, spot, descriptor) if run.target.resume else None
+    if data is not None:
+        done.placed.update(key_of(leaf) for leaf in leaves(spot.ref))
+    else:
+        run.limit.take(spot.size_bytes)
+        data = _fetch(run, spot)
+        write_all(descriptor, data, spot.offset)
+        if spot.ref is not None:
+            done.fetched_bytes += spot.size_bytes
+            if run.target.resume:
+                done.fetched.update(key_of(leaf) for leaf in leaves(spot.ref))
+    if run.pages and spot.ref is not None:
+        run.pages.record(spot.row, content_name(spot.ref), data)
 
 
-@contextlib.contextmanager
-def _full_disk(target: Path) -> Iterator[None]:
+def _fetch(run: _Run, spot: _Spot) -> bytes:
+    where = f" of backup {run.label} (file {spot.path})" if run.label else f" (file {spot.path})"
     try:
-        yield
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise NodeFull(
-                f"No space left below {target} during the restore.", hint="Free space or give a larger disk."
-            ) from exc
+        return run.chunks.read(spot.ref, spot.size_bytes, where=where, pieces=run.bundles)
+    except BackupFault as exc:
+        exc.evidence |= {"file": spot.path, "backup": run.label}
         raise
+
+
+def _in_place(run: _Run, spot: _Spot, descriptor: int) -> bytes | None:
+    """:returns: the chunk's content, when it is there already."""
+    present = os.pread(descriptor, spot.size_bytes, spot.offset)
+    if len(present) != spot.size_bytes:
+        return None
+    if spot.ref is None:
+        return present if is_zero(present) else None
+    return present if run.chunks.codec.name(present) == content_name(spot.ref) else None

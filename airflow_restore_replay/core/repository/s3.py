@@ -3,24 +3,25 @@
 obstore retries what is safe to repeat; a conditional create that timed out is not, for it. It is for us: the
 retry then finds either nothing or our own bytes (:func:`~...store.create_or_same`). So each call is retried
 here too, until *retry_timeout* has passed, and a request that hangs is aborted by the client's timeout.
+
+A create is one request whatever its size: obstore has no conditional multipart upload (docs/decisions/0008). Large
+objects are read in parts.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import obstore
 from obstore import exceptions as oe
-from obstore.store import from_url
 
 from airflow_restore_replay.core.cluster import RepositorySpec
-from airflow_restore_replay.core.errors import ConfigInvalid, StoreDenied, StoreFailed
+from airflow_restore_replay.core.errors import StoreDenied, StoreFailed
+from airflow_restore_replay.core.repository.clients import MAX_BACKOFF_S, Clients
 from airflow_restore_replay.core.repository.store import (
     AlreadyExists,
     ObjectInfo,
@@ -28,13 +29,13 @@ from airflow_restore_replay.core.repository.store import (
     ObjectTooLarge,
     safe_parts,
 )
-from airflow_restore_replay.core.units import Seconds
 
 T = TypeVar("T")
 
-#: options that concern the client, not the store; all others go to obstore's store configuration
-_CLIENT_OPTIONS = ("allow_http", "connect_timeout", "proxy_url", "timeout")
-_MAX_BACKOFF_S = 5.0
+#: larger objects are read in parts of this size
+_PART_BYTES = 16 * 2**20
+#: smaller ones are billed as if they had this size, and for longer, by the classes for seldom reads
+_MIN_CLASS_BYTES = 128 * 2**10
 #: repeating these cannot help
 _FINAL = (
     oe.InvalidPathError,
@@ -43,58 +44,53 @@ _FINAL = (
     oe.UnauthenticatedError,
     oe.UnknownConfigurationKeyError,
 )
-_QUERY = re.compile(r"\?[^\s\"'<>)]*")
-_SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SAS|CREDENTIAL", re.IGNORECASE)
-_PUBLIC_NAME = re.compile(r"^(endpoint|region|bucket|container|.*_endpoint.*)$", re.IGNORECASE)
+#: what stores say of credentials that were good once
+_EXPIRED = re.compile(
+    r"ExpiredToken|RequestExpired|TokenRefreshRequired|token (has|is) expired", re.IGNORECASE
+)
+#: what stores say of objects that must not be deleted, beside "permission denied": S3 answers a bulk delete with 200
+#: and an error for each key, MinIO has a code of its own, and so has Azure
+_LOCKED = re.compile(
+    r"code: AccessDenied|ObjectLocked|WORM protected|BlobImmutable|legal hold", re.IGNORECASE
+)
 
 
 class RemoteStore:
     """Objects of a bucket below a prefix.
 
-    :param retry_timeout_s: how long a call is repeated before it fails.
-    :param secrets: texts that never appear in messages.
+    :param clients: how to reach it.
     """
 
-    def __init__(
-        self, url: str, store: Any, *, retry_timeout_s: float, secrets: tuple[str, ...] = ()
-    ) -> None:
-        self._url = url
-        self._store = store
-        self._retry_timeout_s = retry_timeout_s
-        self._secrets = secrets
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._url = clients.spec.url
+        self._retry_timeout_s = clients.options.retry_timeout
 
     @classmethod
     def from_spec(cls, spec: RepositorySpec, credentials: Mapping[str, str]) -> RemoteStore:
-        """:raises ConfigInvalid: obstore does not know an option, or the URL names no bucket."""
-        config = {**spec.options, **credentials}
-        secrets = _secret_values(credentials)
-        client: dict[str, Any] = {"timeout": "60s", "connect_timeout": "10s"}
-        client |= {key: config.pop(key) for key in _CLIENT_OPTIONS if key in config}
-        plain = any(value.startswith("http://") for key, value in config.items() if "endpoint" in key)
-        client["allow_http"] = plain or str(client.get("allow_http")).lower() == "true"
-        try:
-            retry_timeout_s = float(Seconds(config.pop("retry_timeout", "2m")))
-            store: Any = from_url(
-                spec.url,
-                config=config,  # type: ignore[call-overload]
-                client_options=client,
-                retry_config=_retry_config(retry_timeout_s),
-            )
-        except (oe.BaseError, ValueError, TypeError) as exc:
-            text = _redacted(str(exc), secrets)
-            raise ConfigInvalid(f"repository: cannot open {spec.url}: {text}.") from None
-        return cls(spec.url, store, retry_timeout_s=retry_timeout_s, secrets=secrets)
+        """:raises ConfigInvalid: an option is not usable, or the URL names no bucket."""
+        return cls(Clients(spec, credentials))
 
     @property
     def url(self) -> str:
         return self._url
 
     def put_new(self, path: str, data: bytes) -> None:
+        storage_class = self._clients.options.storage_class
+        attributes = (
+            {"Storage-Class": storage_class} if storage_class and len(data) >= _MIN_CLASS_BYTES else None
+        )
+        client = self._clients.for_size(len(data))
         try:
             self._retried(
                 f"create {path}",
                 lambda: obstore.put(
-                    self._store, self._checked(path), data, mode="create", use_multipart=False
+                    client,
+                    self._checked(path),
+                    data,
+                    mode="create",
+                    use_multipart=False,
+                    attributes=attributes,  # type: ignore[arg-type]
                 ),
             )
         except (oe.AlreadyExistsError, oe.PreconditionError):
@@ -103,11 +99,51 @@ class RemoteStore:
             raise self._failed(f"create {path}", exc) from None
 
     def get(self, path: str, *, max_bytes: int | None = None) -> bytes:
-        def fetch() -> bytes:
-            result = obstore.get(self._store, self._checked(path))
-            if max_bytes is not None and result.meta["size"] > max_bytes:
+        def fetch() -> bytes | int:
+            result = obstore.get(self._clients.usual, self._checked(path))
+            size: int = result.meta["size"]
+            if max_bytes is not None and size > max_bytes:
                 raise ObjectTooLarge(path)
-            return bytes(result.bytes())
+            return bytes(result.bytes()) if size <= _PART_BYTES else size
+
+        try:
+            found = self._retried(f"read {path}", fetch)
+            return found if isinstance(found, bytes) else self._in_parts(path, found)
+        except FileNotFoundError as exc:
+            self._raise_if_bucket_is_gone(path, exc)
+            raise ObjectMissing(path) from None
+
+    def _in_parts(self, path: str, size_bytes: int) -> bytes:
+        """Read a large object so that a lost connection costs one part."""
+        whole = bytearray()
+        while len(whole) < size_bytes:
+            wanted = min(_PART_BYTES, size_bytes - len(whole))
+            part = self.get_range(path, len(whole), wanted)
+            if len(part) != wanted:
+                raise StoreFailed(
+                    f"{path} in {self._url} has {size_bytes} bytes; {len(whole) + len(part)} came."
+                )
+            whole += part
+        return bytes(whole)
+
+    def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
+        return self.get(path, max_bytes=max_bytes)
+
+    def get_range(self, path: str, offset: int, size_bytes: int, *, uncached: bool = False) -> bytes:
+        def fetch() -> bytes:
+            try:
+                return bytes(
+                    obstore.get_range(
+                        self._clients.usual, self._checked(path), start=offset, length=size_bytes
+                    )
+                )
+            except (FileNotFoundError, *_FINAL):
+                raise
+            except oe.BaseError:
+                # A range beyond the end is an error of no kind of its own.
+                if obstore.head(self._clients.usual, self._checked(path))["size"] <= offset:
+                    return b""
+                raise
 
         try:
             return self._retried(f"read {path}", fetch)
@@ -115,12 +151,11 @@ class RemoteStore:
             self._raise_if_bucket_is_gone(path, exc)
             raise ObjectMissing(path) from None
 
-    def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
-        return self.get(path, max_bytes=max_bytes)
-
     def size(self, path: str) -> int | None:
         try:
-            meta = self._retried(f"look up {path}", lambda: obstore.head(self._store, self._checked(path)))
+            meta = self._retried(
+                f"look up {path}", lambda: obstore.head(self._clients.usual, self._checked(path))
+            )
         except FileNotFoundError as exc:
             self._raise_if_bucket_is_gone(path, exc)
             return None
@@ -128,7 +163,7 @@ class RemoteStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         def collect() -> list[ObjectInfo]:
-            batches = obstore.list(self._store, prefix=self._checked(prefix.rstrip("/")))
+            batches = obstore.list(self._clients.usual, prefix=self._checked(prefix.rstrip("/")))
             return [ObjectInfo(m["path"], m["size"], m["last_modified"]) for batch in batches for m in batch]
 
         try:
@@ -145,15 +180,14 @@ class RemoteStore:
 
     def _delete(self, path: str) -> None:
         try:
-            obstore.delete(self._store, self._checked(path))
+            obstore.delete(self._clients.usual, self._checked(path))
         except oe.BaseError as exc:
-            # S3 answers a bulk delete with 200 and an error for each key, which obstore calls "generic".
             text = str(exc)
-            refused = isinstance(exc, oe.PermissionDeniedError) or "code: AccessDenied" in text
-            if not refused or "Expired" in text:
+            refused = isinstance(exc, oe.PermissionDeniedError) or _LOCKED.search(text)
+            if not refused or _EXPIRED.search(text):
                 raise
             raise StoreDenied(
-                f"{path} in {self._url} cannot be deleted: {_redacted(text, self._secrets)}"
+                f"{path} in {self._url} cannot be deleted: {self._clients.redacted(text)}"
             ) from None
 
     def leftovers(self) -> Iterator[ObjectInfo]:
@@ -169,13 +203,20 @@ class RemoteStore:
                 return call()
             except (oe.AlreadyExistsError, oe.PreconditionError):
                 raise
-            except _FINAL as exc:
-                raise self._failed(what, exc) from None
             except oe.BaseError as exc:
-                if time.monotonic() + pause_s > deadline:
+                if not self._may_pass(exc) or time.monotonic() + pause_s > deadline:
                     raise self._failed(what, exc) from None
             time.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(pause_s * 2, _MAX_BACKOFF_S)
+            pause_s = min(pause_s * 2, MAX_BACKOFF_S)
+
+    def _may_pass(self, exc: oe.BaseError) -> bool:
+        """:returns: whether repeating may help; a role whose token has expired is assumed anew for it."""
+        text, role = str(exc), self._clients.role
+        if _EXPIRED.search(text):
+            if role:
+                role.forget()
+            return role is not None
+        return "StsUnavailable" in text or not isinstance(exc, _FINAL)
 
     def _checked(self, path: str) -> str:
         try:
@@ -194,29 +235,6 @@ class RemoteStore:
         # Raised "from None": obstore's own text may show a signed URL or an access key.
         kind = type(exc).__name__.removesuffix("Error")
         return StoreFailed(
-            f"The object store {self._url} failed to {what}: {kind}: {_redacted(str(exc), self._secrets)}",
+            f"The object store {self._url} failed to {what}: {kind}: {self._clients.redacted(str(exc))}",
             hint="Check the store, the network and the credentials; nothing was published.",
         )
-
-
-def _retry_config(retry_timeout_s: float) -> dict[str, Any]:
-    """obstore's own retries, within one of our attempts."""
-    backoff = {
-        "init_backoff": timedelta(milliseconds=100),
-        "max_backoff": timedelta(seconds=_MAX_BACKOFF_S),
-    }
-    return {"max_retries": 3, "retry_timeout": timedelta(seconds=retry_timeout_s), "backoff": backoff}
-
-
-def _redacted(text: str, secrets: tuple[str, ...]) -> str:
-    """:returns: the first line of obstore's message, without query strings and known secrets."""
-    first = _QUERY.sub("", text.split("Debug source")[0].strip().replace("\n", " "))
-    for secret in secrets:
-        first = first.replace(secret, "***")
-    return first[:400]
-
-
-def _secret_values(credentials: Mapping[str, str]) -> tuple[str, ...]:
-    given = [v for k, v in credentials.items() if not _PUBLIC_NAME.match(k)]
-    environment = [v for k, v in os.environ.items() if _SECRET_NAME.search(k)]
-    return tuple(v for v in sorted({*given, *environment}, key=len, reverse=True) if len(v) >= 4)

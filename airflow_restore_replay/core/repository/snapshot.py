@@ -2,76 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence, Set
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_restore_replay.core.errors import InternalError, UnsupportedTables
-from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore, StoredChunk
+from airflow_restore_replay.core.errors import InternalError
+from airflow_restore_replay.core.repository.base import Base
+from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
+from airflow_restore_replay.core.repository.keep import Keeper, Kept, Kind
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
 from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.records import ChunkRef, FileEntry, Sizes
+from airflow_restore_replay.core.repository.records import FileEntry, Sizes
+from airflow_restore_replay.core.repository.untouched import sample, take_over
+from airflow_restore_replay.core.repository.walk import Source, changed, is_excluded, refuse_changes, walk
+
+__all__ = ["is_excluded", "snapshot_tree"]
+
+#: small files are read and kept so many bytes, and files, at a time
+_BATCH_BYTES = CHUNK_SIZE_BYTES
+_BATCH_FILES = 256
 
 
-@dataclass
-class _Source:
-    """A file or directory as the walk found it."""
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A chunk to be read. :param proof: only to be compared with the reference that was taken over."""
 
-    path: Path
-    relative: str
-    info: os.stat_result
-    chunks: list[ChunkRef] = field(default_factory=list)
-
-    @property
-    def directory(self) -> bool:
-        return stat.S_ISDIR(self.info.st_mode)
-
-    @property
-    def entry(self) -> FileEntry:
-        return FileEntry(
-            path=self.relative,
-            size_bytes=0 if self.directory else self.info.st_size,
-            mode=stat.S_IMODE(self.info.st_mode) & 0o777,
-            directory=self.directory,
-            chunks=self.chunks,
-        )
-
-
-@dataclass(frozen=True)
-class _Piece:
-    source: _Source
+    source: Source
     index: int
     size_bytes: int
+    proof: bool = False
 
 
 @dataclass
 class _Tally:
-    """:param known: references that need no second look in this run."""
-
-    known: set[str]
     new_bytes: int = 0
+    delta_bytes: int = 0
     reused_bytes: int = 0
     zero_bytes: int = 0
     stored_bytes: int = 0
     new_chunks: int = 0
-    done_bytes: int = 0
+    delta_chunks: int = 0
+    delta_page_bytes: int = 0
+    bundled_bytes: int = 0
+    read_bytes: int = 0
 
-    def add(self, piece: _Piece, stored: StoredChunk) -> None:
-        self.done_bytes += piece.size_bytes
-        self.stored_bytes += stored.stored_bytes
-        if stored.ref is None:
-            self.zero_bytes += piece.size_bytes
-        elif stored.new:
-            self.new_bytes += piece.size_bytes
+    def add(self, kept: Kept, size_bytes: int) -> None:
+        self.stored_bytes += kept.stored_bytes
+        self.bundled_bytes += kept.bundled_bytes
+        if kept.kind is Kind.ZERO:
+            self.zero_bytes += size_bytes
+        elif kept.kind is Kind.REUSED:
+            self.reused_bytes += size_bytes
+        elif kept.kind is Kind.NEW:
+            self.new_bytes += size_bytes
             self.new_chunks += 1
         else:
-            self.reused_bytes += piece.size_bytes
-        if stored.ref is not None:
-            self.known.add(stored.ref)
+            self.delta_bytes += size_bytes
+            self.delta_page_bytes += kept.page_bytes
+            self.delta_chunks += 1
 
 
 def snapshot_tree(
@@ -79,131 +71,162 @@ def snapshot_tree(
     root: Path,
     *,
     excluded: Sequence[str] = (),
-    verified: Set[str] = frozenset(),
+    base: Base | None = None,
+    skippable: Sequence[str] = (),
+    journal: Path | None = None,
     threads: int = 4,
     rate_limit: RateLimit | None = None,
     progress: ProgressFn = no_progress,
     cancelled: Callable[[], bool] = never_cancelled,
+    rng: random.Random | None = None,
 ) -> tuple[list[FileEntry], Sizes]:
-    """Store every file below *root*; new chunks are read back before this returns.
+    """Store every file below *root*; what is new is read back before this returns.
 
     :param excluded: shell patterns of paths relative to *root*; ``*`` does not cross ``/``. Only a pattern
         that ends in ``/`` excludes directories, with all that is below.
-    :param verified: chunk references that this run decoded from the store; only they are reused unread.
+    :param base: what this cycle's restore decoded and wrote; only that is reused unread. Nothing by default.
+    :param skippable: patterns of files that are not read when nothing touched them since that restore.
+    :param journal: file that an interrupted snapshot of the same directory goes on from.
+    :param rng: chooses what of the skipped files is read all the same.
     :returns: entries sorted by path, and what was read and stored.
     :raises UnsupportedTables: a symbolic link or special file, by name.
-    :raises InternalError: a file changed meanwhile: something still writes.
+    :raises InternalError: a file changed meanwhile: something still writes; or a skipped file is not what it was.
     """
     chunks.avoid_condemned()
-    sources = list(_walk(root, "", excluded))
+    if base is None or base.key_id != chunks.codec.key_id:
+        base = Base()  # the key was rotated: nothing of the base can be referred to
+    sources = list(walk(root, excluded))
     files = [s for s in sources if not s.directory]
+    keeper = Keeper(chunks, base, journal)
+    skipped = take_over(root, files, base, keeper.reusable, skippable)
+    proofs = sample(skipped, rng or random.SystemRandom())
+    tally = _copy(keeper, base, files, proofs, threads, rate_limit, progress, cancelled)
+    keeper.bundler.close()
+    refuse_changes(root, sources, excluded)
     total_bytes = sum(s.info.st_size for s in files)
-    tally = _Tally(known=set(verified))
-    limit = rate_limit or RateLimit(None)
-
-    def store(piece: _Piece) -> StoredChunk:
-        limit.take(piece.size_bytes)
-        return chunks.ensure(_read_piece(piece), tally.known)
-
-    for source in files:
-        source.chunks = [None] * -(-source.info.st_size // CHUNK_SIZE_BYTES)
-    progress(0, total_bytes)
-    with closing(run_bounded(_pieces(files), store, threads=threads, cancelled=cancelled)) as results:
-        for piece, stored in results:
-            piece.source.chunks[piece.index] = stored.ref
-            tally.add(piece, stored)
-            progress(tally.done_bytes, total_bytes)
-    _refuse_changes(root, sources, excluded)
+    zero_bytes = sum(_zero_bytes(s) for s in skipped)
+    skipped_bytes = sum(s.info.st_size for s in skipped)
     return [s.entry for s in sources], Sizes(
         total_bytes=total_bytes,
         new_bytes=tally.new_bytes,
-        reused_bytes=tally.reused_bytes,
-        zero_bytes=tally.zero_bytes,
-        stored_bytes=tally.stored_bytes,
+        delta_bytes=tally.delta_bytes,
+        delta_page_bytes=tally.delta_page_bytes,
+        delta_chunks=tally.delta_chunks,
+        reused_bytes=tally.reused_bytes + skipped_bytes - zero_bytes,
+        zero_bytes=tally.zero_bytes + zero_bytes,
+        read_bytes=tally.read_bytes,
+        skipped_bytes=total_bytes - tally.read_bytes,
+        skipped_files=len(skipped),
+        bundled_bytes=tally.bundled_bytes,
+        bundles=keeper.bundler.bundles,
+        stored_bytes=tally.stored_bytes + keeper.bundler.stored_bytes,
         files=len(files),
         new_chunks=tally.new_chunks,
     )
 
 
-def is_excluded(relative: str, patterns: Sequence[str], *, directory: bool = False) -> bool:
-    """:returns: whether a pattern matches *relative* as a whole, component by component."""
-    parts = relative.split("/")
-    for pattern in patterns:
-        # A file pattern such as "core" must not take a schema of that name along.
-        if pattern.endswith("/") != directory:
-            continue
-        globs = pattern.rstrip("/").split("/")
-        if len(globs) == len(parts) and all(map(fnmatchcase, parts, globs)):
-            return True
-    return False
+def _zero_bytes(source: Source) -> int:
+    size = source.info.st_size
+    return sum(_chunk_bytes(size, i) for i, ref in enumerate(source.chunks) if ref is None)
 
 
-def _walk(root: Path, below: str, excluded: Sequence[str]) -> Iterator[_Source]:
-    with os.scandir(root / below) as entries:
-        names = sorted(e.name for e in entries)
-    for name in names:
-        relative = f"{below}/{name}" if below else name
-        source = _Source(root / relative, relative, os.lstat(root / relative))
-        if is_excluded(relative, excluded, directory=source.directory):
-            continue
-        _refuse_special(source)
-        yield source
-        if source.directory:
-            yield from _walk(root, relative, excluded)
+def _copy(
+    keeper: Keeper,
+    base: Base,
+    files: Sequence[Source],
+    proofs: Sequence[tuple[Source, int]],
+    threads: int,
+    rate_limit: RateLimit | None,
+    progress: ProgressFn,
+    cancelled: Callable[[], bool],
+) -> _Tally:
+    limit = rate_limit or RateLimit(None)
+    tally = _Tally()
+    todo = [s for s in files if not s.chunks and s.info.st_size]
+    total_bytes = sum(s.info.st_size for s in files)
+    done_bytes = total_bytes - sum(s.info.st_size for s in todo)
+
+    def work(batch: list[_Item]) -> list[Kept | None]:
+        limit.take(sum(item.size_bytes for item in batch))
+        return [_keep(keeper, base, item, data) for item, data in _read(batch)]
+
+    progress(0, total_bytes)
+    for source in todo:
+        source.chunks = [None] * -(-source.info.st_size // CHUNK_SIZE_BYTES)
+    batches = _batches(_items(todo, proofs))
+    with closing(run_bounded(batches, work, threads=threads, cancelled=cancelled)) as results:
+        for batch, kept in results:
+            for item, one in zip(batch, kept, strict=True):
+                tally.read_bytes += item.size_bytes
+                if one is not None:
+                    item.source.chunks[item.index] = one.ref
+                    tally.add(one, item.size_bytes)
+                    done_bytes += item.size_bytes
+            progress(done_bytes, total_bytes)
+    progress(total_bytes, total_bytes)
+    return tally
 
 
-def _refuse_special(source: _Source) -> None:
-    mode = source.info.st_mode
-    try:
-        source.relative.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UnsupportedTables(f"The file name {source.relative!r} is not UTF-8.") from None
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes) -> Kept | None:
+    if item.proof:
+        _refuse_difference(keeper, item, data)
+        return None
+    return keeper.keep(data, base.chunk(item.source.relative, item.index))
+
+
+def _refuse_difference(keeper: Keeper, item: _Item, data: bytes) -> None:
+    ref = item.source.chunks[item.index]
+    if is_zero(data) if ref is None else keeper.is_content(data, ref):
         return
-    kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a directory"
-    raise UnsupportedTables(
-        f"{source.relative} in the data directory is {kind}; a snapshot would lose what is behind it.",
-        hint="Move tables with DATA DIRECTORY into the data directory, or exclude the file.",
-        evidence={"file": source.relative},
+    raise InternalError(
+        f"{item.source.relative} changed at byte {item.index * CHUNK_SIZE_BYTES} although size, times and inode "
+        "are the restore's; nothing was published.",
+        hint="Set transfer.paranoid: true, which reads every file; and find out what writes behind the file system.",
+        evidence={"file": item.source.relative},
     )
 
 
-def _pieces(files: Sequence[_Source]) -> Iterator[_Piece]:
+def _chunk_bytes(file_bytes: int, index: int) -> int:
+    return min(CHUNK_SIZE_BYTES, file_bytes - index * CHUNK_SIZE_BYTES)
+
+
+def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Iterator[_Item]:
+    for source, index in proofs:
+        yield _Item(source, index, _chunk_bytes(source.info.st_size, index), proof=True)
     for source in files:
-        size = source.info.st_size
         for index in range(len(source.chunks)):
-            yield _Piece(source, index, min(CHUNK_SIZE_BYTES, size - index * CHUNK_SIZE_BYTES))
+            yield _Item(source, index, _chunk_bytes(source.info.st_size, index))
 
 
-def _read_piece(piece: _Piece) -> bytes:
+def _batches(items: Iterator[_Item]) -> Iterator[list[_Item]]:
+    batch: list[_Item] = []
+    held_bytes = 0
+    for item in items:
+        if batch and (held_bytes + item.size_bytes > _BATCH_BYTES or len(batch) == _BATCH_FILES):
+            yield batch
+            batch, held_bytes = [], 0
+        batch.append(item)
+        held_bytes += item.size_bytes
+    if batch:
+        yield batch
+
+
+def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes]]:
+    with contextlib.ExitStack() as stack:
+        path, descriptor = "", -1
+        for item in batch:
+            if item.source.relative != path:
+                stack.close()
+                path, descriptor = item.source.relative, _open(item.source)
+                stack.callback(os.close, descriptor)
+            data = os.pread(descriptor, item.size_bytes, item.index * CHUNK_SIZE_BYTES)
+            if len(data) != item.size_bytes:
+                raise changed(path, "it became shorter")
+            yield item, data
+
+
+def _open(source: Source) -> int:
     try:
-        descriptor = os.open(piece.source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise _changed(piece.source.relative, "it was removed") from None
-    try:
-        data = os.pread(descriptor, piece.size_bytes, piece.index * CHUNK_SIZE_BYTES)
-    finally:
-        os.close(descriptor)
-    if len(data) != piece.size_bytes:
-        raise _changed(piece.source.relative, "it became shorter")
-    return data
-
-
-def _refuse_changes(root: Path, sources: Sequence[_Source], excluded: Sequence[str]) -> None:
-    """Walk again: the copy of a directory that changed is the copy of no state at all."""
-    before = {s.relative: s.info for s in sources}
-    after = {s.relative: s.info for s in _walk(root, "", excluded)}
-    for relative in sorted(before.keys() ^ after.keys()):
-        raise _changed(relative, "it was removed" if relative in before else "it appeared")
-    for relative, info in before.items():
-        now = after[relative]
-        if stat.S_ISREG(info.st_mode) and (info.st_size, info.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
-            raise _changed(relative, f"{info.st_size} bytes became {now.st_size}, or it was written to")
-
-
-def _changed(relative: str, how: str) -> InternalError:
-    return InternalError(
-        f"{relative} changed while it was copied: {how}.",
-        hint="A server still runs on the data directory; nothing was published.",
-        evidence={"file": relative},
-    )
+        raise changed(source.relative, "it was removed") from None

@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid
-
-OBJECT_SCHEMES = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss")
+from airflow_restore_replay.core.store_options import OBJECT_SCHEMES
 
 
 class StoreFact(Exception):
@@ -81,6 +80,14 @@ class ObjectStore(Protocol):
         """Like :meth:`get`, but from the medium, not from a cache of this machine."""
         ...
 
+    def get_range(self, path: str, offset: int, size_bytes: int, *, uncached: bool = False) -> bytes:
+        """Read a part of an object.
+
+        :returns: *size_bytes* bytes from *offset* on, or fewer where the object ends before.
+        :raises ObjectMissing: no such object.
+        """
+        ...
+
     def size(self, path: str) -> int | None:
         """:returns: the object's size, or None when there is none."""
         ...
@@ -135,8 +142,8 @@ def safe_parts(path: str) -> tuple[str, ...]:
 def open_store(spec: RepositorySpec, credentials: Mapping[str, str] | None = None) -> ObjectStore:
     """Open the object store of a repository; nothing is read or written.
 
-    :param credentials: obstore's configuration keys (``access_key_id``, ``secret_access_key``, …); what is
-        not given comes from the environment.
+    :param credentials: obstore's configuration keys (``access_key_id``, ``secret_access_key``, …), and a role to
+        assume with them (``role_arn``, …); what is not given comes from the environment.
     :raises ConfigInvalid: unknown scheme or option.
     """
     # Imported here: both modules build on this one, and a local repository need not load obstore.

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from airflow_restore_replay.core.errors import (
-    BackupFault,
-    Failure,
-    ManifestCorrupt,
-    Refused,
-)
+from airflow_restore_replay.core.errors import Failure
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.entries import check_entries
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
-from airflow_restore_replay.core.repository.manifests import manifest_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.records import (
-    BackupState,
-    FileEntry,
-    Manifest,
-    Outcome,
-    PageDelta,
-    Verification,
-    utc_now,
-)
+from airflow_restore_replay.core.repository.records import BackupState, Outcome, Verification, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.verify_pass import Journal, Scope, plan_pass
+from airflow_restore_replay.core.repository.verify_work import Stored, Work, check_object, collect
 
 
 @dataclass
 class BadChunk:
-    """:param backups: all readable backups that need it."""
+    """:param ref: key of the content: a chunk's reference, or ``<bundle>@<offset>``.
+    :param backups: all readable backups that need it.
+    """
 
     ref: str
     failure: Failure
@@ -44,9 +32,11 @@ class BadChunk:
 class VerifyReport:
     """What a pass found.
 
-    :param chunks, size_bytes: read and hashed by this call; uncompressed.
+    :param chunks, size_bytes: contents read and hashed by this call; uncompressed.
+    :param objects: that hold them.
     :param resumed_folders: read earlier in the same pass, before it was interrupted.
-    :param bad: damaged or missing chunks. :param bad_lists: backup id → what is wrong with its file list.
+    :param bad: damaged or missing contents. :param bad_lists: backup id → what is wrong with its file list, or with a
+        chunk list of it.
     :param unreadable: records that do not check out.
     :param quarantined: backups quarantined now.
     :param unrecorded: why the progress could not be kept; the result counts all the same.
@@ -56,6 +46,7 @@ class VerifyReport:
     pass_id: str
     backups: int = 0
     chunks: int = 0
+    objects: int = 0
     size_bytes: int = 0
     resumed_folders: int = 0
     bad: list[BadChunk] = field(default_factory=list)
@@ -102,8 +93,9 @@ def verify(
         (f for f in folders if f not in this.done),
         key=lambda f: (f in this.verified_at, this.verified_at.get(f), f),
     )
-    work = _Work(todo)
-    _collect(repository, manifests, work, report)
+    work = Work.of(todo)
+    collect(repository, manifests, work)
+    report.bad_lists = work.bad_lists
     journal = Journal(repository, scope, this, by, report)
     found = _read_all(
         repository, work, journal, report, threads, rate_limit or RateLimit(None), progress, cancelled
@@ -115,52 +107,9 @@ def verify(
     return report
 
 
-class _Work:
-    """Chunks to be read, by folder in reading order: reference → size."""
-
-    def __init__(self, folders: Iterable[str]) -> None:
-        self.folders: dict[str, dict[str, int]] = {f: {} for f in folders}
-
-    def add(self, entry: FileEntry, chunk_size_bytes: int) -> None:
-        for index, ref in enumerate(entry.chunks):
-            if isinstance(ref, PageDelta):
-                raise Refused("Page deltas are reserved by format 1; this release cannot verify them.")
-            if ref is None or (folder := self.folders.get(ref[:2])) is None:
-                continue
-            size = min(chunk_size_bytes, entry.size_bytes - index * chunk_size_bytes)
-            if folder.setdefault(ref, size) != size:
-                raise ManifestCorrupt(
-                    f"Chunk {ref} (file {entry.path}) would have {size} bytes; elsewhere it has {folder[ref]}.",
-                    evidence={"chunk": ref, "file": entry.path},
-                )
-
-    def items(self) -> Iterator[tuple[str, int]]:
-        for folder in self.folders.values():
-            yield from sorted(folder.items())
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(sum(folder.values()) for folder in self.folders.values())
-
-
-def _collect(
-    repository: Repository, manifests: Iterable[Manifest], work: _Work, report: VerifyReport
-) -> None:
-    for manifest in manifests:
-        try:
-            files = repository.load_files(manifest)
-            check_entries(files, manifest.chunk_size_bytes, label=manifest.backup_id)
-            for entry in files:
-                work.add(entry, manifest.chunk_size_bytes)
-        except BackupFault as exc:
-            if repository.store.size(manifest_path(manifest.backup_id)) is None:
-                continue  # pruned since the catalog was read
-            report.bad_lists[manifest.backup_id] = Failure.of(exc)
-
-
 def _read_all(
     repository: Repository,
-    work: _Work,
+    work: Work,
     journal: Journal,
     report: VerifyReport,
     threads: int,
@@ -168,29 +117,29 @@ def _read_all(
     progress: ProgressFn,
     cancelled: Callable[[], bool],
 ) -> dict[str, Failure]:
-    """:returns: reference → what is wrong with the chunk."""
+    """:returns: key of a content → what is wrong with it."""
     found: dict[str, Failure] = {}
     total_bytes = work.total_bytes
-    left = {name: len(refs) for name, refs in work.folders.items()}
+    left = {name: len(objects) for name, objects in work.folders.items()}
     for empty in [name for name, count in left.items() if not count]:
         journal.done(empty)
 
-    def check(item: tuple[str, int]) -> Failure | None:
-        limit.take(item[1])
-        return _check(repository, *item)
+    def check(stored: Stored) -> dict[str, Failure]:
+        limit.take(stored.size_bytes)
+        return check_object(work.stores[stored.name], stored)
 
     progress(0, total_bytes)
     try:
-        with closing(run_bounded(work.items(), check, threads=threads, cancelled=cancelled)) as results:
-            for (ref, size), failure in results:
-                report.chunks += 1
-                report.size_bytes += size
-                if failure:
-                    found[ref] = failure
-                    journal.bad.append(ref)
-                left[ref[:2]] -= 1
-                if not left[ref[:2]]:
-                    journal.done(ref[:2])
+        with closing(run_bounded(work.objects(), check, threads=threads, cancelled=cancelled)) as results:
+            for stored, failures in results:
+                report.chunks += len(stored.contents)
+                report.objects += 1
+                report.size_bytes += stored.size_bytes
+                found |= failures
+                journal.bad += failures
+                left[stored.folder] -= 1
+                if not left[stored.folder]:
+                    journal.done(stored.folder)
                 progress(report.size_bytes, total_bytes)
         journal.write(complete=True)
     except BaseException:
@@ -198,18 +147,6 @@ def _read_all(
         journal.write()
         raise
     return found
-
-
-def _check(repository: Repository, ref: str, size_bytes: int) -> Failure | None:
-    for last in (False, True):
-        try:
-            repository.chunks.read(ref, size_bytes, uncached=True)
-            return None
-        except BackupFault as exc:
-            # Bytes may have been damaged on their way: it counts when it recurs.
-            if last:
-                return Failure.of(exc)
-    raise AssertionError("unreachable")
 
 
 def _name_backups(repository: Repository, found: Mapping[str, Failure], report: VerifyReport) -> None:

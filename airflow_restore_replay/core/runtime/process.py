@@ -11,6 +11,7 @@ import msgspec
 
 from airflow_restore_replay.core.agent.answers import answer
 from airflow_restore_replay.core.agent.commands import describe
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, RestoreReplayError, WrongHost
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import Answer, NodeHandle, NodeRequest
@@ -39,7 +40,7 @@ class ProcessRuntime:
         return answer(command, self._node(handle), payload)
 
     def destroy(self, handle: NodeHandle) -> None:
-        reply = msgspec.json.decode(self.ask(handle, "destroy", b"{}"), type=Answer)
+        reply = decode(self.ask(handle, "destroy", b"{}"), Answer)
         if reply.failure:
             raise reply.failure.to_exception()
 

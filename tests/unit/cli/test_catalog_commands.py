@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
+
+from airflow_restore_replay.core.repository.manifests import write_record
+from airflow_restore_replay.core.repository.records import new_id
 from tests.unit.cli.conftest import Shop
 
 
@@ -47,6 +51,25 @@ def test_show_has_the_manifest_and_its_verdicts(shop: Shop) -> None:
     document = shop.json("show", backup_id)
     assert document["manifest"]["position"] == "0-1-42"
     assert document["standing_against"] == [verdict.verdict_id]
+
+
+def test_show_says_why_a_backup_has_the_size_it_has(shop: Shop) -> None:
+    manifest = shop.publish()
+    sizes = msgspec.structs.replace(
+        manifest.sizes,
+        delta_bytes=8 * 2**20,
+        delta_chunks=2,
+        delta_page_bytes=3 * 2**14,
+        skipped_files=7,
+        skipped_bytes=5 * 2**20,
+    )
+    write_record(shop.repository.store, msgspec.structs.replace(manifest, backup_id=new_id(), sizes=sizes))
+    newest = shop.json("list")["backups"][-1]["backup_id"]
+    text = " ".join(shop.run("show", newest).stdout.split())
+    assert "5.2 MB in 7 files untouched since the restore" in text
+    assert "49.2 kB of pages, in 2 chunks" in text
+    for word in ("Read ", "New ", "Deltas ", "Reused ", "Stored ", "in bundles (1)"):
+        assert word in text
 
 
 def test_an_unknown_backup_is_refused_with_the_next_step(shop: Shop) -> None:

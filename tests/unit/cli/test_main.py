@@ -56,7 +56,7 @@ def test_debug_shows_the_exception(shop: Shop) -> None:
 
 def test_every_command_explains_itself() -> None:
     listed = CliRunner().invoke(cli, ["--help"]).output
-    for name in ("cycle", "list", "show", "restore", "freshness", "release", "node"):
+    for name in ("cycle", "list", "show", "restore", "freshness", "release", "node", "key"):
         assert f"\n  {name} " in listed
         assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
 

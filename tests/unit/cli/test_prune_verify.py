@@ -69,8 +69,9 @@ def test_verify_says_that_all_is_well(shop: Shop) -> None:
 
 
 def test_verify_names_bad_chunks_and_all_their_backups(shop: Shop) -> None:
-    one, two = shop.publish().backup_id, shop.publish().backup_id
-    chunk = max(shop.store.glob("chunks/*/*"), key=lambda p: p.stat().st_size)
+    one = shop.publish().backup_id
+    two = aged_copy(shop.repository, one, days=1)
+    (chunk,) = shop.store.glob("bundles/*/*")
     chunk.write_bytes(b"not zstd")
     result = shop.run("verify", exit_code=4)
     for word in (chunk.name.split(".")[0], one, two, "ChunkCorrupt", "--quarantine"):

@@ -11,19 +11,16 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_restore_replay.core.errors import ChunkCorrupt, PathEscapes, Refused, StoreFailed
+from airflow_restore_replay.core.errors import ChunkCorrupt, PathEscapes, StoreFailed
 from airflow_restore_replay.core.repository import chunks as module
 from airflow_restore_replay.core.repository.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
-    chunk_path,
     is_zero,
-    make_ref,
-    split_ref,
 )
 from airflow_restore_replay.core.repository.codec import Codec
 from airflow_restore_replay.core.repository.local import LocalStore
-from airflow_restore_replay.core.repository.records import PageDelta
+from airflow_restore_replay.core.repository.refs import chunk_path, make_ref, split_ref
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 
@@ -123,11 +120,6 @@ def test_a_size_other_than_the_files_is_corrupt(store: ChunkStore) -> None:
     for size in (3, 5, 0):
         with pytest.raises(ChunkCorrupt, match="claims 4 bytes"):
             store.read(ref, size)
-
-
-def test_page_deltas_are_refused(store: ChunkStore) -> None:
-    with pytest.raises(Refused, match="reserves page deltas"):
-        store.read(PageDelta(base="0" * 64, delta="1" * 64), 10)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, CHUNK_SIZE_BYTES])

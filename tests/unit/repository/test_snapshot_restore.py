@@ -26,14 +26,13 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.repository.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
-    StoredChunk,
-    chunk_path,
 )
 from airflow_restore_replay.core.repository.entries import check_entries, check_path
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.local import LocalStore
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.records import FileEntry
+from airflow_restore_replay.core.repository.refs import ChunkRef, chunk_path
 from airflow_restore_replay.core.repository.restore import RestoreResult, restore_tree
 from airflow_restore_replay.core.repository.snapshot import is_excluded, snapshot_tree
 from tests.support.backups import MIB, make_tree, tree_bytes
@@ -58,6 +57,10 @@ def _restore(
     chunks: ChunkStore, files: list[FileEntry], target: Path, *, resume: bool = False
 ) -> RestoreResult:
     return restore_tree(chunks, files, target, chunk_size_bytes=CHUNK_SIZE_BYTES, resume=resume, label="b-1")
+
+
+def _refs(files: list[FileEntry]) -> set[ChunkRef]:
+    return {r for f in files for r in f.chunks if r is not None}
 
 
 def test_files_directories_and_modes_come_back(chunks: ChunkStore, tree: Path, tmp_path: Path) -> None:
@@ -131,10 +134,10 @@ def test_what_a_snapshot_would_lose_is_refused_by_name(chunks: ChunkStore, tree:
 
 @pytest.mark.parametrize("change", ["grow", "shrink", "rewrite", "remove", "appear"])
 def test_a_directory_that_changes_is_not_a_backup(root: Path, tree: Path, change: str) -> None:
-    class Meddling(ChunkStore):
-        """While the first chunk is stored, a server that should be down writes."""
+    class Meddling(LocalStore):
+        """While the first object is stored, a server that should be down writes."""
 
-        def ensure(self, data: bytes, verified: object = ()) -> StoredChunk:
+        def put_new(self, path: str, data: bytes) -> None:
             file = tree / "ibdata1"
             if change == "grow":
                 file.write_bytes(bytes(9 * MIB))
@@ -146,10 +149,10 @@ def test_a_directory_that_changes_is_not_a_backup(root: Path, tree: Path, change
                 file.unlink(missing_ok=True)
             else:
                 (tree / "new.ibd").touch()
-            return super().ensure(data)
+            super().put_new(path, data)
 
     with pytest.raises(InternalError, match="changed while it was copied"):
-        snapshot_tree(Meddling(LocalStore(root)), tree, threads=1)
+        snapshot_tree(ChunkStore(Meddling(root)), tree, threads=1)
 
 
 def test_progress_reaches_the_total_in_order(chunks: ChunkStore, tree: Path, tmp_path: Path) -> None:
@@ -190,7 +193,9 @@ def test_resume_fetches_only_what_is_not_there(chunks: ChunkStore, tree: Path, t
     result = _restore(chunks, files, out, resume=True)
     assert tree_bytes(out) == tree_bytes(tree)
     assert result.fetched_bytes == 4 * MIB
-    assert result.verified == {r for f in files if f.path in ("ibdata1", "shop/items.ibd") for r in f.chunks}
+    fetched = {r for f in files if f.path in ("ibdata1", "shop/items.ibd") for r in f.chunks}
+    assert result.base.unverified.isdisjoint(fetched)
+    assert not any(result.base.verified(r) for r in _refs(files) - fetched)
     assert result.bytes == sizes.total_bytes
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
+from airflow_restore_replay.core.repository.clients import Clients, _secret_values, redacted
 from airflow_restore_replay.core.repository.local import LocalStore
-from airflow_restore_replay.core.repository.s3 import RemoteStore, _redacted, _secret_values
+from airflow_restore_replay.core.repository.s3 import RemoteStore
 from airflow_restore_replay.core.repository.store import AlreadyExists, ObjectMissing, open_store
+from airflow_restore_replay.core.store_options import StoreOptions
 
 
 def test_a_local_repository_is_private(tmp_path: Path) -> None:
@@ -68,16 +70,14 @@ def test_urls_may_have_escaped_characters(tmp_path: Path) -> None:
     assert (root / "x").read_bytes() == b"1"
 
 
-def test_options_of_a_local_repository_are_refused() -> None:
-    with pytest.raises(ConfigInvalid, match="region"):
-        open_store(RepositorySpec(url="file:///var/x", options={"region": "eu"}))
-
-
-def test_unknown_options_are_refused_without_showing_credentials() -> None:
-    spec = RepositorySpec(url="s3://bucket/x", options={"no_such_option": "1"})
-    with pytest.raises(ConfigInvalid, match="no_such_option") as caught:
+def test_unusable_options_are_refused_without_showing_credentials() -> None:
+    spec = RepositorySpec(url="s3://bucket/x", options=StoreOptions(ca_file="/nonexistent/ca.pem"))
+    with pytest.raises(ConfigInvalid, match=r"ca_file /nonexistent/ca\.pem: No such file") as caught:
         RemoteStore.from_spec(spec, {"secret_access_key": "very-secret"})
     assert "very-secret" not in str(caught.value)
+    other = RepositorySpec(url="gs://bucket/x", options=StoreOptions(other={"no_such_option": "1"}))
+    with pytest.raises(ConfigInvalid, match="no_such_option"):
+        RemoteStore.from_spec(other, {})
 
 
 @pytest.mark.parametrize("url", ["s3://b/p", "gs://b/p", "az://c/p"])
@@ -93,7 +93,7 @@ def test_secrets_never_reach_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = _secret_values(
         {"access_key_id": "AKIA0001", "secret_access_key": "given", "region": "eu-central-1"}
     )
-    text = _redacted(
+    text = redacted(
         "GET https://h/b?X-Amz-Signature=abc failed for AKIA0001 given from-the-environment in eu-central-1\nmore",
         secrets,
     )
@@ -116,3 +116,22 @@ def test_local_store_without_nameless_files(tmp_path: Path, monkeypatch: pytest.
         store.put_new("chunks/aa/x", b"two")
     assert store.get("chunks/aa/x") == b"one"
     assert [p.name for p in (tmp_path / "chunks/aa").iterdir()] == ["x"]
+
+
+def test_large_objects_get_more_time_on_few_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = Clients(RepositorySpec(url="s3://bucket/x"), {})
+    made: list[float] = []
+    monkeypatch.setattr(clients, "_made", lambda timeout_s: made.append(timeout_s) or object())
+    assert clients.for_size(8 * 2**20) is clients.usual
+    sizes = [n * 2**20 for n in (17, 30, 100, 300, 1024)]
+    for size in sizes:
+        clients.for_size(size)
+    assert len(made) == 4
+    for size in sizes:
+        doublings = (size // 2**20 // 16).bit_length()
+        assert 60 + 16 * 2**doublings >= size / 2**20, "at least 1 MiB/s is waited for"
+
+
+def test_a_stores_answer_is_shown_as_its_code_and_message() -> None:
+    xml = '403 Forbidden: <?xml version="1"?><Error><Code>AccessDenied</Code>\n<Message>No.</Message></Error>'
+    assert redacted(xml, ()) == "403 Forbidden: AccessDenied: No."

@@ -59,6 +59,7 @@ class MariaDbFlavor:
         "mariadb_backup_*",
         "backup-my.cnf",
     )
+    skippable_files: Sequence[str] = ("*/*.ibd",)
 
     def parse_position(self, text: str) -> MariaDbPosition:
         return MariaDbPosition.parse(text)

@@ -62,6 +62,7 @@ class MySqlFlavor:
         "core",
         "core.[0-9]*",
     )
+    skippable_files: Sequence[str] = ("*/*.ibd",)
 
     def parse_position(self, text: str) -> MySqlPosition:
         return MySqlPosition.parse(text)

@@ -1,0 +1,149 @@
+"""Where encryption keys come from. The cluster file names sources, never keys."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from airflow_restore_replay.core.errors import ConfigInvalid, KeySourceFailed
+from airflow_restore_replay.core.strict import Strict
+
+KEY_BYTES = 32
+COMMAND_TIMEOUT_S = 30.0
+_KINDS = ("file", "command", "connection", "env")
+_HEX = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+class KeySource(Strict, frozen=True, kw_only=True):
+    """Exactly one place that holds one key: 32 bytes as 64 hex digits or as base64.
+
+    :param file: a file with the key and nothing else.
+    :param command: a program and its arguments that prints the key; no shell is involved.
+    :param connection: an Airflow connection: its password, or the encryption key of a repository connection.
+    :param env: a variable of the environment.
+    """
+
+    file: str | None = None
+    command: list[str] | None = None
+    connection: str | None = None
+    env: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [kind for kind in _KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(_KINDS)}; got {' and '.join(given) or 'none'}")
+        if not getattr(self, given[0]):
+            raise ValueError(f"{given[0]} is empty")
+
+    def __str__(self) -> str:
+        kind = next(k for k in _KINDS if getattr(self, k) is not None)
+        # Arguments of a command are not shown: people put tokens there.
+        return f"{kind} {self.command[0] if self.command else getattr(self, kind)}"
+
+
+class Encryption(Strict, frozen=True, kw_only=True):
+    """:param key: encrypts new backups. :param previous: read the backups made before a rotation."""
+
+    key: KeySource
+    previous: list[KeySource] = []
+
+    @property
+    def sources(self) -> list[KeySource]:
+        """:returns: all sources, the one of the active key first."""
+        return [self.key, *self.previous]
+
+
+def read_keys(
+    encryption: Encryption | None, *, connection: Callable[[str], str] | None = None
+) -> tuple[str, ...]:
+    """Read all keys; they must never be written, logged or shown.
+
+    :param connection: reads the key that an Airflow connection holds.
+    :returns: keys as 64 hex digits, the active one first; none without *encryption*.
+    :raises ConfigInvalid: a source is not there, or holds no key.
+    :raises KeySourceFailed: a command failed.
+    """
+    return tuple(read_key(source, connection) for source in (encryption.sources if encryption else ()))
+
+
+def read_key(source: KeySource, connection: Callable[[str], str] | None = None) -> str:
+    """Read one key; see :func:`read_keys`."""
+    return parse_key(_text(source, connection), str(source))
+
+
+def parse_key(text: str, where: str) -> str:
+    """:param where: names the source in messages, which never have any of *text*.
+
+    :returns: the key as 64 hex digits.
+    :raises ConfigInvalid: it is no key.
+    """
+    text = text.strip()
+    if _HEX.fullmatch(text):
+        return text.lower()
+    try:
+        raw = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != KEY_BYTES:
+        raise ConfigInvalid(
+            f"What {where} holds is no encryption key: it has {len(text)} characters, "
+            f"not {2 * KEY_BYTES} hex digits or {KEY_BYTES} bytes as base64.",
+            hint="`restore-replay key new FILE` makes a key.",
+        )
+    return raw.hex()
+
+
+def _text(source: KeySource, connection: Callable[[str], str] | None) -> str:
+    if source.file:
+        return _file(source.file)
+    if source.command:
+        return _output(source.command)
+    if source.env:
+        if source.env not in os.environ:
+            raise ConfigInvalid(
+                f"The variable {source.env}, which should hold an encryption key, is not set."
+            )
+        return os.environ[source.env]
+    if connection is None:
+        raise ConfigInvalid(
+            f"The encryption key of {source} can only be resolved by Airflow.",
+            hint="For the command line name a file, a command or an env in the cluster file.",
+        )
+    return connection(str(source.connection))
+
+
+def _file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except OSError as exc:
+        raise ConfigInvalid(f"Cannot read the encryption key from {path}: {exc.strerror}.") from None
+    except UnicodeDecodeError:
+        # The decoder's own message would quote the key.
+        raise ConfigInvalid(f"{path} is no text, so it holds no encryption key.") from None
+
+
+def _output(argv: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise KeySourceFailed(
+            f"{argv[0]}, which should print an encryption key, took more than {COMMAND_TIMEOUT_S:.0f} s."
+        ) from None
+    except OSError as exc:
+        raise ConfigInvalid(f"{argv[0]}, which should print an encryption key: {exc.strerror}.") from None
+    if done.returncode:
+        raise KeySourceFailed(
+            f"{argv[0]}, which should print an encryption key, ended with {done.returncode}.",
+            hint="Its messages are not shown here, since they might hold the key; run it by hand.",
+        )
+    try:
+        return done.stdout.decode("ascii")
+    except UnicodeDecodeError:
+        raise ConfigInvalid(f"{argv[0]} printed no text, so no encryption key.") from None

@@ -1,0 +1,65 @@
+"""Keys of an encrypted repository: what is derived from each, and which of them are at hand.
+
+From one key of 32 bytes BLAKE3 derives, by a context string each, its id and three sub-keys: for the names of contents,
+for the contents themselves, for the seals of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+SCHEME = "aes-256-gcm+blake3"
+_CONTEXT = "airflow-restore-replay format 1 {}"
+
+
+def derive(secret: bytes, purpose: str) -> bytes:
+    """:returns: 32 bytes that tell nothing about *secret*; ``b3sum --derive-key`` gives the same."""
+    return blake3(secret, derive_key_context=_CONTEXT.format(purpose)).digest()
+
+
+@dataclass(frozen=True, repr=False)
+class Key:
+    """:param key_id: 16 hex digits; public. All else is secret."""
+
+    key_id: str
+    names: bytes
+    data: bytes
+    records: bytes
+
+    @classmethod
+    def of(cls, key: str) -> Key:
+        """:param key: 64 hex digits."""
+        secret = bytes.fromhex(key)
+        return cls(
+            key_id=derive(secret, "key id").hex()[:16],
+            names=derive(secret, "names"),
+            data=derive(secret, "data"),
+            records=derive(secret, "records"),
+        )
+
+    def __repr__(self) -> str:
+        return f"Key({self.key_id})"
+
+
+@dataclass(repr=False)
+class Keyring:
+    """:param active: encrypts what is written. :param keys: id → key, the active one included.
+    :param record_keys: id → the key of seals, also of keys that are not at hand any more.
+    """
+
+    active: Key
+    keys: Mapping[str, Key]
+    record_keys: dict[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, keys: Sequence[str]) -> Keyring:
+        """:param keys: 64 hex digits each, the active one first; at least one."""
+        parsed = [Key.of(key) for key in keys]
+        by_id = {key.key_id: key for key in parsed}
+        return cls(parsed[0], by_id, {key_id: key.records for key_id, key in by_id.items()})
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self.keys)})"

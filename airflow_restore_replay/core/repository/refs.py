@@ -1,0 +1,197 @@
+"""References: how a file list says where the bytes of a chunk are, and what objects that leads to.
+
+A reference is null (all zero), a chunk object of its own, a piece of a bundle, or a page delta: a stored base with some
+pages replaced. What is stored under a chunk object's or a piece's reference is one content; these are the *leaves*
+that every other reference is made of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, PathEscapes
+
+#: unit of page deltas, an InnoDB page of the default size; a chunk's last one may be shorter
+PAGE_BYTES = 16 * 2**10
+#: a store that damages a content this often is not a store
+MAX_GENERATIONS = 16
+_NAME_CHARS = 64
+_REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
+_PATH = re.compile(r"(?:chunks|bundles|lists)/([0-9a-f]{2})/\1[0-9a-f]{62}\.(?:0|[1-9][0-9]{0,3})")
+_CHUNK_PATH = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})\.(0|[1-9][0-9]{0,3})")
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True, tag="piece", gc=False):
+    """A content that is stored in a bundle.
+
+    :param name: of the content. :param bundle: name and generation of the bundle, like a chunk's.
+    :param offset, stored_bytes: where in the bundle its encoded bytes are.
+    """
+
+    name: str
+    bundle: str
+    offset: int
+    stored_bytes: int
+
+
+class PageDelta(msgspec.Struct, frozen=True, array_like=True, tag="delta", gc=False):
+    """A chunk as a stored base of the same size with some pages replaced.
+
+    :param name: of the resulting content.
+    :param base: never a delta itself.
+    :param pages: the replaced pages, concatenated.
+    :param runs: which pages these are: (first page, count), ascending.
+    """
+
+    name: str
+    base: str | Piece
+    pages: Piece
+    runs: tuple[tuple[int, int], ...]
+
+
+#: what is stored as one content
+Leaf = str | Piece
+#: ``None``: all zero bytes, not stored. ``"<name>"`` or ``"<name>.<generation>"``: a chunk object of its own.
+ChunkRef = str | Piece | PageDelta | None
+
+
+def make_ref(name: str, generation: int) -> str:
+    """:returns: ``<name>`` for generation 0, else ``<name>.<generation>``."""
+    return f"{name}.{generation}" if generation else name
+
+
+def split_ref(ref: str) -> tuple[str, int]:
+    """:returns: name and generation.
+
+    :raises PathEscapes: it is not a reference and could name any object.
+    """
+    match = _REF.fullmatch(ref)
+    if not match:
+        raise PathEscapes(
+            f"{ref[:200]!r} is not a chunk reference (64 hex digits, and a generation).",
+            evidence={"chunk": ref[:200]},
+        )
+    return match[1], int(match[2] or 0)
+
+
+def _path(folder: str, ref: str) -> str:
+    match = _REF.fullmatch(ref)
+    if match is None:
+        split_ref(ref)
+    # A generation is written in both, but for the first.
+    return f"{folder}/{ref[:2]}/{ref}" if len(ref) > _NAME_CHARS else f"{folder}/{ref[:2]}/{ref}.0"
+
+
+def chunk_path(ref: str) -> str:
+    """:returns: the object's name, ``chunks/<first two digits>/<name>.<generation>``."""
+    return _path("chunks", ref)
+
+
+def bundle_path(ref: str) -> str:
+    """:returns: ``bundles/<first two digits>/<name>.<generation>``."""
+    return _path("bundles", ref)
+
+
+def list_path(ref: str) -> str:
+    """:returns: ``lists/<first two digits>/<name>.<generation>``."""
+    return _path("lists", ref)
+
+
+def ref_of(path: str) -> str | None:
+    """:returns: the reference of the chunk object *path*; None when that is no chunk's name."""
+    match = _CHUNK_PATH.fullmatch(path)
+    return make_ref(match[1], int(match[2])) if match else None
+
+
+def is_content_path(path: str) -> bool:
+    """:returns: whether *path* is the name of a chunk, a bundle or a chunk list."""
+    return bool(_PATH.fullmatch(path))
+
+
+def content_name(ref: str | Piece | PageDelta) -> str:
+    """:returns: name of the content that *ref* leads to."""
+    return ref.partition(".")[0] if isinstance(ref, str) else ref.name
+
+
+def leaves(ref: ChunkRef) -> tuple[Leaf, ...]:
+    """:returns: the stored contents that *ref* is made of."""
+    if ref is None:
+        return ()
+    return (ref.base, ref.pages) if isinstance(ref, PageDelta) else (ref,)
+
+
+def object_of(leaf: Leaf) -> str:
+    """:returns: name of the object that holds *leaf*."""
+    return chunk_path(leaf) if isinstance(leaf, str) else bundle_path(leaf.bundle)
+
+
+def objects_of(ref: ChunkRef) -> list[str]:
+    """:returns: names of the objects that *ref* leads to: the one place that knows."""
+    return [object_of(leaf) for leaf in leaves(ref)]
+
+
+def key_of(leaf: Leaf) -> str:
+    """:returns: a short text that names a leaf in messages and evidence: a chunk's reference, or
+    ``<bundle>@<offset>``. It begins with the name of the object.
+    """
+    return leaf if isinstance(leaf, str) else f"{leaf.bundle}@{leaf.offset}"
+
+
+def page_spans(runs: Iterable[tuple[int, int]], size_bytes: int) -> Iterator[tuple[int, int]]:
+    """:returns: begin and end of the bytes that *runs* cover in a chunk of *size_bytes*."""
+    for first, count in runs:
+        yield first * PAGE_BYTES, min((first + count) * PAGE_BYTES, size_bytes)
+
+
+def pages_bytes(runs: Iterable[tuple[int, int]], size_bytes: int) -> int:
+    return sum(end - begin for begin, end in page_spans(runs, size_bytes))
+
+
+def leaves_with_sizes(ref: ChunkRef, size_bytes: int) -> Iterator[tuple[Leaf, int]]:
+    """:returns: the stored contents that *ref* is made of, with the size of each."""
+    if isinstance(ref, PageDelta):
+        yield ref.base, size_bytes
+        yield ref.pages, pages_bytes(ref.runs, size_bytes)
+    elif ref is not None:
+        yield ref, size_bytes
+
+
+def check_ref(ref: ChunkRef, size_bytes: int) -> None:
+    """Refuse a reference that leads out of its folder, or whose numbers cannot be.
+
+    :raises PathEscapes: a name is none.
+    :raises ManifestCorrupt: offsets, sizes or pages are out of range.
+    """
+    if ref is None:
+        return
+    if not isinstance(ref, str):
+        split_ref(ref.name)
+    for leaf in leaves(ref):
+        if isinstance(leaf, str):
+            split_ref(leaf)
+            continue
+        split_ref(leaf.name)
+        split_ref(leaf.bundle)
+        if leaf.offset < 0 or leaf.stored_bytes <= 0:
+            raise _wrong(leaf, f"a piece of {leaf.stored_bytes} bytes at {leaf.offset}")
+    if isinstance(ref, PageDelta):
+        _check_runs(ref, size_bytes)
+
+
+def _check_runs(ref: PageDelta, size_bytes: int) -> None:
+    page_count, after = -(-size_bytes // PAGE_BYTES), 0
+    for first, count in ref.runs:
+        if first < after or count < 1 or first + count > page_count:
+            raise _wrong(ref, f"pages {first}+{count} of {page_count}, from {after} on")
+        after = first + count
+    if not ref.runs:
+        raise _wrong(ref, "a delta without pages")
+
+
+def _wrong(ref: Piece | PageDelta, what: str) -> BackupFault:
+    return ManifestCorrupt(
+        f"The reference to chunk {ref.name} is wrong: {what}.", evidence={"chunk": ref.name}
+    )

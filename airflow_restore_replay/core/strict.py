@@ -1,0 +1,9 @@
+"""The base of every part of the configuration."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of the configuration: immutable, and refusing keys it does not know."""

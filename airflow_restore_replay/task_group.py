@@ -1,0 +1,203 @@
+"""The tasks of one cycle and their order: within a DAG, or as a task group between tasks of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
+
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.jobs.protocol import FULL, REPLAY
+from airflow_restore_replay.notifications import cluster_announcers
+from airflow_restore_replay.notifications.announcer import callbacks_for
+from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, TASK_FAILURE
+from airflow_restore_replay.operators import (
+    AcquireLeaseOperator,
+    ChooseBaseOperator,
+    CreateReplayNodeOperator,
+    DestroyReplayNodeOperator,
+    DiagnoseCycleOperator,
+    PruneOperator,
+    PublishedOperator,
+    QuarantineBackupOperator,
+    ReleaseLeaseOperator,
+    RestoreBackupOperator,
+    SeedNodeOperator,
+    SnapshotOperator,
+    ValidateReplicaOperator,
+    backup_asset,
+)
+from airflow_restore_replay.operators.result_of import ResultOf
+from airflow_restore_replay.policy import Callback, add_failure_callbacks, listed, timeout_of
+from airflow_restore_replay.sensors import BinlogCatchupSensor
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """The tasks of one cycle that other tasks may be attached to.
+
+    :param first: runs before everything else. :param published: succeeds when a backup was published.
+    :param tasks: all tasks of the cycle.
+    """
+
+    first: BaseOperator
+    published: BaseOperator
+    tasks: tuple[BaseOperator, ...]
+
+
+@dataclass(frozen=True)
+class _Common:
+    """Arguments of every task, and of those that wait; who is told.
+
+    :param on_quarantine, on_recovery: callbacks of the tasks that find that out.
+    """
+
+    task: dict[str, Any]
+    deferrable: dict[str, Any] = field(default_factory=dict)
+    on_quarantine: list[Callback] = field(default_factory=list)
+    on_recovery: list[Callback] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> dict[str, Any]:
+        return {**self.task, **self.deferrable}
+
+
+def restore_replay_task_group(
+    cluster: Cluster,
+    *,
+    group_id: str | None = None,
+    deferrable: bool | None = None,
+    on_quarantine: Callback | Sequence[Callback] = (),
+    notifiers: Sequence[Callback] = (),
+    force_full: bool | str = "{{ params.get('force_full', False) }}",
+    base_backup_id: str | None = "{{ params.get('base_backup_id') or '' }}",
+) -> Cycle:
+    """Add the tasks of one cycle to the current DAG.
+
+    Not inside a mapped task group: Airflow does not skip branches there.
+
+    :param group_id: put them into a task group of that name, for a DAG of your own.
+    :param deferrable: whether waiting tasks defer; Airflow's ``operators.default_deferrable`` unless given.
+    :param on_quarantine: called with the context when a backup was quarantined: functions or notifiers.
+    :param notifiers: told of failed tasks, quarantines and recoveries, beside those of the cluster file's
+        ``notify``. Of the run as a whole only its DAG can tell: give the same to its ``on_failure_callback``.
+    :returns: where to attach further tasks.
+    """
+    announcers = cluster_announcers(cluster, notifiers)
+    common = _Common(
+        {"cluster": cluster},
+        {} if deferrable is None else {"deferrable": deferrable},
+        [*listed(on_quarantine), *callbacks_for(announcers, QUARANTINE)],
+        [*callbacks_for(announcers, RECOVERY)],
+    )
+    with TaskGroup(group_id) if group_id else nullcontext():
+        cycle = _cycle(common, cluster, force_full, base_backup_id)
+    for task in cycle.tasks:
+        task.execution_timeout = task.execution_timeout or timeout_of(cluster, task)
+        add_failure_callbacks(task, callbacks_for(announcers, TASK_FAILURE))
+    return cycle
+
+
+def _cycle(
+    common: _Common,
+    cluster: Cluster,
+    force_full: bool | str,
+    base_backup_id: str | None,
+) -> Cycle:
+    acquire = AcquireLeaseOperator(task_id="acquire_lease", **common.waiting)
+    choice_id = _sibling(acquire, "choose_base")
+    replay = _attempt(common, acquire.task_id, choice_id, REPLAY)
+    full = _attempt(common, acquire.task_id, choice_id, FULL)
+    published = PublishedOperator(
+        task_id="published",
+        outlets=[backup_asset(cluster)],
+        on_recovery=common.on_recovery,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        **common.task,
+    )
+    quarantine = QuarantineBackupOperator(
+        task_id="quarantine_backup", on_quarantine=common.on_quarantine, **common.task
+    )
+    diagnose = DiagnoseCycleOperator(
+        task_id="diagnose",
+        choice=ResultOf(choice_id),
+        published_task_id=published.task_id,
+        quarantine_task_id=quarantine.task_id,
+        full_task_id=full.create.task_id,
+        trigger_rule=TriggerRule.ALL_DONE,
+        **common.task,
+    )
+    choose = ChooseBaseOperator(
+        task_id="choose_base",
+        replay_task_id=replay.create.task_id,
+        no_base_task_id=diagnose.task_id,
+        force_full=force_full,
+        base_backup_id=base_backup_id,
+        **common.task,
+    )
+    # The only leaf beside teardowns: it decides the run's state. A run that failed prunes nothing.
+    prune = PruneOperator(task_id="prune", lease=ResultOf(acquire.task_id), **common.task)
+    release = ReleaseLeaseOperator(task_id="release_lease", lease=ResultOf(acquire.task_id), **common.task)
+
+    _setup(acquire) >> choose >> [replay.create, diagnose]
+    replay.snapshot >> diagnose >> [published, quarantine, full.create]
+    quarantine >> full.create
+    full.snapshot >> published >> prune
+    [prune, replay.destroy, full.destroy] >> release.as_teardown(setups=acquire)
+    tasks = (acquire, choose, diagnose, quarantine, published, prune, release, *replay.tasks, *full.tasks)
+    return Cycle(acquire, published, tasks)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """The tasks of a node's life that others connect to."""
+
+    create: BaseOperator
+    snapshot: BaseOperator
+    destroy: BaseOperator
+    tasks: tuple[BaseOperator, ...]
+
+
+def _attempt(common: _Common, acquire_id: str, choice_id: str, attempt: str) -> _Attempt:
+    """Make the task group of one attempt: each has a node of its own, and the fallback never reuses the first's."""
+    with TaskGroup(attempt):
+        create = CreateReplayNodeOperator(
+            task_id="create_node",
+            lease=ResultOf(acquire_id),
+            attempt=attempt,
+            # The fallback also runs when quarantine_backup was skipped.
+            trigger_rule=TriggerRule.ALL_SUCCESS
+            if attempt == REPLAY
+            else TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+            **common.task,
+        )
+        waiting = {**common.waiting, "node": ResultOf(create.task_id)}
+        fill: BaseOperator
+        if attempt == REPLAY:
+            fill = RestoreBackupOperator(
+                task_id="restore_backup", backup_id=ResultOf(choice_id, "backup_id"), **waiting
+            )
+        else:
+            fill = SeedNodeOperator(task_id="seed", **waiting)
+        catch_up = BinlogCatchupSensor(task_id="catch_up", **waiting)
+        validate = ValidateReplicaOperator(task_id="validate", **waiting)
+        snapshot = SnapshotOperator(task_id="snapshot", **waiting)
+        destroy = DestroyReplayNodeOperator(
+            task_id="destroy_node", node=ResultOf(create.task_id), **common.task
+        )
+        _setup(create) >> fill >> catch_up >> validate >> snapshot
+        snapshot >> destroy.as_teardown(setups=create)
+    return _Attempt(create, snapshot, destroy, (create, fill, catch_up, validate, snapshot, destroy))
+
+
+def _setup(task: BaseOperator) -> BaseOperator:
+    task.is_setup = True
+    return task
+
+
+def _sibling(task: BaseOperator, name: str) -> str:
+    """:returns: the id of the task *name* next to *task*: inside a task group ids carry the group's prefix."""
+    return task.task_id.removesuffix(task.label or "") + name

@@ -1,0 +1,57 @@
+"""What a node knows of its data directory, and that it is forgotten with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_restore_replay.cli.cycle import _paranoid
+from airflow_restore_replay.core.cluster import cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.protocol import NodeRequest, RunRef
+from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore
+from airflow_restore_replay.core.repository.local import LocalStore
+from airflow_restore_replay.core.repository.restore import restore_tree
+from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from tests.support.generations import copy, kind, make_varied_tree, vary
+
+CLUSTER = parse_clusters(
+    {"clusters": {"orders": {"primary": {"host": "db"}, "repository": {"url": "file:///nowhere/orders"}}}}
+)["orders"]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> NodeDir:
+    request = NodeRequest(
+        node_id="n1",
+        run=RunRef(run="r", attempt="replay", lease_epoch=1),
+        cluster=cluster_to_builtins(CLUSTER),
+    )
+    return NodeDir.create(tmp_path / "nodes", request)
+
+
+def test_a_node_remembers_its_base_until_it_is_wiped(node: NodeDir, tmp_path: Path) -> None:
+    chunks = ChunkStore(LocalStore(tmp_path / "store"))
+    files, _ = snapshot_tree(chunks, make_varied_tree(tmp_path / "one"))
+    result = restore_tree(
+        chunks, files, node.data, chunk_size_bytes=CHUNK_SIZE_BYTES, pages=node.pages, label="b"
+    )
+    node.save_base(result.base)
+    vary(node.data)
+    found, sizes = copy(chunks, node.data, node.load_base(), journal=node.bundled)
+    assert sizes.skipped_files == 2
+    assert kind(next(f for f in found if f.path == "shop/orders.ibd").chunks[0]) == "delta"
+    assert node.bundled.exists()
+    (node.path / "manifest.json").write_bytes(b"{}")
+
+    node.wipe()
+    left = {p.name for p in node.path.iterdir() if p.is_file()}
+    assert left <= {"node.json", "lock"}
+    forgotten = node.load_base()
+    assert (list(forgotten.files), forgotten.stats, forgotten.pages) == ([], {}, None)
+
+
+def test_paranoid_is_a_word_of_the_cluster_file_and_of_the_command_line() -> None:
+    assert not CLUSTER.transfer.paranoid
+    assert _paranoid(CLUSTER).transfer.paranoid
