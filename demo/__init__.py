@@ -1,1 +1,1 @@
-"""``make demo`` and ``make up``: a real MariaDB under load, the shipped DAG, Airflow's own scheduler."""
+"""``make demo`` and ``make up``: a real MariaDB (or MySQL) under load, the shipped DAG, Airflow's own scheduler."""

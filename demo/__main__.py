@@ -44,7 +44,8 @@ def run(screenshot: Path | None) -> None:
             from demo.screenshot import photograph
 
             photograph(airflow.url, airflow.password, cycles.dag_id(SHOP), screenshot)
-        heading("The proof: restore-replay restore, a stock mariadbd, mariadb-dump and cmp")
+        stock = shop.stock
+        heading(f"The proof: restore-replay restore, a stock {stock.server}, {stock.dump} and cmp")
         prove(space, shop, SHOP)
     heading("Done: every process of the demo is stopped")
 
@@ -117,7 +118,12 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Shop, Air
         stack.push(_CleanUp(space))
         shop = Shop(space)
         stack.callback(shop.stop)
-        space.write_cluster_file(connection=CONNECTION)
+        space.write_cluster_file(
+            connection=CONNECTION,
+            flavor=shop.stock.name,
+            seeds=shop.stock.seeds,
+            bindir=shop.primary.bindir,
+        )
         airflow = AirflowStack(
             space.root / "airflow",
             dags=REPOSITORY_ROOT / "dags",
@@ -130,7 +136,8 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Shop, Air
         migration = airflow.migrate()
         size_bytes = shop.fill()
         shop.start_load()
-        say(f"  Primary: MariaDB on 127.0.0.1:{shop.primary.port}, {human_bytes(size_bytes)}, two writers.")
+        place = f"127.0.0.1:{shop.primary.port}"
+        say(f"  Primary: {shop.stock.title} on {place}, {human_bytes(size_bytes)}, two writers.")
         if migration.wait():
             sys.exit(f"airflow db migrate failed; see {space.logs}.")
         _start(airflow)

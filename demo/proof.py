@@ -1,8 +1,7 @@
-"""The final proof, with MariaDB's own programs: a restored copy equals the primary at one GTID."""
+"""The final proof, with the server's own programs: a restored copy equals the primary at one GTID."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -13,22 +12,23 @@ import pymysql
 
 from demo.screen import say
 from demo.shop import Shop
+from demo.stock import Stock
 from demo.workspace import Workspace, run_tool
-from tests.support.mariadb import ROOT_PASSWORD
+from tests.support.primary import ROOT_PASSWORD
 from tests.support.processes import end
 
 _SCHEMAS = ["shop", "load"]
-_GTID = re.compile(r"SET GLOBAL gtid_slave_pos='([^']+)'")
+_HEAD_BYTES = 64 * 1024
 
 
 class RestoredServer:
     """An ordinary server on a restored data directory, on a socket of its own."""
 
-    def __init__(self, datadir: Path) -> None:
+    def __init__(self, datadir: Path, stock: Stock) -> None:
+        self._stock = stock
         self._home = Path(tempfile.mkdtemp(prefix="rr-proof-"))
         self.socket = self._home / "s"
-        command = ["mariadbd", "--no-defaults", f"--datadir={datadir}", f"--socket={self.socket}"]
-        command += ["--skip-networking", "--skip-slave-start", "--server-id=77", "--user=root"]
+        command = [*stock.start_command(datadir), f"--socket={self.socket}"]
         command += [f"--log-error={datadir.parent / 'restored.err'}", f"--pid-file={self._home / 'pid'}"]
         # Before it opens its log it warns about limits of this machine, which is no news to anybody.
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -63,22 +63,21 @@ class RestoredServer:
 
         :returns: transactions replayed, by the last domain's sequence numbers.
         """
-        account = shop.primary.endpoint("restore_replay")
-        before = self.query("SELECT @@GLOBAL.gtid_slave_pos AS p")[0]["p"]
-        self.query(
-            f"CHANGE MASTER TO MASTER_HOST='{account.host}', MASTER_PORT={account.port},"
-            f" MASTER_USER='{account.user}', MASTER_PASSWORD='{account.password}',"
-            " MASTER_USE_GTID=slave_pos",
-            f"START SLAVE UNTIL master_gtid_pos='{gtid}'",
-        )
+        follow, status_of, stop = self._stock.follow(shop.primary.endpoint("restore_replay"), gtid)
+        before = self.position()
+        self.query(*follow)
         deadline = time.monotonic() + 120
-        while self.query("SELECT @@GLOBAL.gtid_slave_pos AS p")[0]["p"] != gtid:
-            status = self.query("SHOW SLAVE STATUS")[0]
+        while self.position() != gtid:
+            status = self.query(status_of)[0]
             if status["Last_SQL_Error"] or status["Last_IO_Error"] or time.monotonic() > deadline:
                 sys.exit(f"The restored copy does not replicate: {status}")
             time.sleep(0.2)
-        self.query("STOP SLAVE")
-        return _sequence(gtid) - _sequence(before)
+        self.query(stop)
+        return self._stock.last_number(gtid) - self._stock.last_number(before)
+
+    def position(self) -> str:
+        """:returns: what it has executed."""
+        return self.query(f"SELECT @@GLOBAL.{self._stock.position} AS p")[0]["p"].replace("\n", "")
 
     def stop(self) -> None:
         end(self._process)
@@ -98,59 +97,60 @@ def prove(space: Workspace, shop: Shop, cluster: str) -> None:
     )
     for line in restored.stdout.splitlines():
         say(f"  {line}", "dim")
-    server = RestoredServer(target)
+    stock = shop.stock
+    server = RestoredServer(target, stock)
     try:
-        position = server.query("SELECT @@GLOBAL.gtid_slave_pos AS p")[0]["p"]
-        say(f"  An ordinary mariadbd started on it, at GTID {position}.")
+        say(f"  An ordinary {stock.server} started on it, at GTID {server.position()}.")
         reference = space.root / "primary.sql"
-        _dump(space.secret_file("primary.cnf", shop.option_file()), reference, "--master-data=2", "--gtid")
-        gtid = _gtid_of(reference)
-        say(f"  mariadb-dump of the primary, inside one snapshot at GTID {gtid}, while writes continue.")
+        _dump(stock, space.secret_file("primary.cnf", shop.option_file()), reference, with_gtid=True)
+        gtid = _gtid_of(stock, reference)
+        say(f"  {stock.dump} of the primary, inside one snapshot at GTID {gtid}, while writes continue.")
         replayed = server.replicate_until(shop, gtid)
         say(f"  The restored copy replicated {replayed:,} more transactions and stopped exactly there.")
         own = shop.option_file().replace(shop.primary.socket, str(server.socket))
-        _dump(space.secret_file("restored.cnf", own), space.root / "restored.sql")
+        _dump(stock, space.secret_file("restored.cnf", own), space.root / "restored.sql", with_gtid=False)
         _compare(reference, space.root / "restored.sql", gtid)
     finally:
         server.stop()
 
 
-def _dump(options: Path, target: Path, *extra: str) -> None:
+def _dump(stock: Stock, options: Path, target: Path, *, with_gtid: bool) -> None:
     run_tool(
-        "mariadb-dump",
+        stock.program(stock.dump),
         f"--defaults-extra-file={options}",
         "--single-transaction",
         "--order-by-primary",
         "--skip-dump-date",
         "--routines",
         "--triggers",
-        *extra,
+        *stock.dump_options(with_gtid=with_gtid),
         f"--result-file={target}",
         "--databases",
         *_SCHEMAS,
     )
 
 
-def _gtid_of(dump: Path) -> str:
+def _gtid_of(stock: Stock, dump: Path) -> str:
     with dump.open(encoding="utf-8") as stream:
-        for line in stream:
-            if match := _GTID.search(line):
-                return match[1]
-    sys.exit(f"{dump} names no GTID.")
+        gtid = stock.gtid_in(stream.read(_HEAD_BYTES))
+    return gtid or sys.exit(f"{dump} names no GTID.")
 
 
 def _compare(left: Path, right: Path, gtid: str) -> None:
     """Compare byte by byte, apart from comments and the next AUTO_INCREMENT, which replicas may hold differently."""
     for path in (left, right):
         run_tool(
-            "sed", "-i", "-E", "-e", "/^(--|CHANGE MASTER|$)/d", "-e", "s/ AUTO_INCREMENT=[0-9]+//", path
+            "sed",
+            "-i",
+            "-E",
+            "-e",
+            "/^(--|CHANGE MASTER|SET @.*(SQL_LOG_BIN|GTID_PURGED)|$)/d",
+            "-e",
+            "s/ AUTO_INCREMENT=[0-9]+//",
+            path,
         )
     done = subprocess.run(["cmp", str(left), str(right)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"The restored copy differs from the primary at {gtid}: {done.stdout}{done.stderr}")
     rows = left.stat().st_size
     say(f"  cmp: both dumps, {rows:,} bytes each, are identical at GTID {gtid}.", "bold green")
-
-
-def _sequence(gtid: str) -> int:
-    return int(gtid.rpartition("-")[2])

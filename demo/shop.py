@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from demo.stock import chosen
 from demo.workspace import Workspace
-from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary, WriteLoad
+from tests.support.primary import ROOT_PASSWORD, WriteLoad
 
 CONNECTION = "shop_primary"
 
@@ -22,7 +23,8 @@ class Shop:
 
     def __init__(self, space: Workspace) -> None:
         self._space = space
-        self.primary = MariaDbPrimary.start(space.root / "primary")
+        self.stock = chosen()
+        self.primary = self.stock.primary.start(space.root / "primary")
         self.load: WriteLoad | None = None
 
     def fill(self) -> int:
@@ -36,10 +38,14 @@ class Shop:
             " body VARCHAR(1200) NOT NULL, KEY (customer)) ENGINE=InnoDB",
             "CREATE TABLE shop.customers (id INT PRIMARY KEY, name VARCHAR(80) NOT NULL, note TEXT,"
             " KEY (name)) ENGINE=InnoDB",
-            f"INSERT INTO shop.archive SELECT seq, seq % {_WARM_ROWS}, '2020-01-01' + INTERVAL seq MINUTE,"
-            f" CONCAT({', '.join(f'SHA2({n} * seq, 512)' for n in range(1, 9))}) FROM shop.seq_1_to_{_COLD_ROWS}",
-            f"INSERT INTO shop.customers SELECT seq, CONCAT('Customer ', seq), SHA2(seq, 512)"
-            f" FROM shop.seq_1_to_{_WARM_ROWS}",
+            "INSERT INTO shop.archive "
+            + self.stock.select_numbers(
+                _COLD_ROWS,
+                f"{{n}}, {{n}} % {_WARM_ROWS}, '2020-01-01' + INTERVAL {{n}} MINUTE, "
+                f"CONCAT({', '.join(f'SHA2({k} * {{n}}, 512)' for k in range(1, 9))})",
+            ),
+            "INSERT INTO shop.customers "
+            + self.stock.select_numbers(_WARM_ROWS, "{n}, CONCAT('Customer ', {n}), SHA2({n}, 512)"),
             "CREATE TRIGGER shop.clean BEFORE INSERT ON shop.customers FOR EACH ROW SET NEW.name = TRIM(NEW.name)",
         )
         self.primary.create_backup_account()
@@ -68,7 +74,7 @@ class Shop:
         return json.dumps(fields)
 
     def option_file(self, user: str = "root") -> str:
-        """:returns: an option file for MariaDB's own programs."""
+        """:returns: an option file for the server's own programs."""
         password = ROOT_PASSWORD if user == "root" else self.primary.endpoint(user).password
         return f"[client]\nuser={user}\npassword={password}\nsocket={self.primary.socket}\n"
 

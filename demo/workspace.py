@@ -27,7 +27,8 @@ MARKER = "RESTORE_REPLAY_DEMO"
 NEEDED_BYTES = 4 * 10**9
 
 SHOP = "shop"
-#: the same primary once more, seeded physically: its copies are byte-identical where nothing was written
+#: the same primary once more, seeded physically (by CLONE on MySQL): its copies are byte-identical where nothing was
+#: written
 PHYSICAL = "shop_physical"
 
 
@@ -97,11 +98,15 @@ class Workspace:
             stream.write(text)
         return path
 
-    def write_cluster_file(self, *, connection: str) -> None:
-        """Write the clusters: one primary, seeded logically and physically, each with a repository of its own."""
+    def write_cluster_file(
+        self, *, connection: str, flavor: str, seeds: tuple[str, str], bindir: str | None
+    ) -> None:
+        """Write the clusters: one primary, seeded in two ways, each with a repository of its own."""
+        programs = {"bindir": bindir} if bindir else {}
         shared = {
+            "flavor": flavor,
             "primary": {"connection": connection},
-            "node": {"workdir": str(self.root / "nodes"), "buffer_pool": "128MiB"},
+            "node": {"workdir": str(self.root / "nodes"), "buffer_pool": "128MiB", **programs},
             "schedule": None,
         }
         clusters = {
@@ -110,7 +115,7 @@ class Workspace:
                 "repository": {"url": f"file://{self.repository(name)}"},
                 "seed": {"method": method},
             }
-            for name, method in ((SHOP, "logical"), (PHYSICAL, "physical"))
+            for name, method in zip((SHOP, PHYSICAL), seeds, strict=True)
         }
         self.cluster_file.write_text(yaml.safe_dump({"clusters": clusters}, sort_keys=False))
 
