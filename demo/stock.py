@@ -44,7 +44,8 @@ class Stock:
             return [*common, "--skip-slave-start"]
         return [
             *common,
-            *("--skip-replica-start", "--mysqlx=OFF", "--skip-log-bin", "--gtid-mode=ON"),
+            *("--skip-replica-start", "--mysqlx=OFF", "--skip-log-bin", "--secure-file-priv=NULL"),
+            "--gtid-mode=ON",
             "--enforce-gtid-consistency=ON",
         ]
 

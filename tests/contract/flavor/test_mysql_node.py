@@ -32,6 +32,7 @@ from airflow_restore_replay.core.repository.snapshot import is_excluded
 from tests.support.mysql import MySqlPrimary
 from tests.support.mysql_node import catch_up, initialized, layout_at, wait
 from tests.support.primary import BACKUP_PASSWORD, WriteLoad, create_zoo
+from tests.support.tcp import TcpGate
 
 flavor = MySqlFlavor()
 
@@ -289,6 +290,35 @@ def test_replay_stops_exactly_at_the_goal_and_leaves_nothing(
         assert str(flavor.executed_position(conn)) == str(goal)
     node.stop()
     _holds_no_secret(node)
+
+
+def test_a_connection_that_drops_amid_the_last_transaction(
+    primary: MySqlPrimary, endpoint: Endpoint, node: MySqlServer
+) -> None:
+    """With UNTIL SQL_AFTER_GTIDS the applier and whoever asks for its status would wait for ever."""
+    at_primary(primary, endpoint, node)
+    primary.execute(
+        "CREATE TABLE IF NOT EXISTS d.big (id INT, v VARCHAR(1000))",
+        "INSERT INTO d.big WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 50000)"
+        " SELECT /*+ SET_VAR(cte_max_recursion_depth=100000) */ n, REPEAT('x', 900) FROM s",
+    )
+    with flavor.connect(endpoint) as reader:
+        goal = flavor.primary_position(reader)
+    with TcpGate(primary.port) as gate, node.connect() as conn:
+        through = Endpoint(host="127.0.0.1", port=gate.port, user=endpoint.user, password=endpoint.password)
+        flavor.start_replication(conn, through, until=goal, appliers=1)
+
+        def inserted() -> int:
+            return int(status(conn, "Innodb_rows_inserted")["innodb_rows_inserted"])
+
+        begun = inserted()
+        wait(flavor, conn, lambda s: inserted() > begun + 2000)
+        gate.drop_connections()
+        reached = wait(flavor, conn, lambda s: s.error is not None or s.applied.contains(goal))
+        assert reached.error is None
+        assert value(conn, "SELECT COUNT(*) FROM d.big") == 50000
+        flavor.stop_replication(conn)
+    primary.execute("DROP TABLE d.big")
 
 
 def test_a_conflict_names_the_table_and_the_error(

@@ -53,6 +53,8 @@ def test_is_the_algebra_of_sets(one: frozenset[Gtid], other: frozenset[Gtid]) ->
     assert a.union(b) == MySqlPosition.of(one | other)
     assert a.common(b) == MySqlPosition.of(one & other)
     assert a.count == len(one)
+    assert not a.beyond().common(a)
+    assert a.beyond().by_source.keys() == a.by_source.keys()
     assert bool(a.lacking(b)) == (not one >= other)
     assert MySqlPosition.parse(str(a)) == a
     assert hash(MySqlPosition.parse(str(a))) == hash(a)

@@ -12,6 +12,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _TAG = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 _INTERVAL = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
+#: the highest that a server gives. Source: MySQL manual, "GTID Format and Storage".
+_LAST_NUMBER = 2**63 - 2
+
 #: first and last number, both included; sorted, apart from each other
 Intervals = tuple[tuple[int, int], ...]
 
@@ -120,6 +123,11 @@ class MySqlPosition:
         return MySqlPosition(
             {s: _merge([*self.by_source.get(s, ()), *other.by_source.get(s, ())]) for s in sources}
         )
+
+    def beyond(self, others: Iterable[Source] = ()) -> MySqlPosition:
+        """:returns: every transaction of this set's sources, and of *others*, that is not in it."""
+        sources = [*self.by_source, *others]
+        return self.missing(MySqlPosition(dict.fromkeys(sources, ((1, _LAST_NUMBER),))))
 
     def common(self, other: MySqlPosition) -> MySqlPosition:
         """:returns: what is in both."""

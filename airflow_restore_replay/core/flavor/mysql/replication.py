@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Position, ReplicationStatus
 from airflow_restore_replay.core.flavor.mysql import classify, tables
-from airflow_restore_replay.core.flavor.mysql.connect import release
-from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
+from airflow_restore_replay.core.flavor.mysql.connect import connect, release
+from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, Source
 from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run, value
 
@@ -57,8 +58,22 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     )
     run(node, *say.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
     # The credentials are the threads' only: what CHANGE takes is written to a table, and to the redo log.
-    stop_at = f"UNTIL SQL_AFTER_GTIDS = '{until}' " if until is not None else ""
+    stop_at = f"UNTIL SQL_BEFORE_GTIDS = '{_beyond(primary, until)}' " if until else ""
     run(node, f"START {say.replica} {stop_at}USER = %s PASSWORD = %s", (primary.user, primary.password))
+
+
+def _beyond(primary: Endpoint, until: Position) -> MySqlPosition:
+    """Whatever is not in the goal; the applier stops before the first such transaction.
+
+    SQL_AFTER_GTIDS waits for ever when the connection drops amid the last transaction: the applier takes the one that
+    was cut off for it (9.7, measured).
+    """
+    goal = MySqlPosition.parse(str(until))
+    others: list[Source] = []
+    # Servers and tags that the goal does not know yet; without an answer, those that it knows.
+    with contextlib.suppress(RestoreReplayError), contextlib.closing(connect(primary)) as conn:
+        others = [*MySqlPosition.parse(str(value(conn, "SELECT @@GLOBAL.gtid_executed"))).by_source]
+    return goal.beyond(others)
 
 
 def stop_replication(node: Conn) -> None:
