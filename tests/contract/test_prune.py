@@ -394,7 +394,7 @@ def test_a_locked_object_is_reported_by_s3(s3_server: S3Server, proxy: FaultyPro
     proxy.rule = lambda method, path: Act.DENY if method == "DELETE" else Act.PASS
     report = run_prune(repository)
     assert (report.freed_objects, report.denied_count, set(report.denied)) == (0, 2, only_old)
-    assert "AccessDenied" in report.complaint
+    assert "403 Forbidden" in report.complaint
     proxy.rule = lambda method, path: Act.PASS
     assert run_prune(repository).freed_objects == 2
 

@@ -58,21 +58,8 @@ def test_r1_binlogs_purged(new_primary: NewPrimary, tmp_path: Path) -> None:
     first = rig.full()
     rig.primary.execute("INSERT INTO shop.notes VALUES ('lost')", "FLUSH BINARY LOGS")
     rig.primary.execute("INSERT INTO shop.notes VALUES ('kept')", "FLUSH BINARY LOGS")
-    purge_all_but_the_newest(rig.primary)
+    rig.primary.purge_logs()
     assert_stranded(rig, first, rig.cycle(), "BinlogPurged")
-
-
-def purge_all_but_the_newest(primary: MariaDbPrimary) -> None:
-    """A log that a dump thread still has open cannot be purged, and the thread of a gone node lingers."""
-    deadline = time.monotonic() + 30
-    while len(logs := primary.execute("SHOW BINARY LOGS")) > 1 and time.monotonic() < deadline:
-        for (thread,) in primary.execute(
-            "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'"
-        ):
-            primary.execute(f"KILL {thread}")
-        time.sleep(0.2)
-        primary.execute(f"PURGE BINARY LOGS TO '{logs[-1][0]}'")
-    assert len(logs) == 1
 
 
 def test_r2_errant_transaction_from_a_node(rig: Rig, backup_id: str) -> None:

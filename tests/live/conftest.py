@@ -190,10 +190,8 @@ def _add_stranded(live: Live, other: MariaDbPrimary) -> None:
     case = Case("stranded", rig, live.stack)
     live.cases[case.name] = case
     rig.full()
-    for number in (1, 2):
-        other.execute(f"INSERT INTO shop.orders VALUES ({number})", "FLUSH BINARY LOGS")
-    newest = other.execute("SHOW MASTER STATUS")[0][0]
-    other.execute(f"PURGE BINARY LOGS TO '{newest}'")
+    other.execute("INSERT INTO shop.orders VALUES (1)", "INSERT INTO shop.orders VALUES (2)")
+    other.purge_logs()
     live.stack.add_connection("other_primary", _connection(other))
     case.configure(primary={"connection": "other_primary"})
 

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,19 @@ class MariaDbPrimary:
         who = grants.account(name, host)
         self.execute(f"CREATE USER {who} IDENTIFIED BY '{password}'", *grants.statements(name, host))
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
+
+    def purge_logs(self) -> None:
+        """Keep only the newest binary log. One that a dump thread has open stays, and a gone node's thread lingers."""
+        self.execute("FLUSH BINARY LOGS")
+        deadline = time.monotonic() + 60
+        while len(logs := self.execute("SHOW BINARY LOGS")) > 1:
+            assert time.monotonic() < deadline, f"logs that cannot be purged: {logs}"
+            query = "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'"
+            for (thread,) in self.execute(query):
+                with suppress(pymysql.Error):  # gone meanwhile
+                    self.execute(f"KILL {thread}")
+            self.execute(f"PURGE BINARY LOGS TO '{logs[-1][0]}'")
+            time.sleep(0.1)
 
     def restart(self, *, options: Sequence[str] = ()) -> None:
         """Stop cleanly and start again on the same port, with *options* added for good."""

@@ -28,6 +28,9 @@ _MIN_BYTES_PER_S = 2**20
 _SHARED = ("ca_file", "role_arn", "role_session_name", "role_duration", "external_id", "sts_endpoint")
 
 _QUERY = re.compile(r"\?[^\s\"'<>)]*")
+_ANSWER = re.compile(
+    r"(?:<\?xml[^>]*>)?\s*<Error>.*?<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?.*"
+)
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SAS|CREDENTIAL", re.IGNORECASE)
 _PUBLIC_NAME = re.compile(
     r"^(endpoint|region|bucket|container|ca_file|role_.*|.*_endpoint.*)$", re.IGNORECASE
@@ -129,10 +132,12 @@ class Clients:
 
 
 def redacted(text: str, secrets: tuple[str, ...]) -> str:
-    first = _QUERY.sub("", text.split("Debug source")[0].strip().replace("\n", " "))
+    first = text.split("Debug source")[0].strip().replace("\n", " ")
+    first = _ANSWER.sub(lambda match: ": ".join(filter(None, match.groups())), first)
+    first = _QUERY.sub("", first)
     for secret in secrets:
         first = first.replace(secret, "***")
-    return first[:400]
+    return first[:600]
 
 
 def _with_connection(options: StoreOptions, credentials: Mapping[str, str]) -> StoreOptions:

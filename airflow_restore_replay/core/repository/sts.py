@@ -178,10 +178,11 @@ def _parsed(answer: bytes) -> tuple[dict[str, str], datetime]:
 def _said(answer: bytes) -> str:
     """:returns: STS's code and message."""
     try:
-        error = ElementTree.fromstring(answer).find(".//sts:Error", _NAMESPACE)
+        # Not every STS says which namespace its errors are of.
+        texts = {
+            element.tag.rpartition("}")[2]: element.text for element in ElementTree.fromstring(answer).iter()
+        }
     except ElementTree.ParseError:
-        error = None
-    if error is None:
-        return answer[:200].decode(errors="replace")
-    texts = (error.findtext(f"sts:{name}", "", _NAMESPACE) for name in ("Code", "Message"))
-    return ": ".join(filter(None, texts))[:300]
+        texts = {}
+    found = [text.strip() for name in ("Code", "Message") if (text := texts.get(name))]
+    return ": ".join(found)[:300] or answer[:200].decode(errors="replace")

@@ -130,3 +130,8 @@ def test_large_objects_get_more_time_on_few_clients(monkeypatch: pytest.MonkeyPa
     for size in sizes:
         doublings = (size // 2**20 // 16).bit_length()
         assert 60 + 16 * 2**doublings >= size / 2**20, "at least 1 MiB/s is waited for"
+
+
+def test_a_stores_answer_is_shown_as_its_code_and_message() -> None:
+    xml = '403 Forbidden: <?xml version="1"?><Error><Code>AccessDenied</Code>\n<Message>No.</Message></Error>'
+    assert redacted(xml, ()) == "403 Forbidden: AccessDenied: No."
