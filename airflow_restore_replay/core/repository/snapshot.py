@@ -15,7 +15,7 @@ from airflow_restore_replay.core.repository.base import Base
 from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
 from airflow_restore_replay.core.repository.keep import Keeper, Kept, Kind
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
-from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.records import FileEntry, Sizes
 from airflow_restore_replay.core.repository.untouched import sample, take_over
 from airflow_restore_replay.core.repository.walk import Source, changed, is_excluded, refuse_changes, walk
@@ -155,7 +155,7 @@ def _copy(
     progress(0, total_bytes)
     for source in todo:
         source.chunks = [None] * -(-source.info.st_size // CHUNK_SIZE_BYTES)
-    batches = _batches(_items(todo, proofs))
+    batches = batched(_items(todo, proofs), max_bytes=_BATCH_BYTES, max_items=_BATCH_FILES)
     with closing(run_bounded(batches, work, threads=threads, cancelled=cancelled)) as results:
         for batch, kept in results:
             for item, one in zip(batch, kept, strict=True):
@@ -198,19 +198,6 @@ def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Ite
     for source in files:
         for index in range(len(source.chunks)):
             yield _Item(source, index, _chunk_bytes(source.info.st_size, index))
-
-
-def _batches(items: Iterator[_Item]) -> Iterator[list[_Item]]:
-    batch: list[_Item] = []
-    held_bytes = 0
-    for item in items:
-        if batch and (held_bytes + item.size_bytes > _BATCH_BYTES or len(batch) == _BATCH_FILES):
-            yield batch
-            batch, held_bytes = [], 0
-        batch.append(item)
-        held_bytes += item.size_bytes
-    if batch:
-        yield batch
 
 
 def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes]]:
