@@ -9,7 +9,7 @@ TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
 LIVE ?= tests/live
 # Real servers on a busy machine miss a deadline now and then. What failed is run once more by itself, loudly: a defect
 # fails twice. Nothing to run again (a wrong skip, an error in collecting) stays a failure.
-AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" && $(PY) -m pytest --last-failed --last-failed-no-failures none
+AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" >&2; $(PY) -m pytest --last-failed --last-failed-no-failures none
 
 # `make bench`: size of the database; only the rows whose id begins with ROW; a directory that keeps the data sets.
 SIZE ?= 2g
@@ -34,8 +34,8 @@ unit: setup ## the tests that start no server
 	$(PY) -m pytest tests/unit
 
 test: lint ## everything; needs root or a user that may run mariadbd
-	$(PY) -m pytest $(WORKERS) $(TESTS) || $(AGAIN) $(TESTS)
-	$(PY) -m pytest $(LIVE) || $(AGAIN) $(LIVE)
+	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
+	$(PY) -m pytest $(LIVE) || { $(AGAIN) $(LIVE); }
 
 live: setup ## of these, the proofs under a real scheduler, triggerer and LocalExecutor, with PostgreSQL
 	$(PY) -m pytest $(LIVE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from airflow_restore_replay.core.errors import JobCancelled
 from airflow_restore_replay.core.repository.limits import never_cancelled
@@ -53,3 +53,27 @@ def _up_to(count: int, source: Iterator[T]) -> Iterator[T]:
             yield next(source)
         except StopIteration:
             return
+
+
+class Piecemeal(Protocol):
+    """Something of which many may be small."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+P = TypeVar("P", bound=Piecemeal)
+
+
+def batched(items: Iterable[P], *, max_bytes: int, max_items: int) -> Iterator[list[P]]:
+    """:returns: *items* in order, small ones together: handing one to a thread costs more than to work on it."""
+    batch: list[P] = []
+    held_bytes = 0
+    for item in items:
+        if batch and (held_bytes + item.size_bytes > max_bytes or len(batch) == max_items):
+            yield batch
+            batch, held_bytes = [], 0
+        batch.append(item)
+        held_bytes += item.size_bytes
+    if batch:
+        yield batch

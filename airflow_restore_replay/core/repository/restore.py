@@ -16,7 +16,7 @@ from airflow_restore_replay.core.repository.chunks import ChunkStore, is_zero
 from airflow_restore_replay.core.repository.entries import check_entries
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
 from airflow_restore_replay.core.repository.pageindex import PageIndex
-from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.records import FileEntry
 from airflow_restore_replay.core.repository.refs import (
     ChunkRef,
@@ -135,7 +135,12 @@ def _write_all(
     progress(0, total_bytes)
     fill = functools.partial(_fill, run)
     with contextlib.closing(
-        run_bounded(_batches(spots), fill, threads=threads, cancelled=cancelled)
+        run_bounded(
+            batched(spots, max_bytes=_BATCH_BYTES, max_items=_BATCH_CHUNKS),
+            fill,
+            threads=threads,
+            cancelled=cancelled,
+        )
     ) as results:
         for _, done in results:
             result.bytes += done.bytes
@@ -167,20 +172,6 @@ def _spots(files: Iterable[FileEntry], chunk_size_bytes: int) -> Iterator[_Spot]
 def _place_in_bundle(spot: _Spot) -> tuple[str, int]:
     piece = spot.ref.pages if isinstance(spot.ref, PageDelta) else spot.ref
     return (piece.bundle, piece.offset) if isinstance(piece, Piece) else ("", 0)
-
-
-def _batches(spots: Iterable[_Spot]) -> Iterator[list[_Spot]]:
-    """:returns: small chunks together: handing one to a thread costs more than to write it."""
-    batch: list[_Spot] = []
-    held_bytes = 0
-    for spot in spots:
-        if batch and (held_bytes + spot.size_bytes > _BATCH_BYTES or len(batch) == _BATCH_CHUNKS):
-            yield batch
-            batch, held_bytes = [], 0
-        batch.append(spot)
-        held_bytes += spot.size_bytes
-    if batch:
-        yield batch
 
 
 def _fill(run: _Run, batch: Sequence[_Spot]) -> _Done:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import InternalError
@@ -15,7 +15,7 @@ from airflow_restore_replay.core.repository.base import Base
 from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
 from airflow_restore_replay.core.repository.keep import Keeper, Kept, Kind
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
-from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.records import FileEntry, Sizes
 from airflow_restore_replay.core.repository.untouched import sample, take_over
 from airflow_restore_replay.core.repository.walk import Source, changed, is_excluded, refuse_changes, walk
@@ -25,6 +25,8 @@ __all__ = ["is_excluded", "snapshot_tree"]
 #: small files are read and kept so many bytes, and files, at a time
 _BATCH_BYTES = CHUNK_SIZE_BYTES
 _BATCH_FILES = 256
+#: so many of them are open at a time, in each thread
+_READ_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _copy(
     progress(0, total_bytes)
     for source in todo:
         source.chunks = [None] * -(-source.info.st_size // CHUNK_SIZE_BYTES)
-    batches = _batches(_items(todo, proofs))
+    batches = batched(_items(todo, proofs), max_bytes=_BATCH_BYTES, max_items=_BATCH_FILES)
     with closing(run_bounded(batches, work, threads=threads, cancelled=cancelled)) as results:
         for batch, kept in results:
             for item, one in zip(batch, kept, strict=True):
@@ -198,31 +200,29 @@ def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Ite
             yield _Item(source, index, _chunk_bytes(source.info.st_size, index))
 
 
-def _batches(items: Iterator[_Item]) -> Iterator[list[_Item]]:
-    batch: list[_Item] = []
-    held_bytes = 0
-    for item in items:
-        if batch and (held_bytes + item.size_bytes > _BATCH_BYTES or len(batch) == _BATCH_FILES):
-            yield batch
-            batch, held_bytes = [], 0
-        batch.append(item)
-        held_bytes += item.size_bytes
-    if batch:
-        yield batch
-
-
 def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes]]:
-    with contextlib.ExitStack() as stack:
-        path, descriptor = "", -1
-        for item in batch:
-            if item.source.relative != path:
-                stack.close()
-                path, descriptor = item.source.relative, _open(item.source)
-                stack.callback(os.close, descriptor)
-            data = os.pread(descriptor, item.size_bytes, item.index * CHUNK_SIZE_BYTES)
+    files: dict[str, int] = {}
+    coming = iter(batch)
+    try:
+        for number, item in enumerate(batch):
+            # Small files lie all over a disk: it is told of several before the first of them is waited for.
+            for ahead in islice(coming, _READ_AHEAD if number == 0 else 1):
+                if ahead.source.relative not in files:
+                    files[ahead.source.relative] = _open(ahead.source)
+                    if ahead.size_bytes < CHUNK_SIZE_BYTES:
+                        os.posix_fadvise(files[ahead.source.relative], 0, 0, os.POSIX_FADV_WILLNEED)
+            path = item.source.relative
+            if path not in files:  # the proofs of one file may have another's between them
+                files[path] = _open(item.source)
+            data = os.pread(files[path], item.size_bytes, item.index * CHUNK_SIZE_BYTES)
             if len(data) != item.size_bytes:
                 raise changed(path, "it became shorter")
             yield item, data
+            if number + 1 == len(batch) or batch[number + 1].source.relative != path:
+                os.close(files.pop(path))
+    finally:
+        for descriptor in files.values():
+            os.close(descriptor)
 
 
 def _open(source: Source) -> int:

@@ -9,11 +9,12 @@ Everything that is a fault of the store itself (no answer, no space, no permissi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Protocol
 from urllib.parse import urlsplit
+
+import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid
@@ -40,9 +41,11 @@ class ObjectTooLarge(StoreFact):
     """The object has more bytes than the reader allows for."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """:param path: relative to the store's URL."""
+class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
+    """:param path: relative to the store's URL.
+
+    Listings have millions, so these are cheap to make and of no concern to the garbage collector.
+    """
 
     path: str
     size_bytes: int
