@@ -125,6 +125,12 @@ def _tables(primary: Conn, refusals: dict[str, str], warnings: dict[str, str]) -
         refusals["udf"] = "Loadable functions do not run on a node: " + ", ".join(
             f"{name} ({library})" for name, library in functions
         )
+    floats = tables.with_floats(primary)
+    if floats:
+        warnings["float_columns"] = (
+            "mysqldump prints six digits of a FLOAT, so after a logical seed these differ from the primary, and the "
+            f"comparison says so; seed by CLONE, or list them in validate.exclude: {', '.join(floats[:_NAMES_SHOWN])}."
+        )
     memory = tables.memory_tables(primary)
     if memory:
         names = {table.qualified: "MEMORY" for table in memory}
