@@ -20,6 +20,7 @@ from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, NodeRequest, RunRef, Secrets
 from airflow_restore_replay.core.run_cycle import run_cycle
 from airflow_restore_replay.core.steps import job_request
+from tests.support.flavors import on_both
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
 from tests.support.rig import Rig
 
@@ -36,6 +37,7 @@ def context(rig: Rig) -> JobContext:
     return JobContext(node, request, Reporter(lambda progress: None))
 
 
+@on_both
 def test_p1_the_node_is_the_primary_itself(rig: Rig) -> None:
     ctx = context(rig)
     with (

@@ -14,6 +14,7 @@ import pytest
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
+from tests.support.flavors import on_both
 from tests.support.rig import Once, Rig, later
 
 
@@ -77,6 +78,7 @@ def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> No
     assert rig.verdicts_against() == []
 
 
+@on_both
 @pytest.mark.parametrize(
     ("step", "phase"),
     [
@@ -115,7 +117,8 @@ def test_o2_server_that_is_killed_again_and_again_is_the_environment(rig: Rig, b
 def slow_catch_up(rig: Rig) -> None:
     """Give the cycle something to replay that takes seconds."""
     rig.primary.execute(
-        "INSERT INTO shop.orders (customer, total) SELECT 'slow', seq FROM shop.seq_1_to_60000",
+        "INSERT INTO shop.orders (customer, total) SELECT 'slow', o.id FROM shop.orders o, "
+        "(SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) x WHERE o.id <= 20000",
         "UPDATE shop.orders SET total = total + 1 WHERE customer = 'slow'",
         "DELETE FROM shop.orders WHERE customer = 'slow'",
     )
