@@ -28,10 +28,12 @@ BACKUP_PASSWORD = "protect-secret-93ab"
 
 
 def free_port() -> int:
-    """:returns: a TCP port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """:returns: a TCP port that nothing listens on, from below those that outgoing connections take by chance."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class MariaDbPrimary:
