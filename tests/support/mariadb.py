@@ -106,8 +106,8 @@ class MariaDbPrimary:
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
 
     def purge_logs(self) -> None:
-        """Keep only the newest binary log. One that a dump thread has open stays, and a gone node's thread lingers."""
-        self.execute("FLUSH BINARY LOGS")
+        """Keep only the newest binary log. One stays while a dump thread has it open, and a gone
+        node's thread lingers; or until its last transactions are checkpointed."""
         deadline = time.monotonic() + 60
         while len(logs := self.execute("SHOW BINARY LOGS")) > 1:
             assert time.monotonic() < deadline, f"logs that cannot be purged: {logs}"
