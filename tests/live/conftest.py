@@ -190,7 +190,9 @@ def _add_stranded(live: Live, other: MariaDbPrimary) -> None:
     case = Case("stranded", rig, live.stack)
     live.cases[case.name] = case
     rig.full()
-    other.execute("INSERT INTO shop.orders VALUES (1)", "INSERT INTO shop.orders VALUES (2)")
+    other.execute(
+        "INSERT INTO shop.orders VALUES (1)", "INSERT INTO shop.orders VALUES (2)", "FLUSH BINARY LOGS"
+    )
     other.purge_logs()
     live.stack.add_connection("other_primary", _connection(other))
     case.configure(primary={"connection": "other_primary"})

@@ -107,7 +107,13 @@ OUTCOMES = {
         "failed", ALWAYS - {"diagnose"}, _nothing_blamed, set(), {"replay.create_node", "diagnose"}
     ),
     "no_base": Outcome("success", ALWAYS | FULL | PUBLISHED, _first, REPLAY | {"quarantine_backup"}),
-    "stranded": Outcome("success", FELL_BACK, _stranded, {"quarantine_backup"}, {"replay.catch_up"}),
+    "stranded": Outcome(
+        "success",
+        FELL_BACK | {"replay.restore_backup"},
+        _stranded,
+        {"quarantine_backup"},
+        {"replay.catch_up"},
+    ),
     "destroy_fails": Outcome(
         "success",
         OK - {"replay.destroy_node"},

@@ -18,6 +18,7 @@ from airflow_restore_replay.core.jobs.node import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import refuse_unsupported_tables
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.validate import validate_node
+from airflow_restore_replay.core.repository.base import Base
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.records import (
     BaseRef,
@@ -46,9 +47,10 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
     )
     if ctx.state.phase is Phase.VALIDATED:
         _stop_cleanly(ctx)
-    manifest, files = _copy(ctx)
+    base = ctx.node.load_base()
+    manifest, files = _copy(ctx, base)
     ctx.report.phase("publishing", detail=manifest.backup_id)
-    published = ctx.repository.publish(manifest, files, known_lists=ctx.node.load_base().lists)
+    published = ctx.repository.publish(manifest, files, known_lists=base.lists)
     ctx.node.update(phase=Phase.SNAPSHOTTED)
     return _summary(published, time.monotonic() - started)
 
@@ -84,7 +86,7 @@ def _stamps(state: NodeState) -> Sequence[EventStamp]:
     return convert(state.facts.get("base_chains", []), list[EventStamp])
 
 
-def _copy(ctx: JobContext) -> tuple[Manifest, list[FileEntry]]:
+def _copy(ctx: JobContext, base: Base) -> tuple[Manifest, list[FileEntry]]:
     """Copy the files, unless an earlier try did and only publishing is left."""
     kept = ctx.node.path / "manifest.json"
     if kept.exists():
@@ -95,7 +97,7 @@ def _copy(ctx: JobContext) -> tuple[Manifest, list[FileEntry]]:
         repository.chunks,
         ctx.node.data,
         excluded=ctx.flavor.excluded_files,
-        base=ctx.node.load_base(),
+        base=base,
         skippable=() if transfer.paranoid else ctx.flavor.skippable_files,
         journal=ctx.node.bundled,
         threads=transfer.threads,

@@ -7,7 +7,7 @@ touched since it wrote them may be passed over.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from airflow_restore_replay.core.repository.records import FileEntry
 from airflow_restore_replay.core.repository.refs import (
     ChunkRef,
     Piece,
+    chunk_bytes,
     content_name,
     key_of,
     leaves,
@@ -90,8 +91,7 @@ class Base:
         entry = self._by_path.get(path)
         if entry is None or index >= len(entry.chunks):
             return None
-        begin = index * self.chunk_size_bytes
-        size = min(self.chunk_size_bytes, entry.size_bytes - begin)
+        size = chunk_bytes(entry.size_bytes, index, self.chunk_size_bytes)
         return BaseChunk(entry.chunks[index], size, self._first_row[path] + index)
 
     def verified(self, ref: ChunkRef) -> bool:
@@ -107,9 +107,9 @@ class Base:
         """:returns: references of chunk lists that were decoded in this cycle."""
         return {entry.list for entry in self.files if entry.list}
 
-    def known(self) -> dict[str, ChunkRef]:
-        """:returns: content name → reference, of all that is verified."""
-        return {content_name(ref): ref for ref in self.refs() if ref is not None and self.verified(ref)}
+    def known(self, reusable: Callable[[ChunkRef], bool]) -> dict[str, ChunkRef]:
+        """:returns: content name → reference, of all that is *reusable*."""
+        return {content_name(ref): ref for ref in self.refs() if ref is not None and reusable(ref)}
 
     def used_bytes(self) -> dict[str, int]:
         """:returns: bundle → stored bytes of it that the backup uses."""

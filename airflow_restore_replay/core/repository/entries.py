@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, PathEscapes
 from airflow_restore_replay.core.repository.records import FileEntry
-from airflow_restore_replay.core.repository.refs import PAGE_BYTES, check_ref
+from airflow_restore_replay.core.repository.refs import PAGE_BYTES, check_ref, chunk_bytes, chunk_count
 
 #: bounds the memory of a reader whatever a manifest says
 MAX_CHUNK_SIZE_BYTES = 64 * 2**20
@@ -63,7 +63,7 @@ def _check_shape(entry: FileEntry, chunk_size_bytes: int, of_backup: str) -> Non
         raise _contradiction(entry.path, of_backup, "its size or mode is out of range")
     if entry.directory and (entry.size_bytes or entry.chunks):
         raise _contradiction(entry.path, of_backup, "a directory has content")
-    expected = -(-entry.size_bytes // chunk_size_bytes)
+    expected = chunk_count(entry.size_bytes, chunk_size_bytes)
     if len(entry.chunks) != expected:
         raise _contradiction(
             entry.path,
@@ -75,7 +75,7 @@ def _check_shape(entry: FileEntry, chunk_size_bytes: int, of_backup: str) -> Non
 def _check_refs(entry: FileEntry, chunk_size_bytes: int, label: str) -> None:
     try:
         for index, ref in enumerate(entry.chunks):
-            check_ref(ref, min(chunk_size_bytes, entry.size_bytes - index * chunk_size_bytes))
+            check_ref(ref, chunk_bytes(entry.size_bytes, index, chunk_size_bytes))
     except BackupFault as exc:
         exc.evidence |= {"file": entry.path, "backup": label}
         raise

@@ -23,7 +23,7 @@ from airflow_restore_replay.core.repository.bundles import (
     ranges_of,
 )
 from airflow_restore_replay.core.repository.chunks import ChunkStore, is_zero
-from airflow_restore_replay.core.repository.pages import DELTA_SHARE, cut_pages, page_count, pages_of, runs_of
+from airflow_restore_replay.core.repository.pages import DELTA_SHARE, cut_pages, pages_of, runs_of
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.refs import (
     ChunkRef,
@@ -33,6 +33,7 @@ from airflow_restore_replay.core.repository.refs import (
     content_name,
     leaves,
     object_of,
+    page_count,
 )
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Keeper:
         self._chunks = chunks
         self._base = base
         self.reusable = Reusable(base, chunks)
-        self._known = {name: ref for name, ref in base.known().items() if self.reusable(ref)}
+        self._known = base.known(self.reusable)
         self._journal = Journal(journal, chunks)
         self.bundler = Bundler(chunks, stored=self._journal.record)
         self._lock = threading.Lock()

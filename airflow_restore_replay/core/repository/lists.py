@@ -103,11 +103,6 @@ def fill_in(store: ObjectStore, codec: Codec, entries: Iterable[FileEntry]) -> l
     return [msgspec.structs.replace(e, chunks=found[e.list]) if e.list else e for e in entries]
 
 
-def read_file_list(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
-    """Like :func:`read_entries`, with all chunks filled in."""
-    return fill_in(store, codec, read_entries(store, codec, ref))
-
-
 class _Writer:
     def __init__(self, store: ObjectStore, codec: Codec, condemned: Container[str]) -> None:
         self._store = store

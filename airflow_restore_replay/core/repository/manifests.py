@@ -151,11 +151,10 @@ def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNK
 def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> bool:
     """:returns: whether *path* holds the very record, sealed with a key from before a rotation."""
     try:
-        lines = store.get_uncached(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
-        body, seal = lines[0], decode(lines[1], Seal)
-    except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        body = unsealed(store.get_uncached(path, max_bytes=MAX_RECORD_BYTES), path, sealer)
+    except (ObjectMissing, ObjectTooLarge, ManifestCorrupt):
         return False
-    return body == data.split(b"\n")[0] and len(lines) == 3 and not sealer.complaint(body, seal)
+    return body == data.split(b"\n")[0]
 
 
 def _read(store: ObjectStore, path: str, kind: type[R], sealer: Sealer) -> R:

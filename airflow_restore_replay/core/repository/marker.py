@@ -13,7 +13,6 @@ from airflow_restore_replay.core.errors import (
     ManifestCorrupt,
     RepositoryMismatch,
     RestoreReplayError,
-    StoreUnsafe,
 )
 from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES
 from airflow_restore_replay.core.repository.entries import check_chunk_size
@@ -25,6 +24,7 @@ from airflow_restore_replay.core.repository.store import (
     ObjectMissing,
     ObjectStore,
     ObjectTooLarge,
+    prove_conditional_create,
 )
 
 LOG = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
         except AlreadyExists:
             LOG.info("Another run created the repository %s at the same moment.", store.url)
         marker, stored = _decoded_marker(store)
-    _prove_conditional_create(store, stored)
+    prove_conditional_create(store, MARKER, stored)
     return marker
 
 
@@ -83,7 +83,7 @@ def proven_marker(store: ObjectStore) -> Marker | None:
         marker, stored = _decoded_marker(store)
     except ObjectMissing:
         return None
-    _prove_conditional_create(store, stored)
+    prove_conditional_create(store, MARKER, stored)
     return marker
 
 
@@ -96,18 +96,6 @@ def read_marker(store: ObjectStore) -> Marker:
             f"There is no repository at {store.url}: {MARKER} is missing.",
             hint="Check repository.url; the first cycle creates the repository.",
         ) from None
-
-
-def _prove_conditional_create(store: ObjectStore, stored: bytes) -> None:
-    """Create the marker again, with the bytes it has: a sound store refuses, an unsound one loses nothing."""
-    try:
-        store.put_new(MARKER, stored)
-    except AlreadyExists:
-        return
-    raise StoreUnsafe(
-        f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
-        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
-    )
 
 
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:

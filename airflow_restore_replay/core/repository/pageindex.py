@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from airflow_restore_replay.core.repository.refs import PAGE_BYTES
+from airflow_restore_replay.core.repository.refs import PAGE_BYTES, page_count
 
 _KEY_BYTES = 32
 _HASH_BYTES = 8
@@ -26,7 +26,7 @@ class PageIndex:
 
     def __init__(self, path: Path, chunk_size_bytes: int, key: bytes, descriptor: int) -> None:
         self.path = path
-        self._pages = -(-chunk_size_bytes // PAGE_BYTES)
+        self._pages = page_count(chunk_size_bytes)
         self._row_bytes = (self._pages + 1) * _HASH_BYTES
         self._key = key
         self._keyed = blake3(key=key)
@@ -77,7 +77,7 @@ class PageIndex:
 
         :returns: numbers of the pages of *data* that differ from it; None when that is not known.
         """
-        pages = -(-len(data) // PAGE_BYTES)
+        pages = page_count(len(data))
         stored = os.pread(self._descriptor, (pages + 1) * _HASH_BYTES, self._offset(row))
         check, hashes = stored[:_HASH_BYTES], stored[_HASH_BYTES:]
         if len(hashes) != pages * _HASH_BYTES or check != self._check(hashes, name):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from airflow_restore_replay.core.repository.refs import PAGE_BYTES, page_spans
+from airflow_restore_replay.core.repository.refs import page_spans
 
 #: a chunk of which more than one page in so many changed is stored whole
 DELTA_SHARE = 4
-
-
-def page_count(size_bytes: int) -> int:
-    return -(-size_bytes // PAGE_BYTES)
 
 
 def runs_of(pages: Iterable[int]) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from airflow_restore_replay.core.cluster import RepositorySpec
-from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed, StoreUnsafe
+from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
 from airflow_restore_replay.core.repository.marker import proven_marker
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store import (
@@ -15,6 +15,7 @@ from airflow_restore_replay.core.repository.store import (
     ObjectStore,
     create_or_same,
     open_store,
+    prove_conditional_create,
 )
 
 PROBE = "probe.json"
@@ -64,8 +65,8 @@ def _probe_empty(store: ObjectStore) -> None:
         create_or_same(store, PROBE, _CONTENT)
         if store.get_uncached(PROBE, max_bytes=len(_CONTENT)) != _CONTENT:
             raise StoreFailed(f"{PROBE} was written to {store.url} and did not read back.")
-        store.put_new(PROBE, _CONTENT)
-    except AlreadyExists:
+        prove_conditional_create(store, PROBE, _CONTENT)
+    except AlreadyExists:  # with other content: it refused
         return
     except ObjectMissing:
         raise StoreFailed(f"{PROBE} was written to {store.url} and is not there.") from None
@@ -73,7 +74,3 @@ def _probe_empty(store: ObjectStore) -> None:
         # Credentials without the right to delete suffice; the object then stays, and the next probe meets it.
         with contextlib.suppress(RestoreReplayError):
             store.delete(PROBE)
-    raise StoreUnsafe(
-        f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
-        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
-    )

@@ -140,6 +140,21 @@ def key_of(leaf: Leaf) -> str:
     return leaf if isinstance(leaf, str) else f"{leaf.bundle}@{leaf.offset}"
 
 
+def page_count(size_bytes: int) -> int:
+    """:returns: how many pages a chunk of *size_bytes* has."""
+    return -(-size_bytes // PAGE_BYTES)
+
+
+def chunk_count(file_bytes: int, chunk_size_bytes: int) -> int:
+    """:returns: how many chunks a file of *file_bytes* has."""
+    return -(-file_bytes // chunk_size_bytes)
+
+
+def chunk_bytes(file_bytes: int, index: int, chunk_size_bytes: int) -> int:
+    """:returns: the size of a file's chunk number *index*; the last one may be shorter."""
+    return min(chunk_size_bytes, file_bytes - index * chunk_size_bytes)
+
+
 def page_spans(runs: Iterable[tuple[int, int]], size_bytes: int) -> Iterator[tuple[int, int]]:
     """:returns: begin and end of the bytes that *runs* cover in a chunk of *size_bytes*."""
     for first, count in runs:
@@ -182,10 +197,10 @@ def check_ref(ref: ChunkRef, size_bytes: int) -> None:
 
 
 def _check_runs(ref: PageDelta, size_bytes: int) -> None:
-    page_count, after = -(-size_bytes // PAGE_BYTES), 0
+    last, after = page_count(size_bytes), 0
     for first, count in ref.runs:
-        if first < after or count < 1 or first + count > page_count:
-            raise _wrong(ref, f"pages {first}+{count} of {page_count}, from {after} on")
+        if first < after or count < 1 or first + count > last:
+            raise _wrong(ref, f"pages {first}+{count} of {last}, from {after} on")
         after = first + count
     if not ref.runs:
         raise _wrong(ref, "a delta without pages")

@@ -22,6 +22,7 @@ from airflow_restore_replay.core.repository.refs import (
     ChunkRef,
     PageDelta,
     Piece,
+    chunk_bytes,
     content_name,
     key_of,
     leaves,
@@ -158,8 +159,8 @@ def _spots(files: Iterable[FileEntry], chunk_size_bytes: int) -> Iterator[_Spot]
     row = 0
     for entry in files:
         for index, ref in enumerate(entry.chunks):
-            offset = index * chunk_size_bytes
-            spot = _Spot(entry.path, ref, offset, min(chunk_size_bytes, entry.size_bytes - offset), row)
+            size_bytes = chunk_bytes(entry.size_bytes, index, chunk_size_bytes)
+            spot = _Spot(entry.path, ref, index * chunk_size_bytes, size_bytes, row)
             row += 1
             if ref is None or isinstance(ref, str):
                 yield spot

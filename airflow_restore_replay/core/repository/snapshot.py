@@ -17,6 +17,7 @@ from airflow_restore_replay.core.repository.keep import Keeper, Kept, Kind
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
 from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.records import FileEntry, Sizes
+from airflow_restore_replay.core.repository.refs import chunk_bytes, chunk_count
 from airflow_restore_replay.core.repository.untouched import sample, take_over
 from airflow_restore_replay.core.repository.walk import Source, changed, is_excluded, refuse_changes, walk
 
@@ -129,7 +130,7 @@ def snapshot_tree(
 
 def _zero_bytes(source: Source) -> int:
     size = source.info.st_size
-    return sum(_chunk_bytes(size, i) for i, ref in enumerate(source.chunks) if ref is None)
+    return sum(chunk_bytes(size, i, CHUNK_SIZE_BYTES) for i, ref in enumerate(source.chunks) if ref is None)
 
 
 def _copy(
@@ -154,7 +155,7 @@ def _copy(
 
     progress(0, total_bytes)
     for source in todo:
-        source.chunks = [None] * -(-source.info.st_size // CHUNK_SIZE_BYTES)
+        source.chunks = [None] * chunk_count(source.info.st_size, CHUNK_SIZE_BYTES)
     batches = batched(_items(todo, proofs), max_bytes=_BATCH_BYTES, max_items=_BATCH_FILES)
     with closing(run_bounded(batches, work, threads=threads, cancelled=cancelled)) as results:
         for batch, kept in results:
@@ -188,16 +189,12 @@ def _refuse_difference(keeper: Keeper, item: _Item, data: bytes) -> None:
     )
 
 
-def _chunk_bytes(file_bytes: int, index: int) -> int:
-    return min(CHUNK_SIZE_BYTES, file_bytes - index * CHUNK_SIZE_BYTES)
-
-
 def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Iterator[_Item]:
     for source, index in proofs:
-        yield _Item(source, index, _chunk_bytes(source.info.st_size, index), proof=True)
+        yield _Item(source, index, chunk_bytes(source.info.st_size, index, CHUNK_SIZE_BYTES), proof=True)
     for source in files:
         for index in range(len(source.chunks)):
-            yield _Item(source, index, _chunk_bytes(source.info.st_size, index))
+            yield _Item(source, index, chunk_bytes(source.info.st_size, index, CHUNK_SIZE_BYTES))
 
 
 def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes]]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec
-from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.errors import ConfigInvalid, StoreUnsafe
 from airflow_restore_replay.core.store_options import OBJECT_SCHEMES
 
 
@@ -109,6 +109,21 @@ class ObjectStore(Protocol):
     def leftovers(self) -> Iterator[ObjectInfo]:
         """:returns: what interrupted creates left behind; no objects, but :meth:`delete` removes them."""
         ...
+
+
+def prove_conditional_create(store: ObjectStore, path: str, stored: bytes) -> None:
+    """Create *path* again, with the bytes it has: a sound store refuses, an unsound one loses nothing.
+
+    :raises StoreUnsafe: it was replaced.
+    """
+    try:
+        store.put_new(path, stored)
+    except AlreadyExists:
+        return
+    raise StoreUnsafe(
+        f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
+        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
+    )
 
 
 def create_or_same(store: ObjectStore, path: str, data: bytes) -> bool:

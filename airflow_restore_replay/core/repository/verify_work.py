@@ -11,7 +11,14 @@ from airflow_restore_replay.core.repository.chunks import ChunkStore
 from airflow_restore_replay.core.repository.entries import check_entries
 from airflow_restore_replay.core.repository.manifests import manifest_path
 from airflow_restore_replay.core.repository.records import FileEntry, Manifest
-from airflow_restore_replay.core.repository.refs import ChunkRef, Leaf, Piece, key_of, leaves_with_sizes
+from airflow_restore_replay.core.repository.refs import (
+    ChunkRef,
+    Leaf,
+    Piece,
+    chunk_bytes,
+    key_of,
+    leaves_with_sizes,
+)
 from airflow_restore_replay.core.repository.repository import Repository
 
 
@@ -111,7 +118,7 @@ def _visit(repository: Repository, manifest: Manifest, entry: FileEntry, work: W
 
 def _add(work: Work, entry: FileEntry, chunk_size_bytes: int, chunks: ChunkStore) -> None:
     for index, ref in enumerate(entry.chunks):
-        size = min(chunk_size_bytes, entry.size_bytes - index * chunk_size_bytes)
+        size = chunk_bytes(entry.size_bytes, index, chunk_size_bytes)
         work.add(ref, size, entry.path, chunks)
 
 

@@ -87,8 +87,7 @@ def test_purged_binary_logs_and_a_rewound_primary_are_told_apart(
     primary: MariaDbPrimary, endpoint: Endpoint, node: MariaDbServer, driver: Driver, flavor: MariaDbFlavor
 ) -> None:
     primary.execute("CREATE DATABASE a", "FLUSH BINARY LOGS", "CREATE TABLE a.t (i INT)", "FLUSH BINARY LOGS")
-    newest = primary.execute("SHOW BINARY LOGS")[-1][0]
-    primary.execute(f"PURGE BINARY LOGS TO '{newest}'")
+    primary.purge_logs()
     node.start(replaying=True)
     with node.connect() as conn:
         flavor.start_replication(conn, endpoint, until=None, appliers=1)
