@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.options import REDO_AT_REST_BYTES
-from airflow_restore_replay.core.repository.snapshot import is_excluded
+from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
 from bench.measure import digests, files_of, say, size_of
 from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary
 

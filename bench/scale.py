@@ -26,12 +26,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import RepositorySpec, Retention
-from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES
-from airflow_restore_replay.core.repository.lists import read_entries, write_file_list
-from airflow_restore_replay.core.repository.local import LocalStore
-from airflow_restore_replay.core.repository.manifests import write_record
-from airflow_restore_replay.core.repository.prune_plan import plan_prune
-from airflow_restore_replay.core.repository.records import (
+from airflow_restore_replay.core.repository.format.records import (
     BaseRef,
     FileEntry,
     Manifest,
@@ -39,8 +34,13 @@ from airflow_restore_replay.core.repository.records import (
     new_id,
     utc_now,
 )
+from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
+from airflow_restore_replay.core.repository.objects.lists import read_entries, write_file_list
+from airflow_restore_replay.core.repository.objects.manifests import write_record
+from airflow_restore_replay.core.repository.pruning.plan import plan_prune
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.store import AlreadyExists, ObjectInfo
+from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectInfo
+from airflow_restore_replay.core.repository.store.local import LocalStore
 
 _FILE_CHUNKS = 256
 _NAME_BYTES = 32

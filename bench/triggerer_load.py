@@ -35,7 +35,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
 )
 from airflow_restore_replay.core.processes import identify
-from airflow_restore_replay.core.repository.records import utc_now
+from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.base import get_runtime
 
 _SLEEP_S = 0.01

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_restore_replay.core.repository.bundles import Bundler
-from airflow_restore_replay.core.repository.chunks import ChunkStore, StoredChunk
-from airflow_restore_replay.core.repository.refs import chunk_path, content_name
-from airflow_restore_replay.core.repository.store import AlreadyExists
+from airflow_restore_replay.core.repository.format.refs import chunk_path, content_name
+from airflow_restore_replay.core.repository.objects.bundles import Bundler
+from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, StoredChunk
+from airflow_restore_replay.core.repository.store.base import AlreadyExists
 
 
 def _create(self: ChunkStore, ref: str, data: bytes, encoded: bytes | None) -> StoredChunk:

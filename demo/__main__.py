@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 
 import click
 
-from airflow_restore_replay.core.repository.refs import content_name, objects_of
+from airflow_restore_replay.core.repository.format.refs import content_name, objects_of
 from airflow_restore_replay.core.units import human_bytes
 from demo import cycles
 from demo.cycles import CycleRun, open_repository, published_by

@@ -17,7 +17,7 @@ from airflow_restore_replay.core.cluster import load_clusters
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus, describe_progress
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.records import Manifest, Outcome, utc_now
+from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.units import human_seconds
 from demo.screen import CONSOLE, Now, say, task_line

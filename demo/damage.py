@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_restore_replay.core.repository.records import Manifest
-from airflow_restore_replay.core.repository.refs import ChunkRef, content_name, leaves, object_of
+from airflow_restore_replay.core.repository.format.records import Manifest
+from airflow_restore_replay.core.repository.format.refs import ChunkRef, content_name, leaves, object_of
 from airflow_restore_replay.core.repository.repository import Repository
 
 

@@ -13,8 +13,8 @@ from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.errors import ConfigInvalid, TargetNotEmpty
 from airflow_restore_replay.core.key_sources import KEY_BYTES, KeySource, read_key, read_keys
-from airflow_restore_replay.core.repository.key_checks import known_keys
-from airflow_restore_replay.core.repository.keyring import Key
+from airflow_restore_replay.core.repository.format.keyring import Key
+from airflow_restore_replay.core.repository.objects.key_checks import known_keys
 from airflow_restore_replay.core.repository.repository import Repository
 
 

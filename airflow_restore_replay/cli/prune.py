@@ -8,10 +8,10 @@ import msgspec
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.repository.prune import PruneReport, prune, summary
-from airflow_restore_replay.core.repository.prune_plan import PrunePlan, plan_prune
-from airflow_restore_replay.core.repository.records import new_id, utc_now
-from airflow_restore_replay.core.repository.store import ObjectInfo
+from airflow_restore_replay.core.repository.format.records import new_id, utc_now
+from airflow_restore_replay.core.repository.pruning.plan import PrunePlan, plan_prune
+from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune, summary
+from airflow_restore_replay.core.repository.store.base import ObjectInfo
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 

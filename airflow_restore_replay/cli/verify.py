@@ -14,8 +14,8 @@ from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, person, scoped
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.repository.limits import RateLimit
-from airflow_restore_replay.core.repository.verify import VerifyReport, verify
-from airflow_restore_replay.core.repository.verify_pass import Scope as PassScope
+from airflow_restore_replay.core.repository.verification.passes import Scope as PassScope
+from airflow_restore_replay.core.repository.verification.verify import VerifyReport, verify
 from airflow_restore_replay.core.units import ByteCount, human_bytes, human_seconds
 
 

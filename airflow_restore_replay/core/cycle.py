@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from airflow_restore_replay.core.errors import Blame, Failure, NoSuchBackup, PreflightFailed
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
-from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof, Verdict
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z-")
 

@@ -36,8 +36,8 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.key_sources import read_keys
-from airflow_restore_replay.core.repository.prune import PruneReport, prune
-from airflow_restore_replay.core.repository.records import new_id, utc_now
+from airflow_restore_replay.core.repository.format.records import new_id, utc_now
+from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient

@@ -18,8 +18,9 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.records import BackupState, Outcome, Verdict
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Verdict
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.sharing import backups_sharing
 from airflow_restore_replay.core.runtime.base import Runtime
 
 
@@ -133,7 +134,7 @@ def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict
 
     :returns: the verdicts recorded now.
     """
-    shared = repository.backups_sharing(damaged_contents(verdict))
+    shared = backups_sharing(repository, damaged_contents(verdict))
     recorded = []
     for ref, backup_ids in shared.items():
         for backup_id in backup_ids:

@@ -19,7 +19,7 @@ from airflow_restore_replay.hooks.clusters import find_cluster
 
 if TYPE_CHECKING:
     from airflow_restore_replay.core.repository.catalog import Catalog
-    from airflow_restore_replay.core.repository.records import Verdict
+    from airflow_restore_replay.core.repository.format.records import Verdict
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Scene:
     def age(self) -> str:
         """:returns: age of the newest healthy backup in words; unknown when nobody can tell."""
         from airflow_restore_replay.core.cycle import freshness
-        from airflow_restore_replay.core.repository.records import utc_now
+        from airflow_restore_replay.core.repository.format.records import utc_now
 
         if self.catalog is None:
             return "unknown: the repository cannot be read"
@@ -99,7 +99,7 @@ class Scene:
     @property
     def aside(self) -> str:
         """:returns: what else the run did to backups, before it failed."""
-        from airflow_restore_replay.core.repository.records import Outcome
+        from airflow_restore_replay.core.repository.format.records import Outcome
 
         withdrawn = [v for v in self.attempts if v.outcome is Outcome.WITHDRAWN]
         if withdrawn:

@@ -81,7 +81,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
 
     def _choose(self, catalog: Catalog, owner: str, as_of: datetime | None) -> Choice:
         from airflow_restore_replay.core.cycle import choose_base, choose_base_as_of, published_by
-        from airflow_restore_replay.core.repository.records import utc_now
+        from airflow_restore_replay.core.repository.format.records import utc_now
 
         force_full = str(self.force_full).lower() == "true"
         base_backup_id = self.base_backup_id or None

@@ -99,6 +99,6 @@ class ReleaseLeaseOperator(ClusterOperator):
 
 
 def _now() -> datetime:
-    from airflow_restore_replay.core.repository.records import utc_now
+    from airflow_restore_replay.core.repository.format.records import utc_now
 
     return utc_now()

@@ -29,7 +29,7 @@ class PruneOperator(ClusterOperator):
         self.lease = lease
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_restore_replay.core.repository.prune import prune
+        from airflow_restore_replay.core.repository.pruning.prune import prune
 
         with blame():
             if not isinstance(self.lease, dict):

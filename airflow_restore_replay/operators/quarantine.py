@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.repository.catalog import Catalog
-    from airflow_restore_replay.core.repository.records import Verdict
+    from airflow_restore_replay.core.repository.format.records import Verdict
     from airflow_restore_replay.core.repository.repository import Repository
 
 QuarantineCallback = Callable[[Any], Any]
@@ -67,7 +67,7 @@ class QuarantineBackupOperator(ClusterOperator):
     def _verdict(self, repo: Repository, catalog: Catalog, context: Context) -> Verdict:
         if self.backup_id:
             return self._by_decision(repo, self.backup_id, run_owner(context))
-        from airflow_restore_replay.core.repository.records import Outcome
+        from airflow_restore_replay.core.repository.format.records import Outcome
 
         for verdict in reversed(catalog.attempts(run_owner(context))):
             if verdict.outcome is Outcome.QUARANTINED:

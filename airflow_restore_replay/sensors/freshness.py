@@ -37,7 +37,7 @@ class BackupFreshnessSensor(ClusterOperator, BaseSensorOperator):
         from airflow.sdk import PokeReturnValue
 
         from airflow_restore_replay.core.cycle import freshness
-        from airflow_restore_replay.core.repository.records import Proof, utc_now
+        from airflow_restore_replay.core.repository.format.records import Proof, utc_now
 
         with blame():
             limit_s = float(self.find_cluster().max_age if self.max_age is None else Seconds(self.max_age))

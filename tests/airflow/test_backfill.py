@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from airflow_restore_replay.core.cluster import parse_clusters
-from airflow_restore_replay.core.repository.records import BackupState
+from airflow_restore_replay.core.repository.format.records import BackupState
 from airflow_restore_replay.dag import build_restore_replay_dag
 from tests.airflow.support import Shipped, asset_events
 from tests.airflow.test_cycle import ALWAYS, FULL, REPLAY

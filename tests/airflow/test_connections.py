@@ -13,7 +13,7 @@ import pytest
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins, parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.repository.local import LocalStore
+from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.hooks import (
     ReplayNodeConnectionHook,
     ReplayNodeHook,

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from airflow_restore_replay.core.errors import NodeGone, PruneUnsafe
-from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 from airflow_restore_replay.hooks import ReplayNodeHook
 from tests.airflow.conftest import HOME
 from tests.airflow.support import Shipped, asset_events
@@ -183,7 +183,7 @@ def test_only_prune_fails(cycle: Shipped, monkeypatch: pytest.MonkeyPatch) -> No
         raise PruneUnsafe("The clocks disagree.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("airflow_restore_replay.core.repository.prune.prune", fails)
+        patched.setattr("airflow_restore_replay.core.repository.pruning.prune.prune", fails)
         ran = cycle.run()
     assert ran.state == "failed"
     assert ran.of("failed") == {"prune"}

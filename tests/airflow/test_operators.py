@@ -19,7 +19,7 @@ from airflow_restore_replay.core.errors import (
     StoreFailed,
     WrongPhase,
 )
-from airflow_restore_replay.core.repository.records import BackupState
+from airflow_restore_replay.core.repository.format.records import BackupState
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.operators import (

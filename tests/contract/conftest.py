@@ -11,7 +11,8 @@ import pytest
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.store import ObjectStore, open_store
+from airflow_restore_replay.core.repository.store.base import ObjectStore
+from airflow_restore_replay.core.repository.store.opening import open_store
 from tests.support.backups import make_tree
 from tests.support.proxy import FaultyProxy
 from tests.support.s3 import CREDENTIALS, S3Server

@@ -20,16 +20,16 @@ from airflow_restore_replay.core.errors import (
     NoSuchBackup,
     RestoreReplayError,
 )
-from airflow_restore_replay.core.repository.base import Base
-from airflow_restore_replay.core.repository.lists import file_list_path
-from airflow_restore_replay.core.repository.manifests import encode_record, manifest_path, sealed
-from airflow_restore_replay.core.repository.prune import prune
-from airflow_restore_replay.core.repository.records import Manifest, Outcome, utc_now
-from airflow_restore_replay.core.repository.refs import chunk_path, objects_of
+from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, utc_now
+from airflow_restore_replay.core.repository.format.refs import chunk_path, objects_of
+from airflow_restore_replay.core.repository.format.seals import Seal, Sealer, checksum
+from airflow_restore_replay.core.repository.objects.lists import file_list_path
+from airflow_restore_replay.core.repository.objects.manifests import encode_record, manifest_path, sealed
+from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.restore import restore_tree
-from airflow_restore_replay.core.repository.seals import Seal, Sealer, checksum
-from airflow_restore_replay.core.repository.verify import verify
+from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes
 from tests.support.generations import copy, kinds, make_varied_tree, next_backup, node, vary

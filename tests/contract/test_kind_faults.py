@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import BackupFault, Failure, RestoreReplayError
-from airflow_restore_replay.core.repository import lists
-from airflow_restore_replay.core.repository.records import FileEntry, Manifest, Outcome, Verification
-from airflow_restore_replay.core.repository.refs import PageDelta, Piece, list_path, object_of
+from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest, Outcome, Verification
+from airflow_restore_replay.core.repository.format.refs import PageDelta, Piece, list_path, object_of
+from airflow_restore_replay.core.repository.objects import lists
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.restore import restore_tree
-from airflow_restore_replay.core.repository.verify import verify
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.verification.verify import verify
 from airflow_restore_replay.core.steps import quarantine_shared
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, tree_bytes

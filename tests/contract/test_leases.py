@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost
-from airflow_restore_replay.core.repository.records import utc_now
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.contract.conftest import Place
 from tests.support.backups import manifest_for
 

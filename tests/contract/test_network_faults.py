@@ -9,8 +9,8 @@ import pytest
 
 from airflow_restore_replay.core.errors import Blame, Circumstance, StoreFailed, StoreUnsafe
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.restore import restore_tree
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import back_up, manifest_for, tree_bytes
 from tests.support.proxy import Act, FaultyProxy, always, first, nth
 from tests.support.s3 import CREDENTIALS, S3Server

@@ -8,13 +8,13 @@ import pytest
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed
-from airflow_restore_replay.core.repository.store import (
+from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,
     ObjectTooLarge,
     create_or_same,
-    open_store,
 )
+from airflow_restore_replay.core.repository.store.opening import open_store
 from tests.contract.conftest import Place
 
 

@@ -12,10 +12,10 @@ from blake3 import blake3
 from airflow_restore_replay.core.cluster import RepositorySpec, Transfer
 from airflow_restore_replay.core.errors import RepositoryMismatch
 from airflow_restore_replay.core.recovery.restore import restore_backup
-from airflow_restore_replay.core.repository.manifests import sealed
-from airflow_restore_replay.core.repository.records import Proof
+from airflow_restore_replay.core.repository.format.records import Proof
+from airflow_restore_replay.core.repository.objects.manifests import sealed
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.verify import verify
+from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.support.generations import kinds
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "format-1"

@@ -13,11 +13,7 @@ import pytest
 
 from airflow_restore_replay.core.cluster import Retention
 from airflow_restore_replay.core.errors import LeaseLost, PruneUnsafe, StoreDenied, StoreFailed
-from airflow_restore_replay.core.repository.lists import file_list_path, write_file_list
-from airflow_restore_replay.core.repository.manifests import manifest_path, write_record
-from airflow_restore_replay.core.repository.prune import PruneReport, prune
-from airflow_restore_replay.core.repository.prune_plan import plan_prune
-from airflow_restore_replay.core.repository.records import (
+from airflow_restore_replay.core.repository.format.records import (
     Condemned,
     FileEntry,
     Manifest,
@@ -25,11 +21,15 @@ from airflow_restore_replay.core.repository.records import (
     PruneRecord,
     utc_now,
 )
-from airflow_restore_replay.core.repository.refs import objects_of
+from airflow_restore_replay.core.repository.format.refs import objects_of
+from airflow_restore_replay.core.repository.objects.lists import file_list_path, write_file_list
+from airflow_restore_replay.core.repository.objects.manifests import manifest_path, write_record
+from airflow_restore_replay.core.repository.pruning.plan import plan_prune
+from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
-from airflow_restore_replay.core.repository.store import ObjectInfo, ObjectStore
-from airflow_restore_replay.core.repository.verify import verify
+from airflow_restore_replay.core.repository.store.base import ObjectInfo, ObjectStore
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.contract.conftest import LocalDamage, Place, S3Damage
 from tests.support.backups import MIB, aged_copy, back_up, manifest_for
 from tests.support.proxy import Act, FaultyProxy
@@ -400,7 +400,7 @@ def test_a_locked_object_is_reported_by_s3(s3_server: S3Server, proxy: FaultyPro
 
 
 def test_a_file_that_may_not_be_deleted_is_reported_locally(tmp_path: Path, monkeypatch: Any) -> None:
-    from airflow_restore_replay.core.repository.local import LocalStore
+    from airflow_restore_replay.core.repository.store.local import LocalStore
 
     store = LocalStore(tmp_path)
     store.put_new("a/b", b"x")

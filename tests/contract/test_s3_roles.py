@@ -13,7 +13,7 @@ import pytest
 
 from airflow_restore_replay.core.errors import Blame, ConfigInvalid, StoreFailed
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from tests.support.backups import back_up, tree_bytes
 from tests.support.proxy import Act, first
 from tests.support.s3 import CREDENTIALS, S3Server

@@ -18,11 +18,12 @@ from airflow_restore_replay.core.errors import (
     PathEscapes,
     StoreFailed,
 )
-from airflow_restore_replay.core.repository.records import FileEntry, Manifest
-from airflow_restore_replay.core.repository.refs import chunk_path
+from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
+from airflow_restore_replay.core.repository.format.refs import chunk_path
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.restore import RestoreResult, restore_tree
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.sharing import backups_sharing
+from airflow_restore_replay.core.repository.transfer.restore import RestoreResult, restore_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.contract.conftest import Place
 from tests.support.backups import MIB, back_up, flip_one_bit, tree_bytes
 
@@ -136,7 +137,7 @@ def test_s1_every_backup_that_shares_the_chunk_is_found(place: Place, tree: Path
     second, files_2 = back_up(repository, tree, run="run-2")
     shared, old = _first_ref(files, "ibdata1"), _first_ref(files, "shop/items.ibd")
     assert shared == _first_ref(files_2, "ibdata1")
-    sharing = repository.backups_sharing([shared, old, "0" * 64])
+    sharing = backups_sharing(repository, [shared, old, "0" * 64])
     assert sharing == {
         shared: sorted([first.backup_id, second.backup_id]),
         old: [first.backup_id],

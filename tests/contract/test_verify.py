@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import JobCancelled, NoSuchBackup, Refused, StoreFailed
-from airflow_restore_replay.core.repository.lists import file_list_path
-from airflow_restore_replay.core.repository.manifests import manifest_path
-from airflow_restore_replay.core.repository.records import BackupState, Verification
-from airflow_restore_replay.core.repository.refs import key_of
+from airflow_restore_replay.core.repository.format.records import BackupState, Verification
+from airflow_restore_replay.core.repository.format.refs import key_of
+from airflow_restore_replay.core.repository.objects.lists import file_list_path
+from airflow_restore_replay.core.repository.objects.manifests import manifest_path
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.verify import verify
-from airflow_restore_replay.core.repository.verify_pass import FOLDERS, Scope
+from airflow_restore_replay.core.repository.verification.passes import FOLDERS, Scope
+from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.contract.conftest import Place
 from tests.support.backups import MIB, back_up, flip_one_bit
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 from tests.support.mariadb import MariaDbPrimary, Witness
 from tests.support.rig import Rig
 from tests.support.tamper import running, witnessed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_restore_replay.core.repository.records import BackupState, Proof
+from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import WriteLoad
 from tests.support.rig import Rig

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_restore_replay.core.errors import Blame, Failure
 from airflow_restore_replay.core.flavor.base import Endpoint
-from airflow_restore_replay.core.repository.records import BackupState
+from airflow_restore_replay.core.repository.format.records import BackupState
 from tests.support.flavors import Kit, on_both
 from tests.support.independent import dump_text
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo

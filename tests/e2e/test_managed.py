@@ -11,7 +11,7 @@ from pathlib import Path
 
 from airflow_restore_replay.core.flavor.mariadb import grants as mariadb
 from airflow_restore_replay.core.flavor.mysql import grants as mysql
-from airflow_restore_replay.core.repository.records import Proof
+from airflow_restore_replay.core.repository.format.records import Proof
 from tests.support.flavors import on_both
 from tests.support.primary import BACKUP_PASSWORD, Primary, WriteLoad
 from tests.support.rig import Rig

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
-from airflow_restore_replay.core.repository.records import BackupState, Outcome, Proof
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 from tests.support.flavors import on_both
 from tests.support.rig import Once, Rig, later
 

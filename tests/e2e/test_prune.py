@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_restore_replay.core.errors import PruneUnsafe
-from airflow_restore_replay.core.repository.verify import verify
+from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.support.backups import aged_copy
 from tests.support.rig import Rig
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airflow_restore_replay.core.repository.records import BackupState, Proof
+from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from tests.live.conftest import Live
 from tests.live.support import Case, Ended
 

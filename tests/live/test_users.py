@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
-from airflow_restore_replay.core.repository.records import BackupState
+from airflow_restore_replay.core.repository.format.records import BackupState
 from airflow_restore_replay.core.steps import quarantine_by_hand
 from tests.live.conftest import Live
 from tests.live.support import TASKS, WAITING, Case, Ended, holding, until

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_restore_replay.core.repository.manifests import write_record
-from airflow_restore_replay.core.repository.records import BaseRef, FileEntry, Manifest, new_id, utc_now
+from airflow_restore_replay.core.repository.format.records import (
+    BaseRef,
+    FileEntry,
+    Manifest,
+    new_id,
+    utc_now,
+)
+from airflow_restore_replay.core.repository.objects.manifests import write_record
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 
 MIB = 2**20
 

@@ -6,13 +6,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.repository.base import Base
-from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore
-from airflow_restore_replay.core.repository.records import FileEntry, Manifest, Sizes
-from airflow_restore_replay.core.repository.refs import PAGE_BYTES, ChunkRef, PageDelta, Piece
+from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest, Sizes
+from airflow_restore_replay.core.repository.format.refs import PAGE_BYTES, ChunkRef, PageDelta, Piece
+from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.restore import restore_tree
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import MIB, manifest_for
 
 SKIPPABLE = ("*/*.ibd",)

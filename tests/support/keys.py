@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.repository.keyring import Key
+from airflow_restore_replay.core.repository.format.keyring import Key
 
 OLD, NEW, OTHER = "0badc0de" * 8, "5eed" * 16, "feed" * 16
 

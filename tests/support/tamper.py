@@ -13,8 +13,8 @@ from pymysql.connections import Connection
 
 from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.flavor.registry import get_flavor
-from airflow_restore_replay.core.repository.records import new_id, utc_now
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.format.records import new_id, utc_now
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.primary import Witness
 from tests.support.rig import Rig
 

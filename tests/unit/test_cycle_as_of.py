@@ -28,7 +28,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.base import EventStamp
 from airflow_restore_replay.core.jobs.as_of import counts_from
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.records import Manifest, Outcome
+from airflow_restore_replay.core.repository.format.records import Manifest, Outcome
 from tests.unit.test_cycle_decisions import NEW, NOON, OLD, RUN, catalog, manifest, verdict
 
 

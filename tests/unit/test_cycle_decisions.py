@@ -17,7 +17,14 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.records import BaseRef, Manifest, Outcome, Proof, Sizes, Verdict
+from airflow_restore_replay.core.repository.format.records import (
+    BaseRef,
+    Manifest,
+    Outcome,
+    Proof,
+    Sizes,
+    Verdict,
+)
 
 NOON = datetime(2026, 8, 21, 12, tzinfo=UTC)
 RUN = "orders/run-7"

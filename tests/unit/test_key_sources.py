@@ -14,7 +14,7 @@ from airflow_restore_replay.core.cluster import cluster_from_builtins, cluster_t
 from airflow_restore_replay.core.errors import ConfigInvalid, KeySourceFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.key_sources import Encryption, KeySource, read_key, read_keys
-from airflow_restore_replay.core.repository.keyring import Key, Keyring
+from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
 from tests.support.keys import NEW, OLD
 
 

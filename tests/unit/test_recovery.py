@@ -8,7 +8,7 @@ import msgspec
 
 from airflow_restore_replay.core.cycle import recovered_from
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.records import Manifest, Outcome, Verdict
+from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, Verdict
 from tests.unit.test_cycle_decisions import manifest
 
 START = datetime(2026, 5, 1, tzinfo=UTC)

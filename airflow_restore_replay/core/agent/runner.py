@@ -29,7 +29,7 @@ from airflow_restore_replay.core.jobs.verdicts import (
     record_success,
 )
 from airflow_restore_replay.core.processes import identify
-from airflow_restore_replay.core.repository.records import utc_now
+from airflow_restore_replay.core.repository.format.records import utc_now
 
 log = logging.getLogger(__name__)
 

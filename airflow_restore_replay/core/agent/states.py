@@ -13,7 +13,7 @@ from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.processes import running
-from airflow_restore_replay.core.repository.records import utc_now
+from airflow_restore_replay.core.repository.format.records import utc_now
 
 
 class StateFile:

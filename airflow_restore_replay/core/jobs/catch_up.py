@@ -14,7 +14,7 @@ from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_primary
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.replay import Replayed, replay_until
-from airflow_restore_replay.core.repository.records import utc_now
+from airflow_restore_replay.core.repository.format.records import utc_now
 
 
 def catch_up(ctx: JobContext) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
+from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.limits import RateLimit
-from airflow_restore_replay.core.repository.records import BaseRef, Manifest
-from airflow_restore_replay.core.repository.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 
 #: from the restore's last write to the server's first: more than file systems' time stamps are coarse
 _SETTLE_S = 1.1

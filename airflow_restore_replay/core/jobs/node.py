@@ -27,8 +27,8 @@ from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, Targe
 from airflow_restore_replay.core.files import empty_directory, exclusive, replace_file
 from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
-from airflow_restore_replay.core.repository.base import Base
-from airflow_restore_replay.core.repository.records import BaseRef, utc_now
+from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
+from airflow_restore_replay.core.repository.transfer.base import Base
 
 #: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)

@@ -18,9 +18,7 @@ from airflow_restore_replay.core.jobs.node import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import refuse_unsupported_tables
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.validate import validate_node
-from airflow_restore_replay.core.repository.base import Base
-from airflow_restore_replay.core.repository.limits import RateLimit
-from airflow_restore_replay.core.repository.records import (
+from airflow_restore_replay.core.repository.format.records import (
     BaseRef,
     FileEntry,
     Manifest,
@@ -28,7 +26,9 @@ from airflow_restore_replay.core.repository.records import (
     new_id,
     utc_now,
 )
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.limits import RateLimit
+from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 
 
 def snapshot(ctx: JobContext) -> dict[str, Any]:

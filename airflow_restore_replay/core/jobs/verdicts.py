@@ -17,7 +17,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.protocol import JobName
-from airflow_restore_replay.core.repository.records import BaseRef, Outcome, Verdict, new_id, utc_now
+from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now
 
 
 def record_success(ctx: JobContext, result: dict[str, Any]) -> str:

@@ -19,10 +19,10 @@ from airflow_restore_replay.core.cluster import Transfer
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
+from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit
-from airflow_restore_replay.core.repository.records import BackupState, FileEntry, Manifest
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 
 #: in the target while a restore is under way: names the backup, so that a second try goes on
 MARKER = ".restore-replay-partial"

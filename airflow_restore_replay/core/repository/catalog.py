@@ -8,7 +8,13 @@ from datetime import datetime
 from functools import cached_property
 
 from airflow_restore_replay.core.errors import NoSuchBackup
-from airflow_restore_replay.core.repository.records import BackupState, Manifest, Outcome, Proof, Verdict
+from airflow_restore_replay.core.repository.format.records import (
+    BackupState,
+    Manifest,
+    Outcome,
+    Proof,
+    Verdict,
+)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import msgspec
 
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
-from airflow_restore_replay.core.repository.records import FORMAT_VERSION, Record, utc_now
-from airflow_restore_replay.core.repository.store import (
+from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
+from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,
     ObjectStore,

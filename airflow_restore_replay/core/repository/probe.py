@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
-from airflow_restore_replay.core.repository.marker import proven_marker
+from airflow_restore_replay.core.repository.objects.marker import proven_marker
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.store import (
+from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,
     ObjectStore,
     create_or_same,
-    open_store,
     prove_conditional_create,
 )
+from airflow_restore_replay.core.repository.store.opening import open_store
 
 PROBE = "probe.json"
 _CONTENT = b'{"made_by":"restore-replay","purpose":"to see whether this store honours conditional creates"}\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,32 +19,9 @@ from airflow_restore_replay.core.errors import (
     RepositoryMismatch,
 )
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.chunks import ChunkStore
-from airflow_restore_replay.core.repository.codec import Codec
-from airflow_restore_replay.core.repository.key_checks import (
-    accept_active,
-    known_keys,
-    lost_keys,
-    open_keyring,
-)
-from airflow_restore_replay.core.repository.keyring import Key, Keyring
-from airflow_restore_replay.core.repository.lease import Lease
-from airflow_restore_replay.core.repository.lists import (
-    fill_in,
-    read_chunk_list,
-    read_entries,
-    write_file_list,
-)
-from airflow_restore_replay.core.repository.manifests import (
-    FOLDERS,
-    read_manifest,
-    read_record,
-    sealing_key,
-    write_record,
-)
-from airflow_restore_replay.core.repository.marker import MARKER, Marker, opened_for_writing, read_marker
-from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.records import (
+from airflow_restore_replay.core.repository.format.codec import Codec
+from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
+from airflow_restore_replay.core.repository.format.records import (
     Condemned,
     FileEntry,
     Manifest,
@@ -55,10 +32,38 @@ from airflow_restore_replay.core.repository.records import (
     new_id,
     utc_now,
 )
-from airflow_restore_replay.core.repository.refs import ChunkRef
-from airflow_restore_replay.core.repository.seals import Sealer
-from airflow_restore_replay.core.repository.sharing import backups_sharing
-from airflow_restore_replay.core.repository.store import ObjectMissing, ObjectStore, open_store
+from airflow_restore_replay.core.repository.format.refs import ChunkRef
+from airflow_restore_replay.core.repository.format.seals import Sealer
+from airflow_restore_replay.core.repository.lease import Lease
+from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
+from airflow_restore_replay.core.repository.objects.key_checks import (
+    accept_active,
+    known_keys,
+    lost_keys,
+    open_keyring,
+)
+from airflow_restore_replay.core.repository.objects.lists import (
+    fill_in,
+    read_chunk_list,
+    read_entries,
+    write_file_list,
+)
+from airflow_restore_replay.core.repository.objects.manifests import (
+    FOLDERS,
+    read_manifest,
+    read_record,
+    sealing_key,
+    write_record,
+)
+from airflow_restore_replay.core.repository.objects.marker import (
+    MARKER,
+    Marker,
+    opened_for_writing,
+    read_marker,
+)
+from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore
+from airflow_restore_replay.core.repository.store.opening import open_store
 
 LOG = logging.getLogger(__name__)
 _READERS = 8
@@ -261,13 +266,6 @@ class Repository:
         manifests = self._read_all(Manifest, unreadable)
         verdicts = self._read_all(Verdict, unreadable)
         return Catalog.of(self.cluster, manifests, verdicts, unreadable)
-
-    def backups_sharing(self, damaged: Iterable[str]) -> dict[str, list[str]]:
-        """:param damaged: keys of stored contents (:func:`~...refs.key_of`), or names of list objects.
-
-        :returns: for each, ids of all readable backups that use it, sorted.
-        """
-        return backups_sharing(self, damaged)
 
     def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> list[R]:
         prefix = f"{FOLDERS[kind][0]}/"

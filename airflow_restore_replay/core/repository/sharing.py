@@ -5,13 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.errors import BackupFault, KeyMissing, ManifestCorrupt
-from airflow_restore_replay.core.repository.lists import file_list_path
-from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.records import FileEntry, Manifest
-from airflow_restore_replay.core.repository.refs import (
+from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
+from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
     chunk_path,
     key_of,
@@ -19,9 +16,9 @@ from airflow_restore_replay.core.repository.refs import (
     list_path,
     objects_of,
 )
-
-if TYPE_CHECKING:
-    from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.objects.lists import file_list_path
+from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.repository import Repository
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +71,10 @@ def _add_objects(found: set[str], refs: Iterable[ChunkRef]) -> None:
 
 
 def backups_sharing(repository: Repository, damaged: Iterable[str]) -> dict[str, list[str]]:
-    """See :meth:`Repository.backups_sharing`."""
+    """:param damaged: keys of stored contents (:func:`~...refs.key_of`), or names of list objects.
+
+    :returns: for each, ids of all readable backups that use it, sorted.
+    """
     wanted = set(damaged)
     sharing: dict[str, list[str]] = {key: [] for key in sorted(wanted)}
     if not wanted:

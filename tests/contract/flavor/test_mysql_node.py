@@ -28,7 +28,7 @@ from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.sql import rows, run, status, value
 from airflow_restore_replay.core.jobs.seed import SEEDS, Seeded, SeedInputs
-from airflow_restore_replay.core.repository.snapshot import is_excluded
+from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
 from tests.support.mysql import MySqlPrimary
 from tests.support.mysql_node import catch_up, initialized, layout_at, wait
 from tests.support.primary import BACKUP_PASSWORD, WriteLoad, create_zoo

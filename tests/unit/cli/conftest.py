@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ChunkCorrupt, Failure
-from airflow_restore_replay.core.repository.records import (
+from airflow_restore_replay.core.repository.format.records import (
     BaseRef,
     Manifest,
     Outcome,
@@ -25,7 +25,7 @@ from airflow_restore_replay.core.repository.records import (
     utc_now,
 )
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 
 CLUSTER = "orders"
 

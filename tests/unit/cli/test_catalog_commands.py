@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import msgspec
 
-from airflow_restore_replay.core.repository.manifests import write_record
-from airflow_restore_replay.core.repository.records import new_id
+from airflow_restore_replay.core.repository.format.records import new_id
+from airflow_restore_replay.core.repository.objects.manifests import write_record
 from tests.unit.cli.conftest import Shop
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_restore_replay.core.repository.records import Outcome
+from airflow_restore_replay.core.repository.format.records import Outcome
 from tests.unit.cli.conftest import Shop
 
 

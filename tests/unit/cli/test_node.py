@@ -10,7 +10,7 @@ import pytest
 from airflow_restore_replay.core.cluster import Cluster, load_clusters
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import RunRef
-from airflow_restore_replay.core.repository.records import utc_now
+from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.steps import create_node
 from tests.unit.cli.conftest import Shop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow_restore_replay.core.repository.records import PruneRecord
+from airflow_restore_replay.core.repository.format.records import PruneRecord
 from tests.support.backups import aged_copy
 from tests.unit.cli.conftest import Shop
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_restore_replay.core.errors import ManifestCorrupt, NoSuchBackup
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.manifests import decode_record, encode_record, manifest_path
-from airflow_restore_replay.core.repository.records import (
+from airflow_restore_replay.core.repository.format.records import (
     BackupState,
     BaseRef,
     Manifest,
@@ -21,6 +20,11 @@ from airflow_restore_replay.core.repository.records import (
     Sizes,
     Verdict,
     new_id,
+)
+from airflow_restore_replay.core.repository.objects.manifests import (
+    decode_record,
+    encode_record,
+    manifest_path,
 )
 
 START = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_restore_replay.core.errors import ChunkCorrupt, PathEscapes, StoreFailed
-from airflow_restore_replay.core.repository import chunks as module
-from airflow_restore_replay.core.repository.chunks import (
+from airflow_restore_replay.core.repository.format.codec import Codec
+from airflow_restore_replay.core.repository.format.refs import chunk_path, make_ref, split_ref
+from airflow_restore_replay.core.repository.objects import chunks as module
+from airflow_restore_replay.core.repository.objects.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
     is_zero,
 )
-from airflow_restore_replay.core.repository.codec import Codec
-from airflow_restore_replay.core.repository.local import LocalStore
-from airflow_restore_replay.core.repository.refs import chunk_path, make_ref, split_ref
+from airflow_restore_replay.core.repository.store.local import LocalStore
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 

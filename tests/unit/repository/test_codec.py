@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_restore_replay.core.repository.codec import Codec, CodecError
-from airflow_restore_replay.core.repository.keyring import Key, derive
+from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
+from airflow_restore_replay.core.repository.format.keyring import Key, derive
 from tests.support.keys import NEW, OLD
 
 PLAIN, KEYED, OTHER = Codec(), Codec(key=Key.of(OLD)), Codec(key=Key.of(NEW))

@@ -11,16 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_restore_replay.core.errors import InternalError
-from airflow_restore_replay.core.repository import untouched
-from airflow_restore_replay.core.repository.base import Base
-from airflow_restore_replay.core.repository.bundles import BUNDLE_BYTES
-from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore
-from airflow_restore_replay.core.repository.local import LocalStore
-from airflow_restore_replay.core.repository.pageindex import PageIndex
-from airflow_restore_replay.core.repository.pages import apply_pages, cut_pages, pages_of, runs_of
-from airflow_restore_replay.core.repository.records import FileEntry
-from airflow_restore_replay.core.repository.refs import PAGE_BYTES, PageDelta, Piece, bundle_path, objects_of
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.format.pages import apply_pages, cut_pages, pages_of, runs_of
+from airflow_restore_replay.core.repository.format.records import FileEntry
+from airflow_restore_replay.core.repository.format.refs import (
+    PAGE_BYTES,
+    PageDelta,
+    Piece,
+    bundle_path,
+    objects_of,
+)
+from airflow_restore_replay.core.repository.objects.bundles import BUNDLE_BYTES
+from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
+from airflow_restore_replay.core.repository.store.local import LocalStore
+from airflow_restore_replay.core.repository.transfer import untouched
+from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import MIB, tree_bytes
 from tests.support.generations import change_pages, copy, kind, kinds, make_varied_tree, node, vary
 

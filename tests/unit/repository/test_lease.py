@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
 from airflow_restore_replay.core.repository.lease import Lease
-from airflow_restore_replay.core.repository.local import LocalStore
-from airflow_restore_replay.core.repository.store import ObjectMissing
+from airflow_restore_replay.core.repository.store.base import ObjectMissing
+from airflow_restore_replay.core.repository.store.local import LocalStore
 
 START = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 TTL_S = 600.0

@@ -10,10 +10,10 @@ from airflow_restore_replay.cli.cycle import _paranoid
 from airflow_restore_replay.core.cluster import cluster_to_builtins, parse_clusters
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import NodeRequest, RunRef
-from airflow_restore_replay.core.repository.chunks import CHUNK_SIZE_BYTES, ChunkStore
-from airflow_restore_replay.core.repository.local import LocalStore
-from airflow_restore_replay.core.repository.restore import restore_tree
-from airflow_restore_replay.core.repository.snapshot import snapshot_tree
+from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
+from airflow_restore_replay.core.repository.store.local import LocalStore
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.generations import copy, kind, make_varied_tree, vary
 
 CLUSTER = parse_clusters(

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from airflow_restore_replay.core.cluster import Retention, parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.records import BaseRef, Manifest, Outcome, Proof, Sizes, Verdict
-from airflow_restore_replay.core.repository.retention import plan_retention
+from airflow_restore_replay.core.repository.format.records import (
+    BaseRef,
+    Manifest,
+    Outcome,
+    Proof,
+    Sizes,
+    Verdict,
+)
+from airflow_restore_replay.core.repository.pruning.retention import plan_retention
 from airflow_restore_replay.core.units import Seconds
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -23,18 +23,18 @@ from airflow_restore_replay.core.errors import (
     TargetNotEmpty,
     UnsupportedTables,
 )
-from airflow_restore_replay.core.repository.chunks import (
+from airflow_restore_replay.core.repository.format.entries import check_entries, check_path
+from airflow_restore_replay.core.repository.format.records import FileEntry
+from airflow_restore_replay.core.repository.format.refs import ChunkRef, chunk_path
+from airflow_restore_replay.core.repository.limits import RateLimit
+from airflow_restore_replay.core.repository.objects.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
 )
-from airflow_restore_replay.core.repository.entries import check_entries, check_path
-from airflow_restore_replay.core.repository.limits import RateLimit
-from airflow_restore_replay.core.repository.local import LocalStore
 from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.records import FileEntry
-from airflow_restore_replay.core.repository.refs import ChunkRef, chunk_path
-from airflow_restore_replay.core.repository.restore import RestoreResult, restore_tree
-from airflow_restore_replay.core.repository.snapshot import is_excluded, snapshot_tree
+from airflow_restore_replay.core.repository.store.local import LocalStore
+from airflow_restore_replay.core.repository.transfer.restore import RestoreResult, restore_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded, snapshot_tree
 from tests.support.backups import MIB, make_tree, tree_bytes
 
 

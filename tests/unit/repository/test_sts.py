@@ -12,8 +12,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from airflow_restore_replay.core.repository import sts
-from airflow_restore_replay.core.repository.sts import AssumedRole, Role, StsUnavailable
+from airflow_restore_replay.core.repository.store import sts
+from airflow_restore_replay.core.repository.store.sts import AssumedRole, Role, StsUnavailable
 
 ROLE = Role(
     role_arn="arn:aws:iam::1:role/b", access_key_id="AKIA", secret_access_key="s3cret", region="eu-west-1"

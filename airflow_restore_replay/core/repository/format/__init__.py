@@ -1,0 +1,1 @@
+"""What FORMAT.md says, as types and bytes."""

@@ -1,0 +1,109 @@
+"""How the repository's objects look as bytes: names, compression, encryption; the one place to change what is stored.
+
+A content's name is its BLAKE3; what is stored of it is one zstd frame that states its size and has a checksum. With
+a key the name is a keyed hash, and the frame is encrypted with AES-256-GCM for that name alone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import zstandard
+from blake3 import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from airflow_restore_replay.core.repository.format.keyring import Key
+
+NONCE_BYTES = 12
+_TAG_BYTES = 16
+
+
+class CodecError(Exception):
+    """Stored bytes that are not what they should be; the text is what was observed, to be continued a sentence."""
+
+
+class Codec:
+    """Names, encodes and decodes contents; may be shared by threads.
+
+    :param level: zstd level.
+    :param key: encrypts and names; without one, contents are only compressed.
+    """
+
+    def __init__(self, level: int = 1, key: Key | None = None) -> None:
+        self._level = level
+        self._key = key
+        # Neither zstd contexts nor ciphers are promised to be thread-safe, so each thread has its own.
+        self._local = threading.local()
+
+    @property
+    def key_id(self) -> str:
+        """:returns: id of the key; empty without one."""
+        return self._key.key_id if self._key else ""
+
+    def name(self, data: bytes) -> str:
+        """:returns: 64 hex digits; the same content has another name under each key."""
+        return (blake3(data, key=self._key.names) if self._key else blake3(data)).hexdigest()
+
+    def encode(self, data: bytes, name: str) -> bytes:
+        """:param name: of *data*; :meth:`decode` must be given the same.
+
+        :returns: at most ``bound(len(data))`` bytes; with a key, others each time.
+        """
+        if not hasattr(self._local, "compressor"):
+            self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
+        compressed: bytes = self._local.compressor.compress(data)
+        if not self._key:
+            return compressed
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher(self._key).encrypt(nonce, compressed, name.encode("ascii"))
+
+    def decode(self, stored: bytes, name: str, *, size_bytes: int | None = None, max_bytes: int = 0) -> bytes:
+        """Decode and hash.
+
+        :param size_bytes: the content's size; without it, any up to *max_bytes*.
+        :raises CodecError: it does not decode, or to something else than *name* says.
+        """
+        frame = self._decrypted(stored, name, self._key) if self._key else stored
+        try:
+            # The decoder allocates what the frame claims, whatever limit it is given.
+            claimed = zstandard.frame_content_size(frame)
+            if size_bytes is not None and claimed != size_bytes:
+                raise CodecError(f"its frame claims {claimed} bytes where the file needs {size_bytes}")
+            if size_bytes is None and not 0 <= claimed <= max_bytes:
+                raise CodecError(f"its frame claims {claimed} bytes; at most {max_bytes} are read")
+            data = self._decompress(frame, claimed)
+        except zstandard.ZstdError as exc:
+            raise CodecError(f"it does not decompress ({exc})") from exc
+        observed = self.name(data)
+        if observed != name:
+            raise CodecError(f"its content hashes to {observed}")
+        return data
+
+    def bound(self, size_bytes: int) -> int:
+        """:returns: more than anything takes that *size_bytes* encode to (``ZSTD_COMPRESSBOUND`` and headers)."""
+        return size_bytes + size_bytes // 128 + 1024 + (NONCE_BYTES + _TAG_BYTES if self._key else 0)
+
+    def _cipher(self, key: Key) -> AESGCM:
+        if not hasattr(self._local, "cipher"):
+            self._local.cipher = AESGCM(key.data)
+        cipher: AESGCM = self._local.cipher
+        return cipher
+
+    def _decrypted(self, stored: bytes, name: str, key: Key) -> bytes:
+        if len(stored) < NONCE_BYTES + _TAG_BYTES:
+            raise CodecError(f"it has {len(stored)} bytes, fewer than anything encrypted")
+        parts = memoryview(stored)
+        try:
+            return self._cipher(key).decrypt(parts[:NONCE_BYTES], parts[NONCE_BYTES:], name.encode("ascii"))
+        except InvalidTag:
+            raise CodecError(f"it is not what was encrypted under that name with key {key.key_id}") from None
+
+    def _decompress(self, stored: bytes, size_bytes: int) -> bytes:
+        if not hasattr(self._local, "decompressor"):
+            self._local.decompressor = zstandard.ZstdDecompressor()
+        data: bytes = self._local.decompressor.decompress(
+            stored, max_output_size=size_bytes, allow_extra_data=False
+        )
+        return data

@@ -1,0 +1,43 @@
+"""Page deltas: which pages of a chunk changed, and how a base and its changed pages become the chunk again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from airflow_restore_replay.core.repository.format.refs import page_spans
+
+#: a chunk of which more than one page in so many changed is stored whole
+DELTA_SHARE = 4
+
+
+def runs_of(pages: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """:returns: page numbers as runs (first page, count), ascending."""
+    runs: list[list[int]] = []
+    for page in sorted(pages):
+        if runs and page == sum(runs[-1]):
+            runs[-1][1] += 1
+        else:
+            runs.append([page, 1])
+    return tuple((first, count) for first, count in runs)
+
+
+def pages_of(runs: Iterable[tuple[int, int]]) -> set[int]:
+    """:returns: the numbers of all pages that *runs* cover."""
+    return {page for first, count in runs for page in range(first, first + count)}
+
+
+def cut_pages(data: bytes, runs: Sequence[tuple[int, int]]) -> bytes:
+    """:returns: the pages of *data* that *runs* name, concatenated."""
+    return b"".join([data[begin:end] for begin, end in page_spans(runs, len(data))])
+
+
+def apply_pages(base: bytes, pages: bytes, runs: Sequence[tuple[int, int]]) -> bytes:
+    """:returns: *base* with the pages of *runs* replaced; the inverse of :func:`cut_pages`."""
+    parts: list[memoryview] = []
+    old, new = memoryview(base), memoryview(pages)
+    done = taken = 0
+    for begin, end in page_spans(runs, len(base)):
+        parts += (old[done:begin], new[taken : taken + end - begin])
+        done, taken = end, taken + end - begin
+    parts.append(old[done:])
+    return b"".join(parts)

@@ -1,0 +1,258 @@
+"""The repository's immutable records: manifests, file lists, verdicts. FORMAT.md is their specification.
+
+Times are UTC, ISO 8601 with ``Z``; sizes are bytes. Records are JSON objects; readers ignore keys they do not
+know within one format version and refuse newer versions by number.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.errors import Failure
+from airflow_restore_replay.core.flavor.base import EventStamp
+from airflow_restore_replay.core.repository.format.refs import ChunkRef
+
+FORMAT_VERSION = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of everything that is stored as JSON."""
+
+
+class Proof(StrEnum):
+    """How far a backup is proven, weakest first."""
+
+    UPLOADED = "uploaded"
+    READ_BACK = "read_back"
+    RESTORED = "restored"
+
+    @property
+    def rank(self) -> int:
+        return list(Proof).index(self)
+
+
+class FileEntry(Record, frozen=True, kw_only=True):
+    """One file or directory of the data directory.
+
+    :param path: relative, ``/``-separated, without ``..``.
+    :param mode: permission bits.
+    :param chunks: one reference per ``chunk_size_bytes`` of the file, the last one shorter.
+    :param list: reference of the object that holds *chunks*, where they are many. As stored, an entry has one of the
+        two; in memory *chunks* are filled in.
+    """
+
+    path: str
+    size_bytes: int = 0
+    mode: int = 0o660
+    directory: bool = False
+    chunks: Sequence[ChunkRef] = []
+    list: str = ""
+
+
+class BaseRef(Record, frozen=True, kw_only=True):
+    """What filled the node: ``kind`` is ``backup`` (then *backup_id*) or ``seed`` (then *method*)."""
+
+    kind: str
+    backup_id: str = ""
+    method: str = ""
+
+
+class Sizes(Record, frozen=True, kw_only=True):
+    """What the snapshot read and stored, in bytes of database files unless said otherwise.
+
+    ``total_bytes`` = ``new_bytes`` + ``delta_bytes`` + ``reused_bytes`` + ``zero_bytes``, and
+    = ``read_bytes`` + ``skipped_bytes``.
+
+    :param new_bytes: in chunks that this backup stored whole.
+    :param delta_bytes: in chunks of which only the changed pages were stored, ``delta_page_bytes`` of them.
+    :param reused_bytes: in chunks that an earlier backup stored and this cycle verified, or that occur twice.
+    :param zero_bytes: not stored because they are zero.
+    :param read_bytes: read from files. :param skipped_bytes: in files that nothing touched since the restore.
+    :param bundled_bytes: stored by this backup as pieces of bundles; a part of *new_bytes* and *delta_page_bytes*.
+    :param stored_bytes: compressed bytes written to the store.
+    :param new_chunks: stored whole. :param bundles: objects that hold many pieces.
+    """
+
+    total_bytes: int
+    new_bytes: int
+    reused_bytes: int
+    zero_bytes: int
+    stored_bytes: int
+    files: int
+    new_chunks: int
+    delta_bytes: int = 0
+    delta_page_bytes: int = 0
+    delta_chunks: int = 0
+    read_bytes: int = 0
+    skipped_bytes: int = 0
+    skipped_files: int = 0
+    bundled_bytes: int = 0
+    bundles: int = 0
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """Immutable description of one backup.
+
+    :param position: GTID set the data stands at.
+    :param goal_read_at: the wall-clock time at which the goal was read from the primary: freshness counts
+        from it. Of a backup *as of* a past time: that time.
+    :param as_of: the past time for which a backfill made the backup: it has exactly what the primary had logged
+        before its first event stamped at or after that time.
+    :param proof: what held before publication; verdicts may raise it later.
+    :param file_list: reference of the file list object.
+    :param key_id: the key of all chunks and of the file list; empty when the repository is not encrypted.
+    :param chains: replication domains' last events, to recognise the primary's history.
+    :param compared: whether and how the data was compared with the primary at *position*.
+    """
+
+    format: int = FORMAT_VERSION
+    backup_id: str
+    cluster: str
+    flavor: str
+    server_release: str
+    created_at: datetime
+    run: str
+    lease_epoch: int
+    base: BaseRef
+    lineage_depth: int = 0
+    position: str
+    goal: str
+    goal_read_at: datetime
+    as_of: datetime | None = None
+    proof: Proof = Proof.READ_BACK
+    primary_uid: str = ""
+    node_server_id: int = 0
+    chunk_size_bytes: int
+    file_list: str
+    key_id: str = ""
+    sizes: Sizes
+    chains: list[EventStamp] = []
+    event_states: dict[str, str] = {}
+    compared: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
+
+
+class Outcome(StrEnum):
+    """What an attempt to prove a backup (or to make one) came to."""
+
+    RESTORED = "restored"  # restored, caught up, validated
+    QUARANTINED = "quarantined"  # evidence against the backup
+    STRANDED = "stranded"  # restorable, but no base any more
+    WITHDRAWN = "withdrawn"  # takes back the verdicts named in `withdraws`
+    HELD = "held"  # the primary is rotten; nothing is published until released
+    FAILED = "failed"  # environment or source: says nothing about a backup
+    PUBLISHED = "published"  # the attempt published `published_id`
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """Immutable record of one attempt.
+
+    :param run: lease owner, ``dag_id/run_id`` or the CLI's invocation.
+    :param attempt: ``replay`` (from a base) or ``full`` (fresh seed); empty for a person's own verdict.
+    :param backup_id: the backup it speaks about; empty when about none.
+    :param step: job that ended the attempt.
+    :param failure: what happened, where it is not good news.
+    :param withdraws: ids of verdicts that this one takes back.
+    """
+
+    format: int = FORMAT_VERSION
+    verdict_id: str
+    at: datetime
+    cluster: str
+    run: str
+    outcome: Outcome
+    attempt: str = ""
+    backup_id: str = ""
+    published_id: str = ""
+    step: str = ""
+    failure: Failure | None = None
+    withdraws: list[str] = []
+    by: str = ""
+    reason: str = ""
+    measured: dict[str, Any] = {}
+
+
+class Pruned(Record, frozen=True, kw_only=True):
+    """A backup that pruning removes, and why."""
+
+    backup_id: str
+    reason: str
+    total_bytes: int = 0
+
+
+class PruneRecord(Record, frozen=True, kw_only=True):
+    """Written before the first of its manifests is deleted: what a run set out to remove."""
+
+    format: int = FORMAT_VERSION
+    prune_id: str
+    at: datetime
+    cluster: str
+    run: str
+    lease_epoch: int
+    deleted: list[Pruned]
+
+
+class Condemned(Record, frozen=True, kw_only=True):
+    """Objects that no manifest led to. They are deleted once this record is old enough; no writer refers to them.
+
+    :param objects: names below the repository's URL.
+    """
+
+    format: int = FORMAT_VERSION
+    condemned_id: str
+    at: datetime
+    cluster: str
+    run: str
+    lease_epoch: int
+    objects: list[str]
+
+
+class Verification(Record, frozen=True, kw_only=True):
+    """A part of one pass over stored chunks.
+
+    :param pass_id: the same in all records of a pass, also over interruptions.
+    :param started_at: when the pass began.
+    :param backup_id: only this backup's chunks were read; empty for all backups.
+    :param subset: ``n/t``, or empty for all.
+    :param folders: first two digits of the names of which every referenced chunk was read.
+    :param complete: the pass ended with this record.
+    :param bad: references of chunks that are missing or corrupt.
+    """
+
+    format: int = FORMAT_VERSION
+    verification_id: str
+    at: datetime
+    cluster: str
+    by: str
+    pass_id: str
+    started_at: datetime
+    backup_id: str = ""
+    subset: str = ""
+    folders: list[str]
+    complete: bool = False
+    chunks: int = 0
+    size_bytes: int = 0
+    bad: list[str] = []
+
+
+class BackupState(StrEnum):
+    """Derived, never stored."""
+
+    HEALTHY = "healthy"
+    QUARANTINED = "quarantined"
+    STRANDED = "stranded"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id(at: datetime | None = None) -> str:
+    """:returns: ``20261121T030000Z-1f3a9c2e``: sorts by time, unique without coordination."""
+    return f"{(at or utc_now()).astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

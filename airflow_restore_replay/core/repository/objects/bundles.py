@@ -1,0 +1,220 @@
+"""Bundles: many small encoded contents in one object, written once and read in one go."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from airflow_restore_replay.core.errors import BackupFault, StoreFailed
+from airflow_restore_replay.core.repository.format.refs import (
+    MAX_GENERATIONS,
+    ChunkRef,
+    PageDelta,
+    Piece,
+    bundle_path,
+    leaves,
+    make_ref,
+)
+from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
+from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectStore
+
+#: a content that encodes to at most this becomes a piece
+MAX_PIECE_BYTES = 512 * 2**10
+#: a bundle is stored once it has so many bytes
+BUNDLE_BYTES = 8 * 2**20
+
+
+@dataclass(slots=True)
+class Slot:
+    """A reference that is known once its bundle is stored.
+
+    :param ref: the reference, or *delta* whose pages are still to be filled in.
+    """
+
+    ref: ChunkRef = None
+    delta: tuple[str, str | Piece, tuple[tuple[int, int], ...]] | None = None
+
+    def resolve(self, stored: Piece) -> None:
+        if self.delta is None:
+            self.ref = stored
+        else:
+            name, base, runs = self.delta
+            self.ref = PageDelta(name, base, stored, runs)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    name: str
+    encoded: bytes
+    size_bytes: int
+    slot: Slot
+
+
+class Bundler:
+    """Collects encoded contents and stores them in bundles; may be shared by threads.
+
+    Whoever fills a bundle stores it, so memory is bounded by one bundle a thread, and one.
+
+    :param stored: told the pieces of each bundle that was stored and read back.
+    """
+
+    def __init__(
+        self,
+        chunks: ChunkStore,
+        *,
+        stored: Callable[[Iterable[Piece]], None] = lambda pieces: None,
+        bundle_bytes: int = BUNDLE_BYTES,
+    ) -> None:
+        self._chunks = chunks
+        self._tell = stored
+        self._bundle_bytes = bundle_bytes
+        self._lock = threading.Lock()
+        self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
+        self.stored_bytes = 0
+        self.bundles = 0
+
+    def add(self, name: str, encoded: bytes, size_bytes: int, slot: Slot) -> None:
+        """:param slot: gets its reference when the bundle is stored, at the latest by :meth:`close`.
+
+        :raises StoreFailed: a bundle did not read back.
+        """
+        with self._lock:
+            self._waiting.append(_Waiting(name, encoded, size_bytes, slot))
+            self._waiting_bytes += len(encoded)
+            if self._waiting_bytes < self._bundle_bytes:
+                return
+            full = self._take()
+        self._store(full)
+
+    def close(self) -> None:
+        """Store what is left."""
+        with self._lock:
+            rest = self._take()
+        if rest:
+            self._store(rest)
+
+    def _take(self) -> list[_Waiting]:
+        taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        return taken
+
+    def _store(self, waiting: list[_Waiting]) -> None:
+        data = b"".join([w.encoded for w in waiting])
+        placed: list[tuple[_Waiting, int, int]] = []
+        offset = 0
+        for each in waiting:
+            placed.append((each, offset, len(each.encoded)))
+            offset += len(each.encoded)
+            each.encoded = b""
+        bundle = self._put(self._chunks.codec.name(data), data, placed)
+        pieces = [Piece(w.name, bundle, start, size) for w, start, size in placed]
+        for (each, _, _), piece in zip(placed, pieces, strict=True):
+            each.slot.resolve(piece)
+        self._tell(pieces)
+
+    def _put(self, name: str, data: bytes, placed: list[tuple[_Waiting, int, int]]) -> str:
+        """:returns: reference of a bundle that reads back, piece by piece."""
+        store = self._chunks.store
+        for generation in range(MAX_GENERATIONS):
+            ref = make_ref(name, generation)
+            if bundle_path(ref) in self._chunks.condemned:
+                continue
+            try:
+                store.put_new(bundle_path(ref), data)
+                new = True
+            except AlreadyExists:
+                new = False
+            observed = self._read_back(ref, placed)
+            if not observed:
+                with self._lock:
+                    self.stored_bytes += len(data) if new else 0
+                    self.bundles += new
+                return ref
+            if new:
+                raise self._chunks.unfaithful(f"Bundle {ref}", observed)
+        raise StoreFailed(
+            f"All {MAX_GENERATIONS} generations of bundle {name} are damaged in {store.url}.",
+            hint="The store damages what it keeps; check its medium.",
+        )
+
+    def _read_back(self, ref: str, placed: list[tuple[_Waiting, int, int]]) -> str:
+        """:returns: what is wrong with the stored bundle; empty when each piece decodes to its content."""
+        total_bytes = sum(size for _, _, size in placed)
+        source = BundleReader(self._chunks.store, {ref: (0, total_bytes)}, uncached=True)
+        try:
+            for waiting, offset, size in placed:
+                self._chunks.read(Piece(waiting.name, ref, offset, size), waiting.size_bytes, pieces=source)
+        except BackupFault as exc:
+            return str(exc)
+        return ""
+
+
+@dataclass(slots=True)
+class _Range:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    data: bytes | None = None
+
+
+class BundleReader:
+    """Reads of each bundle one range, once, while its pieces are asked for; may be shared by threads.
+
+    :param ranges: bundle → begin and end of what is needed of it; see :func:`ranges_of`.
+    :param keep: so many bundles stay in memory.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        ranges: Mapping[str, tuple[int, int]],
+        *,
+        keep: int = 1,
+        uncached: bool = False,
+    ) -> None:
+        self._store = store
+        self._ranges = ranges
+        self._keep = keep
+        self._uncached = uncached
+        self._lock = threading.Lock()
+        self._held: OrderedDict[str, _Range] = OrderedDict()
+
+    def fetch(self, piece: Piece) -> bytes:
+        """:returns: the encoded bytes; fewer where the bundle ends before.
+
+        :raises ObjectMissing: there is no such bundle.
+        """
+        begin, end = self._ranges.get(piece.bundle, (0, 0))
+        if not begin <= piece.offset <= piece.offset + piece.stored_bytes <= end:
+            return self._store.get_range(bundle_path(piece.bundle), piece.offset, piece.stored_bytes)
+        with self._lock:
+            held = self._held.setdefault(piece.bundle, _Range())
+            self._held.move_to_end(piece.bundle)
+            while len(self._held) > self._keep:
+                self._held.popitem(last=False)
+        with held.lock:
+            if held.data is None:
+                path = bundle_path(piece.bundle)
+                held.data = self._store.get_range(path, begin, end - begin, uncached=self._uncached)
+            data = held.data
+        return data[piece.offset - begin : piece.offset - begin + piece.stored_bytes]
+
+
+#: more than a bundle of ours has; a forged offset must not make a reader ask for more at once
+_MAX_RANGE_BYTES = 2 * BUNDLE_BYTES
+
+
+def ranges_of(refs: Iterable[ChunkRef]) -> dict[str, tuple[int, int]]:
+    """:returns: bundle → the range that holds all pieces that *refs* lead to."""
+    ranges: dict[str, tuple[int, int]] = {}
+    for ref in refs:
+        if ref is None or isinstance(ref, str):
+            continue
+        for leaf in leaves(ref):
+            if isinstance(leaf, Piece):
+                begin, end = ranges.get(leaf.bundle, (leaf.offset, leaf.offset))
+                ranges[leaf.bundle] = (
+                    min(begin, leaf.offset),
+                    max(end, leaf.offset + leaf.stored_bytes),
+                )
+    return {b: (lo, hi) for b, (lo, hi) in ranges.items() if hi - lo <= _MAX_RANGE_BYTES}

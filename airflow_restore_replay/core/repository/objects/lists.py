@@ -1,0 +1,152 @@
+"""File lists, and the chunk lists of large files: content-addressed, so that backups share what did not change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Sequence
+
+import msgspec
+
+from airflow_restore_replay.core.decoding import decoder
+from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, StoreFailed
+from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
+from airflow_restore_replay.core.repository.format.records import FileEntry
+from airflow_restore_replay.core.repository.format.refs import (
+    MAX_GENERATIONS,
+    ChunkRef,
+    list_path,
+    make_ref,
+    split_ref,
+)
+from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.store.base import (
+    AlreadyExists,
+    ObjectMissing,
+    ObjectStore,
+    ObjectTooLarge,
+)
+
+#: about 7 million files of up to :data:`INLINE_REFS` chunks
+MAX_LIST_BYTES = 2**30
+#: a file with more references keeps them in an object of its own
+INLINE_REFS = 64
+_THREADS = 8
+_ENTRIES = decoder(FileEntry)
+_REFS = decoder(list[ChunkRef])
+
+
+def file_list_path(ref: str) -> str:
+    name, generation = split_ref(ref)
+    return f"files/{make_ref(name, generation)}.jsonl.zst"
+
+
+def write_file_list(
+    store: ObjectStore,
+    codec: Codec,
+    files: Sequence[FileEntry],
+    *,
+    condemned: Container[str] = (),
+    known: Container[str] = (),
+) -> str:
+    """Store *files*, with chunk lists of their own for large ones, and read them back.
+
+    :param files: with chunks filled in; an entry that has only its list keeps that.
+    :param condemned: names of objects that may be deleted at any moment; they are not referred to.
+    :param known: chunk lists that were decoded in this cycle; they are not read again.
+    :returns: the reference for ``Manifest.file_list``.
+    :raises StoreFailed: it did not read back.
+    """
+    writer = _Writer(store, codec, condemned)
+
+    def place(entry: FileEntry) -> str:
+        return writer.put(list_path, msgspec.json.encode(entry.chunks), known)
+
+    lists: dict[str, str] = {}
+    large = (entry for entry in files if len(entry.chunks) > INLINE_REFS)
+    for entry, ref in run_bounded(large, place, threads=_THREADS):
+        lists[entry.path] = ref
+    lines = []
+    for entry in files:
+        ref = lists.get(entry.path, "" if entry.chunks else entry.list)
+        stored = msgspec.structs.replace(entry, chunks=[] if ref else entry.chunks, list=ref)
+        lines.append(msgspec.json.encode(stored))
+    lines.append(b"")
+    return writer.put(file_list_path, b"\n".join(lines))
+
+
+def read_entries(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
+    """:returns: a file list as it is stored: ``chunks`` of large files are not filled in.
+
+    :raises ManifestCorrupt: the list is missing, does not decode, or is not what its name says.
+    :raises PathEscapes: *ref* is not a reference.
+    """
+    path = file_list_path(ref)
+    try:
+        return _ENTRIES.decode_lines(_content(store, codec, path, ref))
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(path, str(exc)) from exc
+
+
+def read_chunk_list(store: ObjectStore, codec: Codec, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
+    """Like :func:`read_entries`, for the references of one large file."""
+    path = list_path(ref)
+    try:
+        return _REFS.decode(_content(store, codec, path, ref, uncached=uncached))
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise _corrupt(path, str(exc)) from exc
+
+
+def fill_in(store: ObjectStore, codec: Codec, entries: Iterable[FileEntry]) -> list[FileEntry]:
+    """:returns: *entries* with ``chunks`` of large files read from their lists, each of which is read once."""
+    entries = list(entries)
+    wanted = sorted({entry.list for entry in entries if entry.list})
+    found = dict(run_bounded(wanted, lambda ref: read_chunk_list(store, codec, ref), threads=_THREADS))
+    return [msgspec.structs.replace(e, chunks=found[e.list]) if e.list else e for e in entries]
+
+
+class _Writer:
+    def __init__(self, store: ObjectStore, codec: Codec, condemned: Container[str]) -> None:
+        self._store = store
+        self._codec = codec
+        self._condemned = condemned
+
+    def put(self, path_of: Callable[[str], str], content: bytes, known: Container[str] = ()) -> str:
+        """:returns: reference of an object that reads back as *content*."""
+        name = self._codec.name(content)
+        refs = [r for g in range(MAX_GENERATIONS) if path_of(r := make_ref(name, g)) not in self._condemned]
+        for ref in refs:
+            if ref in known:
+                return ref
+        encoded = self._codec.encode(content, name)
+        for ref in refs:
+            try:
+                self._store.put_new(path_of(ref), encoded)
+                new = True
+            except AlreadyExists:
+                new = False
+            try:
+                _content(self._store, self._codec, path_of(ref), ref)
+            except BackupFault as exc:
+                if new:
+                    raise StoreFailed(f"A list was written and did not read back: {exc.message}") from exc
+                continue
+            return ref
+        raise StoreFailed(
+            f"All {MAX_GENERATIONS} generations of list {name} are damaged in {self._store.url}."
+        )
+
+
+def _content(store: ObjectStore, codec: Codec, path: str, ref: str, *, uncached: bool = True) -> bytes:
+    fetch = store.get_uncached if uncached else store.get
+    try:
+        stored = fetch(path, max_bytes=MAX_LIST_BYTES)
+        return codec.decode(stored, split_ref(ref)[0], max_bytes=MAX_LIST_BYTES)
+    except ObjectMissing:
+        raise _corrupt(path, "the object is missing") from None
+    except ObjectTooLarge:
+        raise _corrupt(path, f"it is larger than {MAX_LIST_BYTES} bytes") from None
+    except CodecError as exc:
+        raise _corrupt(path, exc) from exc
+
+
+def _corrupt(path: str, what: object) -> ManifestCorrupt:
+    return ManifestCorrupt(f"{path} is corrupt: {what}.", evidence={"record": path, "observed": str(what)})

@@ -1,0 +1,120 @@
+"""``repository.json``: whose repository this is, and whether it is encrypted."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from datetime import datetime
+
+import msgspec
+
+from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.errors import (
+    ManifestCorrupt,
+    RepositoryMismatch,
+    RestoreReplayError,
+)
+from airflow_restore_replay.core.repository.format.entries import check_chunk_size
+from airflow_restore_replay.core.repository.format.keyring import SCHEME
+from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
+from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
+from airflow_restore_replay.core.repository.objects.manifests import sealed, unsealed
+from airflow_restore_replay.core.repository.store.base import (
+    AlreadyExists,
+    ObjectMissing,
+    ObjectStore,
+    ObjectTooLarge,
+    prove_conditional_create,
+)
+
+LOG = logging.getLogger(__name__)
+MARKER = "repository.json"
+
+
+class EncryptionMark(Record, frozen=True, kw_only=True):
+    """:param key_id: the first key; it is known without a key check."""
+
+    scheme: str
+    key_id: str
+
+
+class Marker(Record, frozen=True, kw_only=True):
+    """The object's content; it is made once and never changes."""
+
+    format: int
+    cluster: str
+    repository_id: str
+    chunk_size_bytes: int
+    created_at: datetime
+    encryption: EncryptionMark | None = None
+
+
+def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
+    """Read the marker, or make it; and prove that the store honours conditional creates.
+
+    :param key_id: the first key of a new repository; empty: it is not encrypted.
+    :raises StoreUnsafe: the store replaces objects.
+    """
+    try:
+        marker, stored = _decoded_marker(store)
+    except ObjectMissing:
+        fresh = Marker(
+            format=FORMAT_VERSION,
+            cluster=cluster,
+            repository_id=secrets.token_hex(16),
+            chunk_size_bytes=CHUNK_SIZE_BYTES,
+            created_at=utc_now(),
+            encryption=EncryptionMark(scheme=SCHEME, key_id=key_id) if key_id else None,
+        )
+        try:
+            store.put_new(MARKER, sealed(msgspec.json.encode(fresh)))
+        except AlreadyExists:
+            LOG.info("Another run created the repository %s at the same moment.", store.url)
+        marker, stored = _decoded_marker(store)
+    prove_conditional_create(store, MARKER, stored)
+    return marker
+
+
+def proven_marker(store: ObjectStore) -> Marker | None:
+    """:returns: the marker, None when there is none.
+    :raises StoreUnsafe: the store replaces objects.
+    """
+    try:
+        marker, stored = _decoded_marker(store)
+    except ObjectMissing:
+        return None
+    prove_conditional_create(store, MARKER, stored)
+    return marker
+
+
+def read_marker(store: ObjectStore) -> Marker:
+    """:raises RepositoryMismatch: there is no repository, or one of an unknown format."""
+    try:
+        return _decoded_marker(store)[0]
+    except ObjectMissing:
+        raise RepositoryMismatch(
+            f"There is no repository at {store.url}: {MARKER} is missing.",
+            hint="Check repository.url; the first cycle creates the repository.",
+        ) from None
+
+
+def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
+    try:
+        stored = store.get_uncached(MARKER, max_bytes=2**16)
+        marker = decode(stored.partition(b"\n")[0], Marker)
+        if marker.format != FORMAT_VERSION:
+            raise RepositoryMismatch(
+                f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
+                hint="Use a newer release.",
+            )
+        if marker.encryption and marker.encryption.scheme != SCHEME:
+            raise RepositoryMismatch(
+                f"The repository {store.url} is encrypted by {marker.encryption.scheme!r}, not {SCHEME!r}.",
+                hint="Use a newer release.",
+            )
+        unsealed(stored, MARKER)
+        check_chunk_size(marker.chunk_size_bytes)
+    except (msgspec.DecodeError, ObjectTooLarge, ManifestCorrupt) as exc:
+        text = exc.message if isinstance(exc, RestoreReplayError) else str(exc)
+        raise RepositoryMismatch(f"{MARKER} in {store.url} is not a repository's: {text}") from exc
+    return marker, stored

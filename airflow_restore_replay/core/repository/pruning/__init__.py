@@ -1,0 +1,1 @@
+"""What retention keeps, and letting the rest go."""

@@ -1,0 +1,271 @@
+"""Carry out a plan of :mod:`.plan`, under the run's lease."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from airflow_restore_replay.core.cluster import Retention
+from airflow_restore_replay.core.errors import ManifestCorrupt, PruneUnsafe, StoreDenied
+from airflow_restore_replay.core.repository.format.records import (
+    Condemned,
+    Pruned,
+    PruneRecord,
+    new_id,
+    utc_now,
+)
+from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.pruning.plan import (
+    MAX_SKEW_S,
+    Doomed,
+    PrunePlan,
+    plan_prune,
+    still_unreferenced,
+)
+from airflow_restore_replay.core.repository.pruning.retention import plan_retention
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.store.base import ObjectInfo
+
+log = logging.getLogger(__name__)
+
+_BATCH = 200
+_THREADS = 8
+#: after so many denials and no success, the rest is not tried
+_ENOUGH_DENIALS = 10
+#: the lease is renewed, not only checked, this often
+_RENEW_S = 30.0
+
+
+@dataclass
+class PruneReport:
+    """What a run pruned.
+
+    :param deleted: backups that are gone. :param kept: how many are left.
+    :param condemned_bytes: stored bytes that go after the grace period. :param freed_bytes: that are gone.
+    :param denied: objects that the store refused to delete → its words; the first of them.
+    :param denied_count: how many were refused or, after many refusals, not tried.
+    :param withheld: why nothing, or no stored bytes, was deleted.
+    """
+
+    cluster: str
+    deleted: list[str] = field(default_factory=list)
+    kept: int = 0
+    condemned_objects: int = 0
+    condemned_bytes: int = 0
+    freed_objects: int = 0
+    freed_bytes: int = 0
+    missing: list[str] = field(default_factory=list)
+    denied: dict[str, str] = field(default_factory=dict)
+    denied_count: int = 0
+    withheld: str = ""
+
+    @property
+    def complaint(self) -> str:
+        """:returns: what a person should know; empty when all went well."""
+        said = [f"Not everything could be pruned: {self.withheld}"] if self.withheld else []
+        if self.denied_count:
+            path, why = next(iter(self.denied.items()))
+            said.append(
+                f"{self.denied_count} objects could not be deleted: they are locked, or the credentials lack the "
+                f"right to delete. First {path}: {why}"
+            )
+        if self.missing:
+            said.append(
+                f"{len(self.missing)} objects that backups need are gone; run `restore-replay verify`."
+            )
+        return " ".join(said)
+
+
+def prune(
+    repository: Repository,
+    policy: Retention,
+    *,
+    run: str,
+    epoch: int,
+    timezone: str = "UTC",
+    now: Callable[[], datetime] = utc_now,
+) -> PruneReport:
+    """Delete what retention lets go, and stored bytes that nothing has led to for the grace period.
+
+    It may be killed anywhere: what is left is unreferenced, and goes next time.
+
+    :param run, epoch: must hold the cluster's lease, before each step.
+    :raises LeaseLost: another run has it.
+    :raises PruneUnsafe: clocks disagree or a listing is not complete; see the message for what was deleted.
+    """
+    task = _Prune(repository, policy, run, epoch, timezone, now)
+    return task.run()
+
+
+class _Prune:
+    def __init__(
+        self,
+        repository: Repository,
+        policy: Retention,
+        run: str,
+        epoch: int,
+        timezone: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._repository = repository
+        self._policy = policy
+        self._run = run
+        self._epoch = epoch
+        self._timezone = timezone
+        self._now = now
+        self._renewed = 0.0
+        self._report = PruneReport(repository.cluster)
+
+    def run(self) -> PruneReport:
+        report = self._report
+        self._refuse_skew()
+        plan = plan_prune(self._repository, self._policy, timezone=self._timezone, now=self._now())
+        report.withheld, report.missing = plan.withheld, plan.missing
+        self._delete_manifests(plan.delete)
+        if plan.withheld:
+            report.kept = len(plan.keep) + len(plan.delete) - len(report.deleted)
+            return report
+        self._hold()
+        try:
+            catalog, objects = still_unreferenced(self._repository, plan, [*plan.condemn, *plan.sweep])
+        except ManifestCorrupt as exc:
+            report.withheld = exc.message
+            return report
+        report.kept = len(catalog.manifests)
+        unreferenced = {info.path for info in objects}
+        self._condemn([info for info in plan.condemn if info.path in unreferenced])
+        self._sweep([info for info in plan.sweep if info.path in unreferenced])
+        self._delete([*plan.spent, *plan.leftovers])
+        return report
+
+    def _refuse_skew(self) -> None:
+        """Compare this host's clock with the store's, by an object that is written right now: a lease renewal."""
+        lease = self._repository.lease
+        lease.renew(self._run, self._epoch, self._now)
+        self._renewed = time.monotonic()
+        skew_s = (lease.written_at(self._epoch) - self._now()).total_seconds()
+        if abs(skew_s) > MAX_SKEW_S:
+            raise PruneUnsafe(
+                f"The clock of {self._repository.store.url} is {skew_s:+.0f} s off this host's; at most "
+                f"{MAX_SKEW_S:.0f} s are allowed. Nothing was deleted.",
+                hint="Set the clocks.",
+            )
+
+    def _hold(self) -> None:
+        """:raises LeaseLost: another run may write now."""
+        if time.monotonic() - self._renewed > _RENEW_S:
+            self._repository.lease.renew(self._run, self._epoch, self._now)
+            self._renewed = time.monotonic()
+        else:
+            self._repository.lease.check(self._run, self._epoch)
+
+    def _delete_manifests(self, doomed: Sequence[Doomed]) -> None:
+        """Phase one. Planning may have taken long: a backup goes only if it would still go now."""
+        if not doomed:
+            return
+        again = plan_retention(
+            self._repository.catalog(), self._policy, now=self._now(), timezone=self._timezone
+        )
+        doomed = [d for d in doomed if d.backup_id in again.delete]
+        if not doomed:
+            return
+        self._hold()
+        at = self._now()
+        self._repository.record(
+            PruneRecord(
+                prune_id=new_id(at),
+                at=at,
+                cluster=self._repository.cluster,
+                run=self._run,
+                lease_epoch=self._epoch,
+                deleted=[
+                    Pruned(backup_id=d.backup_id, reason=d.reason, total_bytes=d.total_bytes) for d in doomed
+                ],
+            )
+        )
+        for each in doomed:
+            self._hold()
+            if self._deleted(manifest_path(each.backup_id)):
+                self._report.deleted.append(each.backup_id)
+                log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
+
+    def _condemn(self, objects: Sequence[ObjectInfo]) -> None:
+        """Phase two, first half: from now on no writer refers to these."""
+        if not objects:
+            return
+        self._hold()
+        at = self._now()
+        self._repository.record(
+            Condemned(
+                condemned_id=new_id(at),
+                at=at,
+                cluster=self._repository.cluster,
+                run=self._run,
+                lease_epoch=self._epoch,
+                objects=sorted(info.path for info in objects),
+            )
+        )
+        self._report.condemned_objects = len(objects)
+        self._report.condemned_bytes = sum(info.size_bytes for info in objects)
+
+    def _sweep(self, objects: Sequence[ObjectInfo]) -> None:
+        """Phase two, second half: the bytes."""
+        gone = self._delete(objects)
+        self._report.freed_objects = len(gone)
+        self._report.freed_bytes = sum(info.size_bytes for info in gone)
+
+    def _delete(self, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+        """:returns: those that are gone; what is denied is counted."""
+        gone: list[ObjectInfo] = []
+        start = 0
+        while start < len(objects):
+            if start >= _ENOUGH_DENIALS and not gone:
+                self._report.denied_count += len(objects) - start
+                break
+            self._hold()
+            # A small first batch: credentials that may not delete are found out by few requests.
+            batch = objects[start : start + (_BATCH if start else _ENOUGH_DENIALS)]
+            start += len(batch)
+            results = run_bounded(batch, lambda info: self._try_delete(info.path), threads=_THREADS)
+            gone += [info for info, denial in results if not self._note(info.path, denial)]
+        return gone
+
+    def _deleted(self, path: str) -> bool:
+        return not self._note(path, self._try_delete(path))
+
+    def _try_delete(self, path: str) -> str:
+        """:returns: why the store refused; empty when the object is gone."""
+        try:
+            self._repository.store.delete(path)
+        except StoreDenied as exc:
+            return exc.message
+        return ""
+
+    def _note(self, path: str, denial: str) -> str:
+        if denial:
+            self._report.denied_count += 1
+            if len(self._report.denied) < _ENOUGH_DENIALS:
+                self._report.denied[path] = denial
+        return denial
+
+
+def summary(plan: PrunePlan) -> dict[str, object]:
+    """:returns: a plan as small JSON: objects are counted, not listed."""
+    return {
+        "keep": plan.keep,
+        "delete": plan.delete,
+        "condemn": _amount(plan.condemn),
+        "free_now": _amount(plan.sweep),
+        "leftovers": _amount(plan.leftovers),
+        "too_young_bytes": plan.young_bytes,
+        "missing": plan.missing,
+        "withheld": plan.withheld,
+    }
+
+
+def _amount(objects: Sequence[ObjectInfo]) -> dict[str, int]:
+    return {"objects": len(objects), "bytes": sum(info.size_bytes for info in objects)}

@@ -1,0 +1,240 @@
+"""S3, Google Cloud Storage and Azure as object store, over obstore.
+
+obstore retries what is safe to repeat; a conditional create that timed out is not, for it. It is for us: the
+retry then finds either nothing or our own bytes (:func:`~...store.create_or_same`). So each call is retried
+here too, until *retry_timeout* has passed, and a request that hangs is aborted by the client's timeout.
+
+A create is one request whatever its size: obstore has no conditional multipart upload (docs/decisions/0008). Large
+objects are read in parts.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+import obstore
+from obstore import exceptions as oe
+
+from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.errors import StoreDenied, StoreFailed
+from airflow_restore_replay.core.repository.store.base import (
+    AlreadyExists,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectTooLarge,
+    safe_parts,
+)
+from airflow_restore_replay.core.repository.store.clients import MAX_BACKOFF_S, Clients
+
+T = TypeVar("T")
+
+#: larger objects are read in parts of this size
+_PART_BYTES = 16 * 2**20
+#: smaller ones are billed as if they had this size, and for longer, by the classes for seldom reads
+_MIN_CLASS_BYTES = 128 * 2**10
+#: repeating these cannot help
+_FINAL = (
+    oe.InvalidPathError,
+    oe.NotSupportedError,
+    oe.PermissionDeniedError,
+    oe.UnauthenticatedError,
+    oe.UnknownConfigurationKeyError,
+)
+#: what stores say of credentials that were good once
+_EXPIRED = re.compile(
+    r"ExpiredToken|RequestExpired|TokenRefreshRequired|token (has|is) expired", re.IGNORECASE
+)
+#: what stores say of objects that must not be deleted, beside "permission denied": S3 answers a bulk delete with 200
+#: and an error for each key, MinIO has a code of its own, and so has Azure
+_LOCKED = re.compile(
+    r"code: AccessDenied|ObjectLocked|WORM protected|BlobImmutable|legal hold", re.IGNORECASE
+)
+
+
+class RemoteStore:
+    """Objects of a bucket below a prefix.
+
+    :param clients: how to reach it.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._url = clients.spec.url
+        self._retry_timeout_s = clients.options.retry_timeout
+
+    @classmethod
+    def from_spec(cls, spec: RepositorySpec, credentials: Mapping[str, str]) -> RemoteStore:
+        """:raises ConfigInvalid: an option is not usable, or the URL names no bucket."""
+        return cls(Clients(spec, credentials))
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def put_new(self, path: str, data: bytes) -> None:
+        storage_class = self._clients.options.storage_class
+        attributes = (
+            {"Storage-Class": storage_class} if storage_class and len(data) >= _MIN_CLASS_BYTES else None
+        )
+        client = self._clients.for_size(len(data))
+        try:
+            self._retried(
+                f"create {path}",
+                lambda: obstore.put(
+                    client,
+                    self._checked(path),
+                    data,
+                    mode="create",
+                    use_multipart=False,
+                    attributes=attributes,  # type: ignore[arg-type]
+                ),
+            )
+        except (oe.AlreadyExistsError, oe.PreconditionError):
+            raise AlreadyExists(path) from None
+        except FileNotFoundError as exc:
+            raise self._failed(f"create {path}", exc) from None
+
+    def get(self, path: str, *, max_bytes: int | None = None) -> bytes:
+        def fetch() -> bytes | int:
+            result = obstore.get(self._clients.usual, self._checked(path))
+            size: int = result.meta["size"]
+            if max_bytes is not None and size > max_bytes:
+                raise ObjectTooLarge(path)
+            return bytes(result.bytes()) if size <= _PART_BYTES else size
+
+        try:
+            found = self._retried(f"read {path}", fetch)
+            return found if isinstance(found, bytes) else self._in_parts(path, found)
+        except FileNotFoundError as exc:
+            self._raise_if_bucket_is_gone(path, exc)
+            raise ObjectMissing(path) from None
+
+    def _in_parts(self, path: str, size_bytes: int) -> bytes:
+        """Read a large object so that a lost connection costs one part."""
+        whole = bytearray()
+        while len(whole) < size_bytes:
+            wanted = min(_PART_BYTES, size_bytes - len(whole))
+            part = self.get_range(path, len(whole), wanted)
+            if len(part) != wanted:
+                raise StoreFailed(
+                    f"{path} in {self._url} has {size_bytes} bytes; {len(whole) + len(part)} came."
+                )
+            whole += part
+        return bytes(whole)
+
+    def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
+        return self.get(path, max_bytes=max_bytes)
+
+    def get_range(self, path: str, offset: int, size_bytes: int, *, uncached: bool = False) -> bytes:
+        def fetch() -> bytes:
+            try:
+                return bytes(
+                    obstore.get_range(
+                        self._clients.usual, self._checked(path), start=offset, length=size_bytes
+                    )
+                )
+            except (FileNotFoundError, *_FINAL):
+                raise
+            except oe.BaseError:
+                # A range beyond the end is an error of no kind of its own.
+                if obstore.head(self._clients.usual, self._checked(path))["size"] <= offset:
+                    return b""
+                raise
+
+        try:
+            return self._retried(f"read {path}", fetch)
+        except FileNotFoundError as exc:
+            self._raise_if_bucket_is_gone(path, exc)
+            raise ObjectMissing(path) from None
+
+    def size(self, path: str) -> int | None:
+        try:
+            meta = self._retried(
+                f"look up {path}", lambda: obstore.head(self._clients.usual, self._checked(path))
+            )
+        except FileNotFoundError as exc:
+            self._raise_if_bucket_is_gone(path, exc)
+            return None
+        return int(meta["size"])
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        def collect() -> list[ObjectInfo]:
+            batches = obstore.list(self._clients.usual, prefix=self._checked(prefix.rstrip("/")))
+            return [ObjectInfo(m["path"], m["size"], m["last_modified"]) for batch in batches for m in batch]
+
+        try:
+            # Collected before the first is yielded: a listing that fails halfway must not look complete.
+            yield from self._retried(f"list {prefix}", collect)
+        except FileNotFoundError as exc:
+            raise self._failed(f"list {prefix}", exc) from None
+
+    def delete(self, path: str) -> None:
+        try:
+            self._retried(f"delete {path}", lambda: self._delete(path))
+        except FileNotFoundError as exc:
+            self._raise_if_bucket_is_gone(path, exc)
+
+    def _delete(self, path: str) -> None:
+        try:
+            obstore.delete(self._clients.usual, self._checked(path))
+        except oe.BaseError as exc:
+            text = str(exc)
+            refused = isinstance(exc, oe.PermissionDeniedError) or _LOCKED.search(text)
+            if not refused or _EXPIRED.search(text):
+                raise
+            raise StoreDenied(
+                f"{path} in {self._url} cannot be deleted: {self._clients.redacted(text)}"
+            ) from None
+
+    def leftovers(self) -> Iterator[ObjectInfo]:
+        """:returns: nothing: a create is one request, which leaves all or nothing."""
+        yield from ()
+
+    def _retried(self, what: str, call: Callable[[], T]) -> T:
+        """Repeat *call* with growing, jittered pauses while its failure may pass."""
+        deadline = time.monotonic() + self._retry_timeout_s
+        pause_s = 0.2
+        while True:
+            try:
+                return call()
+            except (oe.AlreadyExistsError, oe.PreconditionError):
+                raise
+            except oe.BaseError as exc:
+                if not self._may_pass(exc) or time.monotonic() + pause_s > deadline:
+                    raise self._failed(what, exc) from None
+            time.sleep(pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(pause_s * 2, MAX_BACKOFF_S)
+
+    def _may_pass(self, exc: oe.BaseError) -> bool:
+        """:returns: whether repeating may help; a role whose token has expired is assumed anew for it."""
+        text, role = str(exc), self._clients.role
+        if _EXPIRED.search(text):
+            if role:
+                role.forget()
+            return role is not None
+        return "StsUnavailable" in text or not isinstance(exc, _FINAL)
+
+    def _checked(self, path: str) -> str:
+        try:
+            safe_parts(path)
+        except ValueError as exc:
+            raise StoreFailed(f"The store {self.url} was asked for a name outside its root: {exc}.") from exc
+        return path
+
+    def _raise_if_bucket_is_gone(self, path: str, exc: FileNotFoundError) -> None:
+        """A missing bucket is no evidence that an object of it was lost."""
+        text = str(exc)
+        if "NoSuchBucket" in text or "ContainerNotFound" in text or "bucket does not exist" in text:
+            raise self._failed(f"read {path}", exc) from None
+
+    def _failed(self, what: str, exc: Exception) -> StoreFailed:
+        # Raised "from None": obstore's own text may show a signed URL or an access key.
+        kind = type(exc).__name__.removesuffix("Error")
+        return StoreFailed(
+            f"The object store {self._url} failed to {what}: {kind}: {self._clients.redacted(str(exc))}",
+            hint="Check the store, the network and the credentials; nothing was published.",
+        )

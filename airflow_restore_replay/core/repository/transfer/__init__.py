@@ -1,0 +1,1 @@
+"""Between a data directory and the repository: snapshot and restore."""

@@ -1,0 +1,218 @@
+"""How a snapshot keeps a chunk: not at all, by reference, as changed pages, in a bundle, or as an object of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+import msgspec
+
+from airflow_restore_replay.core.decoding import decoder
+from airflow_restore_replay.core.errors import BackupFault
+from airflow_restore_replay.core.repository.format.pages import DELTA_SHARE, cut_pages, pages_of, runs_of
+from airflow_restore_replay.core.repository.format.refs import (
+    ChunkRef,
+    PageDelta,
+    Piece,
+    bundle_path,
+    content_name,
+    leaves,
+    object_of,
+    page_count,
+)
+from airflow_restore_replay.core.repository.objects.bundles import (
+    BUNDLE_BYTES,
+    MAX_PIECE_BYTES,
+    Bundler,
+    BundleReader,
+    Slot,
+    ranges_of,
+)
+from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, is_zero
+from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.transfer.base import Base, BaseChunk
+
+log = logging.getLogger(__name__)
+
+#: pieces of a bundle are stored anew once the base uses less than one byte in so many of it
+_SPARSE = 4
+_PIECES = decoder(list[Piece])
+
+
+class Kind(Enum):
+    ZERO = auto()
+    REUSED = auto()
+    NEW = auto()
+    DELTA = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """:param ref: the reference, or where it will be.
+    :param page_bytes: of changed pages. :param bundled_bytes: that went into a bundle.
+    :param stored_bytes: written now, as an object of its own.
+    """
+
+    kind: Kind
+    ref: ChunkRef | Slot
+    page_bytes: int = 0
+    bundled_bytes: int = 0
+    stored_bytes: int = 0
+
+
+class Reusable:
+    """Which references of the base may be taken over: decoded in this cycle, not condemned, not of a sparse bundle."""
+
+    def __init__(self, base: Base, chunks: ChunkStore) -> None:
+        self._base = base
+        self._condemned = chunks.condemned
+        self._sparse = _sparse_bundles(base, chunks)
+
+    def __call__(self, ref: ChunkRef) -> bool:
+        if not self._base.verified(ref):
+            return False
+        for leaf in leaves(ref):
+            if isinstance(leaf, Piece) and leaf.bundle in self._sparse:
+                return False
+            if self._condemned and object_of(leaf) in self._condemned:
+                return False
+        return True
+
+
+def _sparse_bundles(base: Base, chunks: ChunkStore) -> frozenset[str]:
+    """:returns: bundles of which the base uses so little that what it uses should move to new ones.
+
+    Only those can be sparse of which it uses less than a share of a whole bundle: few, and each is asked for its size.
+    """
+    used = base.used_bytes()
+    few = [bundle for bundle, count in used.items() if count * _SPARSE < BUNDLE_BYTES * 2]
+    sizes = run_bounded(few, lambda bundle: chunks.store.size(bundle_path(bundle)), threads=8)
+    return frozenset(b for b, size in sizes if size is None or used[b] * _SPARSE < size)
+
+
+class Journal:
+    """What an interrupted snapshot of this node stored in bundles; nothing of it is believed, each piece is read back.
+
+    :param path: on the node; None keeps none.
+    """
+
+    def __init__(self, path: Path | None, chunks: ChunkStore) -> None:
+        self._path = path
+        self._chunks = chunks
+        self._lock = threading.Lock()
+        self._pieces: dict[str, Piece] = {}
+        for line in path.read_bytes().splitlines() if path and path.exists() else ():
+            try:
+                found = _PIECES.decode(line)
+            except msgspec.DecodeError:  # torn by the interruption
+                continue
+            self._pieces.update((p.name, p) for p in found if bundle_path(p.bundle) not in chunks.condemned)
+        self._reader = BundleReader(chunks.store, ranges_of(self._pieces.values()), keep=8, uncached=True)
+
+    def record(self, pieces: Iterable[Piece]) -> None:
+        if self._path is None:
+            return
+        with self._lock, open(self._path, "ab") as file:
+            file.write(msgspec.json.encode(list(pieces)) + b"\n")
+
+    def find(self, name: str, size_bytes: int) -> Piece | None:
+        """:returns: a piece that was just read back as the content *name*."""
+        piece = self._pieces.get(name)
+        if piece is None:
+            return None
+        try:
+            self._chunks.read(piece, size_bytes, pieces=self._reader)
+        except BackupFault as exc:
+            log.warning("A piece of the interrupted snapshot is stored again: %s", exc)
+            return None
+        return piece
+
+
+class Keeper:
+    """Stores chunks; may be shared by threads.
+
+    :param base: what the node was restored from.
+    """
+
+    def __init__(self, chunks: ChunkStore, base: Base, journal: Path | None = None) -> None:
+        self._chunks = chunks
+        self._base = base
+        self.reusable = Reusable(base, chunks)
+        self._known = base.known(self.reusable)
+        self._journal = Journal(journal, chunks)
+        self.bundler = Bundler(chunks, stored=self._journal.record)
+        self._lock = threading.Lock()
+        self._claims: dict[str, Slot] = {}
+
+    def keep(self, data: bytes, before: BaseChunk | None = None) -> Kept:
+        """:param before: the base's chunk at the same place.
+
+        :raises StoreFailed: what was just written does not read back.
+        """
+        if is_zero(data):
+            return Kept(Kind.ZERO, None)
+        name = self._chunks.codec.name(data)
+        if (ref := self._known.get(name)) is not None:
+            return Kept(Kind.REUSED, ref)
+        with self._lock:
+            # Whoever is first stores it, for all places.
+            if (claimed := self._claims.get(name)) is not None:
+                return Kept(Kind.REUSED, claimed)
+            slot = self._claims[name] = Slot()
+        return self._keep_delta(data, name, slot, before) or self._keep_whole(data, name, slot)
+
+    def is_content(self, data: bytes, ref: ChunkRef | Slot) -> bool:
+        """:returns: whether *data* is what *ref* leads to."""
+        found = ref.ref if isinstance(ref, Slot) else ref
+        return found is not None and self._chunks.codec.name(data) == content_name(found)
+
+    def _keep_delta(self, data: bytes, name: str, slot: Slot, before: BaseChunk | None) -> Kept | None:
+        changed = self._changed_pages(data, before)
+        if not changed or before is None or before.ref is None:
+            return None
+        base = before.ref.base if isinstance(before.ref, PageDelta) else before.ref
+        runs = runs_of(changed)
+        slot.delta = (name, base, runs)
+        pages = cut_pages(data, runs)
+        pages_name = self._chunks.codec.name(pages)
+        if found := self._journal.find(pages_name, len(pages)):
+            slot.resolve(found)
+            return Kept(Kind.DELTA, slot, len(pages))
+        encoded = self._chunks.codec.encode(pages, pages_name)
+        self.bundler.add(pages_name, encoded, len(pages), slot)
+        return Kept(Kind.DELTA, slot, len(pages), len(pages))
+
+    def _changed_pages(self, data: bytes, before: BaseChunk | None) -> set[int]:
+        """:returns: pages of *data* that a delta would have to hold; none when it is to be stored whole."""
+        if before is None or before.ref is None or self._base.pages is None or before.size_bytes != len(data):
+            return set()
+        base = before.ref.base if isinstance(before.ref, PageDelta) else before.ref
+        if not self.reusable(base):
+            return set()
+        changed = self._base.pages.changed(before.row, content_name(before.ref), data)
+        if changed is None:
+            return set()
+        if isinstance(before.ref, PageDelta):
+            # Depth one: the base stays the whole chunk, so what it lacks is in the new delta, too.
+            changed |= pages_of(before.ref.runs)
+        return changed if len(changed) * DELTA_SHARE <= page_count(len(data)) else set()
+
+    def _keep_whole(self, data: bytes, name: str, slot: Slot) -> Kept:
+        slot.delta = None
+        if found := self._journal.find(name, len(data)):
+            slot.resolve(found)
+            return Kept(Kind.REUSED, slot)
+        if len(data) > MAX_PIECE_BYTES and (ref := self._chunks.find(data, name)):
+            slot.ref = ref
+            return Kept(Kind.REUSED, slot)
+        encoded = self._chunks.codec.encode(data, name)
+        if len(encoded) <= MAX_PIECE_BYTES:
+            self.bundler.add(name, encoded, len(data), slot)
+            return Kept(Kind.NEW, slot, bundled_bytes=len(data))
+        stored = self._chunks.ensure(data, name=name, encoded=encoded)
+        slot.ref = stored.ref
+        return Kept(Kind.NEW if stored.new else Kind.REUSED, slot, stored_bytes=stored.stored_bytes)

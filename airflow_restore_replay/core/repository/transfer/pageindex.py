@@ -1,0 +1,97 @@
+"""Keyed hashes of the pages that a restore wrote, kept on the node: what a snapshot finds changed pages with.
+
+One file: a random key, then a row of fixed size for each chunk of the backup, in the order of its file list: 8 bytes
+for each page, and a check that binds the row to the content it was made from. A row that does not check out is none.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from blake3 import blake3
+
+from airflow_restore_replay.core.repository.format.refs import PAGE_BYTES, page_count
+
+_KEY_BYTES = 32
+_HASH_BYTES = 8
+
+
+class PageIndex:
+    """May be shared by threads.
+
+    :param path: of the file. :param chunk_size_bytes: of the backup.
+    """
+
+    def __init__(self, path: Path, chunk_size_bytes: int, key: bytes, descriptor: int) -> None:
+        self.path = path
+        self._pages = page_count(chunk_size_bytes)
+        self._row_bytes = (self._pages + 1) * _HASH_BYTES
+        self._key = key
+        self._keyed = blake3(key=key)
+        self._descriptor = descriptor
+
+    @classmethod
+    def create(cls, path: Path, chunk_size_bytes: int) -> PageIndex:
+        """Begin an empty index; one that is there is replaced."""
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        key = secrets.token_bytes(_KEY_BYTES)
+        os.pwrite(descriptor, key, 0)
+        return cls(path, chunk_size_bytes, key, descriptor)
+
+    @classmethod
+    def open(cls, path: Path, chunk_size_bytes: int) -> PageIndex | None:
+        """:returns: the index, or None when there is none."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        key = os.pread(descriptor, _KEY_BYTES, 0)
+        if len(key) != _KEY_BYTES:
+            os.close(descriptor)
+            return None
+        return cls(path, chunk_size_bytes, key, descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def hashes(self, data: bytes) -> list[bytes]:
+        """:returns: a keyed hash of 8 bytes for each page of *data*."""
+        view, found = memoryview(data), []
+        for begin in range(0, len(data), PAGE_BYTES):
+            # A copy of a keyed hasher is cheaper than keying a new one.
+            hasher = self._keyed.copy()
+            hasher.update(view[begin : begin + PAGE_BYTES])
+            found.append(hasher.digest(_HASH_BYTES))
+        return found
+
+    def record(self, row: int, name: str, data: bytes) -> None:
+        """Note the pages of *data*, the content *name*, as chunk number *row*."""
+        hashes = b"".join(self.hashes(data))
+        os.pwrite(self._descriptor, self._check(hashes, name) + hashes, self._offset(row))
+
+    def changed(self, row: int, name: str, data: bytes) -> set[int] | None:
+        """:param name: of the content that chunk *row* was made from, as large as *data*.
+
+        :returns: numbers of the pages of *data* that differ from it; None when that is not known.
+        """
+        pages = page_count(len(data))
+        stored = os.pread(self._descriptor, (pages + 1) * _HASH_BYTES, self._offset(row))
+        check, hashes = stored[:_HASH_BYTES], stored[_HASH_BYTES:]
+        if len(hashes) != pages * _HASH_BYTES or check != self._check(hashes, name):
+            return None
+        now = self.hashes(data)
+        return {
+            page
+            for page in range(pages)
+            if hashes[page * _HASH_BYTES : (page + 1) * _HASH_BYTES] != now[page]
+        }
+
+    def _check(self, hashes: bytes, name: str) -> bytes:
+        digest: bytes = blake3(hashes + name.encode("ascii"), key=self._key).digest(_HASH_BYTES)
+        return digest
+
+    def _offset(self, row: int) -> int:
+        return _KEY_BYTES + row * self._row_bytes

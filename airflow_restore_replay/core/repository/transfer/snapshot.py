@@ -1,0 +1,235 @@
+"""Copy a cleanly stopped data directory into the repository."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from airflow_restore_replay.core.errors import InternalError
+from airflow_restore_replay.core.repository.format.records import FileEntry, Sizes
+from airflow_restore_replay.core.repository.format.refs import chunk_bytes, chunk_count
+from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
+from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
+from airflow_restore_replay.core.repository.parallel import batched, run_bounded
+from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.transfer.keep import Keeper, Kept, Kind
+from airflow_restore_replay.core.repository.transfer.untouched import sample, take_over
+from airflow_restore_replay.core.repository.transfer.walk import (
+    Source,
+    changed,
+    is_excluded,
+    refuse_changes,
+    walk,
+)
+
+__all__ = ["is_excluded", "snapshot_tree"]
+
+#: small files are read and kept so many bytes, and files, at a time
+_BATCH_BYTES = CHUNK_SIZE_BYTES
+_BATCH_FILES = 256
+#: so many of them are open at a time, in each thread
+_READ_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A chunk to be read. :param proof: only to be compared with the reference that was taken over."""
+
+    source: Source
+    index: int
+    size_bytes: int
+    proof: bool = False
+
+
+@dataclass
+class _Tally:
+    new_bytes: int = 0
+    delta_bytes: int = 0
+    reused_bytes: int = 0
+    zero_bytes: int = 0
+    stored_bytes: int = 0
+    new_chunks: int = 0
+    delta_chunks: int = 0
+    delta_page_bytes: int = 0
+    bundled_bytes: int = 0
+    read_bytes: int = 0
+
+    def add(self, kept: Kept, size_bytes: int) -> None:
+        self.stored_bytes += kept.stored_bytes
+        self.bundled_bytes += kept.bundled_bytes
+        if kept.kind is Kind.ZERO:
+            self.zero_bytes += size_bytes
+        elif kept.kind is Kind.REUSED:
+            self.reused_bytes += size_bytes
+        elif kept.kind is Kind.NEW:
+            self.new_bytes += size_bytes
+            self.new_chunks += 1
+        else:
+            self.delta_bytes += size_bytes
+            self.delta_page_bytes += kept.page_bytes
+            self.delta_chunks += 1
+
+
+def snapshot_tree(
+    chunks: ChunkStore,
+    root: Path,
+    *,
+    excluded: Sequence[str] = (),
+    base: Base | None = None,
+    skippable: Sequence[str] = (),
+    journal: Path | None = None,
+    threads: int = 4,
+    rate_limit: RateLimit | None = None,
+    progress: ProgressFn = no_progress,
+    cancelled: Callable[[], bool] = never_cancelled,
+    rng: random.Random | None = None,
+) -> tuple[list[FileEntry], Sizes]:
+    """Store every file below *root*; what is new is read back before this returns.
+
+    :param excluded: shell patterns of paths relative to *root*; ``*`` does not cross ``/``. Only a pattern
+        that ends in ``/`` excludes directories, with all that is below.
+    :param base: what this cycle's restore decoded and wrote; only that is reused unread. Nothing by default.
+    :param skippable: patterns of files that are not read when nothing touched them since that restore.
+    :param journal: file that an interrupted snapshot of the same directory goes on from.
+    :param rng: chooses what of the skipped files is read all the same.
+    :returns: entries sorted by path, and what was read and stored.
+    :raises UnsupportedTables: a symbolic link or special file, by name.
+    :raises InternalError: a file changed meanwhile: something still writes; or a skipped file is not what it was.
+    """
+    chunks.avoid_condemned()
+    if base is None or base.key_id != chunks.codec.key_id:
+        base = Base()  # the key was rotated: nothing of the base can be referred to
+    sources = list(walk(root, excluded))
+    files = [s for s in sources if not s.directory]
+    keeper = Keeper(chunks, base, journal)
+    skipped = take_over(root, files, base, keeper.reusable, skippable)
+    proofs = sample(skipped, rng or random.SystemRandom())
+    tally = _copy(keeper, base, files, proofs, threads, rate_limit, progress, cancelled)
+    keeper.bundler.close()
+    refuse_changes(root, sources, excluded)
+    total_bytes = sum(s.info.st_size for s in files)
+    zero_bytes = sum(_zero_bytes(s) for s in skipped)
+    skipped_bytes = sum(s.info.st_size for s in skipped)
+    return [s.entry for s in sources], Sizes(
+        total_bytes=total_bytes,
+        new_bytes=tally.new_bytes,
+        delta_bytes=tally.delta_bytes,
+        delta_page_bytes=tally.delta_page_bytes,
+        delta_chunks=tally.delta_chunks,
+        reused_bytes=tally.reused_bytes + skipped_bytes - zero_bytes,
+        zero_bytes=tally.zero_bytes + zero_bytes,
+        read_bytes=tally.read_bytes,
+        skipped_bytes=total_bytes - tally.read_bytes,
+        skipped_files=len(skipped),
+        bundled_bytes=tally.bundled_bytes,
+        bundles=keeper.bundler.bundles,
+        stored_bytes=tally.stored_bytes + keeper.bundler.stored_bytes,
+        files=len(files),
+        new_chunks=tally.new_chunks,
+    )
+
+
+def _zero_bytes(source: Source) -> int:
+    size = source.info.st_size
+    return sum(chunk_bytes(size, i, CHUNK_SIZE_BYTES) for i, ref in enumerate(source.chunks) if ref is None)
+
+
+def _copy(
+    keeper: Keeper,
+    base: Base,
+    files: Sequence[Source],
+    proofs: Sequence[tuple[Source, int]],
+    threads: int,
+    rate_limit: RateLimit | None,
+    progress: ProgressFn,
+    cancelled: Callable[[], bool],
+) -> _Tally:
+    limit = rate_limit or RateLimit(None)
+    tally = _Tally()
+    todo = [s for s in files if not s.chunks and s.info.st_size]
+    total_bytes = sum(s.info.st_size for s in files)
+    done_bytes = total_bytes - sum(s.info.st_size for s in todo)
+
+    def work(batch: list[_Item]) -> list[Kept | None]:
+        limit.take(sum(item.size_bytes for item in batch))
+        return [_keep(keeper, base, item, data) for item, data in _read(batch)]
+
+    progress(0, total_bytes)
+    for source in todo:
+        source.chunks = [None] * chunk_count(source.info.st_size, CHUNK_SIZE_BYTES)
+    batches = batched(_items(todo, proofs), max_bytes=_BATCH_BYTES, max_items=_BATCH_FILES)
+    with closing(run_bounded(batches, work, threads=threads, cancelled=cancelled)) as results:
+        for batch, kept in results:
+            for item, one in zip(batch, kept, strict=True):
+                tally.read_bytes += item.size_bytes
+                if one is not None:
+                    item.source.chunks[item.index] = one.ref
+                    tally.add(one, item.size_bytes)
+                    done_bytes += item.size_bytes
+            progress(done_bytes, total_bytes)
+    progress(total_bytes, total_bytes)
+    return tally
+
+
+def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes) -> Kept | None:
+    if item.proof:
+        _refuse_difference(keeper, item, data)
+        return None
+    return keeper.keep(data, base.chunk(item.source.relative, item.index))
+
+
+def _refuse_difference(keeper: Keeper, item: _Item, data: bytes) -> None:
+    ref = item.source.chunks[item.index]
+    if is_zero(data) if ref is None else keeper.is_content(data, ref):
+        return
+    raise InternalError(
+        f"{item.source.relative} changed at byte {item.index * CHUNK_SIZE_BYTES} although size, times and inode "
+        "are the restore's; nothing was published.",
+        hint="Set transfer.paranoid: true, which reads every file; and find out what writes behind the file system.",
+        evidence={"file": item.source.relative},
+    )
+
+
+def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Iterator[_Item]:
+    for source, index in proofs:
+        yield _Item(source, index, chunk_bytes(source.info.st_size, index, CHUNK_SIZE_BYTES), proof=True)
+    for source in files:
+        for index in range(len(source.chunks)):
+            yield _Item(source, index, chunk_bytes(source.info.st_size, index, CHUNK_SIZE_BYTES))
+
+
+def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes]]:
+    files: dict[str, int] = {}
+    coming = iter(batch)
+    try:
+        for number, item in enumerate(batch):
+            # Small files lie all over a disk: it is told of several before the first of them is waited for.
+            for ahead in islice(coming, _READ_AHEAD if number == 0 else 1):
+                if ahead.source.relative not in files:
+                    files[ahead.source.relative] = _open(ahead.source)
+                    if ahead.size_bytes < CHUNK_SIZE_BYTES:
+                        os.posix_fadvise(files[ahead.source.relative], 0, 0, os.POSIX_FADV_WILLNEED)
+            path = item.source.relative
+            if path not in files:  # the proofs of one file may have another's between them
+                files[path] = _open(item.source)
+            data = os.pread(files[path], item.size_bytes, item.index * CHUNK_SIZE_BYTES)
+            if len(data) != item.size_bytes:
+                raise changed(path, "it became shorter")
+            yield item, data
+            if number + 1 == len(batch) or batch[number + 1].source.relative != path:
+                os.close(files.pop(path))
+    finally:
+        for descriptor in files.values():
+            os.close(descriptor)
+
+
+def _open(source: Source) -> int:
+    try:
+        return os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise changed(source.relative, "it was removed") from None
