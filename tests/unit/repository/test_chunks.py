@@ -14,13 +14,20 @@ from hypothesis import strategies as st
 from airflow_restore_replay.core.errors import ChunkCorrupt, PathEscapes, StoreFailed
 from airflow_restore_replay.core.repository.format.codec import Codec
 from airflow_restore_replay.core.repository.format.refs import chunk_path, make_ref, split_ref
-from airflow_restore_replay.core.repository.objects import chunks as module
+from airflow_restore_replay.core.repository.objects import generations
 from airflow_restore_replay.core.repository.objects.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
     is_zero,
 )
+from airflow_restore_replay.core.repository.objects.generations import Placed
 from airflow_restore_replay.core.repository.store.local import LocalStore
+
+
+def create(store: ChunkStore, data: bytes) -> Placed:
+    name = store.codec.name(data)
+    return store.create(data, name, store.codec.encode(data, name))
+
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 
@@ -62,45 +69,40 @@ def test_near_misses_are_refused(ref: str) -> None:
 @given(data=st.binary(min_size=1, max_size=5000))
 def test_what_is_stored_is_read(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     store = ChunkStore(LocalStore(tmp_path_factory.mktemp("store")))
-    stored = store.ensure(data)
-    if not any(data):
-        assert stored.ref is None
-    else:
-        assert stored.ref == blake3(data).hexdigest()
+    stored = create(store, data)
+    assert stored.ref == blake3(data).hexdigest()
     assert store.read(stored.ref, len(data)) == data
 
 
-def test_zero_chunks_are_not_stored(store: ChunkStore, root: Path) -> None:
+def test_zeros_are_told_from_content() -> None:
     for size in (1, 4096, CHUNK_SIZE_BYTES):
-        assert store.ensure(bytes(size)).ref is None
-    assert not root.exists()
+        assert is_zero(bytes(size))
     assert not is_zero(bytes(CHUNK_SIZE_BYTES - 1) + b"\1")
 
 
-def test_a_second_ensure_stores_nothing(store: ChunkStore) -> None:
-    first, second = store.ensure(b"data"), store.ensure(b"data")
-    assert (first.new, second.new, second.stored_bytes) == (True, False, 0)
-    assert first.ref == second.ref
+def test_a_second_create_stores_nothing(store: ChunkStore) -> None:
+    first, second = create(store, b"data"), create(store, b"data")
+    assert (first.new, second.new) == (True, False)
+    assert first.ref == second.ref == store.find(first.ref, 4)
 
 
-def test_only_a_verified_reference_is_reused_unread(store: ChunkStore, root: Path) -> None:
-    ref = store.ensure(b"data").ref
-    assert ref is not None
+def test_damaged_content_is_not_reused(store: ChunkStore, root: Path) -> None:
+    ref = create(store, b"data").ref
     (root / chunk_path(ref)).write_bytes(b"damaged")
-    assert store.ensure(b"data", {ref}).ref == ref, "the caller said that this run decoded it"
-    assert store.ensure(b"data").ref == f"{ref}.1"
-    assert store.ensure(b"data", {f"{ref}.1"}).ref == f"{ref}.1"
+    assert store.find(ref, 4) is None
+    assert create(store, b"data") == Placed(f"{ref}.1", new=True)
+    assert create(store, b"data") == Placed(f"{ref}.1", new=False)
 
 
 def test_generations_end(store: ChunkStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_GENERATIONS", 3)
+    monkeypatch.setattr(generations, "MAX_GENERATIONS", 3)
     name = store.codec.name(b"data")
     for generation in range(3):
         path = root / chunk_path(make_ref(name, generation))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"damaged")
     with pytest.raises(StoreFailed, match="All 3 generations"):
-        store.ensure(b"data")
+        create(store, b"data")
 
 
 class Unfaithful(LocalStore):
@@ -112,11 +114,11 @@ class Unfaithful(LocalStore):
 
 def test_what_does_not_read_back_blames_the_store(root: Path) -> None:
     with pytest.raises(StoreFailed, match="did not read back"):
-        ChunkStore(Unfaithful(root)).ensure(os.urandom(100))
+        create(ChunkStore(Unfaithful(root)), os.urandom(100))
 
 
 def test_a_size_other_than_the_files_is_corrupt(store: ChunkStore) -> None:
-    ref = store.ensure(b"data").ref
+    ref = create(store, b"data").ref
     for size in (3, 5, 0):
         with pytest.raises(ChunkCorrupt, match="claims 4 bytes"):
             store.read(ref, size)
@@ -134,7 +136,7 @@ def test_threads_share_a_chunk_store(store: ChunkStore) -> None:
 
     def work() -> None:
         for piece in data:
-            results.append(store.read(store.ensure(piece).ref, len(piece)) == piece)
+            results.append(store.read(create(store, piece).ref, len(piece)) == piece)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -7,18 +7,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from airflow_restore_replay.core.errors import BackupFault, StoreFailed
+from airflow_restore_replay.core.errors import BackupFault
 from airflow_restore_replay.core.repository.format.refs import (
-    MAX_GENERATIONS,
     ChunkRef,
     PageDelta,
     Piece,
     bundle_path,
     leaves,
-    make_ref,
 )
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
-from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectStore
+from airflow_restore_replay.core.repository.objects.generations import place
+from airflow_restore_replay.core.repository.store.base import ObjectStore
 
 #: a content that encodes to at most this becomes a piece
 MAX_PIECE_BYTES = 512 * 2**10
@@ -116,28 +115,20 @@ class Bundler:
 
     def _put(self, name: str, data: bytes, placed: list[tuple[_Waiting, int, int]]) -> str:
         """:returns: reference of a bundle that reads back, piece by piece."""
-        store = self._chunks.store
-        for generation in range(MAX_GENERATIONS):
-            ref = make_ref(name, generation)
-            if bundle_path(ref) in self._chunks.condemned:
-                continue
-            try:
-                store.put_new(bundle_path(ref), data)
-                new = True
-            except AlreadyExists:
-                new = False
-            observed = self._read_back(ref, placed)
-            if not observed:
-                with self._lock:
-                    self.stored_bytes += len(data) if new else 0
-                    self.bundles += new
-                return ref
-            if new:
-                raise self._chunks.unfaithful(f"Bundle {ref}", observed)
-        raise StoreFailed(
-            f"All {MAX_GENERATIONS} generations of bundle {name} are damaged in {store.url}.",
-            hint="The store damages what it keeps; check its medium.",
+        bundle = place(
+            self._chunks.store,
+            "Bundle",
+            name,
+            data,
+            path_of=bundle_path,
+            read_back=lambda ref: self._read_back(ref, placed),
+            condemned=self._chunks.condemned,
         )
+        if bundle.new:
+            with self._lock:
+                self.stored_bytes += len(data)
+                self.bundles += 1
+        return bundle.ref
 
     def _read_back(self, ref: str, placed: list[tuple[_Waiting, int, int]]) -> str:
         """:returns: what is wrong with the stored bundle; empty when each piece decodes to its content."""

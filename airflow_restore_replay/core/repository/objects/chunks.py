@@ -1,21 +1,17 @@
 """Contents as objects: chunks of their own, pieces of bundles, page deltas over them.
 
-A content's name is its hash, and what is read is hashed. No object is ever overwritten. When the stored object of a
-name is damaged, correct content goes beside it as the next *generation* of the name, and references say which
-generation they mean.
+A content's name is its hash, and what is read is hashed. References say which generation of a name they mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import NoReturn, Protocol
 
 from airflow_restore_replay.core.errors import BackupFault, ChunkCorrupt, ChunkMissing, StoreFailed
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.format.pages import apply_pages
 from airflow_restore_replay.core.repository.format.refs import (
-    MAX_GENERATIONS,
     ChunkRef,
     Leaf,
     PageDelta,
@@ -24,12 +20,11 @@ from airflow_restore_replay.core.repository.format.refs import (
     chunk_path,
     content_name,
     key_of,
-    make_ref,
     object_of,
     pages_bytes,
 )
+from airflow_restore_replay.core.repository.objects.generations import Placed, place
 from airflow_restore_replay.core.repository.store.base import (
-    AlreadyExists,
     ObjectMissing,
     ObjectStore,
     ObjectTooLarge,
@@ -37,18 +32,6 @@ from airflow_restore_replay.core.repository.store.base import (
 
 CHUNK_SIZE_BYTES = 4 * 2**20
 _ZEROS = bytes(CHUNK_SIZE_BYTES)
-
-
-@dataclass(frozen=True)
-class StoredChunk:
-    """:param ref: None when the content is zero bytes and nothing is stored.
-    :param new: whether this call created the object.
-    :param stored_bytes: compressed bytes that this call wrote.
-    """
-
-    ref: str | None
-    new: bool = False
-    stored_bytes: int = 0
 
 
 class PieceSource(Protocol):
@@ -158,70 +141,36 @@ class ChunkStore:
             )
         return self._decode(leaf, stored, size_bytes, where)
 
-    def ensure(
-        self, data: bytes, verified: Container[str] = (), *, name: str = "", encoded: bytes | None = None
-    ) -> StoredChunk:
+    def create(self, data: bytes, name: str, encoded: bytes) -> Placed:
         """Make sure that *data* is stored as a chunk of its own, and readable.
 
-        :param verified: references whose stored object this run has decoded and hashed; only those are
-            reused unread.
-        :param name: of *data*, where it is known. :param encoded: *data* as it is to be stored, likewise.
+        :param name: of *data*. :param encoded: *data* as it is to be stored.
         :raises StoreFailed: what was just written does not read back.
         """
-        if not name and is_zero(data):
-            return StoredChunk(None)
-        name = name or self.codec.name(data)
-        refs = [r for g in range(MAX_GENERATIONS) if chunk_path(r := make_ref(name, g)) not in self.condemned]
-        for ref in refs:
-            if ref in verified:
-                return StoredChunk(ref)
-        for ref in refs:
-            there = encoded is None and self.store.size(chunk_path(ref)) is not None
-            stored = self._reuse(ref, data) if there else None
-            stored = stored or self._create(ref, data, encoded)
-            if stored:
-                return stored
-        raise StoreFailed(
-            f"All {MAX_GENERATIONS} generations of chunk {name} are damaged in {self.store.url}.",
-            hint="The store damages what it keeps; check its medium.",
+        return place(
+            self.store,
+            "Chunk",
+            name,
+            encoded,
+            path_of=chunk_path,
+            read_back=lambda ref: self._read_back(ref, len(data)),
+            condemned=self.condemned,
         )
 
-    def find(self, data: bytes, name: str) -> str | None:
-        """:returns: reference of a chunk of its own that reads back as *data*, if there is one in generation 0."""
+    def find(self, name: str, size_bytes: int) -> str | None:
+        """:returns: reference of a chunk of its own that reads back as *name*, if there is one in generation 0."""
         path = chunk_path(name)
         if path in self.condemned or self.store.size(path) is None:
             return None
-        found = self._reuse(name, data)
-        return found.ref if found else None
+        return None if self._read_back(name, size_bytes) else name
 
-    def _reuse(self, ref: str, data: bytes) -> StoredChunk | None:
-        """:returns: the existing object's reference, when it reads back as *data*."""
+    def _read_back(self, ref: str, size_bytes: int) -> str:
+        """:returns: what is wrong with the stored chunk."""
         try:
-            # What decodes to the name's content is *data*.
-            self.read(ref, len(data), uncached=True)
-        except BackupFault:
-            return None
-        return StoredChunk(ref)
-
-    def _create(self, ref: str, data: bytes, encoded: bytes | None) -> StoredChunk | None:
-        """:returns: the new object's reference; None when an object is there that is not *data*."""
-        stored = encoded if encoded is not None else self.codec.encode(data, content_name(ref))
-        try:
-            self.store.put_new(chunk_path(ref), stored)
-        except AlreadyExists:
-            return self._reuse(ref, data)
-        try:
-            self.read(ref, len(data), uncached=True)
+            self.read(ref, size_bytes, uncached=True)
         except BackupFault as exc:
-            raise self.unfaithful(f"Chunk {ref}", str(exc)) from exc
-        return StoredChunk(ref, new=True, stored_bytes=len(stored))
-
-    def unfaithful(self, what: str, observed: str) -> StoreFailed:
-        """:returns: the error for *what* was just written and did not come back."""
-        return StoreFailed(
-            f"{what} was written to {self.store.url} and did not read back: {observed}",
-            hint="The store lost or changed bytes within seconds; nothing was published.",
-        )
+            return str(exc)
+        return ""
 
     def _raise_missing(self, leaf: Leaf, where: str) -> NoReturn:
         path = object_of(leaf)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 import msgspec
 
 from airflow_restore_replay.core.decoding import decoder
-from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, StoreFailed
+from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import (
@@ -17,9 +17,9 @@ from airflow_restore_replay.core.repository.format.refs import (
     make_ref,
     split_ref,
 )
+from airflow_restore_replay.core.repository.objects.generations import place
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.store.base import (
-    AlreadyExists,
     ObjectMissing,
     ObjectStore,
     ObjectTooLarge,
@@ -112,27 +112,27 @@ class _Writer:
     def put(self, path_of: Callable[[str], str], content: bytes, known: Container[str] = ()) -> str:
         """:returns: reference of an object that reads back as *content*."""
         name = self._codec.name(content)
-        refs = [r for g in range(MAX_GENERATIONS) if path_of(r := make_ref(name, g)) not in self._condemned]
-        for ref in refs:
-            if ref in known:
+        for generation in range(MAX_GENERATIONS):
+            ref = make_ref(name, generation)
+            if ref in known and path_of(ref) not in self._condemned:
                 return ref
-        encoded = self._codec.encode(content, name)
-        for ref in refs:
-            try:
-                self._store.put_new(path_of(ref), encoded)
-                new = True
-            except AlreadyExists:
-                new = False
-            try:
-                _content(self._store, self._codec, path_of(ref), ref)
-            except BackupFault as exc:
-                if new:
-                    raise StoreFailed(f"A list was written and did not read back: {exc.message}") from exc
-                continue
-            return ref
-        raise StoreFailed(
-            f"All {MAX_GENERATIONS} generations of list {name} are damaged in {self._store.url}."
-        )
+        return place(
+            self._store,
+            "List",
+            name,
+            self._codec.encode(content, name),
+            path_of=path_of,
+            read_back=lambda ref: self._read_back(path_of(ref), ref),
+            condemned=self._condemned,
+        ).ref
+
+    def _read_back(self, path: str, ref: str) -> str:
+        """:returns: what is wrong with the stored list."""
+        try:
+            _content(self._store, self._codec, path, ref)
+        except BackupFault as exc:
+            return exc.message
+        return ""
 
 
 def _content(store: ObjectStore, codec: Codec, path: str, ref: str, *, uncached: bool = True) -> bytes:

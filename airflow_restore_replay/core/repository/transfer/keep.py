@@ -206,13 +206,15 @@ class Keeper:
         if found := self._journal.find(name, len(data)):
             slot.resolve(found)
             return Kept(Kind.REUSED, slot)
-        if len(data) > MAX_PIECE_BYTES and (ref := self._chunks.find(data, name)):
+        if len(data) > MAX_PIECE_BYTES and (ref := self._chunks.find(name, len(data))):
             slot.ref = ref
             return Kept(Kind.REUSED, slot)
         encoded = self._chunks.codec.encode(data, name)
         if len(encoded) <= MAX_PIECE_BYTES:
             self.bundler.add(name, encoded, len(data), slot)
             return Kept(Kind.NEW, slot, bundled_bytes=len(data))
-        stored = self._chunks.ensure(data, name=name, encoded=encoded)
-        slot.ref = stored.ref
-        return Kept(Kind.NEW if stored.new else Kind.REUSED, slot, stored_bytes=stored.stored_bytes)
+        placed = self._chunks.create(data, name, encoded)
+        slot.ref = placed.ref
+        if not placed.new:
+            return Kept(Kind.REUSED, slot)
+        return Kept(Kind.NEW, slot, stored_bytes=len(encoded))
