@@ -52,6 +52,11 @@ class Primary(Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if bool(self.ssl_cert) != bool(self.ssl_key):
             raise ValueError("ssl_cert and ssl_key go together")
+        for name in ("ssl_ca", "ssl_cert", "ssl_key"):
+            # Jobs, their programs and the node's server each have a working directory of their own.
+            path = getattr(self, name)
+            if path and not os.path.isabs(path):
+                raise ValueError(f"{name} must be an absolute path, got {path!r}")
 
 
 class RepositorySpec(Strict, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Flavor, ServerLayout
+from airflow_restore_replay.core.flavor.base import Conn, Flavor, ServerLayout
+from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.protocol import Secrets
@@ -35,7 +36,7 @@ def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
     :returns: findings, in that order; whatever cannot even be asked is a finding, too.
     """
     flavor = get_flavor(cluster.flavor)
-    primary = _primary(cluster, secrets)
+    primary = primary_endpoint(cluster.primary, secrets.primary_password)
     found: list[Finding] = []
     needed = 0
     conn = _asked(found, "primary", "connection", lambda: flavor.connect(primary))
@@ -48,19 +49,6 @@ def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
         found += _of_node(flavor, cluster, None, needed)
     found += _of_store(cluster, secrets)
     return found
-
-
-def _primary(cluster: Cluster, secrets: Secrets) -> Endpoint:
-    configured = cluster.primary
-    return Endpoint(
-        host=configured.host,
-        port=configured.port,
-        user=configured.user,
-        password=secrets.primary_password,
-        ssl_ca=configured.ssl_ca,
-        ssl_cert=configured.ssl_cert,
-        ssl_key=configured.ssl_key,
-    )
 
 
 def _asked(found: list[Finding], subject: str, name: str, ask: Callable[[], Conn]) -> Conn | None:

@@ -15,6 +15,7 @@ import pymysql
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
 from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer
+from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
 from airflow_restore_replay.core.jobs.protocol import FULL, JobRequest, Progress
@@ -88,16 +89,7 @@ class JobContext:
 
     @cached_property
     def primary(self) -> Endpoint:
-        configured = self.cluster.primary
-        return Endpoint(
-            host=configured.host,
-            port=configured.port,
-            user=configured.user,
-            password=self.request.secrets.primary_password,
-            ssl_ca=configured.ssl_ca,
-            ssl_cert=configured.ssl_cert,
-            ssl_key=configured.ssl_key,
-        )
+        return primary_endpoint(self.cluster.primary, self.request.secrets.primary_password)
 
     @cached_property
     def repository(self) -> Repository:
