@@ -126,9 +126,9 @@ class Seed(Strict, frozen=True, kw_only=True):
 
 
 class CatchUp(Strict, frozen=True, kw_only=True):
-    """:param appliers: parallel appliers on the node; measured on two cores, one was the fastest."""
+    """:param appliers: parallel appliers on the node; without it, by the cores that the node may use."""
 
-    appliers: Positive = 1
+    appliers: Positive | None = None
     stall_timeout: Seconds = Seconds("10m")
     deadline: Seconds = Seconds("12h")
 

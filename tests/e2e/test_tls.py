@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_restore_replay.core.cores import usable_cores
+from airflow_restore_replay.core.jobs.context import default_appliers
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import Primary, WriteLoad
 from tests.support.rig import Rig
@@ -38,4 +40,5 @@ def test_a_cycle_with_ca_and_certificate(
     manifest = rig.catalog().backup(backup_id).manifest
     assert manifest.notes["fill"]["method"] == kit.seeds[1]
     assert manifest.notes["catch_up"]["transactions"] > 0
+    assert manifest.notes["catch_up"]["appliers"] == default_appliers(usable_cores())
     assert manifest.compared["tables"] >= 3

@@ -41,7 +41,7 @@ def store(url: str = "s3://backups/orders", **options: Any) -> dict[str, Any]:
         ),
         (
             {"catch_up": {"appliers": "two"}},
-            r"clusters\.orders\.catch_up\.appliers: Expected `int`, got `str`",
+            r"clusters\.orders\.catch_up\.appliers: Expected `int | null`, got `str`",
         ),
         ({"transfer": {"rate_limit": "fast"}}, r"transfer\.rate_limit: expected a size such as 100MB"),
         ({"seed": {"method": "copy"}}, r"clusters\.orders\.seed\.method: .*'copy'.*logical, physical, clone"),

@@ -13,6 +13,7 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
 from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
@@ -20,6 +21,16 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
 from airflow_restore_replay.core.jobs.protocol import FULL, JobRequest, Progress
 from airflow_restore_replay.core.repository.repository import Repository
+
+#: more only wait for each other's commits
+_MOST_APPLIERS = 16
+
+
+def default_appliers(cores: int) -> int:
+    """:returns: one for each core but one, which receiver and coordinator need: measured on two cores, one applier
+    was faster than eight.
+    """
+    return max(1, min(cores - 1, _MOST_APPLIERS))
 
 
 class Reporter:
@@ -109,7 +120,9 @@ class JobContext:
     @property
     def appliers(self) -> int:
         """:returns: how many appliers this node may replay with; one after a conflict."""
-        return 1 if self.state.single_applier else self.cluster.catch_up.appliers
+        if self.state.single_applier:
+            return 1
+        return self.cluster.catch_up.appliers or default_appliers(usable_cores())
 
     @property
     def is_full(self) -> bool:
