@@ -64,6 +64,9 @@ class Kept:
     stored_bytes: int = 0
 
 
+ZERO = Kept(Kind.ZERO, None)
+
+
 class Reusable:
     """Which references of the base may be taken over: decoded in this cycle, not condemned, not of a sparse bundle."""
 
@@ -154,7 +157,7 @@ class Keeper:
         :raises StoreFailed: what was just written does not read back.
         """
         if is_zero(data):
-            return Kept(Kind.ZERO, None)
+            return ZERO
         name = self._chunks.codec.name(data)
         if (ref := self._known.get(name)) is not None:
             return Kept(Kind.REUSED, ref)
