@@ -79,10 +79,14 @@ def test_each_missing_thing_is_named_with_what_fixes_it(
 
 
 @on_both
-def test_a_primary_without_binary_log_is_refused_by_doctor_and_cycle(
+def test_a_primary_without_a_whole_binary_log_is_refused_by_doctor_and_cycle(
     new_primary: Callable[..., Primary], tmp_path: Path
 ) -> None:
-    rig = Rig(new_primary(), tmp_path)
+    rig = Rig(new_primary(options=["--binlog-ignore-db=elsewhere"]), tmp_path)
+    report = rig.cycle(retries=0)
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.blame) == ("SourceFiltered", "source")
+    assert "binlog_ignore_db=elsewhere" in report.failure.message
     rig.primary.restart(options=["--skip-log-bin"])
     code, found = doctor(rig)
     assert code == 2
