@@ -27,8 +27,8 @@ _MOST_APPLIERS = 16
 
 
 def default_appliers(cores: int) -> int:
-    """:returns: one for each core but one, which receiver and coordinator need: measured on two cores, one applier
-    was faster than eight.
+    """:returns: one for each core but one, which receiver and coordinator need: measured on two cores, more than one
+    gained nothing with either flavor.
     """
     return max(1, min(cores - 1, _MOST_APPLIERS))
 
