@@ -22,7 +22,7 @@ from airflow_restore_replay.core.repository.store.base import ObjectStore
 #: a content that encodes to at most this becomes a piece
 MAX_PIECE_BYTES = 512 * 2**10
 #: a bundle is stored once it has so many bytes
-BUNDLE_BYTES = 8 * 2**20
+BUNDLE_BYTES = 4 * 2**20
 
 
 @dataclass(slots=True)
@@ -194,7 +194,7 @@ class BundleReader:
 
 
 #: more than a bundle of ours has; a forged offset must not make a reader ask for more at once
-_MAX_RANGE_BYTES = 2 * BUNDLE_BYTES
+_MAX_RANGE_BYTES = 4 * BUNDLE_BYTES
 
 
 def ranges_of(refs: Iterable[ChunkRef]) -> dict[str, tuple[int, int]]:
