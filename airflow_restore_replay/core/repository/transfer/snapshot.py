@@ -36,7 +36,7 @@ __all__ = ["is_excluded", "snapshot_tree"]
 _BATCH_BYTES = CHUNK_SIZE_BYTES
 _BATCH_FILES = 256
 #: so many of them are open at a time, in each thread
-_READ_AHEAD = 8
+_READ_AHEAD = 32
 _local = threading.local()
 
 
