@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
-from tests.support.flavors import Kit, on_both
+from tests.support.flavors import Kit, on_every
 from tests.support.primary import WriteLoad
 from tests.support.rig import Rig
 
 
-@on_both
+@on_every
 def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: str, kit: Kit) -> None:
     rig.primary.execute("INSERT INTO shop.orders (customer, total) VALUES ('replayed', 1)")
     with WriteLoad(rig.primary):
@@ -37,7 +37,7 @@ def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: s
 
 
 @pytest.mark.parametrize("method", ["logical", "own"])
-@on_both
+@on_every
 def test_each_seed_makes_a_backup_without_base_that_replays(
     rig: Rig, backup_id: str, kit: Kit, method: str
 ) -> None:

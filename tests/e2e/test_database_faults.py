@@ -10,7 +10,7 @@ import pytest
 from airflow_restore_replay.core.errors import Blame, Failure
 from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
-from tests.support.flavors import Kit, on_both
+from tests.support.flavors import Kit, on_both, on_every
 from tests.support.independent import dump_text
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
@@ -48,7 +48,7 @@ def test_d2_server_does_not_start(rig: Rig, backup_id: str) -> None:
     assert any("InnoDB" in line or "signal" in line for line in failure.evidence["log"])
 
 
-@on_both
+@on_every
 def test_d4_table_file_missing(rig: Rig, backup_id: str) -> None:
     wrong = tampered(rig, backup_id, lambda data: (data / "shop/orders.ibd").unlink())
     failure = quarantine_failure(rig, wrong)
@@ -118,7 +118,7 @@ def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
     assert rig.catalog().backups == ()
 
 
-@on_both
+@on_every
 def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
     """One of every object, through seed, replay and restore; compared by the server's own dump."""
     rig = Rig(new_primary(), tmp_path)
@@ -129,5 +129,5 @@ def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
     with running(rig.restores(second), rig) as conn:
         root = Endpoint(socket=conn.unix_socket, user="root", password=ROOT_PASSWORD)
-        restored = dump_text(root, rig.primary.flavor).splitlines()
-    assert restored == dump_text(rig.primary.endpoint(), rig.primary.flavor).splitlines()
+        restored = dump_text(root, rig.primary).splitlines()
+    assert restored == dump_text(rig.primary.endpoint(), rig.primary).splitlines()

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from airflow_restore_replay.cli.main import cli
 from tests.support.flavors import KITS, Kit, on_both
-from tests.support.mysql import without_mysql
 from tests.support.primary import BACKUP_PASSWORD, Primary
 from tests.support.rig import Rig
+from tests.support.unpacked import without
 
 
 def doctor(rig: Rig, **overrides: Any) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -93,7 +93,7 @@ def test_a_primary_without_binary_log_is_refused_by_doctor_and_cycle(
     assert rig.catalog().backups == ()
 
 
-@pytest.mark.skipif(without_mysql(), reason="RR_WITHOUT=mysql")
+@pytest.mark.skipif(without("mysql"), reason="RR_WITHOUT=mysql")
 def test_gtids_are_needed_and_how_to_turn_them_on_is_told(tmp_path: Path) -> None:
     primary = KITS["mysql"].start(tmp_path / "primary", options=["--gtid-mode=OFF"])
     try:

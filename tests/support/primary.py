@@ -81,6 +81,10 @@ class Primary(abc.ABC):
         """:returns: directory of its programs when they are not on PATH; for node.bindir."""
         return None
 
+    def program(self, name: str) -> str:
+        """:returns: how to call one of its programs."""
+        return f"{self.bindir}/{name}" if self.bindir else name
+
     @abc.abstractmethod
     def _install(self) -> None: ...
 
