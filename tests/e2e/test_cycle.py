@@ -25,6 +25,8 @@ def test_replayed_backup_is_published_and_proves_its_base(rig: Rig, backup_id: s
     assert new.proof is Proof.READ_BACK
     assert new.manifest.base.backup_id == backup_id
     assert new.manifest.lineage_depth == 1
+    assert rig.primary.execute("SELECT VERSION()")[0][0].startswith(new.manifest.server_release)
+    assert new.manifest.server_release.startswith(kit.series)
     assert report.steps["replay.catch_up"]["transactions"] > 0
     assert new.manifest.compared["tables"] >= 3
     # Differential: a file that replay did not touch is not stored again.

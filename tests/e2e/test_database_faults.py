@@ -123,7 +123,7 @@ def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary
     """One of every object, through seed, replay and restore; compared by the server's own dump."""
     rig = Rig(new_primary(), tmp_path)
     with rig.primary.connect() as conn:
-        create_zoo(conn, rig.primary.flavor)
+        create_zoo(conn, rig.primary.zoo)
     rig.full()
     second = rig.published(rig.cycle())
     assert rig.catalog().backup(second).state is BackupState.HEALTHY

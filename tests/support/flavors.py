@@ -54,12 +54,14 @@ MANY_ROWS = (
 class Kit:
     """:param archive: path of the table that no test writes to, in the data directory.
     :param seeds: the methods of this flavor, as ``seed.method``.
+    :param series: of releases that the kit is about; the system's own may be any.
     """
 
     primary: type[Primary]
     archive: str
     seeds: tuple[str, ...]
     shop: tuple[str, ...]
+    series: str = ""
 
     @property
     def flavor(self) -> str:
@@ -83,7 +85,9 @@ class Kit:
 
 KITS = {
     "mariadb": Kit(MariaDbPrimary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"]),
-    "mariadb-11.8": Kit(MariaDb118Primary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"]),
+    "mariadb-11.8": Kit(
+        MariaDb118Primary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"], series="11.8."
+    ),
     "mysql": Kit(MySqlPrimary, "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
 }
 

@@ -34,6 +34,7 @@ class MariaDbPrimary(Primary):
     """See :class:`~tests.support.primary.Primary`."""
 
     flavor: ClassVar[str] = "mariadb"
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql",)
 
     def _install(self) -> None:
         user = ["--user=root"] if os.geteuid() == 0 else []
@@ -84,6 +85,8 @@ class MariaDbPrimary(Primary):
 
 class MariaDb118Primary(MariaDbPrimary):
     """MariaDB 11.8 beside the system's own."""
+
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql", "zoo_mariadb_11_8.sql")
 
     @property
     def bindir(self) -> str | None:

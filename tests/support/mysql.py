@@ -47,6 +47,7 @@ class MySqlPrimary(Primary):
     """See :class:`~tests.support.primary.Primary`."""
 
     flavor: ClassVar[str] = "mysql"
+    zoo: ClassVar[tuple[str, ...]] = ("zoo_mysql.sql",)
 
     @property
     def bindir(self) -> str | None:
