@@ -26,6 +26,7 @@ GROUPS: dict[tuple[str, ...], Callable[[Bench], list[Row]]] = {
     small_files.IDS: small_files.rows,
     remote.IDS: remote.rows,
     catch_up.IDS: catch_up.rows,
+    catch_up.MYSQL_IDS: catch_up.mysql_rows,
     simulated.IDS: simulated.rows,
 }
 

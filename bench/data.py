@@ -13,6 +13,7 @@ from airflow_restore_replay.core.flavor.mariadb.options import REDO_AT_REST_BYTE
 from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
 from bench.measure import digests, files_of, say, size_of
 from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary
+from tests.support.primary import Primary
 
 PAGE = 16 * 1024
 _CHUNK = 4 * 2**20
@@ -37,7 +38,7 @@ _OPTIONS = (
 _FILLING = (*_OPTIONS, "--innodb-undo-tablespaces=2")
 
 
-def sysbench(primary: MariaDbPrimary, *arguments: str, schema: str = "sbtest") -> str:
+def sysbench(primary: Primary, *arguments: str, schema: str = "sbtest") -> str:
     """Run sysbench against *primary*.
 
     :returns: what it printed.
