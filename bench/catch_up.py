@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.flavor.base import Endpoint, Position, ServerLayout
+from airflow_restore_replay.core.flavor.base import Endpoint, Position
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from bench.data import sysbench
 from bench.measure import WrongBytes, alternate, shell
+from bench.nodes import BUFFER_POOL_BYTES, checksums, layout_at
 from bench.rows import Row
 from bench.settings import Bench
 from tests.support.mariadb import MariaDbPrimary
@@ -23,8 +24,6 @@ _TABLES = ("--tables=4", "--table-size=50000")
 _TRANSACTIONS = 100_000
 _AT_BYTES = 2_000_000_000
 _PATIENCE_S = 1800.0
-#: the same memory for all: the difference is what they do for their durability
-_BUFFER_POOL_BYTES = 256 * 2**20
 _QUICK = ("--innodb-buffer-pool-size=256M", "--innodb-doublewrite=0")
 
 
@@ -47,7 +46,7 @@ class _Servers:
 
 _KEPT = (
     "--innodb-flush-log-at-trx-commit=1",
-    f"--innodb-buffer-pool-size={_BUFFER_POOL_BYTES}",
+    f"--innodb-buffer-pool-size={BUFFER_POOL_BYTES}",
     "--read-only=1",
 )
 _MARIADB = _Servers(
@@ -122,30 +121,17 @@ class _Race:
         events = ("--threads=4", f"--events={count}", "--time=0")
         sysbench(self._primary, "oltp_write_only", *_TABLES, *events, "run")
         self._goal = self._position()
-        self._checksum = self._sums(self._primary.connect())
+        self._checksum = checksums(self._primary.connect(), 4)
         bench.note(f"{servers.group} transactions", count)
 
     def _position(self) -> Position:
         with self._primary.connect() as conn:
             return self._flavor.primary_position(conn)
 
-    def _sums(self, conn: Any) -> list[Any]:
-        with conn.cursor() as cursor:
-            cursor.execute("CHECKSUM TABLE " + ", ".join(f"sbtest.sbtest{n}" for n in range(1, 5)))
-            return list(cursor.fetchall())
-
     def node(self) -> float:
         """:returns: seconds on a replay node, with the options that cycles use."""
         place = self._bench.new_dir("node")
-        layout = ServerLayout(
-            datadir=place / "data",
-            run_dir=place / "run",
-            tmp_dir=place / "tmp",
-            log_path=place / "log" / "server.err",
-            plugin_dir=place / "plugin",
-            buffer_pool_bytes=_BUFFER_POOL_BYTES,
-            bindir=Path(self._primary.bindir) if self._primary.bindir else None,
-        )
+        layout = layout_at(place, self._primary)
         self._put_copy(layout.datadir)
         server = self._flavor.server(layout)
         server.start(replaying=True)
@@ -187,7 +173,7 @@ class _Race:
                 raise RuntimeError(f"replication stopped at {status.applied}: {status.error}")
             time.sleep(0.05)
         seconds = time.monotonic() - begun
-        if self._sums(conn) != self._checksum:
+        if checksums(conn, 4) != self._checksum:
             raise WrongBytes(f"tables differ from the primary's at {self._flavor.executed_position(conn)}")
         return seconds
 

@@ -19,7 +19,7 @@ PAGE = 16 * 1024
 _CHUNK = 4 * 2**20
 _TABLES = 8
 #: bytes of a row of sysbench's table with its secondary index, as InnoDB stores them after a load
-_ROW_BYTES = 310
+ROW_BYTES = 310
 #: as a node's server leaves it
 _REDO_BYTES = REDO_AT_REST_BYTES
 #: no binary log, no performance schema: the files are those of the tables
@@ -91,7 +91,7 @@ class Data:
         return final
 
     def _make_large(self, path: Path) -> None:
-        rows = self.size_bytes // _ROW_BYTES // _TABLES
+        rows = self.size_bytes // ROW_BYTES // _TABLES
         primary = MariaDbPrimary.start(path.with_suffix(".server"), options=_FILLING)
         try:
             primary.execute("CREATE DATABASE sbtest")
