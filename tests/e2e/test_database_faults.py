@@ -10,6 +10,7 @@ import pytest
 from airflow_restore_replay.core.errors import Blame, Failure
 from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
+from tests.support import unpacked
 from tests.support.flavors import Kit, on_both, on_every
 from tests.support.independent import dump_text
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
@@ -101,6 +102,17 @@ def test_d3_release_older_than_the_backups_is_refused(rig: Rig, backup_id: str) 
     assert report.failure.code == "ReleaseRefused"
     assert "99.1" in report.failure.message
     assert rig.against(newer) == []
+
+
+@pytest.mark.skipif(unpacked.without("mariadb-11.8"), reason="RR_WITHOUT=mariadb-11.8")
+def test_d3_node_newer_than_the_primary_is_refused(rig: Rig, backup_id: str) -> None:
+    """Its backups could not be restored on the primary's release."""
+    report = rig.cycle(retries=0, node={"bindir": unpacked.programs("mariadb-11.8")})
+    assert report.failure is not None
+    assert report.failure.code == "ReleaseRefused"
+    assert "MariaDB 11.8" in report.failure.message
+    assert "newer than the primary" in report.failure.message
+    assert rig.against(backup_id) == []
 
 
 @on_both
