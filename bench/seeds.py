@@ -30,7 +30,7 @@ def rows(bench: Bench) -> list[Row]:
         found = bench.keep("seed", alternate({"clone": seeds.clone, "dump": seeds.dump}, repeat=bench.repeat))
     finally:
         seeds.stop()
-    return [speed("seed/mysqldump", seeds.size_bytes, found["clone"], found["dump"], 4.0)]
+    return [speed("seed/mysqldump", seeds.size_bytes, found["clone"], found["dump"], 2.0)]
 
 
 class _Seeds:
