@@ -11,8 +11,9 @@ from airflow_restore_replay.core.errors import Blame, Failure
 from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
 from tests.support import unpacked
-from tests.support.flavors import Kit, on_both, on_every
+from tests.support.flavors import KITS, Kit, on_both, on_every
 from tests.support.independent import dump_text
+from tests.support.mariadb import MariaDb118Primary
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
 from tests.support.tamper import by_sql, running, tampered
@@ -33,6 +34,13 @@ def quarantine_failure(rig: Rig, backup_id: str) -> Failure:
     assert failure is not None
     assert failure.blame is Blame.BACKUP
     return failure
+
+
+def needs_an_older(system: Primary) -> None:
+    """Where the system's own MariaDB is 11.8 already, there is no second release."""
+    series = tuple(int(part) for part in system.execute("SELECT VERSION()")[0][0].split(".")[:2])
+    if series >= (11, 8):
+        pytest.skip(f"this system's own MariaDB is {series}, not older than 11.8")
 
 
 @on_both
@@ -107,12 +115,37 @@ def test_d3_release_older_than_the_backups_is_refused(rig: Rig, backup_id: str) 
 @pytest.mark.skipif(unpacked.without("mariadb-11.8"), reason="RR_WITHOUT=mariadb-11.8")
 def test_d3_node_newer_than_the_primary_is_refused(rig: Rig, backup_id: str) -> None:
     """Its backups could not be restored on the primary's release."""
+    needs_an_older(rig.primary)
     report = rig.cycle(retries=0, node={"bindir": unpacked.programs("mariadb-11.8")})
     assert report.failure is not None
     assert report.failure.code == "ReleaseRefused"
     assert "MariaDB 11.8" in report.failure.message
     assert "newer than the primary" in report.failure.message
     assert rig.against(backup_id) == []
+
+
+@pytest.mark.skipif(unpacked.without("mariadb-11.8"), reason="RR_WITHOUT=mariadb-11.8")
+def test_d3_backup_of_the_release_before_the_upgrade_replays_on_the_new_one(tmp_path: Path) -> None:
+    old = KITS["mariadb"].start(tmp_path / "primary")
+    rig = Rig(old, tmp_path)
+    try:
+        needs_an_older(old)
+        base = rig.full()
+    finally:
+        old.stop()
+    rig.primary = MariaDb118Primary.start(tmp_path / "primary", port=old.port)
+    try:
+        rig.primary.execute(
+            "CREATE TABLE shop.embeddings (id INT PRIMARY KEY, e VECTOR(2) NOT NULL, VECTOR INDEX (e))",
+            "INSERT INTO shop.embeddings VALUES (1, VEC_FromText('[1, 0.5]'))",
+        )
+        report = rig.cycle()
+    finally:
+        rig.primary.stop()
+    manifest = rig.catalog().backup(rig.published(report)).manifest
+    assert (report.base_id, report.quarantined) == (base, [])
+    assert rig.catalog().backup(base).manifest.server_release < manifest.server_release
+    assert manifest.server_release.startswith("11.8.")
 
 
 @on_both
