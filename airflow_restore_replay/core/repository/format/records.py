@@ -73,7 +73,8 @@ class Sizes(Record, frozen=True, kw_only=True):
     :param delta_bytes: in chunks of which only the changed pages were stored, ``delta_page_bytes`` of them.
     :param reused_bytes: in chunks that an earlier backup stored and this cycle verified, or that occur twice.
     :param zero_bytes: not stored because they are zero.
-    :param read_bytes: read from files. :param skipped_bytes: in files that nothing touched since the restore.
+    :param read_bytes: read from files.
+    :param skipped_bytes: in holes, and in files that nothing touched since the restore.
     :param bundled_bytes: stored by this backup as pieces of bundles; a part of *new_bytes* and *delta_page_bytes*.
     :param stored_bytes: compressed bytes written to the store.
     :param new_chunks: stored whole. :param bundles: objects that hold many pieces.

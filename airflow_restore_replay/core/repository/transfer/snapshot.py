@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit,
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
 from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.transfer.base import Base
-from airflow_restore_replay.core.repository.transfer.keep import Keeper, Kept, Kind
+from airflow_restore_replay.core.repository.transfer.keep import ZERO, Keeper, Kept, Kind
 from airflow_restore_replay.core.repository.transfer.untouched import sample, take_over
 from airflow_restore_replay.core.repository.transfer.walk import (
     Source,
@@ -33,7 +36,8 @@ __all__ = ["is_excluded", "snapshot_tree"]
 _BATCH_BYTES = CHUNK_SIZE_BYTES
 _BATCH_FILES = 256
 #: so many of them are open at a time, in each thread
-_READ_AHEAD = 8
+_READ_AHEAD = 32
+_local = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +159,13 @@ def _copy(
     total_bytes = sum(s.info.st_size for s in files)
     done_bytes = total_bytes - sum(s.info.st_size for s in todo)
 
-    def work(batch: list[_Item]) -> list[Kept | None]:
-        limit.take(sum(item.size_bytes for item in batch))
-        return [_keep(keeper, base, item, data) for item, data in _read(batch)]
+    def work(batch: list[_Item]) -> list[tuple[Kept | None, int]]:
+        done = []
+        for item, data in _read(batch):
+            read_bytes = 0 if data is None else len(data)
+            limit.take(read_bytes)
+            done.append((_keep(keeper, base, item, data), read_bytes))
+        return done
 
     progress(0, total_bytes)
     for source in todo:
@@ -165,8 +173,8 @@ def _copy(
     batches = batched(_items(todo, proofs), max_bytes=_BATCH_BYTES, max_items=_BATCH_FILES)
     with closing(run_bounded(batches, work, threads=threads, cancelled=cancelled)) as results:
         for batch, kept in results:
-            for item, one in zip(batch, kept, strict=True):
-                tally.read_bytes += item.size_bytes
+            for item, (one, read_bytes) in zip(batch, kept, strict=True):
+                tally.read_bytes += read_bytes
                 if one is not None:
                     item.source.chunks[item.index] = one.ref
                     tally.add(one, item.size_bytes)
@@ -176,16 +184,23 @@ def _copy(
     return tally
 
 
-def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes) -> Kept | None:
+def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes | bytearray | None) -> Kept | None:
+    """:param data: None is zeros. :returns: None for a proof."""
     if item.proof:
         _refuse_difference(keeper, item, data)
         return None
+    if data is None:
+        return ZERO
     return keeper.keep(data, base.chunk(item.source.relative, item.index))
 
 
-def _refuse_difference(keeper: Keeper, item: _Item, data: bytes) -> None:
+def _refuse_difference(keeper: Keeper, item: _Item, data: bytes | bytearray | None) -> None:
     ref = item.source.chunks[item.index]
-    if is_zero(data) if ref is None else keeper.is_content(data, ref):
+    if data is None or ref is None:
+        same = ref is None and (data is None or is_zero(data))
+    else:
+        same = keeper.is_content(data, ref)
+    if same:
         return
     raise InternalError(
         f"{item.source.relative} changed at byte {item.index * CHUNK_SIZE_BYTES} although size, times and inode "
@@ -203,7 +218,8 @@ def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Ite
             yield _Item(source, index, chunk_bytes(source.info.st_size, index, CHUNK_SIZE_BYTES))
 
 
-def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes]]:
+def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes | bytearray | None]]:
+    """:returns: items with their content, until the next; None for a hole."""
     files: dict[str, int] = {}
     coming = iter(batch)
     try:
@@ -217,15 +233,42 @@ def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes]]:
             path = item.source.relative
             if path not in files:  # the proofs of one file may have another's between them
                 files[path] = _open(item.source)
-            data = os.pread(files[path], item.size_bytes, item.index * CHUNK_SIZE_BYTES)
-            if len(data) != item.size_bytes:
-                raise changed(path, "it became shorter")
-            yield item, data
+            yield item, _content(files[path], item)
             if number + 1 == len(batch) or batch[number + 1].source.relative != path:
                 os.close(files.pop(path))
     finally:
         for descriptor in files.values():
             os.close(descriptor)
+
+
+def _content(descriptor: int, item: _Item) -> bytes | bytearray | None:
+    """:returns: what there is to read; None for a hole, which is zeros without a read."""
+    begin = item.index * CHUNK_SIZE_BYTES
+    if item.size_bytes == CHUNK_SIZE_BYTES:
+        if _next_data(descriptor, begin) >= begin + item.size_bytes:
+            return None
+        # Fresh memory for each whole chunk would cost as much as reading it.
+        if not hasattr(_local, "room"):
+            _local.room = bytearray(CHUNK_SIZE_BYTES)
+        data: bytes | bytearray = _local.room
+        count = os.preadv(descriptor, [_local.room], begin)
+    else:
+        data = os.pread(descriptor, item.size_bytes, begin)
+        count = len(data)
+    if count != item.size_bytes:
+        raise changed(item.source.relative, "it became shorter")
+    return data
+
+
+def _next_data(descriptor: int, offset: int) -> float:
+    """:returns: where the next bytes that are no hole begin; *offset* itself where the file system does not tell.
+
+    Source: lseek(2), ``SEEK_DATA``.
+    """
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError as exc:
+        return math.inf if exc.errno == errno.ENXIO else offset
 
 
 def _open(source: Source) -> int:
