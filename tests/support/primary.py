@@ -75,7 +75,6 @@ class Primary(abc.ABC):
 
     #: of the cluster file
     flavor: ClassVar[str]
-
     #: scripts beside this module that create one of every object of that release
     zoo: ClassVar[tuple[str, ...]]
 
@@ -292,10 +291,7 @@ class Witness:
 
 
 def create_zoo(conn: Connection[Any], files: Sequence[str] = ("zoo.sql",)) -> None:
-    """Create one of every object that a backup must carry (D8), in ``zoo`` and a schema with an odd name.
-
-    :param files: the server's :attr:`Primary.zoo`.
-    """
+    """Create what *files* (:attr:`Primary.zoo`) hold: one of every object that a backup must carry (D8)."""
     with conn.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00', sql_mode = ''")
         for name in files:
