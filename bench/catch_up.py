@@ -122,6 +122,7 @@ class _Race:
         sysbench(self._primary, "oltp_write_only", *_TABLES, *events, "run")
         self._goal = self._position()
         self._checksum = checksums(self._primary.connect(), 4)
+        bench.note(f"{servers.group} server", self._primary.execute("SELECT VERSION()")[0][0])
         bench.note(f"{servers.group} transactions", count)
 
     def _position(self) -> Position:

@@ -49,7 +49,8 @@ class _Seeds:
         self._primary.restart()
         self._checksums = checksums(self._primary.connect(), _TABLES)
         self.size_bytes = size_of(self._primary.datadir / "sbtest")
-        bench.note("seeded bytes", self.size_bytes)
+        bench.note("seed server", self._primary.execute("SELECT VERSION()")[0][0])
+        bench.note("seed bytes", self.size_bytes)
 
     def clone(self) -> float:
         """:returns: seconds until a node that was empty replays, and all of its files are synced."""
