@@ -154,7 +154,7 @@ def _possible(name: str) -> object:
     return pytest.param(name, marks=pytest.mark.skipif(skip, reason="RR_WITHOUT=mysql"))
 
 
-@pytest.mark.parametrize("name", map(_possible, OUTCOMES))
+@pytest.mark.parametrize("name", [_possible(name) for name in OUTCOMES])
 def test_outcome(live: Live, runs: dict[str, str], name: str) -> None:
     case, expected = live[name], OUTCOMES[name]
     ended = case.wait(runs[name])
