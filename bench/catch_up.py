@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.flavor.base import Endpoint, Position
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.jobs.context import default_appliers
 from bench.data import sysbench
 from bench.measure import WrongBytes, alternate, shell
 from bench.nodes import BUFFER_POOL_BYTES, checksums, layout_at
@@ -33,7 +35,7 @@ class _Servers:
 
     :param group: of the readings. :param ids: of the rows against a replica with sync_binlog=0, and =1.
     :param stock: what a replica that is kept has beside the flavor's defaults: its own binary log, our memory.
-    :param appliers: of a replica by default; a node has one.
+    :param appliers: of a replica by default; a node's follow its cores.
     """
 
     group: str
@@ -138,7 +140,8 @@ class _Race:
         server.start(replaying=True)
         try:
             with server.connect() as conn:
-                seconds = self._replay(conn, self._primary.endpoint("restore_replay"), appliers=1)
+                appliers = default_appliers(usable_cores())
+                seconds = self._replay(conn, self._primary.endpoint("restore_replay"), appliers=appliers)
         finally:
             server.kill()
         self._bench.discard(place)
