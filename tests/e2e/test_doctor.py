@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.support.flavors import KITS, Kit, on_both
-from tests.support.mysql import programs, without_mysql
+from tests.support.mysql import programs
 from tests.support.primary import BACKUP_PASSWORD, Primary
 from tests.support.rig import Rig
+from tests.support.unpacked import without
 
 
 def doctor(rig: Rig, **overrides: Any) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -147,7 +148,7 @@ def test_another_flavor_than_configured(rig: Rig, kit: Kit) -> None:
     assert "set the cluster's flavor accordingly" in found["primary: flavor"]["observed"]
 
 
-@pytest.mark.skipif(without_mysql(), reason="RR_WITHOUT=mysql")
+@pytest.mark.skipif(without("mysql"), reason="RR_WITHOUT=mysql")
 def test_gtids_are_needed_and_how_to_turn_them_on_is_told(tmp_path: Path) -> None:
     primary = KITS["mysql"].start(tmp_path / "primary", options=["--gtid-mode=OFF"])
     try:

@@ -75,11 +75,17 @@ class Primary(abc.ABC):
 
     #: of the cluster file
     flavor: ClassVar[str]
+    #: scripts beside this module that create one of every object of that release
+    zoo: ClassVar[tuple[str, ...]]
 
     @property
     def bindir(self) -> str | None:
         """:returns: directory of its programs when they are not on PATH; for node.bindir."""
         return None
+
+    def program(self, name: str) -> str:
+        """:returns: how to call one of its programs."""
+        return f"{self.bindir}/{name}" if self.bindir else name
 
     @abc.abstractmethod
     def _install(self) -> None: ...
@@ -284,12 +290,11 @@ class Witness:
         return int(self.primary.execute(f"SELECT MAX(id) FROM {self.table} WHERE at < '{naive}'")[0][0])
 
 
-def create_zoo(conn: Connection[Any], flavor: str = "mariadb") -> None:
-    """Create one of every object that a backup must carry (D8), in ``zoo`` and a schema with an odd name."""
-    name = {"mariadb": "zoo.sql", "mysql": "zoo_mysql.sql"}[flavor]
-    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+def create_zoo(conn: Connection[Any], files: Sequence[str] = ("zoo.sql",)) -> None:
+    """Create what *files* (:attr:`Primary.zoo`) hold: one of every object that a backup must carry (D8)."""
     with conn.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00', sql_mode = ''")
-        for line in lines:
-            if not line.startswith("--"):
-                cursor.execute(line.removesuffix(";"))
+        for name in files:
+            for line in Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines():
+                if not line.startswith("--"):
+                    cursor.execute(line.removesuffix(";"))
