@@ -17,7 +17,7 @@
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
     │   ├── PruneUnsafe         ├── KeySourceFailed      └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
-    │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
+    │   ├── SourceCorrupt       └── SourceDrift
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
     │   ├── BinlogPurged        ├── HistoryDiverged      └── ErrantFromFormerPrimary
     └── BackupFault             evidence against the backup                              (backup)
@@ -242,10 +242,6 @@ class SourceDrift(SourceFault):
     """The primary has data that never went through its binary log."""
 
 
-class SourceFiltered(SourceFault):
-    """The primary filters its binary log, so no replica can equal it."""
-
-
 class Stranded(RestoreReplayError):
     """No base any more, still restorable, protected."""
 
@@ -359,6 +355,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             fingerprint=fingerprint(error.code, error.message),
             evidence=error.evidence,
         )
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """:returns: the tables in which node and primary were found to differ."""
+        differing = [str(d["table"]) for d in self.evidence.get("differences", [])]
+        conflict = [str(self.evidence["table"])] if "table" in self.evidence else []
+        return frozenset((*differing, *conflict, *self.evidence.get("missing_tables", [])))
 
     def to_exception(self) -> RestoreReplayError:
         """:returns: an exception of the original class."""

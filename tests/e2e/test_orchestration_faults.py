@@ -37,6 +37,7 @@ def kill(pid_of: Callable[[Rig], int], rig: Rig) -> Callable[[], None]:
 SLOW = {"transfer": {"rate_limit": "60MB", "threads": 2}}
 
 
+@on_both
 @pytest.mark.parametrize(
     ("step", "phase"),
     [
@@ -56,6 +57,7 @@ def test_o2_killed_agent_is_resumed(rig: Rig, backup_id: str, step: str, phase: 
     assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
 
 
+@on_both
 def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> None:
     """A server may have begun to write: the node is filled anew."""
     killers = []
@@ -98,6 +100,7 @@ def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, p
     rig.restores(new_id)
 
 
+@on_both
 def test_o2_server_that_is_killed_again_and_again_is_the_environment(rig: Rig, backup_id: str) -> None:
     slow_catch_up(rig)
 

@@ -268,7 +268,7 @@ class Witness:
     def write_until(self, end: datetime) -> None:
         """Write until the primary's clock shows *end*."""
         with self.primary.connect() as conn, conn.cursor() as cursor:
-            if self._domain:
+            if self._domain and self.primary.flavor == "mariadb":
                 cursor.execute(f"SET SESSION gtid_domain_id={self._domain}")
             while True:
                 cursor.execute(f"INSERT INTO {self.table} (at) VALUES (UTC_TIMESTAMP(6))")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from airflow_restore_replay.core.errors import (
     NodeIsPrimary,
     PreflightFailed,
-    SourceFiltered,
     UnsupportedTables,
 )
 from airflow_restore_replay.core.flavor.base import Conn
@@ -39,7 +38,7 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
 
     :param node: the node's server when it already runs.
     :returns: warnings by name.
-    :raises NodeIsPrimary, ReleaseRefused, PreflightFailed, SourceFiltered, UnsupportedTables: see each.
+    :raises NodeIsPrimary, ReleaseRefused, PreflightFailed, UnsupportedTables: see each.
     """
     identity = ctx.flavor.identity(primary)
     if node is not None:
@@ -54,11 +53,6 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
     ctx.flavor.refuse_release(backup=None, node=ctx.server.release(), primary=identity.release)
     refuse_unsupported_tables(ctx, primary)
     report = ctx.flavor.preflight(primary)
-    if "binlog_filters" in report.refusals:
-        raise SourceFiltered(
-            f"The primary filters its binary log: {report.refusals['binlog_filters']}",
-            hint="Remove the filters; no replica of a filtered log equals its primary.",
-        )
     if report.refusals:
         listed = " ".join(f"{name}: {why}" for name, why in report.refusals.items())
         raise PreflightFailed(

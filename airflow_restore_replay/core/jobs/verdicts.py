@@ -6,13 +6,15 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cycle import same_fault
+from airflow_restore_replay.core.cycle import differed_before, same_fault
 from airflow_restore_replay.core.errors import (
     BackupFault,
     Blame,
     DataMismatch,
     Failure,
+    ReplayConflict,
     RestoreReplayError,
+    SourceDrift,
     TableCheckFailed,
 )
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -64,13 +66,33 @@ def blame_in_context(ctx: JobContext, exc: BaseException) -> Failure:
     """Blame *exc* by what the node holds: a fresh full has no backup that could be at fault.
 
     Damage that a physical copy brought along, and rows that differ right after a full copy, are the
-    primary's own; a server that does not start on a fresh copy is the node's.
+    primary's own; a server that does not start on a fresh copy is the node's. A table that differs again after
+    a fresh full is the primary's, too: one backup after the other would be quarantined for it.
     """
     failure = Failure.of(exc)
-    if failure.blame is not Blame.BACKUP or not ctx.is_full:
+    if failure.blame is not Blame.BACKUP:
         return failure
+    if not ctx.is_full:
+        return _again(ctx, failure) if isinstance(exc, DataMismatch | ReplayConflict) else failure
     source = isinstance(exc, TableCheckFailed | DataMismatch)
     return msgspec.structs.replace(failure, blame=Blame.SOURCE if source else Blame.ENVIRONMENT)
+
+
+def _again(ctx: JobContext, failure: Failure) -> Failure:
+    before = differed_before(ctx.repository.catalog(), base_of(ctx), failure.tables)
+    if not before:
+        return failure
+    first = before[-1]
+    named = ", ".join(sorted(failure.tables & first.failure.tables)) if first.failure else ""
+    drift = SourceDrift(
+        f"The primary's binary log does not tell all that happens to {named}: it differed in backup "
+        f"{first.backup_id}, a fresh full took its place, and now it differs again. {failure.message}",
+        hint="Find what writes to it with sql_log_bin=0, or by statements that give other rows elsewhere "
+        "(binlog_format=ROW avoids these), or list it in validate.exclude. `restore-replay cycle --full` takes a "
+        "backup meanwhile.",
+        evidence=failure.evidence,
+    )
+    return Failure.of(drift)
 
 
 def base_of(ctx: JobContext) -> str:
