@@ -15,7 +15,8 @@
     │   ├── NodeServerCrashed   ├── PrimaryUnreachable   ├── ReplicationDenied
     │   ├── CatchUpStalled      ├── CatchUpDeadline      ├── JobCancelled
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
-    │   ├── PruneUnsafe         ├── KeySourceFailed      └── StoreDenied (a StoreFailed)
+    │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
+    │   └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       └── SourceDrift
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
@@ -193,6 +194,12 @@ class NodeServerCrashed(Circumstance):
 
 class PrimaryUnreachable(Circumstance):
     """The primary does not accept connections."""
+
+
+class PrimaryChanged(Circumstance):
+    """Another history answers now than when the replay began; the base fitted both."""
+
+    retryable = False
 
 
 class ReplicationDenied(Circumstance):

@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Primary(abc.ABC):
-    """A throw-away server with a binary log, reachable over TCP and a socket.
+    """A throw-away server with a binary log, reachable over TCP and a socket; may follow another until promoted.
 
     :param root: directory for everything it writes; the socket lives in a short temporary directory.
     """
@@ -93,6 +93,12 @@ class Primary(abc.ABC):
     @abc.abstractmethod
     def _grants(self, name: str, host: str) -> list[str]: ...
 
+    @abc.abstractmethod
+    def follow(self, source: Primary) -> None: ...
+
+    @abc.abstractmethod
+    def promote(self) -> None: ...
+
     def endpoint(self, user: str = "root") -> Endpoint:
         """:returns: how to reach it over TCP; *user* is ``root`` or has the backup account's password."""
         password = ROOT_PASSWORD if user == "root" else BACKUP_PASSWORD
@@ -120,7 +126,9 @@ class Primary(abc.ABC):
 
         :returns: its endpoint.
         """
-        self.execute(f"CREATE USER '{name}'@'{host}' IDENTIFIED BY '{password}'", *self._grants(name, host))
+        quoted = [pymysql.converters.escape_string(text) for text in (name, host, password)]
+        create = "CREATE USER '{}'@'{}' IDENTIFIED BY '{}'".format(*quoted)
+        self.execute(create, *self._grants(name, host))
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
 
     def purge_logs(self) -> None:

@@ -11,15 +11,21 @@ from airflow_restore_replay.core.errors import (
     BackupFault,
     Blame,
     DataMismatch,
+    ErrantFromFormerPrimary,
     Failure,
+    HistoryDiverged,
+    PrimaryChanged,
     ReplayConflict,
     RestoreReplayError,
     SourceDrift,
     TableCheckFailed,
 )
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.protocol import JobName
+from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now
+
+#: phases that a node reaches only after its history was found to be the primary's
+_REPLAYED = (Phase.REPLAYING, Phase.CAUGHT_UP, Phase.VALIDATED)
 
 
 def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
@@ -67,8 +73,11 @@ def blame_in_context(ctx: JobContext, exc: BaseException) -> Failure:
 
     Damage that a physical copy brought along, and rows that differ right after a full copy, are the
     primary's own; a server that does not start on a fresh copy is the node's. A table that differs again after
-    a fresh full is the primary's, too: one backup after the other would be quarantined for it.
+    a fresh full is the primary's, too: one backup after the other would be quarantined for it. And a base whose
+    history was the primary's when replay began is not at fault for what a failover lost since.
     """
+    if isinstance(exc, HistoryDiverged | ErrantFromFormerPrimary) and ctx.state.phase in _REPLAYED:
+        return Failure.of(_changed(exc))
     failure = Failure.of(exc)
     if failure.blame is not Blame.BACKUP:
         return failure
@@ -76,6 +85,14 @@ def blame_in_context(ctx: JobContext, exc: BaseException) -> Failure:
         return _again(ctx, failure) if isinstance(exc, DataMismatch | ReplayConflict) else failure
     source = isinstance(exc, TableCheckFailed | DataMismatch)
     return msgspec.structs.replace(failure, blame=Blame.SOURCE if source else Blame.ENVIRONMENT)
+
+
+def _changed(exc: RestoreReplayError) -> PrimaryChanged:
+    return PrimaryChanged(
+        f"The primary failed over or was rewound while this node replayed from it: {exc.message}",
+        hint="Run the cycle again; it compares the histories before it replays.",
+        evidence=exc.evidence,
+    )
 
 
 def _again(ctx: JobContext, failure: Failure) -> Failure:
