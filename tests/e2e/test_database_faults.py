@@ -134,7 +134,7 @@ def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary
 
 
 #: rows as large as the primary takes them, and one that is larger than any packet of its
-PACKET_BYTES = 64 * 2**20
+PACKET_BYTES = 32 * 2**20
 DDL_AND_LARGE_ROWS = (
     "CREATE TABLE shop.next LIKE shop.archive",
     "INSERT INTO shop.next SELECT id, CONCAT(body, '!') FROM shop.archive",

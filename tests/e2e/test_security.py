@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import threading
@@ -134,9 +135,9 @@ def test_x5_metacharacters_are_inert(
     marker = tmp_path / "marker"
     monkeypatch.setenv("RR_M", str(marker))
     primary = new_primary()
-    password = f"{BACKUP_PASSWORD}{INERT}\\"
+    password = "'\"$(touch $RR_M)`;\\#%41 &|"
     primary.create_backup_account("r'`\"$(touch $RR_M);", password)
-    rig = Rig(primary, tmp_path / INERT, secrets=(password, *SECRETS))
+    rig = Rig(primary, tmp_path / INERT, secrets=(password, json.dumps(password)[1:-1], *SECRETS))
     usual = {
         "primary": {"user": "r'`\"$(touch $RR_M);"},
         "node": {"bindir": str(programs_in(tmp_path / f"{INERT}programs", primary.bindir))},
