@@ -18,23 +18,28 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.support.generations import kinds
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "format-1"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+#: of format-1-encrypted
+KEY = "0f1e2d3c4b5a6978" * 4
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """:returns: a copy: a verification leaves records."""
-    shutil.copytree(FIXTURE, tmp_path / "repository")
+    shutil.copytree(FIXTURES / "format-1", tmp_path / "repository")
     return tmp_path / "repository"
 
 
-def _open(root: Path, *, write: bool = False) -> Repository:
-    return Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", write=write)
+def _open(root: Path, *keys: str, write: bool = False) -> Repository:
+    return Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", keys=keys, write=write)
 
 
-def test_format_1_restores_byte_for_byte(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fixture", "keys"), [("format-1", ()), ("format-1-encrypted", (KEY,))])
+def test_format_1_restores_byte_for_byte(tmp_path: Path, fixture: str, keys: tuple[str, ...]) -> None:
+    root = tmp_path / "repository"
+    shutil.copytree(FIXTURES / fixture, root)
     expected = json.loads((root / "expected.json").read_text())
-    repository = _open(root)
+    repository = _open(root, *keys)
     catalog = repository.catalog()
     assert [b.backup_id for b in catalog.backups] == sorted(expected)
     assert catalog.backups[0].proof is Proof.RESTORED
@@ -52,7 +57,7 @@ def test_format_1_restores_byte_for_byte(root: Path, tmp_path: Path) -> None:
             for p in target.rglob("*")
         } == expected[backup.backup_id]
     assert found == {"chunk", "piece", "delta", "zero", "list"}
-    assert verify(_open(root, write=True)).ok
+    assert verify(_open(root, *keys, write=True)).ok
 
 
 def test_a_newer_repository_is_refused_by_its_number(root: Path) -> None:

@@ -26,7 +26,7 @@ def test_round_trip_and_bound(data: bytes) -> None:
     assert one != two, "a nonce is used once"
     assert max(len(one), len(two)) <= KEYED.bound(len(data))
     assert KEYED.decode(one, name, size_bytes=len(data)) == data
-    assert KEYED.decode(two, name, max_bytes=len(data)) == data
+    assert KEYED.decode_up_to(two, name, max_bytes=len(data)) == data
     assert len({name, OTHER.name(data), PLAIN.name(data)}) == 3
 
 
@@ -94,3 +94,14 @@ def test_sub_keys_are_what_b3sum_derives() -> None:
             check=True,
         )
         assert done.stdout.decode().strip() == derive(bytes.fromhex(OLD), purpose).hex()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=400_000) | st.integers(1, 400_000).map(bytes), st.integers(-20, 20))
+def test_a_frame_is_neither_cut_off_nor_followed_by_anything(data: bytes, by: int) -> None:
+    name = PLAIN.name(data)
+    stored = PLAIN.encode(data, name)
+    assert PLAIN.decode(stored, name, size_bytes=len(data)) == data
+    if by:
+        with pytest.raises(CodecError):
+            PLAIN.decode(stored[:by] if by < 0 else stored + bytes(by), name, size_bytes=len(data))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import TypeAlias
 
 import zstandard
 from blake3 import blake3
@@ -18,6 +19,12 @@ from airflow_restore_replay.core.repository.format.keyring import Key
 
 NONCE_BYTES = 12
 _TAG_BYTES = 16
+#: one byte, repeated
+_RLE_BLOCK = 1
+
+
+#: what reading a content gives; every function that takes contents takes all of them
+Content: TypeAlias = bytes | bytearray | memoryview
 
 
 class CodecError(Exception):
@@ -42,11 +49,11 @@ class Codec:
         """:returns: id of the key; empty without one."""
         return self._key.key_id if self._key else ""
 
-    def name(self, data: bytes) -> str:
+    def name(self, data: Content) -> str:
         """:returns: 64 hex digits; the same content has another name under each key."""
         return (blake3(data, key=self._key.names) if self._key else blake3(data)).hexdigest()
 
-    def encode(self, data: bytes, name: str) -> bytes:
+    def encode(self, data: Content, name: str) -> bytes:
         """:param name: of *data*; :meth:`decode` must be given the same.
 
         :returns: at most ``bound(len(data))`` bytes; with a key, others each time.
@@ -59,27 +66,34 @@ class Codec:
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher(self._key).encrypt(nonce, compressed, name.encode("ascii"))
 
-    def decode(self, stored: bytes, name: str, *, size_bytes: int | None = None, max_bytes: int = 0) -> bytes:
-        """Decode and hash.
+    def decode(self, stored: bytes, name: str, *, size_bytes: int) -> memoryview:
+        """Decode and hash a content whose size is known.
 
-        :param size_bytes: the content's size; without it, any up to *max_bytes*.
+        :returns: it, until this thread decodes the next: fresh memory for each would cost several times the decoding.
         :raises CodecError: it does not decode, or to something else than *name* says.
         """
         frame = self._decrypted(stored, name, self._key) if self._key else stored
-        try:
-            # The decoder allocates what the frame claims, whatever limit it is given.
-            claimed = zstandard.frame_content_size(frame)
-            if size_bytes is not None and claimed != size_bytes:
-                raise CodecError(f"its frame claims {claimed} bytes where the file needs {size_bytes}")
-            if size_bytes is None and not 0 <= claimed <= max_bytes:
-                raise CodecError(f"its frame claims {claimed} bytes; at most {max_bytes} are read")
-            data = self._decompress(frame, claimed)
-        except zstandard.ZstdError as exc:
-            raise CodecError(f"it does not decompress ({exc})") from exc
+        if (claimed := _claimed(frame)) != size_bytes:
+            raise CodecError(f"its frame claims {claimed} bytes where the file needs {size_bytes}")
+        data = self._decompress(frame, size_bytes)
+        self._check(data, name)
+        return data
+
+    def decode_up_to(self, stored: bytes, name: str, *, max_bytes: int) -> bytes:
+        """Like :meth:`decode`, for a content of unknown size, which is the caller's."""
+        frame = self._decrypted(stored, name, self._key) if self._key else stored
+        # The decoder allocates what the frame claims, whatever limit it is given.
+        claimed = _claimed(frame)
+        if not 0 <= claimed <= max_bytes:
+            raise CodecError(f"its frame claims {claimed} bytes; at most {max_bytes} are read")
+        data = bytes(self._decompress(frame, claimed))
+        self._check(data, name)
+        return data
+
+    def _check(self, data: Content, name: str) -> None:
         observed = self.name(data)
         if observed != name:
             raise CodecError(f"its content hashes to {observed}")
-        return data
 
     def bound(self, size_bytes: int) -> int:
         """:returns: more than anything takes that *size_bytes* encode to (``ZSTD_COMPRESSBOUND`` and headers)."""
@@ -100,10 +114,47 @@ class Codec:
         except InvalidTag:
             raise CodecError(f"it is not what was encrypted under that name with key {key.key_id}") from None
 
-    def _decompress(self, stored: bytes, size_bytes: int) -> bytes:
-        if not hasattr(self._local, "decompressor"):
-            self._local.decompressor = zstandard.ZstdDecompressor()
-        data: bytes = self._local.decompressor.decompress(
-            stored, max_output_size=size_bytes, allow_extra_data=False
-        )
+    def _decompress(self, frame: bytes, size_bytes: int) -> memoryview:
+        local = self._local
+        if not hasattr(local, "decompressor"):
+            local.decompressor, local.room = zstandard.ZstdDecompressor(), bytearray()
+        if len(local.room) < size_bytes:
+            local.room = bytearray(size_bytes)
+        data = memoryview(local.room)[:size_bytes]
+        # A reader does not say whether the frame ended; of a whole one it checks the checksum, too.
+        if (ends := _frame_end(frame)) != len(frame):
+            raise CodecError(f"its frame needs {ends} bytes and the object has {len(frame)}")
+        try:
+            with local.decompressor.stream_reader(frame) as reader:
+                decoded = reader.readinto(data)
+        except zstandard.ZstdError as exc:
+            raise CodecError(f"it does not decompress ({exc})") from exc
+        if decoded != size_bytes:
+            raise CodecError(f"it decompresses to {decoded} bytes, not {size_bytes}")
         return data
+
+
+def _claimed(frame: bytes) -> int:
+    """:returns: the size that a frame states of its content; -1 when it states none."""
+    try:
+        return int(zstandard.frame_content_size(frame))
+    except zstandard.ZstdError as exc:
+        raise CodecError(f"it does not decompress ({exc})") from exc
+
+
+def _frame_end(frame: bytes) -> int:
+    """:returns: how many bytes a frame needs, by its blocks' headers; more than there are when it is cut off.
+
+    Source: RFC 8878, 3.1.1 (frames) and 3.1.1.2 (blocks).
+    """
+    try:
+        at = zstandard.frame_header_size(frame)
+        checksum = 4 * zstandard.get_frame_parameters(frame).has_checksum
+    except zstandard.ZstdError as exc:
+        raise CodecError(f"it does not decompress ({exc})") from exc
+    last = False
+    while not last:
+        header = int.from_bytes(frame[at : at + 3], "little")
+        last = bool(header & 1) or at >= len(frame)
+        at += 3 + (1 if header >> 1 & 3 == _RLE_BLOCK else header >> 3)
+    return int(at + checksum)

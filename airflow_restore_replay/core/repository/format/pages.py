@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.refs import page_spans
 
 #: a chunk of which more than one page in so many changed is stored whole
@@ -26,18 +27,15 @@ def pages_of(runs: Iterable[tuple[int, int]]) -> set[int]:
     return {page for first, count in runs for page in range(first, first + count)}
 
 
-def cut_pages(data: bytes, runs: Sequence[tuple[int, int]]) -> bytes:
+def cut_pages(data: Content, runs: Sequence[tuple[int, int]]) -> bytes:
     """:returns: the pages of *data* that *runs* name, concatenated."""
-    return b"".join([data[begin:end] for begin, end in page_spans(runs, len(data))])
+    view = memoryview(data)
+    return b"".join([view[begin:end] for begin, end in page_spans(runs, len(data))])
 
 
-def apply_pages(base: bytes, pages: bytes, runs: Sequence[tuple[int, int]]) -> bytes:
-    """:returns: *base* with the pages of *runs* replaced; the inverse of :func:`cut_pages`."""
-    parts: list[memoryview] = []
-    old, new = memoryview(base), memoryview(pages)
-    done = taken = 0
+def apply_pages(base: bytearray | memoryview, pages: bytes, runs: Sequence[tuple[int, int]]) -> None:
+    """Replace the pages of *base* that *runs* name; the inverse of :func:`cut_pages`."""
+    taken = 0
     for begin, end in page_spans(runs, len(base)):
-        parts += (old[done:begin], new[taken : taken + end - begin])
-        done, taken = end, taken + end - begin
-    parts.append(old[done:])
-    return b"".join(parts)
+        base[begin:end] = pages[taken : taken + end - begin]
+        taken += end - begin

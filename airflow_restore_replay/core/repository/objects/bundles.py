@@ -22,7 +22,7 @@ from airflow_restore_replay.core.repository.store.base import ObjectStore
 #: a content that encodes to at most this becomes a piece
 MAX_PIECE_BYTES = 512 * 2**10
 #: a bundle is stored once it has so many bytes
-BUNDLE_BYTES = 8 * 2**20
+BUNDLE_BYTES = 4 * 2**20
 
 
 @dataclass(slots=True)
@@ -43,10 +43,13 @@ class Slot:
             self.ref = PageDelta(name, base, stored, runs)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
+    """:param offset: in the bundle, of *stored_bytes* that decode to *size_bytes*."""
+
     name: str
-    encoded: bytes
+    offset: int
+    stored_bytes: int
     size_bytes: int
     slot: Slot
 
@@ -71,7 +74,9 @@ class Bundler:
         self._bundle_bytes = bundle_bytes
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
-        self._waiting_bytes = 0
+        # One room for all bundles: thousands of pieces that come and go would leave holes all over the heap.
+        self._room = bytearray()
+        self._used_bytes = 0
         self.stored_bytes = 0
         self.bundles = 0
 
@@ -81,39 +86,35 @@ class Bundler:
         :raises StoreFailed: a bundle did not read back.
         """
         with self._lock:
-            self._waiting.append(_Waiting(name, encoded, size_bytes, slot))
-            self._waiting_bytes += len(encoded)
-            if self._waiting_bytes < self._bundle_bytes:
+            begin, end = self._used_bytes, self._used_bytes + len(encoded)
+            self._room[begin:end] = encoded
+            self._used_bytes = end
+            self._waiting.append(_Waiting(name, begin, len(encoded), size_bytes, slot))
+            if end < self._bundle_bytes:
                 return
             full = self._take()
-        self._store(full)
+        self._store(*full)
 
     def close(self) -> None:
         """Store what is left."""
         with self._lock:
             rest = self._take()
-        if rest:
-            self._store(rest)
+        if rest[1]:
+            self._store(*rest)
 
-    def _take(self) -> list[_Waiting]:
-        taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        return taken
+    def _take(self) -> tuple[bytes, list[_Waiting]]:
+        data, waiting = bytes(memoryview(self._room)[: self._used_bytes]), self._waiting
+        self._used_bytes, self._waiting = 0, []
+        return data, waiting
 
-    def _store(self, waiting: list[_Waiting]) -> None:
-        data = b"".join([w.encoded for w in waiting])
-        placed: list[tuple[_Waiting, int, int]] = []
-        offset = 0
-        for each in waiting:
-            placed.append((each, offset, len(each.encoded)))
-            offset += len(each.encoded)
-            each.encoded = b""
-        bundle = self._put(self._chunks.codec.name(data), data, placed)
-        pieces = [Piece(w.name, bundle, start, size) for w, start, size in placed]
-        for (each, _, _), piece in zip(placed, pieces, strict=True):
+    def _store(self, data: bytes, waiting: list[_Waiting]) -> None:
+        bundle = self._put(self._chunks.codec.name(data), data, waiting)
+        pieces = [Piece(w.name, bundle, w.offset, w.stored_bytes) for w in waiting]
+        for each, piece in zip(waiting, pieces, strict=True):
             each.slot.resolve(piece)
         self._tell(pieces)
 
-    def _put(self, name: str, data: bytes, placed: list[tuple[_Waiting, int, int]]) -> str:
+    def _put(self, name: str, data: bytes, waiting: list[_Waiting]) -> str:
         """:returns: reference of a bundle that reads back, piece by piece."""
         bundle = place(
             self._chunks.store,
@@ -121,7 +122,7 @@ class Bundler:
             name,
             data,
             path_of=bundle_path,
-            read_back=lambda ref: self._read_back(ref, placed),
+            read_back=lambda ref: self._read_back(ref, waiting),
             condemned=self._chunks.condemned,
         )
         if bundle.new:
@@ -130,13 +131,14 @@ class Bundler:
                 self.bundles += 1
         return bundle.ref
 
-    def _read_back(self, ref: str, placed: list[tuple[_Waiting, int, int]]) -> str:
+    def _read_back(self, ref: str, waiting: list[_Waiting]) -> str:
         """:returns: what is wrong with the stored bundle; empty when each piece decodes to its content."""
-        total_bytes = sum(size for _, _, size in placed)
+        total_bytes = sum(w.stored_bytes for w in waiting)
         source = BundleReader(self._chunks.store, {ref: (0, total_bytes)}, uncached=True)
         try:
-            for waiting, offset, size in placed:
-                self._chunks.read(Piece(waiting.name, ref, offset, size), waiting.size_bytes, pieces=source)
+            for each in waiting:
+                piece = Piece(each.name, ref, each.offset, each.stored_bytes)
+                self._chunks.read(piece, each.size_bytes, pieces=source)
         except BackupFault as exc:
             return str(exc)
         return ""
@@ -192,7 +194,7 @@ class BundleReader:
 
 
 #: more than a bundle of ours has; a forged offset must not make a reader ask for more at once
-_MAX_RANGE_BYTES = 2 * BUNDLE_BYTES
+_MAX_RANGE_BYTES = 4 * BUNDLE_BYTES
 
 
 def ranges_of(refs: Iterable[ChunkRef]) -> dict[str, tuple[int, int]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn, Protocol
 
 from airflow_restore_replay.core.errors import BackupFault, ChunkCorrupt, ChunkMissing, StoreFailed
-from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
+from airflow_restore_replay.core.repository.format.codec import Codec, CodecError, Content
 from airflow_restore_replay.core.repository.format.pages import apply_pages
 from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
@@ -45,7 +45,7 @@ class PieceSource(Protocol):
         ...
 
 
-def is_zero(data: bytes) -> bool:
+def is_zero(data: bytes | bytearray) -> bool:
     return data == (_ZEROS if len(data) == CHUNK_SIZE_BYTES else bytes(len(data)))
 
 
@@ -87,8 +87,10 @@ class ChunkStore:
         uncached: bool = False,
         where: str = "",
         pieces: PieceSource | None = None,
-    ) -> bytes:
+    ) -> bytes | memoryview:
         """Fetch, decode and check one chunk; memory is bounded by *size_bytes*.
+
+        What is returned holds until this thread reads the next one.
 
         :param size_bytes: uncompressed size that the file list implies.
         :param where: for messages: `` of backup … (file …)``.
@@ -102,15 +104,11 @@ class ChunkStore:
         check_ref(ref, size_bytes)
         if not isinstance(ref, PageDelta):
             return self._leaf(ref, size_bytes, uncached, where, pieces)
-        base = self._leaf(ref.base, size_bytes, uncached, f", base of chunk {ref.name}{where}", pieces)
-        changed = self._leaf(
-            ref.pages,
-            pages_bytes(ref.runs, size_bytes),
-            uncached,
-            f", the changed pages of chunk {ref.name}{where}",
-            pieces,
-        )
-        data = apply_pages(base, changed, ref.runs)
+        changed_bytes = pages_bytes(ref.runs, size_bytes)
+        of = f", the changed pages of chunk {ref.name}{where}"
+        changed = bytes(self._leaf(ref.pages, changed_bytes, uncached, of, pieces))
+        data = self._leaf(ref.base, size_bytes, uncached, f", base of chunk {ref.name}{where}", pieces)
+        apply_pages(data, changed, ref.runs)
         if (observed := self.codec.name(data)) != ref.name:
             _raise_corrupt(
                 ref.pages, where, f"with its base {key_of(ref.base)} it makes {observed}, not {ref.name}"
@@ -119,7 +117,7 @@ class ChunkStore:
 
     def _leaf(
         self, leaf: Leaf, size_bytes: int, uncached: bool, where: str, pieces: PieceSource | None
-    ) -> bytes:
+    ) -> memoryview:
         limit = self.codec.bound(size_bytes)
         try:
             if isinstance(leaf, str):
@@ -141,7 +139,7 @@ class ChunkStore:
             )
         return self._decode(leaf, stored, size_bytes, where)
 
-    def create(self, data: bytes, name: str, encoded: bytes) -> Placed:
+    def create(self, data: Content, name: str, encoded: bytes) -> Placed:
         """Make sure that *data* is stored as a chunk of its own, and readable.
 
         :param name: of *data*. :param encoded: *data* as it is to be stored.
@@ -184,7 +182,7 @@ class ChunkStore:
             evidence={"chunk": key_of(leaf), "object": path},
         ) from None
 
-    def _decode(self, leaf: Leaf, stored: bytes, size_bytes: int, where: str) -> bytes:
+    def _decode(self, leaf: Leaf, stored: bytes, size_bytes: int, where: str) -> memoryview:
         if isinstance(leaf, Piece) and len(stored) != leaf.stored_bytes:
             _raise_corrupt(leaf, where, f"its bundle has {len(stored)} of its {leaf.stored_bytes} bytes")
         try:

@@ -139,7 +139,7 @@ def _content(store: ObjectStore, codec: Codec, path: str, ref: str, *, uncached:
     fetch = store.get_uncached if uncached else store.get
     try:
         stored = fetch(path, max_bytes=MAX_LIST_BYTES)
-        return codec.decode(stored, split_ref(ref)[0], max_bytes=MAX_LIST_BYTES)
+        return codec.decode_up_to(stored, split_ref(ref)[0], max_bytes=MAX_LIST_BYTES)
     except ObjectMissing:
         raise _corrupt(path, "the object is missing") from None
     except ObjectTooLarge:

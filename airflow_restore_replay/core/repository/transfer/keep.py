@@ -13,6 +13,7 @@ import msgspec
 
 from airflow_restore_replay.core.decoding import decoder
 from airflow_restore_replay.core.errors import BackupFault
+from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.pages import DELTA_SHARE, cut_pages, pages_of, runs_of
 from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
@@ -151,7 +152,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._claims: dict[str, Slot] = {}
 
-    def keep(self, data: bytes, before: BaseChunk | None = None) -> Kept:
+    def keep(self, data: bytes | bytearray, before: BaseChunk | None = None) -> Kept:
         """:param before: the base's chunk at the same place.
 
         :raises StoreFailed: what was just written does not read back.
@@ -168,12 +169,12 @@ class Keeper:
             slot = self._claims[name] = Slot()
         return self._keep_delta(data, name, slot, before) or self._keep_whole(data, name, slot)
 
-    def is_content(self, data: bytes, ref: ChunkRef | Slot) -> bool:
+    def is_content(self, data: Content, ref: ChunkRef | Slot) -> bool:
         """:returns: whether *data* is what *ref* leads to."""
         found = ref.ref if isinstance(ref, Slot) else ref
         return found is not None and self._chunks.codec.name(data) == content_name(found)
 
-    def _keep_delta(self, data: bytes, name: str, slot: Slot, before: BaseChunk | None) -> Kept | None:
+    def _keep_delta(self, data: Content, name: str, slot: Slot, before: BaseChunk | None) -> Kept | None:
         changed = self._changed_pages(data, before)
         if not changed or before is None or before.ref is None:
             return None
@@ -189,7 +190,7 @@ class Keeper:
         self.bundler.add(pages_name, encoded, len(pages), slot)
         return Kept(Kind.DELTA, slot, len(pages), len(pages))
 
-    def _changed_pages(self, data: bytes, before: BaseChunk | None) -> set[int]:
+    def _changed_pages(self, data: Content, before: BaseChunk | None) -> set[int]:
         """:returns: pages of *data* that a delta would have to hold; none when it is to be stored whole."""
         if before is None or before.ref is None or self._base.pages is None or before.size_bytes != len(data):
             return set()
@@ -204,7 +205,7 @@ class Keeper:
             changed |= pages_of(before.ref.runs)
         return changed if len(changed) * DELTA_SHARE <= page_count(len(data)) else set()
 
-    def _keep_whole(self, data: bytes, name: str, slot: Slot) -> Kept:
+    def _keep_whole(self, data: Content, name: str, slot: Slot) -> Kept:
         slot.delta = None
         if found := self._journal.find(name, len(data)):
             slot.resolve(found)

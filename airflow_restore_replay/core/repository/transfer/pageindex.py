@@ -12,6 +12,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.refs import PAGE_BYTES, page_count
 
 _KEY_BYTES = 32
@@ -57,7 +58,7 @@ class PageIndex:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def hashes(self, data: bytes) -> list[bytes]:
+    def hashes(self, data: Content) -> list[bytes]:
         """:returns: a keyed hash of 8 bytes for each page of *data*."""
         view, found = memoryview(data), []
         for begin in range(0, len(data), PAGE_BYTES):
@@ -67,12 +68,12 @@ class PageIndex:
             found.append(hasher.digest(_HASH_BYTES))
         return found
 
-    def record(self, row: int, name: str, data: bytes) -> None:
+    def record(self, row: int, name: str, data: Content) -> None:
         """Note the pages of *data*, the content *name*, as chunk number *row*."""
         hashes = b"".join(self.hashes(data))
         os.pwrite(self._descriptor, self._check(hashes, name) + hashes, self._offset(row))
 
-    def changed(self, row: int, name: str, data: bytes) -> set[int] | None:
+    def changed(self, row: int, name: str, data: Content) -> set[int] | None:
         """:param name: of the content that chunk *row* was made from, as large as *data*.
 
         :returns: numbers of the pages of *data* that differ from it; None when that is not known.

@@ -197,7 +197,7 @@ def _fill(run: _Run, batch: Sequence[_Spot]) -> _Done:
 
 
 def _fill_spot(run: _Run, spot: _Spot, descriptor: int, done: _Done) -> None:
-    data = _in_place(run, spot, descriptor) if run.target.resume else None
+    data: bytes | memoryview | None = _in_place(run, spot, descriptor) if run.target.resume else None
     if data is not None:
         done.placed.update(key_of(leaf) for leaf in leaves(spot.ref))
     else:
@@ -212,7 +212,7 @@ def _fill_spot(run: _Run, spot: _Spot, descriptor: int, done: _Done) -> None:
         run.pages.record(spot.row, content_name(spot.ref), data)
 
 
-def _fetch(run: _Run, spot: _Spot) -> bytes:
+def _fetch(run: _Run, spot: _Spot) -> bytes | memoryview:
     where = f" of backup {run.label} (file {spot.path})" if run.label else f" (file {spot.path})"
     try:
         return run.chunks.read(spot.ref, spot.size_bytes, where=where, pieces=run.bundles)

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ __all__ = ["is_excluded", "snapshot_tree"]
 _BATCH_BYTES = CHUNK_SIZE_BYTES
 _BATCH_FILES = 256
 #: so many of them are open at a time, in each thread
-_READ_AHEAD = 8
+_READ_AHEAD = 32
+_local = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def _copy(
     return tally
 
 
-def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes | None) -> Kept | None:
+def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes | bytearray | None) -> Kept | None:
     """:param data: None is zeros. :returns: None for a proof."""
     if item.proof:
         _refuse_difference(keeper, item, data)
@@ -192,7 +194,7 @@ def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes | None) -> Kept |
     return keeper.keep(data, base.chunk(item.source.relative, item.index))
 
 
-def _refuse_difference(keeper: Keeper, item: _Item, data: bytes | None) -> None:
+def _refuse_difference(keeper: Keeper, item: _Item, data: bytes | bytearray | None) -> None:
     ref = item.source.chunks[item.index]
     if data is None or ref is None:
         same = ref is None and (data is None or is_zero(data))
@@ -216,8 +218,8 @@ def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Ite
             yield _Item(source, index, chunk_bytes(source.info.st_size, index, CHUNK_SIZE_BYTES))
 
 
-def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes | None]]:
-    """:returns: items with their content; None for a hole."""
+def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes | bytearray | None]]:
+    """:returns: items with their content, until the next; None for a hole."""
     files: dict[str, int] = {}
     coming = iter(batch)
     try:
@@ -239,13 +241,21 @@ def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes | None]]:
             os.close(descriptor)
 
 
-def _content(descriptor: int, item: _Item) -> bytes | None:
+def _content(descriptor: int, item: _Item) -> bytes | bytearray | None:
     """:returns: what there is to read; None for a hole, which is zeros without a read."""
     begin = item.index * CHUNK_SIZE_BYTES
-    if item.size_bytes == CHUNK_SIZE_BYTES and _next_data(descriptor, begin) >= begin + item.size_bytes:
-        return None
-    data = os.pread(descriptor, item.size_bytes, begin)
-    if len(data) != item.size_bytes:
+    if item.size_bytes == CHUNK_SIZE_BYTES:
+        if _next_data(descriptor, begin) >= begin + item.size_bytes:
+            return None
+        # Fresh memory for each whole chunk would cost as much as reading it.
+        if not hasattr(_local, "room"):
+            _local.room = bytearray(CHUNK_SIZE_BYTES)
+        data: bytes | bytearray = _local.room
+        count = os.preadv(descriptor, [_local.room], begin)
+    else:
+        data = os.pread(descriptor, item.size_bytes, begin)
+        count = len(data)
+    if count != item.size_bytes:
         raise changed(item.source.relative, "it became shorter")
     return data
 

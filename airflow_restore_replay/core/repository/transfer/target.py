@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import NodeFull, TargetNotEmpty
+from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.transfer.filesystem import can_sync_whole, sync_whole
@@ -100,7 +101,7 @@ def _early(entry: FileEntry) -> bool:
     return entry.mode & _OWNER_WRITES == _OWNER_WRITES
 
 
-def write_all(descriptor: int, data: bytes, offset: int) -> None:
+def write_all(descriptor: int, data: Content, offset: int) -> None:
     written = os.pwrite(descriptor, data, offset)
     if written == len(data):
         return

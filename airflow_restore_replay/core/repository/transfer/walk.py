@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ class Source:
     :param chunks: references, or slots of references that are not known yet.
     """
 
-    path: Path
+    path: str
     relative: str
     info: os.stat_result
     chunks: list[ChunkRef | Slot] = field(default_factory=list)
@@ -47,14 +48,22 @@ class Source:
 def is_excluded(relative: str, patterns: Sequence[str], *, directory: bool = False) -> bool:
     """:returns: whether a pattern matches *relative* as a whole, component by component."""
     parts = relative.split("/")
+    possible = _by_depth(tuple(patterns), directory).get(len(parts), ())
+    return any(all(map(fnmatchcase, parts, globs)) for globs in possible)
+
+
+@functools.lru_cache
+def _by_depth(patterns: tuple[str, ...], directory: bool) -> dict[int, list[list[str]]]:
+    """:returns: components of the patterns for directories, or for files, by their number.
+
+    A file pattern such as "core" must not take a schema of that name along.
+    """
+    found: dict[int, list[list[str]]] = {}
     for pattern in patterns:
-        # A file pattern such as "core" must not take a schema of that name along.
-        if pattern.endswith("/") != directory:
-            continue
-        globs = pattern.rstrip("/").split("/")
-        if len(globs) == len(parts) and all(map(fnmatchcase, parts, globs)):
-            return True
-    return False
+        if pattern.endswith("/") == directory:
+            globs = pattern.rstrip("/").split("/")
+            found.setdefault(len(globs), []).append(globs)
+    return found
 
 
 def walk(root: Path, excluded: Sequence[str], below: str = "") -> Iterator[Source]:
@@ -63,11 +72,10 @@ def walk(root: Path, excluded: Sequence[str], below: str = "") -> Iterator[Sourc
     :raises UnsupportedTables: a symbolic link or special file, by name.
     """
     with os.scandir(root / below) as entries:
-        names = sorted(e.name for e in entries)
-    for name in names:
-        relative = f"{below}/{name}" if below else name
-        path = root / relative
-        source = Source(path, relative, os.lstat(path))
+        found = sorted(entries, key=lambda e: e.name)
+    for one in found:
+        relative = f"{below}/{one.name}" if below else one.name
+        source = Source(one.path, relative, os.lstat(one.path))
         if is_excluded(relative, excluded, directory=source.directory):
             continue
         _refuse_special(source)
