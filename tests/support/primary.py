@@ -58,10 +58,7 @@ class Primary(abc.ABC):
     def start(
         cls, root: Path, *, server_id: int = 1, port: int | None = None, options: Sequence[str] = ()
     ) -> Self:
-        """Install a fresh data directory below *root* and start on it.
-
-        :param options: further options of the server.
-        """
+        """Install a fresh data directory below *root* and start on it, with further *options* of the server."""
         root.mkdir(parents=True, exist_ok=True)
         primary = cls(root, server_id=server_id, port=port or free_port(), options=options)
         primary.tmp_dir.mkdir(exist_ok=True)
@@ -126,9 +123,8 @@ class Primary(abc.ABC):
 
         :returns: its endpoint.
         """
-        quoted = [pymysql.converters.escape_string(text) for text in (name, host, password)]
-        create = "CREATE USER '{}'@'{}' IDENTIFIED BY '{}'".format(*quoted)
-        self.execute(create, *self._grants(name, host))
+        who, where, word = (pymysql.converters.escape_string(text) for text in (name, host, password))
+        self.execute(f"CREATE USER '{who}'@'{where}' IDENTIFIED BY '{word}'", *self._grants(name, host))
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
 
     def purge_logs(self) -> None:
