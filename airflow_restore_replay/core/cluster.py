@@ -52,6 +52,11 @@ class Primary(Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if bool(self.ssl_cert) != bool(self.ssl_key):
             raise ValueError("ssl_cert and ssl_key go together")
+        for name in ("ssl_ca", "ssl_cert", "ssl_key"):
+            # Jobs, their programs and the node's server each have a working directory of their own.
+            path = getattr(self, name)
+            if path and not os.path.isabs(path):
+                raise ValueError(f"{name} must be an absolute path, got {path!r}")
 
 
 class RepositorySpec(Strict, frozen=True, kw_only=True):
@@ -121,9 +126,9 @@ class Seed(Strict, frozen=True, kw_only=True):
 
 
 class CatchUp(Strict, frozen=True, kw_only=True):
-    """:param appliers: parallel appliers on the node; measured on two cores, one was the fastest."""
+    """:param appliers: parallel appliers on the node; without it, by the cores that the node may use."""
 
-    appliers: Positive = 1
+    appliers: Positive | None = None
     stall_timeout: Seconds = Seconds("10m")
     deadline: Seconds = Seconds("12h")
 

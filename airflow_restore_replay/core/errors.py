@@ -18,7 +18,7 @@
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
     │   └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
-    │   ├── SourceCorrupt       └── SourceDrift
+    │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
     │   ├── BinlogPurged        ├── HistoryDiverged      └── ErrantFromFormerPrimary
     └── BackupFault             evidence against the backup                              (backup)
@@ -247,6 +247,10 @@ class SourceCorrupt(SourceFault):
 
 class SourceDrift(SourceFault):
     """The primary has data that never went through its binary log."""
+
+
+class SourceFiltered(SourceFault):
+    """The primary filters its binary log, so no replica can equal it."""
 
 
 class Stranded(RestoreReplayError):

@@ -52,3 +52,8 @@ def empty_directory(path: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink(missing_ok=True)
+
+
+def allocated_bytes(directory: Path) -> int:
+    """:returns: bytes that the files below *directory* take on disk."""
+    return sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file())

@@ -12,6 +12,7 @@ from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.cluster import Cluster, NodeSpec, Primary, primary_password
 from airflow_restore_replay.core.decoding import convert
+from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
@@ -141,20 +142,14 @@ class ReplayNodeHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """:returns: whether the primary accepts the account, and its version."""
-        import pymysql
+        from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
+        from airflow_restore_replay.core.flavor.registry import get_flavor
 
-        primary = self.cluster.primary
+        primary = primary_endpoint(self.cluster.primary, self.secrets().primary_password)
         try:
-            with pymysql.connect(
-                host=primary.host,
-                port=primary.port,
-                user=primary.user,
-                password=self.secrets().primary_password,
-                ssl_ca=primary.ssl_ca,
-                connect_timeout=10,
-            ) as conn:
+            with get_flavor(self.cluster.flavor).connect(primary) as conn:
                 return True, f"Server {conn.get_server_info()}."
-        except pymysql.Error as exc:
+        except RestoreReplayError as exc:
             return False, f"{primary.host}:{primary.port} does not accept {primary.user!r}: {exc}"
 
 
@@ -178,14 +173,19 @@ class Pace:
 
 def resolve_primary(primary: Primary, conn: Connection) -> Primary:
     """:returns: *primary* with the address of an Airflow ``mysql`` connection; never its password."""
-    ssl = conn.extra_dejson.get("ssl")
+    extra = conn.extra_dejson.get("ssl")
+    ssl = (
+        {f"ssl_{name}": extra[name] for name in ("ca", "cert", "key") if extra.get(name)}
+        if isinstance(extra, dict)
+        else {}
+    )
     return msgspec.structs.replace(
         primary,
         connection=None,
         host=conn.host or primary.host,
         port=conn.port or primary.port,
         user=conn.login or primary.user,
-        ssl_ca=(ssl.get("ca") if isinstance(ssl, dict) else None) or primary.ssl_ca,
+        **ssl,
     )
 
 

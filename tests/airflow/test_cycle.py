@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -100,6 +101,25 @@ def test_named_base_that_does_not_exist_fails_the_run_and_blames_nothing(cycle: 
     assert ran.tries["choose_base"] == 1
     assert ran.states["release_lease"] == "success"
     assert cycle.rig.verdicts_against() == []
+    cycle.rig.assert_nothing_left()
+
+
+def test_p5_what_doctor_would_refuse_fails_the_run_before_anything_is_restored(cycle: Shipped) -> None:
+    """No program of a logical seed is on the node: a fallback could not be made."""
+    (base,) = cycle.rig.catalog().backups
+    bindir = cycle.rig.root / "bin"
+    bindir.mkdir()
+    (bindir / "mariadbd").symlink_to(shutil.which("mariadbd") or "")
+    cycle.configure(node={"bindir": str(bindir)})
+    ran = cycle.run()
+    assert ran.state == "failed"
+    assert ran.of("failed") == {"replay.restore_backup", "diagnose"}
+    assert ran.tries["replay.restore_backup"] == 1, "a refusal is not retried"
+    told = ran.errors["replay.restore_backup"]
+    assert "PreflightFailed" in told
+    assert "node program mariadb-dump: " in told
+    assert "(expected: installed)" in told
+    assert cycle.rig.against(base.backup_id) == []
     cycle.rig.assert_nothing_left()
 
 

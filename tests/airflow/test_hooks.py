@@ -103,7 +103,7 @@ def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) 
         port=3307,
         login="protect",
         password="geheim-77",
-        extra={"ssl": {"ca": "/etc/ca.pem"}},
+        extra={"ssl": {"ca": "/etc/ca.pem", "cert": "/etc/own.pem", "key": "/etc/own.key"}},
     )
     hook = ReplayNodeHook(cluster_with(primary={"connection": "db1"}))
     primary = hook.cluster.primary
@@ -113,6 +113,7 @@ def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) 
         "protect",
         "/etc/ca.pem",
     )
+    assert (primary.ssl_cert, primary.ssl_key) == ("/etc/own.pem", "/etc/own.key")
     assert primary.connection is None
     assert hook.secrets().primary_password == "geheim-77"
     assert "geheim-77" not in json.dumps(cluster_to_builtins(hook.cluster))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import yaml
 from click.testing import CliRunner
 
 from airflow_restore_replay.cli.main import cli
+from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.support.flavors import KITS, Kit, on_both
-from tests.support.mysql import without_mysql
+from tests.support.mysql import programs, without_mysql
 from tests.support.primary import BACKUP_PASSWORD, Primary
 from tests.support.rig import Rig
 
@@ -77,10 +79,14 @@ def test_each_missing_thing_is_named_with_what_fixes_it(
 
 
 @on_both
-def test_a_primary_without_binary_log_is_refused_by_doctor_and_cycle(
+def test_a_primary_without_a_whole_binary_log_is_refused_by_doctor_and_cycle(
     new_primary: Callable[..., Primary], tmp_path: Path
 ) -> None:
-    rig = Rig(new_primary(), tmp_path)
+    rig = Rig(new_primary(options=["--binlog-ignore-db=elsewhere"]), tmp_path)
+    report = rig.cycle(retries=0)
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.blame) == ("SourceFiltered", "source")
+    assert "binlog_ignore_db=elsewhere" in report.failure.message
     rig.primary.restart(options=["--skip-log-bin"])
     code, found = doctor(rig)
     assert code == 2
@@ -89,8 +95,51 @@ def test_a_primary_without_binary_log_is_refused_by_doctor_and_cycle(
     report = rig.cycle(retries=0)
     assert report.failure is not None
     assert report.failure.code == "PreflightFailed"
-    assert "log_bin" in report.failure.message
+    for text in ("primary log_bin: OFF (expected: ON)", found["primary: log_bin"]["fix"]):
+        assert text in str(report.failure.to_exception())
     assert rig.catalog().backups == ()
+
+
+@on_both
+def test_a_cycle_insists_on_all_that_doctor_asks_for_before_it_fills_a_node(
+    rig: Rig, backup_id: str, kit: Kit
+) -> None:
+    """A node without a program, a disk without room; a base is there, and nothing blames it."""
+    bindir = rig.root / "bin"
+    bindir.mkdir()
+    server = {"mariadb": "mariadbd", "mysql": "mysqld"}[kit.flavor]
+    (bindir / server).symlink_to(shutil.which(server, path=rig.primary.bindir) or "")
+    phases: set[str] = set()
+
+    def watch(step: str, state: JobState | None) -> None:
+        phases.add(state.progress.phase if state else step)
+
+    node = {"bindir": str(bindir)}
+    code, found = doctor(rig, node=node)
+    missing = failing(found)
+    assert code == 2
+    assert missing
+    assert all(name.startswith("node: program ") for name in missing)
+    report = rig.cycle(retries=0, watch=watch, node=node)
+    assert report.failure is not None
+    assert report.failure.code == "PreflightFailed"
+    for name in missing:
+        finding = found[name]
+        told = f"{name.replace(': ', ' ')}: {finding['observed']} (expected: installed)"
+        assert told in report.failure.message
+        assert finding["fix"] in report.failure.hint
+    assert "restoring" not in phases
+    assert rig.verdicts_against() == []
+    assert report.published_id == ""
+
+
+@on_both
+def test_another_flavor_than_configured(rig: Rig, kit: Kit) -> None:
+    other = {"mariadb": "mysql", "mysql": "mariadb"}[kit.flavor]
+    code, found = doctor(rig, flavor=other, node={"bindir": programs() if other == "mysql" else None})
+    assert code == 2
+    assert failing(found) == {"primary: flavor"}
+    assert "set the cluster's flavor accordingly" in found["primary: flavor"]["observed"]
 
 
 @pytest.mark.skipif(without_mysql(), reason="RR_WITHOUT=mysql")

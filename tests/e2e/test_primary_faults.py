@@ -126,7 +126,7 @@ def test_r14_a_primary_with_binlog_filters_is_refused(
     copy_repository(seeded.rig, rig)
     report = rig.cycle(retries=0)
     assert report.failure is not None
-    assert (report.failure.code, report.failure.blame) == ("PreflightFailed", Blame.ENVIRONMENT)
+    assert (report.failure.code, report.failure.blame) == ("SourceFiltered", Blame.SOURCE)
     assert "binlog_ignore_db=scratch" in report.failure.message
     assert [b.backup_id for b in rig.catalog().backups] == [seeded.backup_id]
     assert rig.verdicts_against() == []

@@ -34,9 +34,14 @@ def store(url: str = "s3://backups/orders", **options: Any) -> dict[str, Any]:
         ({"retention": {"min_count": 0}}, r"clusters\.orders\.retention\.min_count: Expected `int` >= 1"),
         ({"max_age": -3}, r"clusters\.orders\.max_age: expected a duration > 0, got -3"),
         ({"max_age": "-3h"}, r"clusters\.orders\.max_age: expected a duration such as 90s"),
+        ({"primary": {"ssl_cert": "/a"}}, "primary: ssl_cert and ssl_key go together"),
+        (
+            {"primary": {"ssl_ca": "ca.pem"}},
+            r"primary: ssl_ca must be an absolute path, got 'ca\.pem'",
+        ),
         (
             {"catch_up": {"appliers": "two"}},
-            r"clusters\.orders\.catch_up\.appliers: Expected `int`, got `str`",
+            r"clusters\.orders\.catch_up\.appliers: Expected `int | null`, got `str`",
         ),
         ({"transfer": {"rate_limit": "fast"}}, r"transfer\.rate_limit: expected a size such as 100MB"),
         ({"seed": {"method": "copy"}}, r"clusters\.orders\.seed\.method: .*'copy'.*logical, physical, clone"),

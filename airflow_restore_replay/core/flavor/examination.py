@@ -16,6 +16,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     :param subject: ``primary``, ``node`` or ``store``.
     :param must: whether a cycle is refused without it; else it is worth knowing.
     :param fix: what to run or change; empty when it holds.
+    :param error: what a cycle that has to do without it ends with.
     """
 
     subject: str
@@ -25,13 +26,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     observed: str
     expected: str
     fix: str = ""
+    error: str = "PreflightFailed"
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What the cluster's configuration asks of its primary.
 
-    :param seed: the method. :param keep_s: for how long the primary shall keep binary logs: two cycles.
+    :param seed: the method, where it uses the cluster's account.
+    :param keep_s: for how long the primary shall keep binary logs: two cycles.
     """
 
     seed: str
@@ -71,6 +74,22 @@ def kept_long_enough(keep_s: float) -> Callable[[str], bool]:
     return lambda text: float(text or 0) == 0 or float(text) >= keep_s
 
 
+_ERRORS = {"binlog_do_db": "SourceFiltered", "binlog_ignore_db": "SourceFiltered"}
+
+
+def of_tables(complaint: str, fix: str) -> Finding:
+    """:param complaint: names tables that a backup cannot carry."""
+    return Finding(
+        subject="primary",
+        name="tables",
+        passed=not complaint,
+        observed=complaint or "all can be carried",
+        expected="no DATA DIRECTORY, no encryption at rest, no engine with data elsewhere",
+        fix=fix if complaint else "",
+        error="UnsupportedTables",
+    )
+
+
 def rest_of(report: PreflightReport, covered: Sequence[str]) -> list[Finding]:
     """:returns: what preflight has against the primary, or warns of, beyond *covered*; its text names the fix."""
     return [
@@ -82,6 +101,7 @@ def rest_of(report: PreflightReport, covered: Sequence[str]) -> list[Finding]:
             observed=text,
             expected="nothing of the kind",
             fix=text.partition("Run on the primary: ")[2] or "See what was observed.",
+            error=_ERRORS.get(name, "PreflightFailed"),
         )
         for must, found in ((True, report.refusals), (False, report.warnings))
         for name, text in found.items()

@@ -16,19 +16,6 @@ CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 6 * 3600
 
 
-def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """:returns: TLS settings: with a CA the server's certificate and host name are verified, without one nothing
-    is, and the connection is only encrypted.
-    """
-    context = ssl.create_default_context(cafile=endpoint.ssl_ca)
-    if not endpoint.ssl_ca:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if endpoint.ssl_cert:
-        context.load_cert_chain(endpoint.ssl_cert, endpoint.ssl_key)
-    return context
-
-
 def open_connection(
     endpoint: Endpoint, context: ssl.SSLContext | None, *, read_timeout_s: int = READ_TIMEOUT_S
 ) -> Conn:

@@ -13,12 +13,24 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
 from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer
+from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
 from airflow_restore_replay.core.jobs.protocol import FULL, JobRequest, Progress
 from airflow_restore_replay.core.repository.repository import Repository
+
+#: more only wait for each other's commits
+_MOST_APPLIERS = 16
+
+
+def default_appliers(cores: int) -> int:
+    """:returns: one for each core but one, which receiver and coordinator need: measured on two cores, more than one
+    gained nothing with either flavor.
+    """
+    return max(1, min(cores - 1, _MOST_APPLIERS))
 
 
 class Reporter:
@@ -88,16 +100,7 @@ class JobContext:
 
     @cached_property
     def primary(self) -> Endpoint:
-        configured = self.cluster.primary
-        return Endpoint(
-            host=configured.host,
-            port=configured.port,
-            user=configured.user,
-            password=self.request.secrets.primary_password,
-            ssl_ca=configured.ssl_ca,
-            ssl_cert=configured.ssl_cert,
-            ssl_key=configured.ssl_key,
-        )
+        return primary_endpoint(self.cluster.primary, self.request.secrets.primary_password)
 
     @cached_property
     def repository(self) -> Repository:
@@ -117,7 +120,9 @@ class JobContext:
     @property
     def appliers(self) -> int:
         """:returns: how many appliers this node may replay with; one after a conflict."""
-        return 1 if self.state.single_applier else self.cluster.catch_up.appliers
+        if self.state.single_applier:
+            return 1
+        return self.cluster.catch_up.appliers or default_appliers(usable_cores())
 
     @property
     def is_full(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
     WrongPhase,
 )
+from airflow_restore_replay.core.files import allocated_bytes
 from airflow_restore_replay.core.jobs.complaints import missing_file, most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import require_phase
@@ -169,11 +169,6 @@ def _refuse_lack_of_space(ctx: JobContext, manifest: Manifest) -> None:
             f"Backup {manifest.backup_id} needs {needed} bytes; {ctx.node.path.parent} has {free} free.",
             hint="Free space there, or give node.workdir another disk.",
         )
-
-
-def allocated_bytes(directory: Path) -> int:
-    """:returns: bytes that the files below *directory* take on disk."""
-    return sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file())
 
 
 def start_filled_server(ctx: JobContext) -> float:

@@ -1,24 +1,47 @@
-"""What must hold before a node replays from a primary: identity, releases, what the primary can offer."""
+"""What must hold before a node is filled, and before it replays: preconditions, and that it is not the primary."""
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.errors import (
-    NodeIsPrimary,
-    PreflightFailed,
-    UnsupportedTables,
-)
-from airflow_restore_replay.core.flavor.base import Conn
+import contextlib
+import logging
+import socket
+
+from airflow_restore_replay.core.errors import NodeIsPrimary, UnsupportedTables
+from airflow_restore_replay.core.files import allocated_bytes
+from airflow_restore_replay.core.flavor.base import Conn, ServerIdentity
 from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.jobs.preconditions import Site, examine, refuse
+
+log = logging.getLogger(__name__)
 
 
 def preflight(ctx: JobContext, node: Conn | None = None) -> dict[str, str]:
-    """Check the primary; see :func:`refuse_unsuitable_primary`.
+    """Insist on everything that ``doctor`` asks for.
 
+    :param node: the node's server when it already runs.
+    :returns: warnings by name.
     :raises PrimaryUnreachable, ReplicationDenied: the primary does not let us in.
+    :raises NodeIsPrimary, ReleaseRefused, PreflightFailed, SourceFiltered, UnsupportedTables, NodeFull: see each.
     """
-    ctx.report.phase("checking the primary")
-    with ctx.flavor.connect(ctx.primary) as primary:
-        return refuse_unsuitable_primary(ctx, primary, node)
+    ctx.report.phase("checking primary, node and store")
+    with contextlib.closing(ctx.flavor.connect(ctx.primary)) as primary:
+        warnings = _insist(ctx, primary)
+        ctx.node.update(facts={"primary_uid": _other_server(ctx, primary, node).uid, "warnings": warnings})
+    return warnings
+
+
+def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None) -> None:
+    """Before replay: what was found when the node was filled is not asked again, unless the primary is another one now,
+    or nobody asked: a restore may be told not to.
+
+    :raises RestoreReplayError: as :func:`preflight`.
+    """
+    identity = _other_server(ctx, primary, node)
+    if ctx.state.facts.get("primary_uid") == identity.uid:
+        ctx.flavor.refuse_release(backup=None, node=ctx.server.release(), primary=identity.release)
+    else:
+        warnings = _insist(ctx, primary)
+        ctx.node.update(facts={"primary_uid": identity.uid, "warnings": warnings})
 
 
 def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
@@ -33,43 +56,35 @@ def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
         )
 
 
-def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None) -> dict[str, str]:
-    """Check the primary, and that the node is not it.
+def _insist(ctx: JobContext, primary: Conn) -> dict[str, str]:
+    site = Site(
+        cluster=ctx.cluster,
+        flavor=ctx.flavor,
+        server=ctx.server,
+        repository=lambda: ctx.repository,
+        seed=str(ctx.params.get("method") or ""),
+        held_bytes=allocated_bytes(ctx.node.data),
+    )
+    warnings = refuse(examine(site, primary))
+    for name, text in warnings.items():
+        log.warning("%s: %s", name, text)
+    return warnings
 
-    :param node: the node's server when it already runs.
-    :returns: warnings by name.
-    :raises NodeIsPrimary, ReleaseRefused, PreflightFailed, UnsupportedTables: see each.
+
+def _other_server(ctx: JobContext, primary: Conn, node: Conn | None) -> ServerIdentity:
+    """:returns: the primary's identity.
+    :raises NodeIsPrimary: it is the node's.
     """
     identity = ctx.flavor.identity(primary)
-    if node is not None:
-        ours = ctx.flavor.identity(node)
-        if ctx.flavor.same_server(ours, identity):
-            raise NodeIsPrimary(
-                f"The replay node's server is the primary itself ({identity.hostname}:{identity.port}, "
-                f"data directory {identity.datadir}).",
-                hint="Point the cluster's primary at the server to protect.",
-            )
-    refuse_primary_in_workdir(ctx, identity.datadir, identity.hostname)
-    ctx.flavor.refuse_release(backup=None, node=ctx.server.release(), primary=identity.release)
-    refuse_unsupported_tables(ctx, primary)
-    report = ctx.flavor.preflight(primary)
-    if report.refusals:
-        listed = " ".join(f"{name}: {why}" for name, why in report.refusals.items())
-        raise PreflightFailed(
-            f"The primary {ctx.primary!r} cannot be replayed from. {listed}",
-            hint="Change the settings named above.",
-            evidence={"refusals": dict(report.refusals)},
+    if node is not None and ctx.flavor.same_server(ctx.flavor.identity(node), identity):
+        raise NodeIsPrimary(
+            f"The replay node's server is the primary itself ({identity.hostname}:{identity.port}, "
+            f"data directory {identity.datadir}).",
+            hint="Point the cluster's primary at the server to protect.",
         )
-    ctx.node.update(facts={"primary_uid": identity.uid, "warnings": dict(report.warnings)})
-    return dict(report.warnings)
-
-
-def refuse_primary_in_workdir(ctx: JobContext, datadir: str, hostname: str) -> None:
-    """:raises NodeIsPrimary: the primary answering at the configured address is this very node."""
-    import socket
-
-    if hostname == socket.gethostname() and datadir.rstrip("/") == str(ctx.node.data):
+    if identity.hostname == socket.gethostname() and identity.datadir.rstrip("/") == str(ctx.node.data):
         raise NodeIsPrimary(
             f"The configured primary is replay node {ctx.node.path.name} itself.",
             hint="Point the cluster's primary at the server to protect.",
         )
+    return identity

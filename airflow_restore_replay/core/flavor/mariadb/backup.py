@@ -16,6 +16,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.outputs import telling_line
+from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 #: named differently by releases before and after 10.11
 _POSITION_FILES = ("mariadb_backup_binlog_info", "xtrabackup_binlog_info")
@@ -80,7 +81,9 @@ def backup_error(status: int, stderr: str) -> RestoreReplayError:
             1045 if "Access denied for user" in refused else 1227, refused, "mariadb-backup"
         )
     if _UNREACHABLE.search(stderr):
-        return PrimaryUnreachable(f"mariadb-backup cannot reach the primary: {line}")
+        return PrimaryUnreachable(
+            f"mariadb-backup cannot reach the primary: {line}", hint=unreachable_hint(stderr)
+        )
     return SeedFailed(f"mariadb-backup failed with status {status}: {line}")
 
 

@@ -20,6 +20,7 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.flavor.tls import ACCOUNT_HINT, about_certificates, unreachable_hint
 
 #: connection errors that the IO thread retries by itself
 TRANSIENT_IO = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1205, 1927, 2002, 2003, 2005, 2006})
@@ -48,7 +49,7 @@ def connect_error(exc: BaseException, endpoint: Endpoint) -> RestoreReplayError:
     where = endpoint.socket or f"{endpoint.host}:{endpoint.port}"
     return PrimaryUnreachable(
         f"Cannot connect to the server at {where} as {endpoint.user}: {text}.",
-        hint="Check that the server runs and that host, port and TLS settings are right.",
+        hint=unreachable_hint(text),
     )
 
 
@@ -61,7 +62,7 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
     if "COM_REGISTER_SLAVE" in text or "COM_BINLOG_DUMP" in text:
         grant = "REPLICATION SLAVE"
     if number in (1045, 1130, 1698, 1044):
-        hint = "Check user, password and the account's host part on the primary."
+        hint = ACCOUNT_HINT
     else:
         hint = (
             f"Grant {grant or 'the missing privilege'} ON *.* to the account; `doctor` prints the statement."
@@ -74,6 +75,11 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
 def is_network(text: str) -> bool:
     """:returns: whether the text of an IO thread's "fatal error" only says that the connection broke."""
     return bool(_NETWORK.search(text))
+
+
+def passes(number: int, text: str) -> bool:
+    """:returns: whether a connection's error passes by itself, when the IO thread tries again."""
+    return (number in TRANSIENT_IO or is_network(text)) and not about_certificates(text)
 
 
 def io_error(number: int, text: str) -> RestoreReplayError:
@@ -91,7 +97,9 @@ def io_error(number: int, text: str) -> RestoreReplayError:
             hint="Server ids of replay nodes lie in 3900000000–3999999999; give the primary another.",
             evidence=evidence,
         )
-    return PrimaryUnreachable(f"The IO thread stopped with error {number}: {text}", evidence=evidence)
+    return PrimaryUnreachable(
+        f"The IO thread stopped with error {number}: {text}", hint=unreachable_hint(text), evidence=evidence
+    )
 
 
 def _dump_error(text: str, evidence: dict[str, Any]) -> RestoreReplayError:

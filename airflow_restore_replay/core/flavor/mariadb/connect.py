@@ -6,17 +6,19 @@ import pymysql
 
 from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.mariadb.classify import connect_error
-from airflow_restore_replay.core.flavor.sql import READ_TIMEOUT_S, open_connection, tls_context
+from airflow_restore_replay.core.flavor.sql import READ_TIMEOUT_S, open_connection
+from airflow_restore_replay.core.flavor.tls import tls_context
 
 
 def connect(endpoint: Endpoint, *, read_timeout_s: int = READ_TIMEOUT_S) -> Conn:
-    """Open an autocommit connection in UTC; encrypted and verified when the endpoint names a CA.
+    """Open an autocommit connection in UTC; encrypted when the endpoint names a CA or a certificate of our own,
+    verified with a CA.
 
     :raises PrimaryUnreachable: nothing answers.
     :raises ReplicationDenied: the password or a grant is wrong.
     """
     try:
-        context = tls_context(endpoint) if endpoint.ssl_ca else None
+        context = tls_context(endpoint) if endpoint.ssl_ca or endpoint.ssl_cert else None
         return open_connection(endpoint, context, read_timeout_s=read_timeout_s)
     except (pymysql.err.MySQLError, OSError) as exc:
         raise connect_error(exc, endpoint) from exc

@@ -27,6 +27,7 @@ from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run
+from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 _LOCK_WAIT_S = 60
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
@@ -101,7 +102,7 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
             evidence={"error": number},
         )
     if number in _GONE:
-        return PrimaryUnreachable(f"The dump lost the primary: {line}")
+        return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
     return SeedFailed(f"mariadb-dump failed with status {status}: {line}", evidence={"error": number})
 
 
@@ -197,8 +198,8 @@ class _Hold:
 
 def tls_options(endpoint: Endpoint) -> dict[str, str]:
     """:returns: what MariaDB's programs call it."""
+    files = {"ssl-ca": endpoint.ssl_ca, "ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
+    named = {name: path for name, path in files.items() if path}
     if not endpoint.ssl_ca:
-        return {"loose-ssl-verify-server-cert": "0"}
-    client = {"ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
-    named = {name: path for name, path in client.items() if path}
-    return {"ssl-ca": endpoint.ssl_ca, "ssl-verify-server-cert": "1"} | named
+        return {"loose-ssl-verify-server-cert": "0"} | named
+    return {"ssl-verify-server-cert": "1"} | named

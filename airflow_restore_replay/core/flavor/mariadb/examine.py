@@ -10,6 +10,7 @@ from airflow_restore_replay.core.flavor.examination import (
     Setting,
     Wanted,
     kept_long_enough,
+    of_tables,
     rest_of,
 )
 from airflow_restore_replay.core.flavor.mariadb import grants
@@ -20,20 +21,12 @@ from airflow_restore_replay.core.flavor.sql import rows
 def examine(primary: Conn, wanted: Wanted) -> list[Finding]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.examine`."""
     report = preflight(primary)
+    if "flavor" in report.refusals or "release" in report.refusals:
+        return rest_of(report, [])
     variables = {name.lower(): str(text) for name, text in rows(primary, "SHOW GLOBAL VARIABLES")}
     found = [setting.examine(variables) for setting in _settings(wanted)]
     found += _privileges(primary, wanted)
-    complaint = report.refusals.get("tables", "")
-    found.append(
-        Finding(
-            subject="primary",
-            name="tables",
-            passed=not complaint,
-            observed=complaint or "all can be carried",
-            expected="no DATA DIRECTORY, no encryption at rest, no engine with data elsewhere",
-            fix="Convert or drop them." if complaint else "",
-        )
-    )
+    found.append(of_tables(report.refusals.get("tables", ""), "Convert or drop them."))
     return found + rest_of(report, [*(finding.name for finding in found), "grants"])
 
 

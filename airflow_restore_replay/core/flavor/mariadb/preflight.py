@@ -16,7 +16,8 @@ def preflight(primary: Conn) -> PreflightReport:
     refusals: dict[str, str] = {}
     warnings: dict[str, str] = {}
     variables = {name.lower(): text for name, text in rows(primary, "SHOW GLOBAL VARIABLES")}
-    _release(variables, refusals)
+    if not _release(variables, refusals):
+        return PreflightReport(refusals=refusals, warnings=warnings)
     _grants(primary, refusals)
     if variables.get("log_bin") != "ON":
         refusals["log_bin"] = "The primary writes no binary log: set log_bin and restart it."
@@ -32,14 +33,16 @@ def preflight(primary: Conn) -> PreflightReport:
     return PreflightReport(refusals=refusals, warnings=warnings)
 
 
-def _release(variables: dict[str, str], refusals: dict[str, str]) -> None:
+def _release(variables: dict[str, str], refusals: dict[str, str]) -> bool:
     version = variables["version"]
     if "mariadb" not in version.lower() and "mariadb" not in variables.get("version_comment", "").lower():
         refusals["flavor"] = f"The primary is {version}, not MariaDB: set the cluster's flavor accordingly."
-        return
+        return False
     series = tuple(int(part) for part in release_of(version).split(".")[:2])
     if series < _OLDEST:
         refusals["release"] = f"The primary is MariaDB {version}; 10.6 is the oldest that is supported."
+        return False
+    return True
 
 
 def _grants(primary: Conn, refusals: dict[str, str]) -> None:

@@ -110,12 +110,12 @@ def _change_master(primary: Endpoint) -> tuple[str, tuple[Any, ...]]:
         f" MASTER_CONNECT_RETRY={_CONNECT_RETRY_S}, MASTER_HEARTBEAT_PERIOD=5, MASTER_USE_GTID=slave_pos"
     )
     args: tuple[Any, ...] = (primary.host, primary.port, primary.user, primary.password)
-    if primary.ssl_ca:
-        sql += ", MASTER_SSL=1, MASTER_SSL_CA=%s, MASTER_SSL_VERIFY_SERVER_CERT=1"
-        args += (primary.ssl_ca,)
-    else:
-        sql += ", MASTER_SSL_VERIFY_SERVER_CERT=0"
-    return sql, args
+    # All of them, always: RESET SLAVE ALL does not forget what was there (10.11).
+    files = {"CA": primary.ssl_ca, "CERT": primary.ssl_cert, "KEY": primary.ssl_key}
+    encrypted, verified = bool(primary.ssl_ca or primary.ssl_cert), bool(primary.ssl_ca)
+    sql += f", MASTER_SSL={encrypted:d}, MASTER_SSL_VERIFY_SERVER_CERT={verified:d}"
+    sql += "".join(f", MASTER_SSL_{name}=%s" for name in files)
+    return sql, (*args, *(path or "" for path in files.values()))
 
 
 def _set_global(node: Conn, name: str, setting: object) -> None:
@@ -150,6 +150,6 @@ def _error(row: Mapping[str, Any], applied: MariaDbPosition) -> RestoreReplayErr
         return None
     # The network is nobody's fault: the thread retries by itself, or (when the connection broke amid the handshake,
     # which stops it) whoever watches starts it again; only what no retry can cure is an error.
-    if number in classify.TRANSIENT_IO or classify.is_network(text):
+    if classify.passes(number, text):
         return None
     return classify.io_error(number, text)

@@ -22,6 +22,7 @@ from airflow_restore_replay.core.flavor.mysql import classify, grants
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.identity import release_of
 from airflow_restore_replay.core.flavor.sql import rows, run
+from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 #: "Restart server failed (mysqld is not managed by supervisor process)": all was copied, and the server stops
 RESTART_FAILED = 3707
@@ -81,16 +82,14 @@ def _alike(one: str, other: str) -> bool:
 
 
 def prepare_recipient(node: Conn, donor: Endpoint) -> None:
-    """Load the plugin and name the donor."""
+    """Load the plugin, name the donor, and say how to know it."""
     loaded = rows(node, "SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'")
     if not loaded:
         run(node, f"INSTALL PLUGIN clone SONAME '{_PLUGIN}'")
     run(node, "SET GLOBAL clone_valid_donor_list = %s", (f"{donor.host}:{donor.port}",))
-    if donor.ssl_ca:
-        run(node, "SET GLOBAL clone_ssl_ca = %s", (donor.ssl_ca,))
-    if donor.ssl_cert:
-        run(node, "SET GLOBAL clone_ssl_cert = %s", (donor.ssl_cert,))
-        run(node, "SET GLOBAL clone_ssl_key = %s", (donor.ssl_key,))
+    # With a CA, the donor's certificate is verified; its host name is only by our own connections (9.7).
+    for name, path in (("ca", donor.ssl_ca), ("cert", donor.ssl_cert), ("key", donor.ssl_key)):
+        run(node, f"SET GLOBAL clone_ssl_{name} = %s", (path,))
 
 
 def clone_instance(node: Conn, donor: Endpoint) -> None:
@@ -134,7 +133,7 @@ def clone_error(number: int, text: str) -> RestoreReplayError:
     if re.search(
         r"Connect failed|Can't connect|Lost connection|gone away|Network error|\b20(03|05|13)\b", text
     ):
-        return PrimaryUnreachable(f"CLONE cannot reach the primary: {text}")
+        return PrimaryUnreachable(f"CLONE cannot reach the primary: {text}", hint=unreachable_hint(text))
     if classify.disk_full(text):
         return NodeFull(f"CLONE ran out of space on the node: {text}")
     if re.search(r"page corruption|corrupt", text, re.IGNORECASE):

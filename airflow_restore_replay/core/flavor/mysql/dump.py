@@ -28,6 +28,7 @@ from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import identifier, rows, run
+from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 _LOCK_WAIT_S = 60
 #: printed after the dump has opened its snapshot, and before any row
@@ -173,7 +174,7 @@ class MySqlDump:
                 evidence={"error": number},
             )
         if number in _GONE:
-            return PrimaryUnreachable(f"The dump lost the primary: {line}")
+            return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
         return SeedFailed(f"mysqldump failed with status {status}: {line}", evidence={"error": number})
 
     def load_error(self, status: int, stderr: str) -> RestoreReplayError:
@@ -213,8 +214,8 @@ def tls_options(endpoint: Endpoint) -> dict[str, str]:
     """:returns: what MySQL's programs call it."""
     if endpoint.socket:
         return {}
+    files = {"ssl-ca": endpoint.ssl_ca, "ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
+    named = {name: path for name, path in files.items() if path}
     if not endpoint.ssl_ca:
-        return {"ssl-mode": "PREFERRED", "get-server-public-key": "1"}
-    client = {"ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
-    named = {name: path for name, path in client.items() if path}
-    return {"ssl-mode": "VERIFY_IDENTITY", "ssl-ca": endpoint.ssl_ca} | named
+        return {"ssl-mode": "PREFERRED", "get-server-public-key": "1"} | named
+    return {"ssl-mode": "VERIFY_IDENTITY"} | named

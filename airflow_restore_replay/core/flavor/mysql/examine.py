@@ -10,6 +10,7 @@ from airflow_restore_replay.core.flavor.examination import (
     Setting,
     Wanted,
     kept_long_enough,
+    of_tables,
     rest_of,
 )
 from airflow_restore_replay.core.flavor.mysql import accounts, grants
@@ -25,10 +26,13 @@ _GTID_ON = (
 def examine(primary: Conn, wanted: Wanted) -> list[Finding]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.examine`."""
     report = preflight(primary)
+    if "flavor" in report.refusals or "release" in report.refusals:
+        return rest_of(report, [])
     variables = {name.lower(): str(text) for name, text in rows(primary, "SHOW GLOBAL VARIABLES")}
     found = [setting.examine(variables) for setting in _settings(primary, report.refusals, wanted)]
     found += _privileges(primary, wanted)
-    found += _tables(report.refusals.get("tables", ""))
+    fix = "Move, decrypt (ALTER TABLE … ENCRYPTION='N') or drop them."
+    found.append(of_tables(report.refusals.get("tables", ""), fix))
     covered = [finding.name for finding in found]
     return found + rest_of(report, [*covered, "grants"])
 
@@ -115,16 +119,3 @@ def _clone_plugin(primary: Conn) -> Finding:
         expected="ACTIVE",
         fix="" if passed else "INSTALL PLUGIN clone SONAME 'mysql_clone.so';",
     )
-
-
-def _tables(complaint: str) -> list[Finding]:
-    return [
-        Finding(
-            subject="primary",
-            name="tables",
-            passed=not complaint,
-            observed=complaint or "all can be carried",
-            expected="no DATA DIRECTORY, no encryption at rest, no engine with data elsewhere",
-            fix="Move, decrypt (ALTER TABLE … ENCRYPTION='N') or drop them." if complaint else "",
-        )
-    ]

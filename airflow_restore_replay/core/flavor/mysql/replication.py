@@ -157,7 +157,7 @@ def _error(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> Restor
         return None
     # The network is nobody's fault: the thread retries by itself, or (when the connection broke amid the handshake,
     # which stops it) whoever watches starts it again; only what no retry can cure is an error.
-    if number in classify.TRANSIENT_IO or classify.is_network(text):
+    if classify.passes(number, text):
         return None
     return classify.io_error(number, text)
 

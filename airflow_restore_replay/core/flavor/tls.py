@@ -1,0 +1,52 @@
+"""Encrypted connections: what is verified, and what to change when that fails."""
+
+from __future__ import annotations
+
+import ssl
+
+from airflow_restore_replay.core.errors import PreflightFailed
+from airflow_restore_replay.core.flavor.base import Endpoint
+
+#: where a server refuses an account, it does not say that a certificate is what it misses
+ACCOUNT_HINT = (
+    "Check user, password and the account's host part on the primary; if it is REQUIRE SSL, primary.ssl_ca, and if "
+    "it is REQUIRE X509, primary.ssl_cert and primary.ssl_key, too."
+)
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """:returns: TLS settings: with a CA the server's certificate and host name are verified, without one nothing
+    is, and the connection is only encrypted.
+    :raises PreflightFailed: a certificate or key cannot be read here.
+    """
+    try:
+        context = ssl.create_default_context(cafile=endpoint.ssl_ca)
+        if not endpoint.ssl_ca:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if endpoint.ssl_cert:
+            context.load_cert_chain(endpoint.ssl_cert, endpoint.ssl_key)
+    except OSError as exc:
+        files = (endpoint.ssl_ca, endpoint.ssl_cert, endpoint.ssl_key)
+        raise PreflightFailed(
+            f"Certificates or the key for {endpoint!r} cannot be read on this host: {exc.strerror or exc} "
+            f"(of {', '.join(filter(None, files))}).",
+            hint="Give primary.ssl_ca, ssl_cert and ssl_key PEM files that the worker's account may read.",
+        ) from exc
+    return context
+
+
+def about_certificates(text: str) -> bool:
+    """:returns: whether a client's message says that a certificate was not accepted: no retry cures that."""
+    return "certificate" in text.lower()
+
+
+def unreachable_hint(text: str) -> str:
+    """:returns: the next step for somebody whose connection failed with *text*."""
+    # MariaDB's replication says no more of a certificate than "SSL connection error: error:00000000:lib(0)::reason(0)".
+    if about_certificates(text) or "SSL connection error" in text:
+        return (
+            "The server's certificate must be signed by primary.ssl_ca and name primary.host; one of our own "
+            "(primary.ssl_cert) by a CA that the server trusts."
+        )
+    return "Check that the server runs and that host, port and TLS settings are right."
