@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -227,6 +227,20 @@ def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str) -> bool:
 def _last(verdicts: Sequence[Verdict]) -> Verdict | None:
     telling = [v for v in verdicts if v.outcome is not Outcome.RESTORED]
     return telling[-1] if telling else None
+
+
+def differed_before(catalog: Catalog, base_id: str, tables: Collection[str]) -> list[Verdict]:
+    """:returns: the quarantines over any of *tables* in whose place the fresh full came that *base_id* goes back to.
+
+    That they differ again is the primary's doing: a fresh full has no drift of an earlier backup.
+    """
+    manifests = {m.backup_id: m for m in catalog.manifests}
+    root = manifests.get(base_id)
+    while root is not None and root.base.kind == "backup":
+        root = manifests.get(root.base.backup_id)
+    of_run = catalog.attempts(root.run) if root else []
+    bad = [v for v in of_run if v.outcome is Outcome.QUARANTINED and v.failure]
+    return [v for v in bad if v.failure and v.failure.tables & set(tables)]
 
 
 def same_fault(catalog: Catalog, *, run: str, fallback: Failure) -> list[Verdict]:

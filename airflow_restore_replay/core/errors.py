@@ -15,7 +15,8 @@
     │   ├── NodeServerCrashed   ├── PrimaryUnreachable   ├── ReplicationDenied
     │   ├── CatchUpStalled      ├── CatchUpDeadline      ├── JobCancelled
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
-    │   ├── PruneUnsafe         ├── KeySourceFailed      └── StoreDenied (a StoreFailed)
+    │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
+    │   └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
@@ -195,6 +196,12 @@ class PrimaryUnreachable(Circumstance):
     """The primary does not accept connections."""
 
 
+class PrimaryChanged(Circumstance):
+    """Another history answers now than when the replay began; the base fitted both."""
+
+    retryable = False
+
+
 class ReplicationDenied(Circumstance):
     """The primary refused the replication account: password or grant."""
 
@@ -359,6 +366,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             fingerprint=fingerprint(error.code, error.message),
             evidence=error.evidence,
         )
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """:returns: the tables in which node and primary were found to differ."""
+        differing = [str(d["table"]) for d in self.evidence.get("differences", [])]
+        conflict = [str(self.evidence["table"])] if "table" in self.evidence else []
+        return frozenset((*differing, *conflict, *self.evidence.get("missing_tables", [])))
 
     def to_exception(self) -> RestoreReplayError:
         """:returns: an exception of the original class."""

@@ -25,8 +25,9 @@ def new_primary(tmp_path: Path, kit: Kit) -> Iterator[Callable[..., Primary]]:
     """Starts primaries of the test's own."""
     started: list[Primary] = []
 
-    def start(name: str = "primary", **options: Any) -> Primary:
-        primary = kit.start(tmp_path / name, **options)
+    def start(name: str = "primary", *, replica_of: Primary | None = None, **options: Any) -> Primary:
+        root = tmp_path / name
+        primary = kit.start_replica(root, replica_of) if replica_of else kit.start(root, **options)
         started.append(primary)
         return primary
 

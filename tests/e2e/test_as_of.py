@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
-from tests.support.mariadb import MariaDbPrimary, Witness
+from tests.support.flavors import on_both
+from tests.support.primary import Primary, Witness
 from tests.support.rig import Rig
 from tests.support.tamper import running, witnessed
 
@@ -26,6 +27,7 @@ def wait_until(moment: datetime) -> None:
     time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
 
 
+@on_both
 def test_three_intervals_each_to_the_event(rig: Rig, backup_id: str) -> None:
     """In any order; from the newest base before each; and the next usual cycle goes on from the newest data."""
     primary = rig.primary
@@ -44,7 +46,7 @@ def test_three_intervals_each_to_the_event(rig: Rig, backup_id: str) -> None:
         made = rig.catalog().backup(rig.published(report))
         bases[index] = made.backup_id
         assert witnessed(rig, made.backup_id, witness) == witness.before(ends[index])
-        with running(rig.root / f"restored-{made.backup_id}") as conn, conn.cursor() as cursor:
+        with running(rig.root / f"restored-{made.backup_id}", rig) as conn, conn.cursor() as cursor:
             cursor.execute(f"SELECT MAX(id) FROM {other.table}")
             assert cursor.fetchall() == ((other.before(ends[index]),),)
         manifest = made.manifest
@@ -68,6 +70,7 @@ def test_three_intervals_each_to_the_event(rig: Rig, backup_id: str) -> None:
     assert rig.verdicts_against() == []
 
 
+@on_both
 def test_before_the_first_backup_there_is_nothing_to_rebuild_from(rig: Rig, backup_id: str) -> None:
     first = rig.catalog().backup(backup_id).manifest
     report = rig.cycle(as_of=first.goal_read_at - timedelta(minutes=1))
@@ -84,6 +87,7 @@ def test_before_the_first_backup_there_is_nothing_to_rebuild_from(rig: Rig, back
     assert len(rig.catalog().manifests) == 1
 
 
+@on_both
 def test_damaged_base_fails_the_run_and_is_quarantined(rig: Rig, backup_id: str) -> None:
     """Today's data, in a fresh full, could not take its place."""
     rig.flip_byte(rig.chunk_of(backup_id, "shop/orders.ibd"))
@@ -96,7 +100,8 @@ def test_damaged_base_fails_the_run_and_is_quarantined(rig: Rig, backup_id: str)
     assert catalog.backup(backup_id).state is BackupState.QUARANTINED
 
 
-def test_purged_binary_logs_are_named(new_primary: Callable[..., MariaDbPrimary], tmp_path: Path) -> None:
+@on_both
+def test_purged_binary_logs_are_named(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
     """Nothing is published, and the base is stranded: no other run can go on from it either."""
     primary = new_primary()
     rig = Rig(primary, tmp_path)
@@ -117,7 +122,7 @@ def test_purged_binary_logs_are_named(new_primary: Callable[..., MariaDbPrimary]
 
 @pytest.mark.skipif(not FAKETIME.exists(), reason="needs libfaketime")
 def test_primary_whose_clock_is_not_ours(
-    new_primary: Callable[..., MariaDbPrimary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_primary: Callable[..., Primary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its clock stamps the events, ours tells ages: what it stamped 03:00:07 being 7 s ahead is of 03:00:00."""
 

@@ -49,6 +49,7 @@ def test_p1_the_node_is_the_primary_itself(rig: Rig) -> None:
     assert str(rig.primary.datadir) in caught.value.message
 
 
+@on_both
 def test_p1_the_primary_lives_in_a_nodes_directory(
     new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
 ) -> None:

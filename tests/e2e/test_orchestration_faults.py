@@ -37,25 +37,25 @@ def kill(pid_of: Callable[[Rig], int], rig: Rig) -> Callable[[], None]:
 SLOW = {"transfer": {"rate_limit": "60MB", "threads": 2}}
 
 
-@pytest.mark.parametrize(
-    ("step", "phase"),
-    [
-        ("replay.restore", "restoring"),
-        ("replay.catch_up", "catching up"),
-        ("replay.validate", ""),
-        ("replay.snapshot", "copying"),
-    ],
-)
-def test_o2_killed_agent_is_resumed(rig: Rig, backup_id: str, step: str, phase: str) -> None:
+@on_both
+def test_o2_killed_agent_is_resumed(rig: Rig, backup_id: str) -> None:
+    """Once in every job of one cycle."""
     slow_catch_up(rig)
-    watch = Once(step, phase, kill(live_job_pid, rig))
+    phases = {"restore": "restoring", "catch_up": "catching up", "validate": "", "snapshot": "copying"}
+    killers = [Once(f"replay.{job}", phase, kill(live_job_pid, rig)) for job, phase in phases.items()]
+
+    def watch(step: str, state: JobState | None) -> None:
+        for killer in killers:
+            killer(step, state)
+
     report = rig.cycle(watch=watch, **SLOW)
-    assert watch.done
+    assert [killer.step for killer in killers if not killer.done] == []
     rig.published(report)
     assert rig.verdicts_against() == []
     assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
 
 
+@on_both
 def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> None:
     """A server may have begun to write: the node is filled anew."""
     killers = []
@@ -98,6 +98,7 @@ def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, p
     rig.restores(new_id)
 
 
+@on_both
 def test_o2_server_that_is_killed_again_and_again_is_the_environment(rig: Rig, backup_id: str) -> None:
     slow_catch_up(rig)
 

@@ -128,6 +128,7 @@ def on_node(rig: Rig, *statements: str) -> None:
             cursor.execute(statement)
 
 
+@on_both
 def test_r4_primary_unreachable_at_first(rig: Rig) -> None:
     report = rig.cycle(primary={"port": free_port()}, retries=0)
     assert "127.0.0.1" in assert_environment(rig, report, "PrimaryUnreachable")
@@ -217,6 +218,7 @@ def test_r12_memory_tables_and_a_restarted_primary(new_primary: NewPrimary, tmp_
     assert "shop.cache" in rig.catalog().backup(second).manifest.compared["uncompared"]
 
 
+@on_both
 def test_r12_temporary_tables_under_mixed(new_primary: NewPrimary, tmp_path: Path) -> None:
     rig = Rig(new_primary(options=["--binlog-format=MIXED"]), tmp_path)
     rig.full()

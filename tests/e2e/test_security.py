@@ -1,7 +1,8 @@
-"""Faults X1, X3, X7, X8: secrets stay secret, and the node cannot hurt or serve anyone."""
+"""Faults X1, X3, X5, X7, X8: secrets stay secret, and the node cannot hurt or serve anyone."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import threading
@@ -9,6 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import BACKUP_PASSWORD, Primary
@@ -104,6 +109,53 @@ def is_listening_tcp(inode: str) -> bool:
             if fields[3] == "0A" and fields[9] == inode:
                 return True
     return False
+
+
+#: whatever a shell, an option file, a URL or SQL may take for its own
+INERT = "a b'c\"$(touch $RR_M)`touch $RR_M`;|&%41#"
+
+
+def programs_in(prefix: Path, bindir: str | None) -> Path:
+    """:returns: a directory below *prefix* with the server's programs."""
+    (prefix / "bin").mkdir(parents=True)
+    for directory in [bindir] if bindir else ["/usr/sbin", "/usr/bin"]:
+        for program in Path(directory).glob("m*"):
+            if program.is_file():
+                (prefix / "bin" / program.name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+                (prefix / "bin" / program.name).chmod(0o755)
+    (prefix / "lib").symlink_to(Path(bindir).parent / "lib" if bindir else "/usr/lib")
+    return prefix / "bin"
+
+
+@on_both
+def test_x5_metacharacters_are_inert(
+    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In account, password, paths and programs: each way of seeding and a replay work, and nothing is run."""
+    marker = tmp_path / "marker"
+    monkeypatch.setenv("RR_M", str(marker))
+    primary = new_primary()
+    password = "'\"$(touch $RR_M)`;\\#%41 &|"
+    primary.create_backup_account("r'`\"$(touch $RR_M);", password)
+    rig = Rig(primary, tmp_path / INERT, secrets=(password, json.dumps(password)[1:-1], *SECRETS))
+    usual = {
+        "primary": {"user": "r'`\"$(touch $RR_M);"},
+        "node": {"bindir": str(programs_in(tmp_path / f"{INERT}programs", primary.bindir))},
+        "password": password,
+    }
+    for method in kit.seeds:
+        rig.full(seed={"method": method}, **usual)
+    primary.execute("INSERT INTO shop.notes VALUES ('replicated')")
+    made = rig.published(rig.cycle(**usual))
+    assert (rig.restores(made) / "ibdata1").stat().st_size > 0
+    for host in ("127.0.0.1;touch $RR_M", "$(touch $RR_M)", "`touch $RR_M`"):
+        refused = rig.cycle(primary={"host": host}, retries=0)
+        assert refused.failure is not None
+        assert (refused.failure.code, refused.published_id) == ("PrimaryUnreachable", "")
+        with pytest.raises(ConfigInvalid, match="clusters"):
+            parse_clusters({"clusters": {host: rig.section()}})
+    assert rig.verdicts_against() == []
+    assert not marker.exists()
 
 
 @on_both

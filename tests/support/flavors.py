@@ -82,6 +82,12 @@ class Kit:
             raise
         return primary
 
+    def start_replica(self, root: Path, source: Primary) -> Primary:
+        """:returns: a server that follows *source*, and could take its place."""
+        replica = self.primary.start(root, server_id=source.server_id + 1)
+        replica.follow(source)
+        return replica
+
 
 KITS = {
     "mariadb": Kit(MariaDbPrimary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"]),

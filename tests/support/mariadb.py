@@ -82,6 +82,16 @@ class MariaDbPrimary(Primary):
     def _grants(self, name: str, host: str) -> list[str]:
         return grants.statements(name, host)
 
+    def follow(self, source: Primary) -> None:
+        self.execute(
+            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={source.port}, MASTER_USER='root', "
+            f"MASTER_PASSWORD='{ROOT_PASSWORD}', MASTER_USE_GTID=slave_pos",
+            "START SLAVE",
+        )
+
+    def promote(self) -> None:
+        self.execute("STOP SLAVE", "RESET SLAVE ALL")
+
 
 class MariaDb118Primary(MariaDbPrimary):
     """MariaDB 11.8 beside the system's own."""

@@ -93,3 +93,13 @@ class MySqlPrimary(Primary):
 
     def _grants(self, name: str, host: str) -> list[str]:
         return grants.statements(name, host)
+
+    def follow(self, source: Primary) -> None:
+        self.execute(
+            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={source.port}, SOURCE_USER='root', "
+            f"SOURCE_PASSWORD='{ROOT_PASSWORD}', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1",
+            "START REPLICA",
+        )
+
+    def promote(self) -> None:
+        self.execute("STOP REPLICA", "RESET REPLICA ALL")

@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Primary(abc.ABC):
-    """A throw-away server with a binary log, reachable over TCP and a socket.
+    """A throw-away server with a binary log, reachable over TCP and a socket; may follow another until promoted.
 
     :param root: directory for everything it writes; the socket lives in a short temporary directory.
     """
@@ -58,10 +58,7 @@ class Primary(abc.ABC):
     def start(
         cls, root: Path, *, server_id: int = 1, port: int | None = None, options: Sequence[str] = ()
     ) -> Self:
-        """Install a fresh data directory below *root* and start on it.
-
-        :param options: further options of the server.
-        """
+        """Install a fresh data directory below *root* and start on it, with further *options* of the server."""
         root.mkdir(parents=True, exist_ok=True)
         primary = cls(root, server_id=server_id, port=port or free_port(), options=options)
         primary.tmp_dir.mkdir(exist_ok=True)
@@ -99,6 +96,12 @@ class Primary(abc.ABC):
     @abc.abstractmethod
     def _grants(self, name: str, host: str) -> list[str]: ...
 
+    @abc.abstractmethod
+    def follow(self, source: Primary) -> None: ...
+
+    @abc.abstractmethod
+    def promote(self) -> None: ...
+
     def endpoint(self, user: str = "root") -> Endpoint:
         """:returns: how to reach it over TCP; *user* is ``root`` or has the backup account's password."""
         password = ROOT_PASSWORD if user == "root" else BACKUP_PASSWORD
@@ -126,7 +129,8 @@ class Primary(abc.ABC):
 
         :returns: its endpoint.
         """
-        self.execute(f"CREATE USER '{name}'@'{host}' IDENTIFIED BY '{password}'", *self._grants(name, host))
+        who, where, word = (pymysql.converters.escape_string(text) for text in (name, host, password))
+        self.execute(f"CREATE USER '{who}'@'{where}' IDENTIFIED BY '{word}'", *self._grants(name, host))
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
 
     def purge_logs(self) -> None:
@@ -274,7 +278,7 @@ class Witness:
     def write_until(self, end: datetime) -> None:
         """Write until the primary's clock shows *end*."""
         with self.primary.connect() as conn, conn.cursor() as cursor:
-            if self._domain:
+            if self._domain and self.primary.flavor == "mariadb":
                 cursor.execute(f"SET SESSION gtid_domain_id={self._domain}")
             while True:
                 cursor.execute(f"INSERT INTO {self.table} (at) VALUES (UTC_TIMESTAMP(6))")

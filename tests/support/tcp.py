@@ -31,6 +31,11 @@ class TcpGate:
         self._open = False
         self.drop_connections()
 
+    def redirect(self, upstream_port: int) -> None:
+        """Cut every connection; new ones go to another server."""
+        self._upstream = upstream_port
+        self.drop_connections()
+
     def drop_connections(self) -> None:
         """Cut every connection; new ones are let through."""
         with self._lock:

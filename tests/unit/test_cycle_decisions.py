@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from airflow_restore_replay.core.cycle import Next, choose_base, diagnose, freshness, same_fault
+from airflow_restore_replay.core.cycle import (
+    Next,
+    choose_base,
+    diagnose,
+    differed_before,
+    freshness,
+    same_fault,
+)
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
     ChunkCorrupt,
+    DataMismatch,
     Failure,
     NoSuchBackup,
     PrimaryUnreachable,
+    ReplayConflict,
     RestoreReplayError,
     SourceCorrupt,
 )
@@ -176,6 +186,29 @@ def test_same_fault_by_fingerprint() -> None:
     assert same_fault(catalog([OLD], [base]), run=RUN, fallback=alike) == [base]
     assert same_fault(catalog([OLD], [base]), run=RUN, fallback=other) == []
     assert same_fault(catalog([OLD], [base]), run="orders/run-8", fallback=alike) == []
+
+
+def test_a_table_that_differs_again_after_a_fresh_full() -> None:
+    """By the lineage of the base, back to the full that a mismatch of the same table had made necessary."""
+    mismatch = DataMismatch(
+        "rows differ", evidence={"differences": [{"table": "shop.a"}], "missing_tables": ["b.c"]}
+    )
+    first = verdict(Outcome.QUARANTINED, "old", error=mismatch)
+    full = manifest("full", age_h=20, run=RUN)
+    later = msgspec.structs.replace(
+        manifest("later", age_h=10), base=BaseRef(kind="backup", backup_id="full")
+    )
+    orphan = msgspec.structs.replace(
+        manifest("orphan", age_h=9), base=BaseRef(kind="backup", backup_id="pruned")
+    )
+    found = catalog([OLD, full, later, orphan], [first])
+    assert differed_before(found, "full", {"shop.a", "shop.b"}) == [first]
+    assert differed_before(found, "later", {"b.c"}) == [first]
+    assert differed_before(found, "later", {"shop.b"}) == []
+    assert differed_before(found, "old", {"shop.a"}) == []
+    assert differed_before(found, "orphan", {"shop.a"}) == []
+    conflict = verdict(Outcome.QUARANTINED, "old", error=ReplayConflict("1032", evidence={"table": "shop.a"}))
+    assert differed_before(catalog([OLD, full], [conflict]), "full", {"shop.a"}) == [conflict]
 
 
 class TestFreshness:

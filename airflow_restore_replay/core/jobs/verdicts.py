@@ -6,18 +6,26 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cycle import same_fault
+from airflow_restore_replay.core.cycle import differed_before, same_fault
 from airflow_restore_replay.core.errors import (
     BackupFault,
     Blame,
     DataMismatch,
+    ErrantFromFormerPrimary,
     Failure,
+    HistoryDiverged,
+    PrimaryChanged,
+    ReplayConflict,
     RestoreReplayError,
+    SourceDrift,
     TableCheckFailed,
 )
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.protocol import JobName
+from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now
+
+#: phases that a node reaches only after its history was found to be the primary's
+_REPLAYED = (Phase.REPLAYING, Phase.CAUGHT_UP, Phase.VALIDATED)
 
 
 def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
@@ -64,13 +72,44 @@ def blame_in_context(ctx: JobContext, exc: BaseException) -> Failure:
     """Blame *exc* by what the node holds: a fresh full has no backup that could be at fault.
 
     Damage that a physical copy brought along, and rows that differ right after a full copy, are the
-    primary's own; a server that does not start on a fresh copy is the node's.
+    primary's own; a server that does not start on a fresh copy is the node's. A table that differs again after
+    a fresh full is the primary's, too: one backup after the other would be quarantined for it. And a base whose
+    history was the primary's when replay began is not at fault for what a failover lost since.
     """
+    if isinstance(exc, HistoryDiverged | ErrantFromFormerPrimary) and ctx.state.phase in _REPLAYED:
+        return Failure.of(_changed(exc))
     failure = Failure.of(exc)
-    if failure.blame is not Blame.BACKUP or not ctx.is_full:
+    if failure.blame is not Blame.BACKUP:
         return failure
+    if not ctx.is_full:
+        return _again(ctx, failure) if isinstance(exc, DataMismatch | ReplayConflict) else failure
     source = isinstance(exc, TableCheckFailed | DataMismatch)
     return msgspec.structs.replace(failure, blame=Blame.SOURCE if source else Blame.ENVIRONMENT)
+
+
+def _changed(exc: RestoreReplayError) -> PrimaryChanged:
+    return PrimaryChanged(
+        f"The primary failed over or was rewound while this node replayed from it: {exc.message}",
+        hint="Run the cycle again; it compares the histories before it replays.",
+        evidence=exc.evidence,
+    )
+
+
+def _again(ctx: JobContext, failure: Failure) -> Failure:
+    before = differed_before(ctx.repository.catalog(), base_of(ctx), failure.tables)
+    if not before:
+        return failure
+    first = before[-1]
+    named = ", ".join(sorted(failure.tables & first.failure.tables)) if first.failure else ""
+    drift = SourceDrift(
+        f"The primary's binary log does not tell all that happens to {named}: it differed in backup "
+        f"{first.backup_id}, a fresh full took its place, and now it differs again. {failure.message}",
+        hint="Find what writes to it with sql_log_bin=0, or by statements that give other rows elsewhere "
+        "(binlog_format=ROW avoids these), or list it in validate.exclude. `restore-replay cycle --full` takes a "
+        "backup meanwhile.",
+        evidence=failure.evidence,
+    )
+    return Failure.of(drift)
 
 
 def base_of(ctx: JobContext) -> str:

@@ -97,6 +97,9 @@ def test_the_documented_grants_are_enough_and_each_missing_one_is_named(
     primary.execute(refusal.partition("Run on the primary: ")[2])
     with flavor.connect(poor) as conn:
         assert flavor.preflight(conn).refusals == {}
+    primary.execute(f"ALTER USER poor@'%' IDENTIFIED BY '{'p' * 33}'")
+    with flavor.connect(msgspec.structs.replace(poor, password="p" * 33)) as conn:
+        assert "33 bytes" in flavor.preflight(conn).refusals["password"]
 
 
 def test_who_cannot_get_in_is_told_why(primary: MySqlPrimary) -> None:

@@ -27,7 +27,7 @@ from airflow_restore_replay.core.flavor.binlogstream import (
 )
 from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
-from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, parse_gtid
+from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition, parse_gtid
 from airflow_restore_replay.core.flavor.sql import dicts, rows
 
 _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION = 161, 162, 163, 164
@@ -96,6 +96,24 @@ def transactions(primary: Endpoint, file: str) -> Generator[Event, None, None]:
     """
     with contextlib.closing(_events(primary, file, FIRST_OFFSET)) as found:
         yield from (event for event in found if event.kind == _GTID)
+
+
+def position_at(primary: Endpoint, conn: Conn, file: str, offset: int) -> MariaDbPosition:
+    """Read the position at an offset of *file* from the file itself.
+
+    For where ``BINLOG_GTID_POS`` gives NULL: it reads the file as any session does, and stops at an event that is
+    larger than the primary's max_allowed_packet (one row may be), which replication does not.
+    """
+    # Of a domain's servers, the one that wrote last is listed last.
+    last = {gtid.domain: gtid for gtid in gtid_list(conn, file)}
+    with contextlib.closing(transactions(primary, file)) as found:
+        for event in found:
+            gtid = gtid_of(event)
+            if event.offset >= offset:
+                break
+            if gtid:
+                last[gtid.domain] = gtid
+    return MariaDbPosition(tuple(sorted(last.values())))
 
 
 def gtid_of(event: Event) -> Gtid | None:

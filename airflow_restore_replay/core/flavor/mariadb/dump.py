@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pymysql
+
 from airflow_restore_replay.core.errors import (
     NodeFull,
     NodeServerCrashed,
@@ -24,7 +26,7 @@ from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.sql import identifier, rows, run
+from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 _LOCK_WAIT_S = 60
@@ -114,6 +116,27 @@ def load_error(status: int, stderr: str) -> RestoreReplayError:
     return SeedFailed(f"Loading the dump failed with status {status}: {line}")
 
 
+def begin_readable_log(primary: Conn) -> None:
+    """Rotate the primary's binary log if mariadb-dump would crash over it.
+
+    The dump asks ``BINLOG_GTID_POS`` for its position; that is NULL, over which it crashes (10.11), behind an event
+    that is larger than max_allowed_packet.
+
+    :raises SeedFailed: the account may not do it.
+    """
+    for row in dicts(primary, "SHOW MASTER STATUS"):
+        if rows(primary, "SELECT BINLOG_GTID_POS(%s, %s)", (row["File"], row["Position"]))[0][0] is not None:
+            return
+        try:
+            run(primary, "FLUSH BINARY LOGS")
+        except pymysql.err.MySQLError as exc:
+            raise SeedFailed(
+                f"mariadb-dump cannot tell its position: {row['File']} has an event that is larger than the primary's "
+                f"max_allowed_packet ({exc}).",
+                hint="Run on the primary: FLUSH BINARY LOGS; or grant the account RELOAD.",
+            ) from exc
+
+
 class MariaDbDump:
     """See :class:`~airflow_restore_replay.core.flavor.seeding.DumpTools`."""
 
@@ -135,7 +158,7 @@ class MariaDbDump:
             yield _Hold()
 
     def prepare(self, server: NodeServer, primary: Conn) -> None:
-        return
+        begin_readable_log(primary)
 
     @contextlib.contextmanager
     def commands(

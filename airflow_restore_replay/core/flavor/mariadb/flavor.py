@@ -101,7 +101,7 @@ class MariaDbFlavor:
         replication.set_executed(node, position)
 
     def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
-        return snapshot.open_snapshot(conn)
+        return snapshot.open_snapshot(primary, conn)
 
     def last_events(
         self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()

@@ -7,7 +7,7 @@ import re
 #: privilege → why the cycle needs it; the contract tests seed, replicate and compare with exactly these
 PRIVILEGES: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
-    "RELOAD": "mariadb-backup's BACKUP STAGE",
+    "RELOAD": "mariadb-backup's BACKUP STAGE; a new binary log file for a dump behind a very large event",
     "PROCESS": "see which tablespaces lie outside the data directory; mariadb-backup",
     "LOCK TABLES": "hold tables without snapshots still during a logical seed",
     "SHOW VIEW": "dump views",
@@ -17,7 +17,7 @@ PRIVILEGES: dict[str, str] = {
     "BINLOG MONITOR": "read the primary's position and list its binary logs",
 }
 
-#: what only mariadb-backup needs
+#: what only mariadb-backup cannot do without
 PHYSICAL_ONLY = ("RELOAD",)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -43,17 +44,18 @@ class MariaDbServer(NodeProcess):
 
     def initialize(self) -> None:
         self._prepare_directories()
-        command = [
-            self.program("mariadb-install-db"),
-            "--no-defaults",
-            *options.run_as(),
-            f"--datadir={self.layout.datadir}",
-            f"--tmpdir={self.layout.tmp_dir}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            "--skip-name-resolve",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        with _plain_names(self.layout.datadir, self.layout.tmp_dir) as (datadir, tmp_dir):
+            command = [
+                self.program("mariadb-install-db"),
+                "--no-defaults",
+                *options.run_as(),
+                f"--datadir={datadir}",
+                f"--tmpdir={tmp_dir}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--skip-name-resolve",
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             text = done.stdout + done.stderr
             kind = NodeFull if classify.disk_full(text) else SeedFailed
@@ -82,3 +84,16 @@ class MariaDbServer(NodeProcess):
         for root in self._library_roots():
             for found in (p for name in ("mysql", "mariadb") for p in [root / name / "plugin"] if p.is_dir()):
                 yield from (path for pattern in options.SAFE_PLUGINS for path in found.glob(pattern))
+
+
+@contextlib.contextmanager
+def _plain_names(*directories: Path) -> Iterator[list[Path]]:
+    """mariadb-install-db is a shell script that does not quote its paths.
+
+    :returns: names of *directories* that need no quotes, for as long as the context lasts.
+    """
+    with tempfile.TemporaryDirectory(prefix="restore-replay-", dir="/tmp") as private:
+        links = [Path(private) / str(number) for number in range(len(directories))]
+        for link, directory in zip(links, directories, strict=True):
+            link.symlink_to(directory)
+        yield links

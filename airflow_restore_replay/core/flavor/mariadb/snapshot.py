@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.core.flavor.base import Conn, Snapshot
+from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Snapshot
+from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.sql import rows, run, value
 
@@ -21,7 +22,7 @@ def clock(primary: Conn) -> datetime:
     return found.replace(tzinfo=UTC)
 
 
-def open_snapshot(primary: Conn) -> Snapshot:
+def open_snapshot(endpoint: Endpoint, primary: Conn) -> Snapshot:
     """Begin a consistent snapshot on *primary*; it lasts until the connection's transaction ends.
 
     Source: MariaDB documentation, "Enhancements for START TRANSACTION WITH CONSISTENT SNAPSHOT" and
@@ -36,5 +37,7 @@ def open_snapshot(primary: Conn) -> Snapshot:
         raise PreflightFailed("The primary writes no binary log.", hint="Set log_bin and restart it.")
     text = rows(primary, "SELECT BINLOG_GTID_POS(%s, %s)", (file, int(offset)))[0][0]
     if text is None:
-        raise PreflightFailed(f"The primary does not know the GTID at {file}:{offset}.")
-    return Snapshot(MariaDbPosition.parse(str(text)), "binlog_snapshot_position")
+        position = binlog.position_at(endpoint, primary, file, int(offset))
+    else:
+        position = MariaDbPosition.parse(str(text))
+    return Snapshot(position, "binlog_snapshot_position")

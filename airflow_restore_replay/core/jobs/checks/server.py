@@ -51,7 +51,10 @@ class GoalContained:
 
 
 class NoErrantTransactions:
-    """The node has executed nothing that the primary's binary log lacks."""
+    """The node has executed nothing that the primary's binary log lacks.
+
+    :raises Stranded: it has, and a former primary wrote it.
+    """
 
     name = "no_errant_transactions"
     blames: type[RestoreReplayError] = ErrantFromNode
@@ -63,6 +66,8 @@ class NoErrantTransactions:
         with ctx.flavor.connect(ctx.primary) as primary:
             logged = ctx.flavor.primary_position(primary)
         lacking = logged.lacking(executed)
+        if not logged.contains(executed):
+            ctx.flavor.check_history(ctx.primary, executed, [])
         return CheckResult(
             name=self.name,
             passed=logged.contains(executed),

@@ -21,8 +21,9 @@ from airflow_restore_replay.core.jobs.compare.ranges import (
     Difference,
     Sides,
     compare_table,
+    fetch,
 )
-from airflow_restore_replay.core.jobs.compare.tables import TablePlan, plan_table
+from airflow_restore_replay.core.jobs.compare.tables import TablePlan, plan_table, quote
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.replay import replay_until
 
@@ -152,7 +153,8 @@ def _meet(ctx: JobContext, primary: Conn) -> Snapshot:
 def _compare_all(ctx: JobContext, sides: Sides, seen: _Pass, only: set[str] | None) -> None:
     ours = _chosen(ctx, sides.node, only)
     theirs = _chosen(ctx, sides.primary, only)
-    seen.missing = set(theirs) - set(ours)
+    seen.missing = {n for n in theirs.keys() - ours.keys() if _in_snapshot(sides, theirs[n])}
+    seen.taken = theirs.keys() - ours.keys() - seen.missing
     # A node that was just filled has no good estimates yet.
     total = sum(max(t.rows_estimate, theirs.get(name, t).rows_estimate) for name, t in ours.items())
     for name, table in ours.items():
@@ -167,6 +169,17 @@ def _compare_all(ctx: JobContext, sides: Sides, seen: _Pass, only: set[str] | No
         seen.compared.add(name)
         if found:
             seen.differences[name] = found
+
+
+def _in_snapshot(sides: Sides, table: Table) -> bool:
+    """The primary lists the tables of now; one that was made after the snapshot the node cannot have yet."""
+    try:
+        fetch(sides.primary, f"SELECT 1 FROM {quote(table.schema)}.{quote(table.name)} LIMIT 1", [])
+    except pymysql.err.MySQLError as exc:
+        if not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
+            raise
+        return False
+    return True
 
 
 def _compare_one(ctx: JobContext, sides: Sides, plan: TablePlan, total: int) -> list[Difference]:

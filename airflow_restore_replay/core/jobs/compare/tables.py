@@ -18,6 +18,15 @@ _ORDERED = frozenset(
     )
 )
 
+#: Types whose values may be as long as the server's max_allowed_packet, beyond which CONCAT gives NULL.
+_LONG = frozenset(
+    (
+        *("text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", "vector"),
+        *("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"),
+        *("geomcollection", "geometrycollection"),
+    )
+)
+
 
 @dataclass(frozen=True)
 class KeyRange:
@@ -140,16 +149,25 @@ def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
 
 
 def _cell(flavor: Flavor, name: str, column_type: str) -> str:
-    """A value with its length in front, so that neighbours cannot lend each other bytes; NULL is apart."""
+    """A value with its length in front, so that neighbours cannot lend each other bytes; NULL is apart.
+
+    Of a long value its digest, always of one length: the row as a whole must stay below max_allowed_packet.
+    """
     text = flavor.canonical_text(column_type, _quote_plain(name)).replace("%", "%%")
+    if _base(column_type) in _LONG:
+        return f"IFNULL({flavor.row_digest(text)}, 'N')"
     return f"IFNULL(CONCAT(LENGTH({text}), ':', {text}), 'N')"
+
+
+def _base(column_type: str) -> str:
+    return column_type.split("(")[0].split()[0].lower()
 
 
 def _usable_key(columns: Sequence[Sequence[Any]], indexes: Sequence[Sequence[Any]]) -> tuple[str, ...]:
     usable = {
         str(name)
         for name, column_type, _, nullable in columns
-        if nullable == "NO" and str(column_type).split("(")[0].split()[0].lower() in _ORDERED
+        if nullable == "NO" and _base(str(column_type)) in _ORDERED
     }
     candidates: dict[str, list[tuple[str, Any]]] = {}
     for index, column, prefix in indexes:

@@ -1,0 +1,157 @@
+"""Faults R9, R11, R14: a primary that is replaced, and data that does not go through its binary log as it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from airflow_restore_replay.core.errors import Blame
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
+from tests.e2e.conftest import Seeded
+from tests.support.flavors import MANY_ROWS, on_both
+from tests.support.primary import Primary
+from tests.support.rig import Once, Rig, copy_repository
+from tests.support.tamper import running
+from tests.support.tcp import TcpGate
+
+NewPrimary = Callable[..., Primary]
+
+
+def await_equal(source: Primary, replica: Primary) -> None:
+    """Wait until *replica* has all that *source* has now."""
+    flavor = get_flavor(source.flavor)
+    with source.connect() as there, replica.connect() as here:
+        goal = flavor.primary_position(there)
+        deadline = time.monotonic() + 60
+        while not flavor.primary_position(here).contains(goal):
+            assert time.monotonic() < deadline, f"the replica did not reach {goal}"
+            time.sleep(0.1)
+
+
+def notes_of(rig: Rig, backup_id: str) -> set[str]:
+    """:returns: what people noted, by a restored copy of the backup."""
+    with running(rig.restores(backup_id), rig) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT body FROM shop.notes WHERE body NOT LIKE 'note %'")
+        return {str(body) for (body,) in cursor.fetchall()}
+
+
+@on_both
+def test_r9_primary_fails_over_mid_catch_up(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """The connection points to its replica from then on; nothing is lost, nothing is applied twice."""
+    first = new_primary()
+    second = new_primary("second", replica_of=first)
+    with TcpGate(first.port) as gate:
+        rig = Rig(first, tmp_path, overrides={"primary": {"port": gate.port}})
+        base = rig.full()
+        first.execute(MANY_ROWS, "INSERT INTO shop.notes VALUES ('before')")
+        await_equal(first, second)
+
+        def fail_over() -> None:
+            first.kill()
+            second.promote()
+            second.execute("INSERT INTO shop.notes VALUES ('after')")
+            gate.redirect(second.port)
+
+        watch = Once("replay.catch_up", "catching up", fail_over)
+        made = rig.published(rig.cycle(watch=watch))
+    assert watch.done
+    assert rig.verdicts_against() == []
+    assert rig.catalog().backup(made).manifest.base.backup_id == base
+    assert notes_of(rig, made) == {"before", "after"}
+
+
+@on_both
+def test_r9_failover_that_lost_transactions(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """The node has what the new primary lacks: it is discarded, its base is not to blame and serves the next run."""
+    first = new_primary()
+    second = new_primary("second", replica_of=first)
+    with TcpGate(first.port) as gate:
+        rig = Rig(first, tmp_path, overrides={"primary": {"port": gate.port}})
+        base = rig.full()
+        await_equal(first, second)
+        second.promote()
+        first.execute("INSERT INTO shop.notes VALUES ('lost')", "INSERT INTO shop.notes VALUES ('lost, too')")
+
+        def fail_over() -> None:
+            first.kill()
+            second.execute("INSERT INTO shop.notes VALUES ('after')")
+            gate.redirect(second.port)
+
+        watch = Once("replay.validate", "", fail_over)
+        report = rig.cycle(watch=watch)
+        assert watch.done
+        assert report.failure is not None
+        assert (report.failure.code, report.failure.blame) == ("PrimaryChanged", Blame.ENVIRONMENT)
+        assert rig.verdicts_against() == []
+        made = rig.published(rig.cycle())
+    assert rig.catalog().backup(made).manifest.base.backup_id == base
+    assert notes_of(rig, made) == {"after"}
+
+
+@on_both
+def test_r11_r14_drift_is_found_and_found_again_it_is_the_primarys(
+    new_primary: NewPrimary, tmp_path: Path
+) -> None:
+    """Statements that give other rows on the node, then a write that is not logged at all, in the same table."""
+    rig = Rig(new_primary(options=["--binlog-format=STATEMENT"]), tmp_path)
+    first = rig.full()
+    warnings = rig.catalog().backup(first).manifest.notes["warnings"]
+    assert "STATEMENT" in warnings["binlog_format"]
+    rig.primary.execute("INSERT INTO shop.notes VALUES (UUID())")
+    report = rig.cycle()
+    second = rig.published(report)
+    assert report.quarantined == [first]
+    (quarantine,) = rig.verdicts_against()
+    assert quarantine.failure is not None
+    assert quarantine.failure.code == "DataMismatch"
+
+    rig.primary.execute("SET sql_log_bin=0", "INSERT INTO shop.notes VALUES ('unlogged')")
+    report = rig.cycle()
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.blame) == ("SourceDrift", Blame.SOURCE)
+    assert "shop.notes" in report.failure.message
+    assert first in report.failure.message
+    assert "validate.exclude" in report.failure.hint
+    assert rig.verdicts_against() == [quarantine]
+    assert rig.catalog().backup(second).state is BackupState.HEALTHY
+
+
+@on_both
+def test_r14_a_primary_with_binlog_filters_is_refused(
+    new_primary: NewPrimary, seeded: Seeded, tmp_path: Path
+) -> None:
+    rig = Rig(new_primary(options=["--binlog-ignore-db=scratch"]), tmp_path)
+    copy_repository(seeded.rig, rig)
+    report = rig.cycle(retries=0)
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.blame) == ("SourceFiltered", Blame.SOURCE)
+    assert "binlog_ignore_db=scratch" in report.failure.message
+    assert [b.backup_id for b in rig.catalog().backups] == [seeded.backup_id]
+    assert rig.verdicts_against() == []
+
+
+def test_r14_a_table_that_is_always_written_unlogged(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """A heartbeat: the fresh full differs, too, in the same run, and the base's quarantine is taken back."""
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.execute(
+        "CREATE TABLE shop.beat (id INT PRIMARY KEY, n INT)", "INSERT INTO shop.beat VALUES (1, 0)"
+    )
+    base = rig.full()
+    with rig.primary.connect() as conn, conn.cursor() as cursor:
+        cursor.execute("SET sql_log_bin=0")
+
+        def beat(step: str, state: object) -> None:
+            cursor.execute("UPDATE shop.beat SET n = n + 1")
+
+        report = rig.cycle(watch=beat)
+    assert report.failure is not None
+    assert report.failure.blame is Blame.SOURCE
+    assert "shop.beat" in report.failure.message
+    assert rig.catalog().backup(base).state is BackupState.HEALTHY
+    assert [v.outcome for v in rig.catalog().verdicts][-3:] == [
+        Outcome.QUARANTINED,
+        Outcome.FAILED,
+        Outcome.WITHDRAWN,
+    ]
