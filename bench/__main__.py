@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_restore_replay.core.units import ByteCount
-from bench import catch_up, changed, first, memory, remote, restored, simulated, small_files
+from bench import catch_up, changed, first, memory, remote, restored, seeds, simulated, small_files
 from bench.data import Data
 from bench.measure import Caches, say
 from bench.rows import Row, merge_into, table
@@ -26,6 +26,8 @@ GROUPS: dict[tuple[str, ...], Callable[[Bench], list[Row]]] = {
     small_files.IDS: small_files.rows,
     remote.IDS: remote.rows,
     catch_up.IDS: catch_up.rows,
+    catch_up.MYSQL_IDS: catch_up.mysql_rows,
+    seeds.IDS: seeds.rows,
     simulated.IDS: simulated.rows,
 }
 

@@ -13,12 +13,13 @@ from airflow_restore_replay.core.flavor.mariadb.options import REDO_AT_REST_BYTE
 from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
 from bench.measure import digests, files_of, say, size_of
 from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary
+from tests.support.primary import Primary
 
 PAGE = 16 * 1024
 _CHUNK = 4 * 2**20
 _TABLES = 8
 #: bytes of a row of sysbench's table with its secondary index, as InnoDB stores them after a load
-_ROW_BYTES = 310
+ROW_BYTES = 310
 #: as a node's server leaves it
 _REDO_BYTES = REDO_AT_REST_BYTES
 #: no binary log, no performance schema: the files are those of the tables
@@ -37,7 +38,7 @@ _OPTIONS = (
 _FILLING = (*_OPTIONS, "--innodb-undo-tablespaces=2")
 
 
-def sysbench(primary: MariaDbPrimary, *arguments: str, schema: str = "sbtest") -> str:
+def sysbench(primary: Primary, *arguments: str, schema: str = "sbtest") -> str:
     """Run sysbench against *primary*.
 
     :returns: what it printed.
@@ -90,7 +91,7 @@ class Data:
         return final
 
     def _make_large(self, path: Path) -> None:
-        rows = self.size_bytes // _ROW_BYTES // _TABLES
+        rows = self.size_bytes // ROW_BYTES // _TABLES
         primary = MariaDbPrimary.start(path.with_suffix(".server"), options=_FILLING)
         try:
             primary.execute("CREATE DATABASE sbtest")

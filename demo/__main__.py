@@ -141,7 +141,7 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Shop, Air
         if migration.wait():
             sys.exit(f"airflow db migrate failed; see {space.logs}.")
         _start(airflow)
-        say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API server at {airflow.url}.")
+        say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API at {airflow.url}.")
         yield space, shop, airflow
 
 

@@ -123,7 +123,8 @@ def published_by(catalog: Catalog, run: CycleRun) -> Manifest:
 
 def show_table(space: Workspace, runs: list[CycleRun]) -> None:
     """Print one line per cycle."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    # At 100 columns every cell is whole.
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("#", "cluster", "base", "verdict", "published", "filled by"):
         table.add_column(name, no_wrap=True)
     for name in ("restore", "replayed", "new / total", "age"):

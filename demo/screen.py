@@ -23,6 +23,9 @@ _MARKS = {
     "skipped": ("·", "dim"),
 }
 
+#: columns of the spinner and the space after it
+_SPINNER = 2
+
 _STARTED = time.monotonic()
 
 
@@ -61,7 +64,10 @@ class Now:
 
     def show(self, text: str) -> None:
         if self._status:
-            self._status.update(Text(text))
+            line = Text(text)
+            # One line, beside the spinner: a second one would stay behind on some terminals.
+            line.truncate(CONSOLE.width - _SPINNER, overflow="ellipsis")
+            self._status.update(line)
             return
         said, at = self._last
         if text and text != said and time.monotonic() - at > _LINE_INTERVAL_S:

@@ -20,7 +20,7 @@ def command(scope: Scope) -> None:
     """Ask primary, node (this host) and store for everything a cycle needs.
 
     Each precondition is shown with what was observed, what is expected, and the statement that fixes it. The exit
-    code is 2 if a cycle would be refused; what is only worth knowing does not count.
+    code is 2 if a cycle would be refused, or could not take a full copy; what is only worth knowing does not count.
     """
     secrets = Secrets(
         primary_password=primary_password(scope.cluster.primary),

@@ -104,18 +104,17 @@ def test_named_base_that_does_not_exist_fails_the_run_and_blames_nothing(cycle: 
     cycle.rig.assert_nothing_left()
 
 
-def test_p5_what_doctor_would_refuse_fails_the_run_before_anything_is_restored(cycle: Shipped) -> None:
-    """No program of a logical seed is on the node: a fallback could not be made."""
+def test_p5_what_doctor_would_refuse_fails_the_run_before_anything_is_copied(cycle: Shipped) -> None:
+    """No program of a logical seed is on the node, and a full copy is asked for."""
     (base,) = cycle.rig.catalog().backups
     bindir = cycle.rig.root / "bin"
     bindir.mkdir()
     (bindir / "mariadbd").symlink_to(shutil.which("mariadbd") or "")
     cycle.configure(node={"bindir": str(bindir)})
-    ran = cycle.run()
+    ran = cycle.run(force_full=True)
     assert ran.state == "failed"
-    assert ran.of("failed") == {"replay.restore_backup", "diagnose"}
-    assert ran.tries["replay.restore_backup"] == 1, "a refusal is not retried"
-    told = ran.errors["replay.restore_backup"]
+    assert ran.tries["full.seed"] == 1, "a refusal is not retried"
+    told = ran.errors["full.seed"]
     assert "PreflightFailed" in told
     assert "node program mariadb-dump: " in told
     assert "(expected: installed)" in told

@@ -14,9 +14,12 @@ from airflow_restore_replay.core.runtime.process import ProcessRuntime
 from airflow_restore_replay.core.steps import reap
 from tests.live.support import Case, new_case
 from tests.support.airflow_stack import AirflowStack
-from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary, Witness
+from tests.support.flavors import KITS
+from tests.support.mariadb import MariaDbPrimary
 from tests.support.postgres import PostgresServer
+from tests.support.primary import BACKUP_PASSWORD, Primary, Witness
 from tests.support.rig import Rig, copy_repository
+from tests.support.unpacked import without
 
 DAGS = Path(__file__).parent / "dags"
 REPO = DAGS.parents[2]
@@ -120,6 +123,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         other = MariaDbPrimary.start(root / "other")
         stack.callback(other.stop)
         _add_stranded(live, other)
+        if not without("mysql"):
+            mysql = KITS["mysql"].start(root / "mysql")
+            stack.callback(mysql.stop)
+            _add_mysql(live, mysql)
         if migration.wait():
             raise RuntimeError((root / "logs" / "airflow-migrate.log").read_text())
         airflow.start()
@@ -198,7 +205,18 @@ def _add_stranded(live: Live, other: MariaDbPrimary) -> None:
     case.configure(primary={"connection": "other_primary"})
 
 
-def _connection(primary: MariaDbPrimary) -> str:
+def _add_mysql(live: Live, primary: Primary) -> None:
+    """Two clusters on a primary of the other flavor."""
+    seeded = Rig(primary, live.root / "seeded-mysql")
+    seeded.full()
+    live.stack.add_connection("mysql_primary", _connection(primary))
+    for name in ("ok_mysql", "quarantined_mysql"):
+        case = Case(name, Rig(primary, live.root / "cases" / name), live.stack)
+        live.cases[name] = case.configure(primary={"connection": "mysql_primary"})
+        copy_repository(seeded, case.rig)
+
+
+def _connection(primary: Primary) -> str:
     fields = {
         "conn_type": "mysql",
         "host": "127.0.0.1",

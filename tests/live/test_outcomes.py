@@ -1,4 +1,7 @@
-"""The eight cases of the design's table, under the scheduler: the run's state, callbacks fired once, nothing left."""
+"""The eight cases of the design's table, under the scheduler: the run's state, callbacks fired once, nothing left.
+
+Two of them on MySQL, too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pytest
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from tests.live.conftest import Live
 from tests.live.support import Case, Ended
+from tests.support.unpacked import without
 
 FULL = {
     f"full.{name}" for name in ("create_node", "seed", "catch_up", "validate", "snapshot", "destroy_node")
@@ -92,6 +96,10 @@ OUTCOMES = {
     "quarantined_synchronous": Outcome(
         "success", FELL_BACK | {"quarantine_backup"}, _quarantined, set(), {"replay.restore_backup"}, True
     ),
+    "ok_mysql": Outcome("success", OK, _replayed, FULL | {"quarantine_backup"}),
+    "quarantined_mysql": Outcome(
+        "success", FELL_BACK | {"quarantine_backup"}, _quarantined, set(), {"replay.restore_backup"}, True
+    ),
     "fallback_failed": Outcome(
         "failed",
         ALWAYS | NODE | {"quarantine_backup", "full.create_node", "full.destroy_node"},
@@ -132,15 +140,21 @@ OUTCOMES = {
 @pytest.fixture(scope="module")
 def runs(live: Live) -> dict[str, str]:
     """All of them at once: the scheduler has to keep them apart."""
-    for name in ("quarantined_deferred", "quarantined_synchronous", "fallback_failed"):
+    damaged = ("quarantined_deferred", "quarantined_synchronous", "quarantined_mysql", "fallback_failed")
+    for name in [name for name in damaged if name in live.cases]:
         rig = live[name].rig
         (base,) = rig.catalog().backups
         rig.flip_byte(rig.chunk_of(base.backup_id, "shop/orders.ibd"))
     live["environment_in_create_node"].rig.workdir.write_text("not a directory")
-    return {name: live[name].trigger() for name in OUTCOMES}
+    return {name: live[name].trigger() for name in OUTCOMES if name in live.cases}
 
 
-@pytest.mark.parametrize("name", OUTCOMES)
+def _possible(name: str) -> object:
+    skip = name.endswith("_mysql") and without("mysql")
+    return pytest.param(name, marks=pytest.mark.skipif(skip, reason="RR_WITHOUT=mysql"))
+
+
+@pytest.mark.parametrize("name", [_possible(name) for name in OUTCOMES])
 def test_outcome(live: Live, runs: dict[str, str], name: str) -> None:
     case, expected = live[name], OUTCOMES[name]
     ended = case.wait(runs[name])

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.mariadb import MariaDbPrimary
-from tests.support.mysql import MySqlPrimary, without_mysql
+from tests.support.mariadb import MariaDb118Primary, MariaDbPrimary
+from tests.support.mysql import MySqlPrimary
 from tests.support.primary import Primary
-
-_PRIMARIES: dict[str, type[Primary]] = {"mariadb": MariaDbPrimary, "mysql": MySqlPrimary}
+from tests.support.unpacked import without
 
 _TABLES = (
     "CREATE DATABASE shop",
@@ -55,12 +54,18 @@ MANY_ROWS = (
 class Kit:
     """:param archive: path of the table that no test writes to, in the data directory.
     :param seeds: the methods of this flavor, as ``seed.method``.
+    :param series: of releases that the kit is about; the system's own may be any.
     """
 
-    flavor: str
+    primary: type[Primary]
     archive: str
     seeds: tuple[str, ...]
     shop: tuple[str, ...]
+    series: str = ""
+
+    @property
+    def flavor(self) -> str:
+        return self.primary.flavor
 
     def may_write_to(self, directory: Path) -> list[str]:
         """:returns: options of a primary whose tables may have their DATA DIRECTORY there."""
@@ -68,7 +73,7 @@ class Kit:
 
     def start(self, root: Path, **options: Any) -> Primary:
         """:returns: a primary with the protection account and the shop."""
-        primary = _PRIMARIES[self.flavor].start(root, **options)
+        primary = self.primary.start(root, **options)
         try:
             primary.create_backup_account()
             primary.execute(*self.shop)
@@ -79,22 +84,29 @@ class Kit:
 
     def start_replica(self, root: Path, source: Primary) -> Primary:
         """:returns: a server that follows *source*, and could take its place."""
-        replica = _PRIMARIES[self.flavor].start(root, server_id=source.server_id + 1)
+        replica = self.primary.start(root, server_id=source.server_id + 1)
         replica.follow(source)
         return replica
 
 
 KITS = {
-    "mariadb": Kit("mariadb", "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"]),
-    "mysql": Kit("mysql", "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
+    "mariadb": Kit(MariaDbPrimary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"]),
+    "mariadb-11.8": Kit(
+        MariaDb118Primary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"], series="11.8."
+    ),
+    "mysql": Kit(MySqlPrimary, "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
 }
 
+
+def _on(*names: str) -> pytest.MarkDecorator:
+    kits = [
+        pytest.param(name, marks=pytest.mark.skipif(without(name), reason=f"RR_WITHOUT={name}"))
+        for name in names
+    ]
+    return pytest.mark.parametrize("kit", kits, indirect=True)
+
+
 #: runs a test on every flavor; without it, MariaDB's is the only one
-on_both = pytest.mark.parametrize(
-    "kit",
-    [
-        "mariadb",
-        pytest.param("mysql", marks=pytest.mark.skipif(without_mysql(), reason="RR_WITHOUT=mysql")),
-    ],
-    indirect=True,
-)
+on_both = _on("mariadb", "mysql")
+#: the same, and on the other release of MariaDB: the scenarios that every release must pass
+on_every = _on("mariadb", "mariadb-11.8", "mysql")

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from airflow_restore_replay.core.flavor.base import Endpoint
-from tests.support.mysql import programs
+from tests.support.primary import Primary
 
 #: replication's own and statistics tables are each server's own business; events and routines are dumped as
 #: statements, without the time at which each server was installed
@@ -26,9 +26,11 @@ _OWN = {
 }
 
 
-def dump_text(endpoint: Endpoint, flavor: str = "mariadb") -> str:
-    """:returns: everything a server holds, accounts and stored programs included, as SQL without what a replica
+def dump_text(endpoint: Endpoint, primary: Primary) -> str:
+    """:param primary: whose flavor and programs they are.
+    :returns: everything a server holds, accounts and stored programs included, as SQL without what a replica
     may hold differently (next AUTO_INCREMENT values, event states, comments)."""
+    flavor = primary.flavor
     with tempfile.TemporaryDirectory() as private:
         options = Path(private) / "client.cnf"
         place = (
@@ -36,7 +38,7 @@ def dump_text(endpoint: Endpoint, flavor: str = "mariadb") -> str:
         )
         options.write_text(f"[client]\nuser={endpoint.user}\npassword={endpoint.password}\n{place}\n")
         options.chmod(0o600)
-        program = {"mariadb": lambda: "mariadb-dump", "mysql": lambda: f"{programs()}/mysqldump"}[flavor]()
+        program = primary.program({"mariadb": "mariadb-dump", "mysql": "mysqldump"}[flavor])
         argv = [program, f"--defaults-file={options}", "--all-databases", "--single-transaction"]
         argv += ["--set-gtid-purged=OFF", "--no-tablespaces"] if flavor == "mysql" else []
         argv += [

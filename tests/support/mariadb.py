@@ -7,6 +7,7 @@ import subprocess
 from typing import ClassVar
 
 from airflow_restore_replay.core.flavor.mariadb import grants
+from tests.support import unpacked
 from tests.support.primary import (
     BACKUP_PASSWORD,
     ROOT_PASSWORD,
@@ -20,6 +21,7 @@ from tests.support.primary import (
 __all__ = [
     "BACKUP_PASSWORD",
     "ROOT_PASSWORD",
+    "MariaDb118Primary",
     "MariaDbPrimary",
     "Witness",
     "WriteLoad",
@@ -32,10 +34,11 @@ class MariaDbPrimary(Primary):
     """See :class:`~tests.support.primary.Primary`."""
 
     flavor: ClassVar[str] = "mariadb"
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql",)
 
     def _install(self) -> None:
         user = ["--user=root"] if os.geteuid() == 0 else []
-        command = ["mariadb-install-db", "--no-defaults", f"--datadir={self.datadir}", *user]
+        command = [self.program("mariadb-install-db"), "--no-defaults", f"--datadir={self.datadir}", *user]
         command += [f"--tmpdir={self.tmp_dir}"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,7 +47,7 @@ class MariaDbPrimary(Primary):
     def _command(self) -> list[str]:
         user = ["--user=root"] if os.geteuid() == 0 else []
         return [
-            "mariadbd",
+            self.program("mariadbd"),
             "--no-defaults",
             *user,
             f"--datadir={self.datadir}",
@@ -88,3 +91,13 @@ class MariaDbPrimary(Primary):
 
     def promote(self) -> None:
         self.execute("STOP SLAVE", "RESET SLAVE ALL")
+
+
+class MariaDb118Primary(MariaDbPrimary):
+    """MariaDB 11.8 beside the system's own."""
+
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql", "zoo_mariadb_11_8.sql")
+
+    @property
+    def bindir(self) -> str | None:
+        return unpacked.programs("mariadb-11.8")

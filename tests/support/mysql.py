@@ -1,4 +1,4 @@
-"""The one place that starts a MySQL primary; the server comes from tools/mysql-server."""
+"""The one place that starts a MySQL primary; the server comes from tools/unpacked-server."""
 
 from __future__ import annotations
 
@@ -11,30 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
-
 from airflow_restore_replay.core.flavor.mysql import grants
+from tests.support import unpacked
 from tests.support.primary import ROOT_PASSWORD, Primary
 
-_TOOL = Path(__file__).parents[2] / "tools" / "mysql-server"
 
-
-def without_mysql() -> bool:
-    """:returns: whether somebody said that there shall be no MySQL here."""
-    return "mysql" in os.environ.get("RR_WITHOUT", "").split(",")
-
-
-@functools.cache
 def programs() -> str:
-    """:returns: directory of MySQL's programs; fetched if they are not here yet.
-
-    MySQL that cannot be had is a failure; only ``RR_WITHOUT=mysql`` makes it a skip.
-    """
-    if without_mysql():
-        pytest.skip("RR_WITHOUT=mysql")
-    done = subprocess.run([str(_TOOL)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"MySQL cannot be had:\n{done.stderr}"
-    return done.stdout.strip()
+    """:returns: directory of MySQL's programs."""
+    return unpacked.programs("mysql")
 
 
 def _user() -> list[str]:
@@ -63,6 +47,7 @@ class MySqlPrimary(Primary):
     """See :class:`~tests.support.primary.Primary`."""
 
     flavor: ClassVar[str] = "mysql"
+    zoo: ClassVar[tuple[str, ...]] = ("zoo_mysql.sql",)
 
     @property
     def bindir(self) -> str | None:
@@ -73,7 +58,7 @@ class MySqlPrimary(Primary):
 
     def _command(self) -> list[str]:
         return [
-            f"{programs()}/mysqld",
+            self.program("mysqld"),
             "--no-defaults",
             *_user(),
             f"--datadir={self.datadir}",

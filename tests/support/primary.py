@@ -72,11 +72,17 @@ class Primary(abc.ABC):
 
     #: of the cluster file
     flavor: ClassVar[str]
+    #: scripts beside this module that create one of every object of that release
+    zoo: ClassVar[tuple[str, ...]]
 
     @property
     def bindir(self) -> str | None:
         """:returns: directory of its programs when they are not on PATH; for node.bindir."""
         return None
+
+    def program(self, name: str) -> str:
+        """:returns: how to call one of its programs."""
+        return f"{self.bindir}/{name}" if self.bindir else name
 
     @abc.abstractmethod
     def _install(self) -> None: ...
@@ -107,10 +113,7 @@ class Primary(abc.ABC):
         return pymysql.connect(unix_socket=self.socket, user="root", **(settings | options))
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run *statements* as root.
-
-        :returns: rows of the last one.
-        """
+        """:returns: rows of the last of *statements*, which root runs."""
         with self.connect() as conn, conn.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
@@ -119,10 +122,7 @@ class Primary(abc.ABC):
     def create_backup_account(
         self, name: str = "restore_replay", password: str = BACKUP_PASSWORD, host: str = "%"
     ) -> Endpoint:
-        """Create the protection account with exactly the documented grants.
-
-        :returns: its endpoint.
-        """
+        """:returns: the endpoint of a new protection account with exactly the documented grants."""
         who, where, word = (pymysql.converters.escape_string(text) for text in (name, host, password))
         self.execute(f"CREATE USER '{who}'@'{where}' IDENTIFIED BY '{word}'", *self._grants(name, host))
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
@@ -288,12 +288,11 @@ class Witness:
         return int(self.primary.execute(f"SELECT MAX(id) FROM {self.table} WHERE at < '{naive}'")[0][0])
 
 
-def create_zoo(conn: Connection[Any], flavor: str = "mariadb") -> None:
-    """Create one of every object that a backup must carry (D8), in ``zoo`` and a schema with an odd name."""
-    name = {"mariadb": "zoo.sql", "mysql": "zoo_mysql.sql"}[flavor]
-    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+def create_zoo(conn: Connection[Any], files: Sequence[str] = ("zoo.sql",)) -> None:
+    """Create what *files* (:attr:`Primary.zoo`) hold: one of every object that a backup must carry (D8)."""
     with conn.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00', sql_mode = ''")
-        for line in lines:
-            if not line.startswith("--"):
-                cursor.execute(line.removesuffix(";"))
+        for name in files:
+            for line in Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines():
+                if not line.startswith("--"):
+                    cursor.execute(line.removesuffix(";"))

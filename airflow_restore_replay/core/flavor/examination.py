@@ -15,6 +15,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     :param subject: ``primary``, ``node`` or ``store``.
     :param must: whether a cycle is refused without it; else it is worth knowing.
+    :param for_seed: only a full copy needs it: a cycle that has a base goes on without.
     :param fix: what to run or change; empty when it holds.
     :param error: what a cycle that has to do without it ends with.
     """
@@ -23,6 +24,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     passed: bool
     must: bool = True
+    for_seed: bool = False
     observed: str
     expected: str
     fix: str = ""

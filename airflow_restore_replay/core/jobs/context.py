@@ -61,7 +61,8 @@ class Reporter:
             return
         self._last = now
         rate = done / max(now - self._started, 1e-6)
-        eta_s = max(total - done, 0) / rate if total and rate else None
+        # Past an estimated total nobody can tell how much is left.
+        eta_s = (total - done) / rate if rate and done <= total else None
         self._publish(
             Progress(
                 phase=self._phase,

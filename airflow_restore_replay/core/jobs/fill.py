@@ -46,7 +46,7 @@ def restore(ctx: JobContext) -> dict[str, Any]:
     """
     _begin(ctx, JobName.RESTORE, "replay.create_node")
     if not ctx.params.get("standalone"):
-        preflight(ctx)
+        preflight(ctx, seeding=False)
     return run_fill(ctx)
 
 
@@ -62,7 +62,7 @@ def seed(ctx: JobContext) -> dict[str, Any]:
             hint="It needs a backup from before that time as base.",
         )
     _begin(ctx, JobName.SEED, "full.create_node")
-    preflight(ctx)
+    preflight(ctx, seeding=True)
     return run_fill(ctx)
 
 

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.units import human_bytes
 
-#: server, logical seed, physical seed: what each method runs on the node
+#: by seed: the server, and what the seed runs on the node
 _PROGRAMS = {
     ("mariadb", "logical"): ("mariadbd", "mariadb-install-db", "mariadb-dump", "mariadb"),
     ("mariadb", "physical"): ("mariadbd", "mariadb-backup", "mbstream"),
@@ -75,11 +75,12 @@ def examine(site: Site, primary: Conn | None) -> list[Finding]:
     return [*found, *_of_node(site, primary), _of_store(site)]
 
 
-def refuse(found: list[Finding]) -> dict[str, str]:
-    """:returns: what does not stand against a cycle, but is worth knowing, by name.
+def refuse(found: list[Finding], *, seeding: bool) -> dict[str, str]:
+    """:param seeding: whether the primary is about to be copied; with a base, what only that needs is a warning.
+    :returns: what does not stand against a cycle, but is worth knowing, by name.
     :raises PreflightFailed: something stands against it; or the error that is more specific of what comes first.
     """
-    failing = [finding for finding in found if finding.must and not finding.passed]
+    failing = [f for f in found if f.must and not f.passed and (seeding or not f.for_seed)]
     if failing:
         kind = error_class(failing[0].error) or PreflightFailed
         listed = "; ".join(f"{f.subject} {f.name}: {f.observed} (expected: {f.expected})" for f in failing)
@@ -91,7 +92,9 @@ def refuse(found: list[Finding]) -> dict[str, str]:
     return {f.name: f"{f.observed} (expected: {f.expected}). {f.fix}" for f in found if not f.passed}
 
 
-def tried(subject: str, name: str, ask: Callable[[], str], *, expected: str = "installed") -> Finding:
+def tried(
+    subject: str, name: str, ask: Callable[[], str], *, expected: str = "installed", for_seed: bool = False
+) -> Finding:
     """:returns: what came of asking; an error is a finding that a cycle would end with."""
     try:
         observed = ask()
@@ -104,19 +107,22 @@ def tried(subject: str, name: str, ask: Callable[[], str], *, expected: str = "i
             expected=expected,
             fix=exc.hint or "See what was observed.",
             error=exc.code,
+            for_seed=for_seed,
         )
-    return Finding(subject=subject, name=name, passed=True, observed=observed, expected=expected)
+    return Finding(
+        subject=subject, name=name, passed=True, observed=observed, expected=expected, for_seed=for_seed
+    )
 
 
 def _of_node(site: Site, primary: Conn | None) -> list[Finding]:
     programs = [
-        tried("node", f"program {name}", partial(site.server.program, name))
-        for name in _PROGRAMS.get((site.flavor.name, site.method), ())
+        tried("node", f"program {name}", partial(site.server.program, name), for_seed=number > 0)
+        for number, name in enumerate(_PROGRAMS.get((site.flavor.name, site.method), ()))
     ]
     found = [_workdir(site.cluster), *programs]
     if primary is None:
         return [*found, _room(site, 0)]
-    if all(finding.passed for finding in programs):
+    if all(finding.passed for finding in programs[:1]):
         found.append(_release(site, site.flavor.identity(primary).release))
     return [*found, _room(site, sum(table.data_bytes for table in site.flavor.tables(primary)))]
 

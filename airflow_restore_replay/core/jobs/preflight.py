@@ -15,9 +15,10 @@ from airflow_restore_replay.core.jobs.preconditions import Site, examine, refuse
 log = logging.getLogger(__name__)
 
 
-def preflight(ctx: JobContext, node: Conn | None = None) -> dict[str, str]:
+def preflight(ctx: JobContext, node: Conn | None = None, *, seeding: bool) -> dict[str, str]:
     """Insist on everything that ``doctor`` asks for.
 
+    :param seeding: whether the node is about to be filled from the primary.
     :param node: the node's server when it already runs.
     :returns: warnings by name.
     :raises PrimaryUnreachable, ReplicationDenied: the primary does not let us in.
@@ -25,7 +26,7 @@ def preflight(ctx: JobContext, node: Conn | None = None) -> dict[str, str]:
     """
     ctx.report.phase("checking primary, node and store")
     with contextlib.closing(ctx.flavor.connect(ctx.primary)) as primary:
-        warnings = _insist(ctx, primary)
+        warnings = _insist(ctx, primary, seeding)
         ctx.node.update(facts={"primary_uid": _other_server(ctx, primary, node).uid, "warnings": warnings})
     return warnings
 
@@ -40,7 +41,7 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
     if ctx.state.facts.get("primary_uid") == identity.uid:
         ctx.flavor.refuse_release(backup=None, node=ctx.server.release(), primary=identity.release)
     else:
-        warnings = _insist(ctx, primary)
+        warnings = _insist(ctx, primary, seeding=False)
         ctx.node.update(facts={"primary_uid": identity.uid, "warnings": warnings})
 
 
@@ -56,7 +57,7 @@ def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
         )
 
 
-def _insist(ctx: JobContext, primary: Conn) -> dict[str, str]:
+def _insist(ctx: JobContext, primary: Conn, seeding: bool) -> dict[str, str]:
     site = Site(
         cluster=ctx.cluster,
         flavor=ctx.flavor,
@@ -65,7 +66,7 @@ def _insist(ctx: JobContext, primary: Conn) -> dict[str, str]:
         seed=str(ctx.params.get("method") or ""),
         held_bytes=allocated_bytes(ctx.node.data),
     )
-    warnings = refuse(examine(site, primary))
+    warnings = refuse(examine(site, primary), seeding=seeding)
     for name, text in warnings.items():
         log.warning("%s: %s", name, text)
     return warnings

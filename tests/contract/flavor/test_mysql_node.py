@@ -45,7 +45,7 @@ def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MySqlPrimary]:
         "CREATE DATABASE d", "CREATE TABLE d.t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(50))"
     )
     with started.connect() as conn:
-        create_zoo(conn, "mysql")
+        create_zoo(conn, MySqlPrimary.zoo)
     yield started
     started.stop()
 

@@ -289,7 +289,7 @@ def test_purged_logs_strand_a_base(primary: MySqlPrimary, endpoint: Endpoint) ->
 
 def test_the_zoo_is_listed(primary: MySqlPrimary, endpoint: Endpoint) -> None:
     with primary.connect() as conn:
-        create_zoo(conn, "mysql")
+        create_zoo(conn, MySqlPrimary.zoo)
     primary.execute(
         "CREATE TABLE d.isam (id INT) ENGINE=MyISAM",
         "CREATE TABLE d.mem (id INT) ENGINE=MEMORY",

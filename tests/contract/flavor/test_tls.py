@@ -32,9 +32,10 @@ from airflow_restore_replay.core.flavor.sql import rows
 from tests.contract.flavor import conftest
 from tests.support import mysql_node
 from tests.support.mariadb import MariaDbPrimary
-from tests.support.mysql import MySqlPrimary, without_mysql
+from tests.support.mysql import MySqlPrimary
 from tests.support.primary import Primary
 from tests.support.tls import Authority, make_authority
+from tests.support.unpacked import without
 
 
 @dataclass
@@ -117,7 +118,7 @@ def _node(flavor: str, root: Path) -> NodeServer:
     scope="module",
     params=[
         "mariadb",
-        pytest.param("mysql", marks=pytest.mark.skipif(without_mysql(), reason="RR_WITHOUT=mysql")),
+        pytest.param("mysql", marks=pytest.mark.skipif(without("mysql"), reason="RR_WITHOUT=mysql")),
     ],
 )
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

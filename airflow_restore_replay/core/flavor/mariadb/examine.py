@@ -64,6 +64,7 @@ def _privileges(primary: Conn, wanted: Wanted) -> list[Finding]:
             subject="primary",
             name=f"grant {name}",
             passed=name not in lacking,
+            for_seed=name in grants.PHYSICAL_ONLY,
             observed="missing" if name in lacking else "granted",
             expected=why,
             fix=f"GRANT {name} ON *.* TO {grants.account(user, host)};" if name in lacking else "",

@@ -155,7 +155,8 @@ def _compare_all(ctx: JobContext, sides: Sides, seen: _Pass, only: set[str] | No
     theirs = _chosen(ctx, sides.primary, only)
     seen.missing = {n for n in theirs.keys() - ours.keys() if _in_snapshot(sides, theirs[n])}
     seen.taken = theirs.keys() - ours.keys() - seen.missing
-    total = sum(t.rows_estimate for t in ours.values())
+    # A node that was just filled has no good estimates yet.
+    total = sum(max(t.rows_estimate, theirs.get(name, t).rows_estimate) for name, t in ours.items())
     for name, table in ours.items():
         seen.plans[name] = plan_table(ctx.flavor, sides.node, table)
         try:
@@ -184,7 +185,7 @@ def _in_snapshot(sides: Sides, table: Table) -> bool:
 def _compare_one(ctx: JobContext, sides: Sides, plan: TablePlan, total: int) -> list[Difference]:
     def on_chunk(rows: int) -> None:
         ctx.stop_if_cancelled()
-        ctx.report.count(rows, max(total, rows), unit="rows", detail=plan.table.qualified)
+        ctx.report.count(rows, total, unit="rows", detail=plan.table.qualified)
 
     return compare_table(sides, plan, chunk_rows=ctx.cluster.validate.chunk_rows, on_chunk=on_chunk)
 

@@ -1,0 +1,31 @@
+"""Servers that this Debian does not have, from tools/unpacked-server."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_TOOL = Path(__file__).parents[2] / "tools" / "unpacked-server"
+
+
+def without(name: str) -> bool:
+    """:returns: whether somebody said that *name* shall not be here."""
+    return name in os.environ.get("RR_WITHOUT", "").split(",")
+
+
+@functools.cache
+def programs(name: str) -> str:
+    """:param name: of the tool's list.
+    :returns: directory of the server's programs; fetched if they are not here yet.
+
+    What cannot be had is a failure; only ``RR_WITHOUT`` with its name makes it a skip.
+    """
+    if without(name):
+        pytest.skip(f"RR_WITHOUT={name}")
+    done = subprocess.run([str(_TOOL), name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{name} cannot be had:\n{done.stderr}"
+    return done.stdout.strip()
