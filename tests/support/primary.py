@@ -113,10 +113,7 @@ class Primary(abc.ABC):
         return pymysql.connect(unix_socket=self.socket, user="root", **(settings | options))
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run *statements* as root.
-
-        :returns: rows of the last one.
-        """
+        """:returns: rows of the last of *statements*, which root runs."""
         with self.connect() as conn, conn.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
@@ -125,10 +122,7 @@ class Primary(abc.ABC):
     def create_backup_account(
         self, name: str = "restore_replay", password: str = BACKUP_PASSWORD, host: str = "%"
     ) -> Endpoint:
-        """Create the protection account with exactly the documented grants.
-
-        :returns: its endpoint.
-        """
+        """:returns: the endpoint of a new protection account with exactly the documented grants."""
         who, where, word = (pymysql.converters.escape_string(text) for text in (name, host, password))
         self.execute(f"CREATE USER '{who}'@'{where}' IDENTIFIED BY '{word}'", *self._grants(name, host))
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
