@@ -70,7 +70,6 @@ def test_three_intervals_each_to_the_event(rig: Rig, backup_id: str) -> None:
     assert rig.verdicts_against() == []
 
 
-@on_both
 def test_before_the_first_backup_there_is_nothing_to_rebuild_from(rig: Rig, backup_id: str) -> None:
     first = rig.catalog().backup(backup_id).manifest
     report = rig.cycle(as_of=first.goal_read_at - timedelta(minutes=1))
@@ -87,7 +86,6 @@ def test_before_the_first_backup_there_is_nothing_to_rebuild_from(rig: Rig, back
     assert len(rig.catalog().manifests) == 1
 
 
-@on_both
 def test_damaged_base_fails_the_run_and_is_quarantined(rig: Rig, backup_id: str) -> None:
     """Today's data, in a fresh full, could not take its place."""
     rig.flip_byte(rig.chunk_of(backup_id, "shop/orders.ibd"))
