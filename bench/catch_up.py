@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.cores import usable_cores
-from airflow_restore_replay.core.flavor.base import Endpoint, Position
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Endpoint, Position
 from airflow_restore_replay.core.jobs.context import default_appliers
 from bench.data import sysbench
 from bench.measure import WrongBytes, alternate, shell

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.flavor.base import ServerLayout
+from airflow_restore_replay.core.flavor.values import ServerLayout
 from tests.support.primary import Primary
 
 #: the same memory for all: the difference is what they do for their durability

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.support.mariadb import MariaDbPrimary
 from tests.support.mysql import MySqlPrimary, programs
 from tests.support.primary import Primary

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from airflow_restore_replay.core.errors import Blame, Failure, Refused, error_class
+from airflow_restore_replay.core.errors import Blame, Refused, error_class
+from airflow_restore_replay.core.failure import Failure
 
 
 class Exit(IntEnum):

@@ -9,7 +9,8 @@ import click
 from airflow_restore_replay.cli.exit_codes import Nagios
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.cycle import Freshness, freshness
-from airflow_restore_replay.core.errors import Failure, RestoreReplayError
+from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.repository.format.records import Proof, utc_now
 from airflow_restore_replay.core.units import Seconds, human_seconds
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from airflow_restore_replay.core.errors import Failure
+from airflow_restore_replay.core.failure import Failure
 
 #: key in click's context for "the answer is JSON"
 JSON_KEY = "airflow_restore_replay.json"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from airflow_restore_replay.core.errors import Blame, Failure, NoSuchBackup, PreflightFailed
+from airflow_restore_replay.core.errors import Blame, NoSuchBackup, PreflightFailed
+from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict
 

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.flavor.base import Conn, ServerLayout
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Conn, ServerLayout
 from airflow_restore_replay.core.jobs import preconditions
 from airflow_restore_replay.core.jobs.preconditions import Site, tried
 from airflow_restore_replay.core.jobs.protocol import Secrets

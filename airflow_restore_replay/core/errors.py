@@ -33,12 +33,8 @@ the platform and is treated as circumstance (:func:`Failure.of`).
 
 from __future__ import annotations
 
-import hashlib
-import re
 from enum import StrEnum
 from typing import Any, ClassVar
-
-import msgspec
 
 
 class Blame(StrEnum):
@@ -332,66 +328,3 @@ def error_class(code: str) -> type[RestoreReplayError] | None:
             return candidate
         pending.extend(candidate.__subclasses__())
     return None
-
-
-_VARYING = re.compile(r"\d{8}T\d{6}Z-\w+|0x[0-9a-f]+|/\S+|[0-9a-f]{16,}|\d+", re.IGNORECASE)
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error as it travels from an agent to a worker and into verdicts.
-
-    :param code: class name in this module's tree.
-    :param fingerprint: equal for two failures of the same kind; what varies by run (numbers, paths, hashes)
-        does not count. Used to see that base and fallback fail alike.
-    """
-
-    code: str
-    blame: Blame
-    message: str
-    hint: str = ""
-    retryable: bool = True
-    fingerprint: str = ""
-    evidence: dict[str, Any] = {}
-
-    @classmethod
-    def of(cls, exc: BaseException) -> Failure:
-        """Describe *exc*; anything outside the tree blames the environment."""
-        error = exc if isinstance(exc, RestoreReplayError) else _foreign(exc)
-        return cls(
-            code=error.code,
-            blame=error.blame,
-            message=error.message,
-            hint=error.hint,
-            retryable=error.retryable,
-            fingerprint=fingerprint(error.code, error.message),
-            evidence=error.evidence,
-        )
-
-    @property
-    def tables(self) -> frozenset[str]:
-        """:returns: the tables in which node and primary were found to differ."""
-        differing = [str(d["table"]) for d in self.evidence.get("differences", [])]
-        conflict = [str(self.evidence["table"])] if "table" in self.evidence else []
-        return frozenset((*differing, *conflict, *self.evidence.get("missing_tables", [])))
-
-    def to_exception(self) -> RestoreReplayError:
-        """:returns: an exception of the original class."""
-        kind = error_class(self.code) or InternalError
-        return kind(self.message, hint=self.hint, evidence=self.evidence, blame=self.blame)
-
-
-def fingerprint(code: str, message: str) -> str:
-    """:returns: 16 hex digits over *code* and *message* without their varying parts."""
-    return hashlib.sha256(f"{code}:{_VARYING.sub('#', message)}".encode()).hexdigest()[:16]
-
-
-def _foreign(exc: BaseException) -> RestoreReplayError:
-    import errno
-
-    if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = exc.filename or "the node"
-        return NodeFull(f"No space left for {where}.", hint="Free space on the node's work directory.")
-    return InternalError(
-        f"{type(exc).__name__}: {exc}",
-        hint="This is not evidence against any backup; the job's log on the node has the traceback.",
-    )

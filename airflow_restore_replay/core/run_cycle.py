@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from airflow_restore_replay.core.cluster import Cluster, primary_password
+from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.cycle import (
     Choice,
     Diagnosis,
@@ -21,11 +21,11 @@ from airflow_restore_replay.core.cycle import (
 from airflow_restore_replay.core.errors import (
     Blame,
     Circumstance,
-    Failure,
     LeaseHeld,
     NoSuchBackup,
     RestoreReplayError,
 )
+from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.protocol import (
     FULL,
     REPLAY,
@@ -41,6 +41,7 @@ from airflow_restore_replay.core.repository.pruning.prune import PruneReport, pr
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
+from airflow_restore_replay.core.sections import primary_password
 from airflow_restore_replay.core.steps import create_node, job_request, quarantine_shared
 
 Report = Callable[[str, JobState | None], None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from airflow.sdk import BaseHook
 
-from airflow_restore_replay.core.cluster import Cluster, NodeSpec, Primary, primary_password
+from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
@@ -22,6 +22,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
     describe_progress,
 )
+from airflow_restore_replay.core.sections import NodeSpec, Primary, primary_password
 from airflow_restore_replay.hooks.repository import RepositoryHook
 
 if TYPE_CHECKING:

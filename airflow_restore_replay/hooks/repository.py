@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from airflow.sdk import BaseHook
 
-from airflow_restore_replay.core.cluster import Cluster, RepositorySpec
+from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 from airflow_restore_replay.core.key_sources import parse_key, read_keys
+from airflow_restore_replay.core.sections import RepositorySpec
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

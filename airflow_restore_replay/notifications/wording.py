@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_restore_replay.core.errors import Blame, Failure
+from airflow_restore_replay.core.errors import Blame
+from airflow_restore_replay.core.failure import Failure
 
 TASK_FAILURE = "task_failure"
 RUN_FAILURE = "run_failure"

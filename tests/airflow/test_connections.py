@@ -22,6 +22,7 @@ from airflow_restore_replay.hooks import (
 )
 from airflow_restore_replay.provider_info import get_provider_info
 from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.unpacked import programs
 
 TYPES = {t["connection-type"]: t for t in get_provider_info()["connection-types"]}
 
@@ -137,6 +138,15 @@ def test_node_tells_host_releases_and_space(monkeypatch: pytest.MonkeyPatch, tmp
     assert "mariadb-backup" in said
     assert f"free in {tmp_path}/nodes." in said
     assert list((tmp_path / "nodes").iterdir()) == []
+
+
+def test_node_of_another_flavor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    extra = {"workdir": str(tmp_path / "nodes"), "bindir": programs("mysql")}
+    connect(monkeypatch, "node", "node", extra=extra)
+    ok, said = probed("node", "node")
+    assert ok, said
+    assert said.startswith(f"Host {socket.gethostname()}: mysql server 9.")
+    assert "mariadb" not in said
 
 
 @pytest.mark.parametrize(

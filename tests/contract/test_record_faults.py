@@ -9,7 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from airflow_restore_replay.core.errors import ManifestCorrupt, NoSuchBackup, RepositoryMismatch, StoreFailed
+from airflow_restore_replay.core.errors import (
+    ManifestCorrupt,
+    NoSuchBackup,
+    RepositoryMismatch,
+    StoreFailed,
+)
 from airflow_restore_replay.core.repository.format.records import Outcome
 from airflow_restore_replay.core.repository.format.seals import checksum
 from airflow_restore_replay.core.repository.objects.lists import file_list_path, write_file_list

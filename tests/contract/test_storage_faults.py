@@ -11,13 +11,7 @@ import msgspec
 import pytest
 import zstandard
 
-from airflow_restore_replay.core.errors import (
-    Blame,
-    ChunkCorrupt,
-    ChunkMissing,
-    PathEscapes,
-    StoreFailed,
-)
+from airflow_restore_replay.core.errors import Blame, ChunkCorrupt, ChunkMissing, PathEscapes, StoreFailed
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.format.refs import chunk_path
 from airflow_restore_replay.core.repository.repository import Repository

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.errors import Blame, Failure
-from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.errors import Blame
+from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
 from tests.support import unpacked
 from tests.support.flavors import KITS, MANY_ROWS, Kit, on_both, on_every

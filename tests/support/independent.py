@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.support.primary import Primary
 
 #: replication's own and statistics tables are each server's own business; events and routines are dumped as

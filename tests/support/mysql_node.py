@@ -8,9 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Position, ReplicationStatus, ServerLayout
 from airflow_restore_replay.core.flavor.mysql.flavor import MySqlFlavor
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.values import (
+    Conn,
+    Endpoint,
+    Position,
+    ReplicationStatus,
+    ServerLayout,
+)
 from tests.support.mysql import programs, template
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 import pymysql
 from pymysql.connections import Connection
 
-from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.flavor.values import Endpoint
 
 ROOT_PASSWORD = "root-secret-5c1f"
 BACKUP_PASSWORD = "protect-secret-93ab"

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cluster import RepositorySpec
+from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.core.store_options import StoreOptions
 from airflow_restore_replay.core.units import decode_unit
 from tests.support.mariadb import free_port

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from pymysql.connections import Connection
 
-from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.primary import Witness

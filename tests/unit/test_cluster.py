@@ -12,9 +12,9 @@ from airflow_restore_replay.core.cluster import (
     cluster_to_builtins,
     load_clusters,
     parse_clusters,
-    primary_password,
 )
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.sections import primary_password
 
 
 def config(**section: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from airflow_restore_replay.core.errors import (
     PrimaryUnreachable,
     RestoreReplayError,
 )
-from airflow_restore_replay.core.flavor.base import EventStamp
+from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.jobs.as_of import counts_from
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome

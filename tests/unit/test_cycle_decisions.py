@@ -19,13 +19,13 @@ from airflow_restore_replay.core.errors import (
     BinlogPurged,
     ChunkCorrupt,
     DataMismatch,
-    Failure,
     NoSuchBackup,
     PrimaryUnreachable,
     ReplayConflict,
     RestoreReplayError,
     SourceCorrupt,
 )
+from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import (
     BaseRef,

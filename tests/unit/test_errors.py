@@ -5,7 +5,8 @@ import errno
 import pytest
 
 from airflow_restore_replay.core import errors
-from airflow_restore_replay.core.errors import Blame, ChunkCorrupt, Failure, NodeFull
+from airflow_restore_replay.core.errors import Blame, ChunkCorrupt, NodeFull
+from airflow_restore_replay.core.failure import Failure
 
 
 def _tree(kind: type[errors.RestoreReplayError]) -> list[type[errors.RestoreReplayError]]:

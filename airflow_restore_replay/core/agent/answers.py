@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from airflow_restore_replay.core.agent.commands import COMMANDS
-from airflow_restore_replay.core.errors import Failure
+from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import Answer, JobState
 

@@ -16,8 +16,8 @@ import pymysql
 from blake3 import blake3
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Conn
 from airflow_restore_replay.core.flavor.sql import run
+from airflow_restore_replay.core.flavor.values import Conn
 
 #: where the first event of a file begins
 FIRST_OFFSET = 4

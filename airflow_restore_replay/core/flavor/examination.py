@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from airflow_restore_replay.core.flavor.base import PreflightReport
+from airflow_restore_replay.core.flavor.values import PreflightReport
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

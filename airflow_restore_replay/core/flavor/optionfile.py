@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.flavor.private import write_private
+from airflow_restore_replay.core.flavor.values import Endpoint
 
 
 @contextlib.contextmanager

@@ -13,6 +13,11 @@ _FLAVORS = {
 }
 
 
+def flavors() -> list[Flavor]:
+    """:returns: all there are."""
+    return [get_flavor(name) for name in _FLAVORS]
+
+
 def get_flavor(name: str) -> Flavor:
     """:raises ConfigInvalid: there is no such flavor."""
     if name not in _FLAVORS:

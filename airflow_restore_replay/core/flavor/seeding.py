@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, NodeServer, Position
+from airflow_restore_replay.core.flavor.base import NodeServer
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 
 class Hold(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 from pymysql.cursors import DictCursor
 
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 CONNECT_TIMEOUT_S = 10
 # A comparison or an ALTER may keep the server busy for long between two packets.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.flavor.values import Endpoint
 
 #: where a server refuses an account, it does not say that a certificate is what it misses
 ACCOUNT_HINT = (

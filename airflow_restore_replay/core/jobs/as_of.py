@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_restore_replay.core.cycle import stamp
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.core.flavor.base import Cut, Position
+from airflow_restore_replay.core.flavor.values import Cut, Position
 from airflow_restore_replay.core.jobs.context import JobContext
 
 #: less difference than this between two clocks is the network's, or not worth a word

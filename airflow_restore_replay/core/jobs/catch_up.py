@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict
-from airflow_restore_replay.core.flavor.base import EventStamp, Position
+from airflow_restore_replay.core.flavor.values import EventStamp, Position
 from airflow_restore_replay.core.jobs.as_of import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refuse_missing_file

@@ -15,9 +15,10 @@ import pymysql
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
-from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
 from airflow_restore_replay.core.jobs.protocol import FULL, JobRequest, Progress
 from airflow_restore_replay.core.repository.repository import Repository

@@ -25,7 +25,7 @@ from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
 from airflow_restore_replay.core.files import empty_directory, exclusive, replace_file
-from airflow_restore_replay.core.flavor.base import ServerLayout
+from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
 from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
 from airflow_restore_replay.core.repository.transfer.base import Base

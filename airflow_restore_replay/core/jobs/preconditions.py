@@ -13,18 +13,12 @@ import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError, error_class
-from airflow_restore_replay.core.flavor.base import Conn, Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
+from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.units import human_bytes
 
-#: by seed: the server, and what the seed runs on the node
-_PROGRAMS = {
-    ("mariadb", "logical"): ("mariadbd", "mariadb-install-db", "mariadb-dump", "mariadb"),
-    ("mariadb", "physical"): ("mariadbd", "mariadb-backup", "mbstream"),
-    ("mysql", "logical"): ("mysqld", "mysqldump", "mysql"),
-    ("mysql", "clone"): ("mysqld", "mysqldump", "mysql"),
-}
 #: a node needs room for a whole copy, and some for what it writes meanwhile
 _ROOM = 1.2
 _EXPECTED_STORE = "ours, writable, honours conditional creates, and the key fits"
@@ -117,7 +111,7 @@ def tried(
 def _of_node(site: Site, primary: Conn | None) -> list[Finding]:
     programs = [
         tried("node", f"program {name}", partial(site.server.program, name), for_seed=number > 0)
-        for number, name in enumerate(_PROGRAMS.get((site.flavor.name, site.method), ()))
+        for number, name in enumerate(site.flavor.programs.get(site.method, ()))
     ]
     found = [_workdir(site.cluster), *programs]
     if primary is None:

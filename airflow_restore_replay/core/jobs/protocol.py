@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.errors import Failure
+from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.processes import ProcessId
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from airflow_restore_replay.core.errors import (
-    CatchUpDeadline,
-    CatchUpStalled,
-    ReplicationDenied,
-)
-from airflow_restore_replay.core.flavor.base import Conn, Position, ReplicationStatus
+from airflow_restore_replay.core.errors import CatchUpDeadline, CatchUpStalled, ReplicationDenied
+from airflow_restore_replay.core.flavor.values import Conn, Position, ReplicationStatus
 from airflow_restore_replay.core.jobs.context import JobContext
 
 _POLL_S = 0.2

@@ -10,7 +10,7 @@ import msgspec
 
 from airflow_restore_replay.core.decoding import convert, decode
 from airflow_restore_replay.core.files import replace_file
-from airflow_restore_replay.core.flavor.base import EventStamp
+from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server

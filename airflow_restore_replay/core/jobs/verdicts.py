@@ -12,7 +12,6 @@ from airflow_restore_replay.core.errors import (
     Blame,
     DataMismatch,
     ErrantFromFormerPrimary,
-    Failure,
     HistoryDiverged,
     PrimaryChanged,
     ReplayConflict,
@@ -20,6 +19,7 @@ from airflow_restore_replay.core.errors import (
     SourceDrift,
     TableCheckFailed,
 )
+from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now

@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cluster import Transfer
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
@@ -23,6 +22,7 @@ from airflow_restore_replay.core.repository.format.records import BackupState, F
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.sections import Transfer
 
 #: in the target while a restore is under way: names the backup, so that a second try goes on
 MARKER = ".restore-replay-partial"

@@ -6,28 +6,29 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import NodeFull, PreflightFailed
 from airflow_restore_replay.core.files import replace_file
-from airflow_restore_replay.core.flavor.base import ServerLayout
-from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.registry import flavors
+from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.units import human_bytes
 
 
-def probe_node(workdir: str, bindir: str | None = None, *, flavor: str = "mariadb") -> str:
-    """Make a directory with a file below *workdir*, and ask the server's programs for their release.
+def probe_node(workdir: str, bindir: str | None = None) -> str:
+    """Make a directory with a file below *workdir*, and ask each flavor's programs for their release.
 
     :returns: what was found, for people.
-    :raises PreflightFailed: the work directory cannot be written, or the server is not installed.
+    :raises PreflightFailed: the work directory cannot be written, or no flavor's server is installed.
     """
     parent = Path(workdir)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".probe-", dir=parent) as made:
             replace_file(Path(made) / "file", b"probe")
-            layout = _layout(Path(made), bindir)
-            release = get_flavor(flavor).server(layout).release()
+            servers = _servers(_layout(Path(made), bindir))
         free = shutil.disk_usage(parent).free
     except OSError as exc:
         raise PreflightFailed(
@@ -36,10 +37,35 @@ def probe_node(workdir: str, bindir: str | None = None, *, flavor: str = "mariad
         ) from exc
     if not free:
         raise NodeFull(f"The disk of {workdir} on host {socket.gethostname()} is full.")
+    found = ", ".join(f"{name} server {release}" for name, release in servers.items())
+    programs = ", ".join(
+        _backup_program(flavor.backup_program, bindir) for flavor in _seeded_by_program(servers)
+    )
     return (
-        f"Host {socket.gethostname()}: {flavor} server {release}, {_backup_program(flavor, bindir)}; "
+        f"Host {socket.gethostname()}: {found}{', ' if programs else ''}{programs}; "
         f"{human_bytes(free)} free in {workdir}."
     )
+
+
+def _servers(layout: ServerLayout) -> dict[str, str]:
+    """:returns: release of each flavor's server that is installed."""
+    releases: dict[str, str] = {}
+    lacking: list[str] = []
+    for flavor in flavors():
+        try:
+            releases[flavor.name] = flavor.server(layout).release()
+        except PreflightFailed as exc:
+            lacking.append(exc.message)
+    if not releases:
+        raise PreflightFailed(
+            " ".join(lacking),
+            hint="Install the server of the primary's flavor, or set bindir to where it is.",
+        )
+    return releases
+
+
+def _seeded_by_program(servers: Iterable[str]) -> list[Flavor]:
+    return [flavor for flavor in flavors() if flavor.name in servers and flavor.backup_program]
 
 
 def _layout(root: Path, bindir: str | None) -> ServerLayout:
@@ -53,10 +79,7 @@ def _layout(root: Path, bindir: str | None) -> ServerLayout:
     )
 
 
-def _backup_program(flavor: str, bindir: str | None) -> str:
-    name = get_flavor(flavor).backup_program
-    if not name:
-        return "which copies itself"
+def _backup_program(name: str, bindir: str | None) -> str:
     program = shutil.which(name, path=bindir) if bindir else shutil.which(name)
     if program is None:
         return f"no {name} (only physical seeds on this host need it)"

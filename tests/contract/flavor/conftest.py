@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Position, ReplicationStatus, ServerLayout
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.values import (
+    Conn,
+    Endpoint,
+    Position,
+    ReplicationStatus,
+    ServerLayout,
+)
 from tests.support.mariadb import MariaDbPrimary
 
 NodeFactory = Callable[[], MariaDbServer]

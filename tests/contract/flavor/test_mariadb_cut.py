@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from airflow_restore_replay.core.errors import BinlogPurged, PreflightFailed
-from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.support.mariadb import MariaDbPrimary
 
 FAR = datetime(2037, 1, 1, tzinfo=UTC)

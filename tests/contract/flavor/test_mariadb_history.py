@@ -13,8 +13,8 @@ from airflow_restore_replay.core.errors import (
     ErrantFromNode,
     HistoryDiverged,
 )
-from airflow_restore_replay.core.flavor.base import Endpoint, EventStamp
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
+from airflow_restore_replay.core.flavor.values import Endpoint, EventStamp
 from tests.support.mariadb import MariaDbPrimary, WriteLoad
 
 

@@ -14,10 +14,10 @@ from airflow_restore_replay.core.errors import (
     ReplayConflict,
     ReplicationDenied,
 )
-from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import rows, run, value
+from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.contract.flavor.conftest import Driver
 from tests.support.mariadb import MariaDbPrimary, WriteLoad, create_zoo
 

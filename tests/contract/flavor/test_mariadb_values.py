@@ -7,9 +7,9 @@ import struct
 
 import pytest
 
-from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.sql import rows, run
+from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.support.mariadb import MariaDbPrimary, create_zoo
 
 _DISTINCT = {

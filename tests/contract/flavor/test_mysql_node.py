@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.cluster import Seed
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
     NodeServerCrashed,
@@ -21,14 +20,15 @@ from airflow_restore_replay.core.errors import (
     ReplicationDenied,
     ServerStartFailed,
 )
-from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.flavor.mysql import grants
 from airflow_restore_replay.core.flavor.mysql.flavor import MySqlFlavor
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.sql import rows, run, status, value
+from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.seed import SEEDS, Seeded, SeedInputs
 from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
+from airflow_restore_replay.core.sections import Seed
 from tests.support.mysql import MySqlPrimary
 from tests.support.mysql_node import catch_up, initialized, layout_at, wait
 from tests.support.primary import BACKUP_PASSWORD, WriteLoad, create_zoo

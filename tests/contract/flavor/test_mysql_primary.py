@@ -22,11 +22,11 @@ from airflow_restore_replay.core.errors import (
     PrimaryUnreachable,
     ReplicationDenied,
 )
-from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.flavor.mysql import binlog, grants, snapshot
 from airflow_restore_replay.core.flavor.mysql.flavor import MySqlFlavor
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.sql import rows, run, value
+from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.support.mysql import MySqlPrimary
 from tests.support.primary import create_zoo
 from tests.unit.flavor.test_mysql_gtid import sets

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_restore_replay.core.cluster import Retention, parse_clusters
+from airflow_restore_replay.core.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import (
@@ -21,6 +21,7 @@ from airflow_restore_replay.core.repository.format.records import (
     Verdict,
 )
 from airflow_restore_replay.core.repository.pruning.retention import plan_retention
+from airflow_restore_replay.core.sections import Retention
 from airflow_restore_replay.core.units import Seconds
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

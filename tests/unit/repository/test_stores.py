@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
 from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectMissing
 from airflow_restore_replay.core.repository.store.clients import Clients, _secret_values, redacted
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.store.opening import open_store
 from airflow_restore_replay.core.repository.store.remote import RemoteStore
+from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.core.store_options import StoreOptions
 
 

@@ -14,7 +14,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.binlogstream import (
     FIRST_OFFSET,
     FORMAT,
@@ -29,6 +28,7 @@ from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition, parse_gtid
 from airflow_restore_replay.core.flavor.sql import dicts, rows
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION = 161, 162, 163, 164
 _ENDS_A_GROUP = frozenset({STOP, ROTATE, FORMAT, _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pymysql
 
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.mariadb.classify import connect_error
 from airflow_restore_replay.core.flavor.sql import READ_TIMEOUT_S, open_connection
 from airflow_restore_replay.core.flavor.tls import tls_context
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 
 def connect(endpoint: Endpoint, *, read_timeout_s: int = READ_TIMEOUT_S) -> Conn:

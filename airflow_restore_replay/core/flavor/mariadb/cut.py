@@ -12,11 +12,11 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 
 from airflow_restore_replay.core.errors import BinlogPurged, PreflightFailed
-from airflow_restore_replay.core.flavor.base import Conn, Cut, Endpoint
 from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.snapshot import clock
+from airflow_restore_replay.core.flavor.values import Conn, Cut, Endpoint
 
 
 def cut_before(primary: Endpoint, boundary: datetime, start: MariaDbPosition) -> Cut:

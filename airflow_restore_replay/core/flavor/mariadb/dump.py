@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, NodeServer, Position
+from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.mariadb import classify, tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
@@ -28,6 +28,7 @@ from airflow_restore_replay.core.flavor.outputs import error_number, telling_lin
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)

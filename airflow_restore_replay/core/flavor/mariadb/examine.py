@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from airflow_restore_replay.core.flavor.base import Conn
 from airflow_restore_replay.core.flavor.examination import (
     Finding,
     Setting,
@@ -16,6 +15,7 @@ from airflow_restore_replay.core.flavor.examination import (
 from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mariadb.preflight import preflight
 from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.values import Conn
 
 
 def examine(primary: Conn, wanted: Wanted) -> list[Finding]:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from airflow_restore_replay.core.flavor.base import (
-    Conn,
-    Cut,
-    Endpoint,
-    EventStamp,
-    Flavor,
-    Position,
-    PreflightReport,
-    ReplicationStatus,
-    ServerIdentity,
-    ServerLayout,
-    Snapshot,
-    Table,
-)
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.mariadb import (
     canonical,
@@ -36,6 +24,19 @@ from airflow_restore_replay.core.flavor.mariadb import (
 from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.values import (
+    Conn,
+    Cut,
+    Endpoint,
+    EventStamp,
+    Position,
+    PreflightReport,
+    ReplicationStatus,
+    ServerIdentity,
+    ServerLayout,
+    Snapshot,
+    Table,
+)
 
 
 class MariaDbFlavor:
@@ -43,6 +44,12 @@ class MariaDbFlavor:
 
     name = "mariadb"
     backup_program = "mariadb-backup"
+    programs: Mapping[str, Sequence[str]] = MappingProxyType(
+        {
+            "logical": ("mariadbd", "mariadb-install-db", "mariadb-dump", "mariadb"),
+            "physical": ("mariadbd", "mariadb-backup", "mbstream"),
+        }
+    )
     excluded_files: Sequence[str] = (
         "*master*.info",
         "*relay-log.info",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airflow_restore_replay.core.flavor.base import Position
+from airflow_restore_replay.core.flavor.values import Position
 
 _GTID = re.compile(r"(\d+)-(\d+)-(\d+)")
 

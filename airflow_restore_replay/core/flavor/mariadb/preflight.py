@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.base import Conn, PreflightReport
 from airflow_restore_replay.core.flavor.mariadb import grants, tables
 from airflow_restore_replay.core.flavor.mariadb.identity import NODE_SERVER_IDS, release_of
 from airflow_restore_replay.core.flavor.sql import dicts, rows
+from airflow_restore_replay.core.flavor.values import Conn, PreflightReport
 
 _OLDEST = (10, 6)
 _NAMES_SHOWN = 20

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Position, ReplicationStatus
 from airflow_restore_replay.core.flavor.mariadb import classify, tables
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 
 _CONNECT_RETRY_S = 2
 _TEMP_TABLE_TRIES = 20

@@ -13,12 +13,12 @@ from typing import ClassVar
 import pymysql
 
 from airflow_restore_replay.core.errors import NodeFull, PreflightFailed, SeedFailed
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mariadb import account, classify, errorlog, options
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.process import NodeProcess, last_line
 from airflow_restore_replay.core.flavor.sql import run
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 
 class MariaDbServer(NodeProcess):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Snapshot
 from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.sql import rows, run, value
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Snapshot
 
 
 def primary_position(primary: Conn) -> MariaDbPosition:

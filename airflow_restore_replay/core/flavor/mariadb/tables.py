@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from airflow_restore_replay.core.flavor.base import Conn, Table
 from airflow_restore_replay.core.flavor.sql import identifier, rows, value
+from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pymysql
 
-from airflow_restore_replay.core.flavor.base import Conn
 from airflow_restore_replay.core.flavor.mysql.grants import account
 from airflow_restore_replay.core.flavor.sql import rows, run
+from airflow_restore_replay.core.flavor.values import Conn
 
 #: the server's own accounts, and those by which managed services look after it
 _RESERVED = frozenset({"mysql.sys", "mysql.session", "mysql.infoschema", "rdsadmin", "rdsrepladmin"})

@@ -14,7 +14,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.binlogstream import (
     FIRST_OFFSET,
     FORMAT,
@@ -29,6 +28,7 @@ from airflow_restore_replay.core.flavor.mysql import classify
 from airflow_restore_replay.core.flavor.mysql.connect import connect
 from airflow_restore_replay.core.flavor.mysql.gtid import Gtid, MySqlPosition, Source
 from airflow_restore_replay.core.flavor.sql import dicts, rows
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 _GTID, _ANONYMOUS, _PREVIOUS, _TAGGED, _HEARTBEAT, _HEARTBEAT_2 = 33, 34, 35, 42, 27, 41
 _BEGINS = frozenset({_GTID, _TAGGED})

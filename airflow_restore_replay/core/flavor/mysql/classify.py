@@ -19,8 +19,8 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.base import Endpoint
 from airflow_restore_replay.core.flavor.tls import ACCOUNT_HINT, about_certificates, unreachable_hint
+from airflow_restore_replay.core.flavor.values import Endpoint
 
 #: connection errors that the receiver retries by itself
 TRANSIENT_IO = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1226, 1429, 1152, 1184})

@@ -17,12 +17,12 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.mysql import classify, grants
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.identity import release_of
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 #: "Restart server failed (mysqld is not managed by supervisor process)": all was copied, and the server stops
 RESTART_FAILED = 3707

@@ -11,11 +11,11 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 
 from airflow_restore_replay.core.errors import BinlogPurged, PreflightFailed
-from airflow_restore_replay.core.flavor.base import Conn, Cut, Endpoint
 from airflow_restore_replay.core.flavor.mysql import binlog
 from airflow_restore_replay.core.flavor.mysql.connect import connect
 from airflow_restore_replay.core.flavor.mysql.gtid import Gtid, MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.snapshot import clock
+from airflow_restore_replay.core.flavor.values import Conn, Cut, Endpoint
 
 _BATCH = 1000
 

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, NodeServer, Position
+from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.mysql import accounts, classify, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
@@ -29,6 +29,7 @@ from airflow_restore_replay.core.flavor.outputs import error_number, telling_lin
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import identifier, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
 #: printed after the dump has opened its snapshot, and before any row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from airflow_restore_replay.core.flavor.base import Conn
 from airflow_restore_replay.core.flavor.examination import (
     Finding,
     Setting,
@@ -16,6 +15,7 @@ from airflow_restore_replay.core.flavor.examination import (
 from airflow_restore_replay.core.flavor.mysql import accounts, grants
 from airflow_restore_replay.core.flavor.mysql.preflight import preflight
 from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.values import Conn
 
 _GTID_ON = (
     "SET PERSIST enforce_gtid_consistency=ON; SET PERSIST gtid_mode=OFF_PERMISSIVE; SET PERSIST "

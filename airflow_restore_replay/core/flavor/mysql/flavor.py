@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from airflow_restore_replay.core.flavor.base import (
-    Conn,
-    Cut,
-    Endpoint,
-    EventStamp,
-    Flavor,
-    Position,
-    PreflightReport,
-    ReplicationStatus,
-    ServerIdentity,
-    ServerLayout,
-    Snapshot,
-    Table,
-)
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.mysql import (
     canonical,
@@ -36,6 +24,19 @@ from airflow_restore_replay.core.flavor.mysql import (
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.values import (
+    Conn,
+    Cut,
+    Endpoint,
+    EventStamp,
+    Position,
+    PreflightReport,
+    ReplicationStatus,
+    ServerIdentity,
+    ServerLayout,
+    Snapshot,
+    Table,
+)
 
 
 class MySqlFlavor:
@@ -43,6 +44,9 @@ class MySqlFlavor:
 
     name = "mysql"
     backup_program = ""
+    programs: Mapping[str, Sequence[str]] = MappingProxyType(
+        {"logical": ("mysqld", "mysqldump", "mysql"), "clone": ("mysqld", "mysqldump", "mysql")}
+    )
     excluded_files: Sequence[str] = (
         # The node's name, and pairs of keys that it was not asked to have.
         "auto.cnf",

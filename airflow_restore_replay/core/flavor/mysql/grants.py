@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from airflow_restore_replay.core.flavor.base import Conn
 from airflow_restore_replay.core.flavor.sql import rows, value
+from airflow_restore_replay.core.flavor.values import Conn
 
 #: privilege → why the cycle cannot do without it
 REQUIRED: dict[str, str] = {

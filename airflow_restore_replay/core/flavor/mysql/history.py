@@ -18,13 +18,13 @@ from airflow_restore_replay.core.errors import (
     HistoryDiverged,
     RestoreReplayError,
 )
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, EventStamp
 from airflow_restore_replay.core.flavor.mysql import binlog
 from airflow_restore_replay.core.flavor.mysql.connect import connect
 from airflow_restore_replay.core.flavor.mysql.gtid import Gtid, MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX, identity
 from airflow_restore_replay.core.flavor.mysql.snapshot import primary_position
 from airflow_restore_replay.core.flavor.sql import value
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, EventStamp
 
 
 @dataclass

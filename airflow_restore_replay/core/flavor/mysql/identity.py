@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from airflow_restore_replay.core.errors import ReleaseRefused
-from airflow_restore_replay.core.flavor.base import Conn, ServerIdentity
 from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
 #: server ids of replay nodes
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)

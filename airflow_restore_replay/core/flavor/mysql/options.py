@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.base import ServerLayout
 from airflow_restore_replay.core.flavor.process import relay_dir
+from airflow_restore_replay.core.flavor.values import ServerLayout
 
 #: plugins that cannot reach outside the data directory; the rest (UDFs, authentication, auditing) is not linked into
 #: the node's plugin directory and so cannot load. CLONE fills the node; 9.x needs the cache to start.

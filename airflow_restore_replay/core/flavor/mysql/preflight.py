@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.base import Conn, PreflightReport
 from airflow_restore_replay.core.flavor.mysql import grants, tables
 from airflow_restore_replay.core.flavor.mysql.connect import release
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_SERVER_IDS, release_of
 from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.sql import dicts, rows
+from airflow_restore_replay.core.flavor.values import Conn, PreflightReport
 
 _OLDEST = (8, 0)
 _NAMES_SHOWN = 20

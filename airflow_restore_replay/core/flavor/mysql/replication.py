@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Position, ReplicationStatus
 from airflow_restore_replay.core.flavor.mysql import classify, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, Source
 from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run, value
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 
 _CONNECT_RETRY_S = 2
 # The receiver gives up after ten tries otherwise; the stall timeout is ours.

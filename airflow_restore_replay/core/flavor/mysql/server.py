@@ -13,13 +13,13 @@ from typing import ClassVar
 import pymysql
 
 from airflow_restore_replay.core.errors import NodeFull, NodeServerCrashed, PreflightFailed, SeedFailed
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mysql import account, classify, errorlog, options
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.process import NodeProcess, last_line
 from airflow_restore_replay.core.flavor.sql import run, status
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 
 class MySqlServer(NodeProcess):

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 import pymysql
 
 from airflow_restore_replay.core.errors import PrimaryUnreachable
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Snapshot
 from airflow_restore_replay.core.flavor.mysql import tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.sql import identifier, rows, run, value
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Snapshot
 
 _QUIET_TRIES = 40
 _QUIET_PAUSE_S = 0.01

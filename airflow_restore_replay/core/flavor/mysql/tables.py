@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.base import Conn, Table
 from airflow_restore_replay.core.flavor.sql import rows, run, value
+from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_restore_replay.core.flavor.base import Endpoint
+from airflow_restore_replay.core.flavor.values import Endpoint
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     TableCheckFailed,
 )
-from airflow_restore_replay.core.flavor.base import Conn, Table
+from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult
 from airflow_restore_replay.core.jobs.complaints import most_telling
 from airflow_restore_replay.core.jobs.context import JobContext

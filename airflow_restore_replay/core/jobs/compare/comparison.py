@@ -16,7 +16,7 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.errors import CatchUpStalled
-from airflow_restore_replay.core.flavor.base import Conn, Position, Snapshot, Table
+from airflow_restore_replay.core.flavor.values import Conn, Position, Snapshot, Table
 from airflow_restore_replay.core.jobs.compare.ranges import (
     Difference,
     Sides,

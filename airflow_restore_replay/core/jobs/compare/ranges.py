@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_restore_replay.core.flavor.base import Conn
+from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.compare.tables import Key, KeyRange, TablePlan
 
 _KEYS_SHOWN = 20

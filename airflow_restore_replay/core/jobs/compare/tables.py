@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_restore_replay.core.flavor.base import Conn, Flavor, Table
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.values import Conn, Table
 
 Key = tuple[Any, ...]
 

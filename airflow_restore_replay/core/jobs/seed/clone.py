@@ -10,9 +10,10 @@ from collections.abc import Callable
 import pymysql
 
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed, SeedFailed
-from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer, Position
+from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.mysql import clone
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.values import Endpoint, Position
 from airflow_restore_replay.core.jobs.seed.logical import refuse_unsupported
 
 _POLL_S = 0.5

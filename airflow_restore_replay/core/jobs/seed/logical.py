@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.errors import SeedFailed, UnsupportedTables
-from airflow_restore_replay.core.flavor.base import Conn, Endpoint, Flavor, NodeServer, Position
+from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.seeding import DumpTools
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 from airflow_restore_replay.core.jobs.seed.pipe import pipe
 
 XA_WAIT_S = 120.0

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import TargetNotEmpty
-from airflow_restore_replay.core.flavor.base import Endpoint, Flavor, NodeServer, Position
+from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.mariadb import backup, tables
 from airflow_restore_replay.core.flavor.mariadb.dump import tls_options
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
+from airflow_restore_replay.core.flavor.values import Endpoint, Position
 from airflow_restore_replay.core.jobs.seed.logical import refuse_unsupported
 from airflow_restore_replay.core.jobs.seed.pipe import pipe
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.errors import Failure
-from airflow_restore_replay.core.flavor.base import EventStamp
+from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
 
 FORMAT_VERSION = 1

@@ -9,11 +9,7 @@ from datetime import datetime
 import msgspec
 
 from airflow_restore_replay.core.decoding import decode
-from airflow_restore_replay.core.errors import (
-    ManifestCorrupt,
-    RepositoryMismatch,
-    RestoreReplayError,
-)
+from airflow_restore_replay.core.errors import ManifestCorrupt, RepositoryMismatch, RestoreReplayError
 from airflow_restore_replay.core.repository.format.entries import check_chunk_size
 from airflow_restore_replay.core.repository.format.keyring import SCHEME
 from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now

@@ -15,9 +15,9 @@ import msgspec
 from obstore import exceptions as oe
 from obstore.store import from_url
 
-from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.sts import AssumedRole, Role
+from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.core.store_options import S3_SCHEMES, StoreOptions
 from airflow_restore_replay.core.units import Seconds
 

@@ -18,7 +18,6 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreDenied, StoreFailed, StoreFull
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -27,6 +26,7 @@ from airflow_restore_replay.core.repository.store.base import (
     ObjectTooLarge,
     safe_parts,
 )
+from airflow_restore_replay.core.sections import RepositorySpec
 
 _TEMP_PREFIX = ".tmp-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

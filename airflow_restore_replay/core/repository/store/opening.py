@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.local import LocalStore
+from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.core.store_options import OBJECT_SCHEMES
 
 

@@ -19,7 +19,6 @@ from typing import TypeVar
 import obstore
 from obstore import exceptions as oe
 
-from airflow_restore_replay.core.cluster import RepositorySpec
 from airflow_restore_replay.core.errors import StoreDenied, StoreFailed
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -29,6 +28,7 @@ from airflow_restore_replay.core.repository.store.base import (
     safe_parts,
 )
 from airflow_restore_replay.core.repository.store.clients import MAX_BACKOFF_S, Clients
+from airflow_restore_replay.core.sections import RepositorySpec
 
 T = TypeVar("T")
 

@@ -1,0 +1,242 @@
+"""The sections of a cluster's configuration, each with its checks; docs/configuration.md describes them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.key_sources import Encryption
+from airflow_restore_replay.core.store_options import StoreOptions
+from airflow_restore_replay.core.strict import Strict
+from airflow_restore_replay.core.units import ByteCount, Seconds
+
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+
+_MIN_GRACE_S = 3600.0
+
+
+class Primary(Strict, frozen=True, kw_only=True):
+    """How to reach the protected primary.
+
+    :param connection: an Airflow connection id; only Airflow can resolve it.
+    :param password_file: a file that holds the password and nothing else; or *password_env* names a variable.
+    :param ssl_ca: certificates that the primary's must be signed by, for its host name.
+    :param ssl_cert, ssl_key: our own certificate, for an account that REQUIRE X509.
+    """
+
+    connection: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 3306
+    user: str = "restore_replay"
+    password_file: str | None = None
+    password_env: str | None = None
+    ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.ssl_cert) != bool(self.ssl_key):
+            raise ValueError("ssl_cert and ssl_key go together")
+        for name in ("ssl_ca", "ssl_cert", "ssl_key"):
+            # Jobs, their programs and the node's server each have a working directory of their own.
+            path = getattr(self, name)
+            if path and not os.path.isabs(path):
+                raise ValueError(f"{name} must be an absolute path, got {path!r}")
+
+
+class RepositorySpec(Strict, frozen=True, kw_only=True):
+    """Where backups live.
+
+    :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster. May be left out if
+        *connection* is a repository connection, which has one.
+    :param options: how to reach an object store, and what it shall do with objects.
+    :param connection: an Airflow connection for the credentials, of the type ``restore_replay_repository`` or
+        of the Amazon provider; else the environment's.
+    :param browse: where people see an object in their browser, with ``{path}`` for its name, as in
+        ``https://minio.example/browser/backups/orders/{path}``; links in Airflow's UI lead there.
+    :param encryption: where the key of an encrypted repository comes from; without it, nothing is encrypted.
+    """
+
+    url: str = ""
+    options: StoreOptions = StoreOptions()
+    connection: str | None = None
+    browse: str | None = None
+    encryption: Encryption | None = None
+
+    def __post_init__(self) -> None:
+        if not self.url and not self.connection:
+            raise ValueError("url is missing; without it, connection must name a repository connection")
+        if self.browse is not None and "{path}" not in self.browse:
+            raise ValueError(f"browse must contain {{path}}, got {self.browse!r}")
+        if self.url:
+            self.options.refuse_unsuitable(self.url)
+
+
+class NodeSpec(Strict, frozen=True, kw_only=True):
+    """The disposable server of a cycle.
+
+    :param workdir: parent of all nodes' directories, on a disk with room for a whole copy.
+    :param bindir: directory of the server's programs when they are not on PATH.
+    :param connection: an Airflow connection of the type ``restore_replay_node``: its *workdir* and *bindir*
+        count more than the ones here.
+    :param buffer_pool: memory of the node's InnoDB buffer pool.
+    :param max_age: a node older than this belongs to nobody; the reaper removes it.
+    :param queue: Airflow queue for the tasks of the cycle, where the workdir's host listens.
+    """
+
+    runtime: Literal["process"] = "process"
+    workdir: str = "/var/lib/restore-replay"
+    bindir: str | None = None
+    connection: str | None = None
+    buffer_pool: ByteCount = ByteCount("256MiB")
+    max_age: Seconds = Seconds("2d")
+    queue: str | None = None
+
+
+class Seed(Strict, frozen=True, kw_only=True):
+    """How a node is filled from the primary when no backup may serve as base.
+
+    :param method: ``logical`` works against any primary over the SQL port; ``physical`` runs the backup program of
+        the flavor on the primary's host; ``clone`` is MySQL's own copy over the SQL port, of InnoDB only: where the
+        primary has other tables, they are named and the seed is a logical one.
+    :param prefix: argv in front of the backup program: ``[]`` on the same host, ``[ssh, db1]``,
+        ``[docker, exec, -i, db1]``.
+    :param defaults_file: option file *on the primary's host* that holds the backup program's credentials and
+        socket, so that no password is ever an argument.
+    """
+
+    method: Literal["logical", "physical", "clone"] = "logical"
+    prefix: list[str] = []
+    defaults_file: str | None = None
+
+
+class CatchUp(Strict, frozen=True, kw_only=True):
+    """:param appliers: parallel appliers on the node; without it, by the cores that the node may use."""
+
+    appliers: Positive | None = None
+    stall_timeout: Seconds = Seconds("10m")
+    deadline: Seconds = Seconds("12h")
+
+
+class Transfer(Strict, frozen=True, kw_only=True):
+    """Speed limits of snapshot and restore.
+
+    :param rate_limit: bytes of database files per second, over all threads; none by default.
+    :param paranoid: a snapshot reads every file, also those that nothing touched since they were restored.
+    """
+
+    threads: Annotated[int, Meta(ge=1, le=64)] = 4
+    rate_limit: ByteCount | None = None
+    compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
+    paranoid: bool = False
+
+
+class Validation(Strict, frozen=True, kw_only=True):
+    """:param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; they are listed as such."""
+
+    compare: bool = True
+    check_table: Literal["quick", "medium", "extended"] = "quick"
+    exclude: list[str] = []
+    chunk_rows: Positive = 20_000
+
+
+class LeasePolicy(Strict, frozen=True, kw_only=True):
+    """:param wait: how long a run waits for another run of the cluster before it fails naming it."""
+
+    ttl: Seconds = Seconds("10m")
+    wait: Seconds = Seconds("1h")
+
+
+class Retention(Strict, frozen=True, kw_only=True):
+    """What pruning keeps; a backup that no rule keeps is deleted. Without any keep rule, none is.
+
+    :param keep_within: all that are at most this much older than the newest.
+    :param last: the newest ones. :param hourly, daily, weekly, monthly: the newest of each of the last so many
+        hours, days, … that have a backup, in the cluster's timezone.
+    :param min_count: healthy proven backups that pruning may never go below.
+    :param quarantined_within: how long a quarantined backup is kept, from its quarantine.
+    :param grace: a backup younger than this is not touched, and bytes are deleted this long after nothing refers
+        to them any more: longer than any restore takes, and than any process may be suspended.
+    """
+
+    keep_within: Seconds | None = None
+    last: Count = 0
+    hourly: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    min_count: Positive = 3
+    quarantined_within: Seconds = Seconds("90d")
+    grace: Seconds = Seconds("2d")
+
+    def __post_init__(self) -> None:
+        if self.grace < _MIN_GRACE_S:
+            raise ValueError(f"grace must be at least 1h, it is {self.grace:.0f} s")
+
+    @property
+    def has_rule(self) -> bool:
+        """:returns: whether any rule says what to keep."""
+        return bool(self.keep_within or self.last or self.hourly or self.daily or self.weekly or self.monthly)
+
+
+class Timeouts(Strict, frozen=True, kw_only=True):
+    """How long the tasks may take; Airflow then ends the task and its job, and retries. (Catch-up and the wait for
+    the lease have their own: ``catch_up.deadline``, ``lease.wait``.)
+
+    :param step: the short tasks, which only read and write records or make and remove a node.
+    """
+
+    restore: Seconds = Seconds("1d")
+    seed: Seconds = Seconds("2d")
+    validate: Seconds = Seconds("1d")
+    snapshot: Seconds = Seconds("1d")
+    prune: Seconds = Seconds("6h")
+    step: Seconds = Seconds("30m")
+
+
+Occasion = Literal["task_failure", "run_failure", "quarantine", "recovery"]
+
+
+class Notify(Strict, frozen=True, kw_only=True):
+    """Which Slack channel Airflow tells, and when. Needs the extra ``slack``.
+
+    :param slack_webhook_conn_id: an Airflow connection of the type ``slackwebhook``.
+    :param slack_conn_id: an Airflow connection of the type ``slack`` (API); needs *channel*.
+    :param on: the occasions.
+    """
+
+    slack_webhook_conn_id: str | None = None
+    slack_conn_id: str | None = None
+    channel: str | None = None
+    on: tuple[Occasion, ...] = ("task_failure", "run_failure", "quarantine", "recovery")
+
+    def __post_init__(self) -> None:
+        if bool(self.slack_conn_id) != bool(self.channel):
+            raise ValueError("slack_conn_id and channel go together; a webhook has its own channel")
+
+
+def primary_password(primary: Primary) -> str:
+    """Read the password that the cluster file points to; it is never in the file itself.
+
+    :raises ConfigInvalid: neither source is readable.
+    """
+    if primary.password_file:
+        try:
+            return Path(primary.password_file).read_text(encoding="utf-8").rstrip("\n")
+        except OSError as exc:
+            raise ConfigInvalid(f"Cannot read primary.password_file: {exc.strerror}.") from exc
+    if primary.password_env:
+        if primary.password_env not in os.environ:
+            raise ConfigInvalid(f"primary.password_env: the variable {primary.password_env} is not set.")
+        return os.environ[primary.password_env]
+    if primary.connection:
+        raise ConfigInvalid(
+            f"primary.connection {primary.connection!r} can only be resolved by Airflow.",
+            hint="For the command line give host, port, user and password_file instead.",
+        )
+    return ""
