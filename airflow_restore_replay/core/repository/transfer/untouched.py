@@ -18,7 +18,7 @@ from airflow_restore_replay.core.repository.transfer.filesystem import known_fil
 from airflow_restore_replay.core.repository.transfer.walk import Source, is_excluded
 
 #: of the skipped chunks, one in so many is read and compared all the same
-_SAMPLE = 100
+_SAMPLE = 256
 
 
 def recorded_stats(root: Path, files: Iterable[FileEntry]) -> dict[str, FileStat]:
@@ -56,7 +56,7 @@ def take_over(
 
 
 def sample(skipped: Sequence[Source], rng: random.Random) -> list[tuple[Source, int]]:
-    """:returns: one in a hundred of the chunks of *skipped*, at random, and at least one."""
+    """:returns: one in 256 of the chunks of *skipped*, at random, and at least one."""
     total = sum(len(s.chunks) for s in skipped)
     chosen = sorted(rng.sample(range(total), -(-total // _SAMPLE)), reverse=True)
     found, first = [], 0
