@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from airflow_restore_replay.core.errors import BackupFault
+from airflow_restore_replay.core.repository.format.codec import CodecError
 from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
     PageDelta,
@@ -17,7 +17,7 @@ from airflow_restore_replay.core.repository.format.refs import (
 )
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
 from airflow_restore_replay.core.repository.objects.generations import place
-from airflow_restore_replay.core.repository.store.base import ObjectStore
+from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore
 
 #: a content that encodes to at most this becomes a piece
 MAX_PIECE_BYTES = 512 * 2**10
@@ -134,13 +134,15 @@ class Bundler:
     def _read_back(self, ref: str, waiting: list[_Waiting]) -> str:
         """:returns: what is wrong with the stored bundle; empty when each piece decodes to its content."""
         total_bytes = sum(w.stored_bytes for w in waiting)
-        source = BundleReader(self._chunks.store, {ref: (0, total_bytes)}, uncached=True)
         try:
+            stored = self._chunks.store.get_range(bundle_path(ref), 0, total_bytes, uncached=True)
             for each in waiting:
-                piece = Piece(each.name, ref, each.offset, each.stored_bytes)
-                self._chunks.read(piece, each.size_bytes, pieces=source)
-        except BackupFault as exc:
-            return str(exc)
+                piece = stored[each.offset : each.offset + each.stored_bytes]
+                self._chunks.codec.decode(piece, each.name, size_bytes=each.size_bytes)
+        except ObjectMissing:
+            return "it is missing"
+        except CodecError as exc:
+            return f"content {each.name}: {exc}"
         return ""
 
 
