@@ -45,6 +45,29 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> str:
+    """Make *path* and its parents, mode 0700.
+
+    :returns: the topmost directory that was not there before, for :func:`remove_made`; empty when all were.
+    """
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return str(missing[-1]) if missing else ""
+
+
+def remove_made(path: Path, made: str) -> None:
+    """Remove *path* and its parents up to *made*, as far as they are empty."""
+    for directory in (path, *path.parents):
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # it holds somebody's files, or another node
+        if str(directory) == made:
+            return
+
+
 def empty_directory(path: Path) -> None:
     """Remove what is in *path*, not *path* itself; symbolic links are removed, never followed."""
     for entry in path.iterdir():

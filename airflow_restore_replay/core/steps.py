@@ -109,14 +109,12 @@ def _expired(node: dict[str, Any], now: datetime) -> bool:
 
 
 def _handle(runtime: Runtime, node: dict[str, Any]) -> NodeHandle:
-    import socket
-
     return NodeHandle(
         node_id=str(node["node_id"]),
         runtime=runtime.name,
         cluster=str(node.get("cluster", "")),
         workdir=str(node["workdir"]),
-        host=socket.gethostname(),
+        host=str(node["host"]),
     )
 
 

@@ -208,4 +208,4 @@ def test_destroyed_nodes_take_everything_along(rig: Rig) -> None:
     watch = Once("replay.validate", "", lambda: None)
     rig.cycle(watch=watch)
     assert watch.done
-    assert list(rig.workdir.iterdir()) == []
+    assert not rig.workdir.exists()

@@ -22,7 +22,8 @@ class Runtime(Protocol):
         """Run one agent command on the node and read its answer, JSON both ways.
 
         :raises NodeGone: the node does not exist.
-        :raises WrongHost: a process-runtime node, asked from another host.
+        :raises WrongHost: the node lives on another host than this runtime reaches.
+        :raises NodeUnreachable: nothing is known of the node, and its job goes on.
         """
         ...
 
@@ -31,7 +32,9 @@ class Runtime(Protocol):
         ...
 
     def nodes(self) -> list[dict[str, Any]]:
-        """:returns: every node this runtime can see, as the agent's ``describe`` has it."""
+        """:returns: every node this runtime can see, as the agent's ``describe`` has it, with ``host`` and
+        ``disk_bytes``; of an unreadable one at least ``node_id``, ``phase``, ``workdir`` and ``host``.
+        """
         ...
 
 
