@@ -83,19 +83,43 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
     :param workdir: parent of all nodes' directories, on a disk with room for a whole copy.
     :param bindir: directory of the server's programs when they are not on PATH.
     :param connection: an Airflow connection of the type ``restore_replay_node``: its *workdir* and *bindir*
-        count more than the ones here.
+        count more than the ones here. With runtime docker also of the type ``docker``: the registry's account.
     :param buffer_pool: memory of the node's InnoDB buffer pool.
     :param max_age: a node older than this belongs to nobody; the reaper removes it.
     :param queue: Airflow queue for the tasks of the cycle, where the workdir's host listens.
+    :param image: docker: of the node's container; ``{flavor}``, ``{version}`` and ``{series}`` are filled in.
+    :param engine: docker: ``unix:///run/docker.sock``, ``tcp://host:2376`` or ``ssh://user@host``; this host's own,
+        or what ``DOCKER_HOST`` says, unless given.
+    :param project: docker: prefix of the names of containers; nodes of other projects are never touched.
+    :param network: docker: the container's; the engine's default unless given.
+    :param memory, cpus: docker: what the container may use; no limit unless given.
+    :param tls_ca, tls_cert, tls_key: docker: files for an engine that wants to know who we are.
     """
 
-    runtime: Literal["process"] = "process"
+    runtime: Literal["process", "docker"] = "process"
     workdir: str = "/var/lib/restore-replay"
     bindir: str | None = None
     connection: str | None = None
     buffer_pool: ByteCount = ByteCount("256MiB")
     max_age: Seconds = Seconds("2d")
     queue: str | None = None
+    image: str | None = None
+    engine: Annotated[str, Meta(pattern=r"^(unix|tcp|ssh)://\S+$")] | None = None
+    project: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")] = "restore-replay"
+    network: str | None = None
+    memory: ByteCount | None = None
+    cpus: Annotated[float, Meta(ge=0.1)] | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory is not None and self.memory <= self.buffer_pool:
+            raise ValueError(
+                "memory must be more than buffer_pool, which is only a part of what a server needs"
+            )
+        if len({bool(self.tls_ca), bool(self.tls_cert), bool(self.tls_key)}) > 1:
+            raise ValueError("tls_ca, tls_cert and tls_key go together")
 
 
 class Seed(Strict, frozen=True, kw_only=True):

@@ -86,15 +86,20 @@ class ReplayNodeHook(BaseHook):
         repository = RepositoryHook(self._configured)
         return Secrets(primary_password=password, store=repository.credentials(), keys=repository.keys())
 
-    def create(self, run: RunRef, *, key: str, replaces: Sequence[str] = ()) -> dict[str, Any]:
+    def create(
+        self, run: RunRef, *, key: str, replaces: Sequence[str] = (), backup_id: str | None = None
+    ) -> dict[str, Any]:
         """Create a node, or find the one made for the same *key*; first remove what earlier runs left.
 
         :param replaces: keys of earlier nodes of the same task, which was cleared since.
+        :param backup_id: the backup that it will restore, so that its server suits it from the start.
         :returns: the node, fit for XCom.
         """
-        from airflow_restore_replay.core.steps import create_node
+        from airflow_restore_replay.core.steps import create_node, release_needed
 
-        handle = create_node(self.runtime, self.cluster, run, key=key, replaces=replaces)
+        base = RepositoryHook(self._configured).open().load_manifest(backup_id) if backup_id else None
+        release = release_needed(self.cluster, base, self.secrets()) if self.cluster.node.image else ""
+        handle = create_node(self.runtime, self.cluster, run, key=key, replaces=replaces, release=release)
         return {**msgspec.to_builtins(handle), "run": msgspec.to_builtins(run)}
 
     def destroy(self, node: dict[str, Any]) -> None:

@@ -99,11 +99,14 @@ class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     :param node_id: chosen by the caller; the same id names the same node over retries.
     :param cluster: :func:`cluster_to_builtins` of the cluster.
+    :param release: the server that it shall have: the backup's, or the primary's for a fresh full; empty if nobody
+        had to know.
     """
 
     node_id: str
     run: RunRef
     cluster: dict[str, Any]
+    release: str = ""
     protocol: int = PROTOCOL_VERSION
 
 

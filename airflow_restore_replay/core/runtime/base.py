@@ -44,4 +44,8 @@ def get_runtime(cluster: Cluster) -> Runtime:
         from airflow_restore_replay.core.runtime.process import ProcessRuntime
 
         return ProcessRuntime(cluster.node.workdir)
+    if cluster.node.runtime == "docker":
+        from airflow_restore_replay.core.runtime.docker import DockerRuntime
+
+        return DockerRuntime(cluster)
     raise ConfigInvalid(f"clusters.{cluster.name}.node.runtime: unknown runtime {cluster.node.runtime!r}.")

@@ -57,6 +57,11 @@ class Transport(Protocol):
         ...
 
 
+def agent_argv(python: str, command: str, directory: str) -> list[str]:
+    """:returns: the agent as a program."""
+    return [python, "-m", _MODULE, command, directory]
+
+
 class RemoteAgent:
     """The agent at the other end of a transport.
 
@@ -74,7 +79,7 @@ class RemoteAgent:
         :raises NodeUnreachable: also after some more tries. :raises AgentMissing: the package is not installed there.
         :raises AgentFailed: what came back is no answer.
         """
-        argv = [self._python, "-m", _MODULE, command, directory]
+        argv = agent_argv(self._python, command, directory)
         for pause_s in _PAUSES_S:
             try:
                 return self._ask(command, argv, payload)

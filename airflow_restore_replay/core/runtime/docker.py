@@ -1,0 +1,200 @@
+"""Nodes as containers: one container and one volume each, found again by their labels."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.errors import ConfigInvalid, NodeGone, RestoreReplayError, WrongHost
+from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
+from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.runtime.container import ContainerTransport
+from airflow_restore_replay.core.runtime.engine import Engine
+from airflow_restore_replay.core.runtime.host import information
+from airflow_restore_replay.core.runtime.images import suitable_image
+from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv
+
+_PREFIX = "restore-replay."
+#: a job that is told to end has this long; then its container is killed under it
+_FAREWELL_S = 30.0
+#: on /tmp; everything large goes to the node's volume
+_TMP_BYTES = 64 * 1024 * 1024
+
+
+class DockerRuntime:
+    """The containers of one project on one engine.
+
+    :param connect: see :class:`Engine`.
+    :raises ConfigInvalid: no image is configured, or the repository is a directory, which no container sees.
+    """
+
+    name = "docker"
+
+    def __init__(self, cluster: Cluster, connect: Callable[[], Any] | None = None) -> None:
+        self._cluster = cluster
+        self._spec = cluster.node
+        self._engine = Engine(cluster.node, connect)
+        if not self._spec.image:
+            raise ConfigInvalid(f"clusters.{cluster.name}.node.image: runtime docker needs it.")
+        if cluster.repository.url.startswith("file:"):
+            raise ConfigInvalid(
+                f"clusters.{cluster.name}.repository.url: {cluster.repository.url} is a directory of this host, "
+                "which a node in a container does not see.",
+                hint="Use an object store, or another node.runtime.",
+            )
+
+    def create(self, request: NodeRequest) -> NodeHandle:
+        image = suitable_image(self._engine, self._cluster, request.release)
+        name = self._container(request.node_id)
+        try:
+            with self._engine.failures():
+                self._make(name, image, self._labels(request))
+            made = information(self._agent(name)("create", self._spec.workdir, msgspec.json.encode(request)))
+        except BaseException:
+            with contextlib.suppress(RestoreReplayError):
+                self._remove(name)
+            raise
+        return NodeHandle(
+            node_id=request.node_id,
+            runtime=self.name,
+            cluster=self._cluster.name,
+            workdir=str(made["workdir"]),
+            host=self._engine.name,
+        )
+
+    def ask(self, handle: NodeHandle, command: str, payload: bytes) -> bytes:
+        try:
+            agent = self._agent(self._container(handle.node_id))
+            return agent(command, f"{handle.workdir}/{handle.node_id}", payload)
+        except NodeGone:
+            if handle.host == self._engine.name:
+                raise
+            raise WrongHost(
+                f"Replay node {handle.node_id} lives on the engine of {handle.host}, this one is "
+                f"{self._engine.name}'s.",
+                hint="Set node.engine to one that all workers reach, or give the cluster node.queue.",
+            ) from None
+
+    def destroy(self, handle: NodeHandle) -> None:
+        name = self._container(handle.node_id)
+        self._end_jobs(name, f"{handle.workdir}/{handle.node_id}")
+        self._remove(name)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Of this cluster's nodes their agents tell; of others', their labels."""
+        found: dict[str, dict[str, Any]] = {}
+        chosen = {"label": [f"{_PREFIX}node", f"{_PREFIX}project={self._spec.project}"]}
+        with self._engine.failures():
+            volumes = self._engine.client.volumes(filters=chosen)["Volumes"] or []
+            containers = self._engine.client.containers(all=True, filters=chosen)
+        # A volume without its container is half a node, and must be seen to be removed.
+        for volume in volumes:
+            node = self._from_labels(volume["Labels"], "no container")
+            found[node["node_id"]] = node
+        for container in containers:
+            node = self._from_labels(container["Labels"], container["State"])
+            if node["cluster"] == self._cluster.name and container["State"] == "running":
+                node |= self._told(node)
+            found[node["node_id"]] = node
+        return [found[node_id] for node_id in sorted(found)]
+
+    def _make(self, name: str, image: str, labels: dict[str, str]) -> None:
+        """Volume and container; those of an earlier try are found again."""
+        from docker.errors import APIError
+
+        client = self._engine.client
+        client.create_volume(name, labels=labels)
+        try:
+            client.create_container(
+                image,
+                name=name,
+                # Waits; the agent is run beside it. As PID 1, Docker's init takes in what jobs leave behind.
+                command=["sleep", "infinity"],
+                labels=labels,
+                host_config=client.create_host_config(**self._limits(name)),
+            )
+        except APIError as exc:
+            if exc.status_code != 409:  # it is there already
+                raise
+
+    def _limits(self, name: str) -> dict[str, Any]:
+        spec = self._spec
+        return {
+            "init": True,
+            "binds": [f"{name}:{spec.workdir}"],
+            "network_mode": spec.network,
+            "read_only": True,
+            "tmpfs": {"/tmp": f"rw,nosuid,nodev,noexec,size={_TMP_BYTES},mode=1777"},
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "mem_limit": spec.memory,
+            "nano_cpus": int(spec.cpus * 1_000_000_000) if spec.cpus else None,
+        }
+
+    def _labels(self, request: NodeRequest) -> dict[str, str]:
+        """What the reaper goes by when no agent answers; never a secret."""
+        now = utc_now()
+        expires_at = now + timedelta(seconds=self._spec.max_age)
+        labels = {
+            "project": self._spec.project,
+            "node": request.node_id,
+            "cluster": self._cluster.name,
+            "run": request.run.run,
+            "attempt": request.run.attempt,
+            "created-at": now.isoformat(),
+            "expires-at": expires_at.isoformat(),
+        }
+        return {f"{_PREFIX}{name}": value for name, value in labels.items()}
+
+    def _from_labels(self, labels: dict[str, str], state: str) -> dict[str, Any]:
+        values = {key.removeprefix(_PREFIX): value for key, value in labels.items()}
+        return {
+            "node_id": values["node"],
+            "cluster": values.get("cluster", ""),
+            "run": values.get("run", ""),
+            "attempt": values.get("attempt", ""),
+            "created_at": values.get("created-at"),
+            "expires_at": values.get("expires-at"),
+            "phase": state,
+            "job": "",
+            "workdir": self._spec.workdir,
+            "host": self._engine.name,
+        }
+
+    def _told(self, node: dict[str, Any]) -> dict[str, Any]:
+        with contextlib.suppress(RestoreReplayError):
+            answer = self._agent(self._container(node["node_id"]))("nodes", self._spec.workdir, b"{}")
+            for told in information(answer)["nodes"]:
+                if told["node_id"] == node["node_id"]:
+                    return dict(told)
+        return {}
+
+    def _end_jobs(self, name: str, directory: str) -> None:
+        """Let jobs put away what they have begun in the store; whether they do or not, the container goes."""
+        from docker.errors import NotFound
+
+        with contextlib.suppress(RestoreReplayError, NotFound), self._engine.failures():
+            if not self._engine.client.inspect_container(name)["State"]["Running"]:
+                return
+            argv = agent_argv("python3", "destroy", directory)
+            ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_FAREWELL_S)
+
+    def _remove(self, name: str) -> None:
+        from docker.errors import NotFound
+
+        with self._engine.failures():
+            with contextlib.suppress(NotFound):
+                self._engine.client.remove_container(name, force=True)
+            with contextlib.suppress(NotFound):
+                self._engine.client.remove_volume(name, force=True)
+
+    def _agent(self, container: str) -> RemoteAgent:
+        return RemoteAgent(ContainerTransport(self._engine, container))
+
+    def _container(self, node_id: str) -> str:
+        return f"{self._spec.project}-{node_id}"
