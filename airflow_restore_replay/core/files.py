@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,18 @@ def remove_made(path: Path, made: str) -> None:
             return  # it holds somebody's files, or another node
         if str(directory) == made:
             return
+
+
+@contextlib.contextmanager
+def temporary_directory(parent: Path) -> Iterator[Path]:
+    """:returns: a directory below *parent*; it goes again, and *parent* with it, if that had to be made."""
+    made = make_directory(parent)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=parent) as directory:
+            yield Path(directory)
+    finally:
+        if made:
+            remove_made(parent, made)
 
 
 def empty_directory(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The agent's commands about a host: make a node there, and list those that are there."""
+"""The agent's commands about a host: make a node there, list those that are there, try whether there could be any."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.agent.commands import describe
+from airflow_restore_replay.core.agent.probe import probe_node
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, RestoreReplayError
 from airflow_restore_replay.core.jobs.node import NodeDir, nodes_in
@@ -33,6 +34,11 @@ def nodes(workdir: Path, payload: bytes) -> dict[str, Any]:
     return {"nodes": found}
 
 
+def probe(workdir: Path, payload: bytes) -> dict[str, Any]:
+    """Try whether nodes can live here."""
+    return {"found": probe_node(str(workdir), decode(payload, dict)["bindir"])}
+
+
 def _seen(node: NodeDir) -> dict[str, Any]:
     try:
         return {**describe(node, b""), "disk_bytes": _disk_bytes(node.path)}
@@ -52,4 +58,8 @@ def _disk_bytes(directory: Path) -> int:
     return total
 
 
-COMMANDS: dict[str, Callable[[Path, bytes], dict[str, Any]]] = {"create": create, "nodes": nodes}
+COMMANDS: dict[str, Callable[[Path, bytes], dict[str, Any]]] = {
+    "create": create,
+    "nodes": nodes,
+    "probe": probe,
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,16 +11,19 @@ import msgspec
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, NodeGone, RestoreReplayError, WrongHost
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
-from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.format.records import new_id, utc_now
+from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import Engine
 from airflow_restore_replay.core.runtime.host import information
-from airflow_restore_replay.core.runtime.images import suitable_image
+from airflow_restore_replay.core.runtime.images import depends_on_release, suitable_image
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv
 
 _PREFIX = "restore-replay."
 #: a job that is told to end has this long; then its container is killed under it
 _FAREWELL_S = 30.0
+#: a probe that was killed leaves a node of this age to the reaper
+_PROBE_S = 600.0
 #: on /tmp; everything large goes to the node's volume
 _TMP_BYTES = 64 * 1024 * 1024
 
@@ -29,18 +31,16 @@ _TMP_BYTES = 64 * 1024 * 1024
 class DockerRuntime:
     """The containers of one project on one engine.
 
-    :param connect: see :class:`Engine`.
-    :raises ConfigInvalid: no image is configured, or the repository is a directory, which no container sees.
+    :param access: the account of a registry to pull images from.
+    :raises ConfigInvalid: the repository is a directory, which no container sees.
     """
 
     name = "docker"
 
-    def __init__(self, cluster: Cluster, connect: Callable[[], Any] | None = None) -> None:
+    def __init__(self, cluster: Cluster, access: NodeAccess = NO_ACCESS) -> None:
         self._cluster = cluster
         self._spec = cluster.node
-        self._engine = Engine(cluster.node, connect)
-        if not self._spec.image:
-            raise ConfigInvalid(f"clusters.{cluster.name}.node.image: runtime docker needs it.")
+        self._engine = Engine(cluster.node, access)
         if cluster.repository.url.startswith("file:"):
             raise ConfigInvalid(
                 f"clusters.{cluster.name}.repository.url: {cluster.repository.url} is a directory of this host, "
@@ -53,7 +53,10 @@ class DockerRuntime:
         name = self._container(request.node_id)
         try:
             with self._engine.failures():
-                self._make(name, image, self._labels(request))
+                labels = self._labels(
+                    request.node_id, request.run.run, request.run.attempt, max_age_s=self._spec.max_age
+                )
+                self._make(name, image, labels)
             made = information(self._agent(name)("create", self._spec.workdir, msgspec.json.encode(request)))
         except BaseException:
             with contextlib.suppress(RestoreReplayError):
@@ -84,6 +87,23 @@ class DockerRuntime:
         name = self._container(handle.node_id)
         self._end_jobs(name, f"{handle.workdir}/{handle.node_id}")
         self._remove(name)
+
+    def probe(self, bindir: str | None) -> str:
+        """Make a container and its volume, and ask the agent in it."""
+        image = self._spec.image or ""
+        if depends_on_release(image):
+            return f"Docker engine {self._engine.name}; image {image} depends on the backup."
+        image = suitable_image(self._engine, self._cluster, release="")
+        node_id = f"probe-{new_id().lower()}"
+        name = self._container(node_id)
+        try:
+            with self._engine.failures():
+                self._make(name, image, self._labels(node_id, "probe", "", max_age_s=_PROBE_S))
+            payload = msgspec.json.encode({"bindir": bindir})
+            found = information(self._agent(name)("probe", self._spec.workdir, payload))
+        finally:
+            self._remove(name)
+        return f"Docker engine {self._engine.name}, image {image}. {found['found']}"
 
     def nodes(self) -> list[dict[str, Any]]:
         """Of this cluster's nodes their agents tell; of others', their labels."""
@@ -136,18 +156,17 @@ class DockerRuntime:
             "nano_cpus": int(spec.cpus * 1_000_000_000) if spec.cpus else None,
         }
 
-    def _labels(self, request: NodeRequest) -> dict[str, str]:
+    def _labels(self, node_id: str, run: str, attempt: str, *, max_age_s: float) -> dict[str, str]:
         """What the reaper goes by when no agent answers; never a secret."""
         now = utc_now()
-        expires_at = now + timedelta(seconds=self._spec.max_age)
         labels = {
             "project": self._spec.project,
-            "node": request.node_id,
+            "node": node_id,
             "cluster": self._cluster.name,
-            "run": request.run.run,
-            "attempt": request.run.attempt,
+            "run": run,
+            "attempt": attempt,
             "created-at": now.isoformat(),
-            "expires-at": expires_at.isoformat(),
+            "expires-at": (now + timedelta(seconds=max_age_s)).isoformat(),
         }
         return {f"{_PREFIX}{name}": value for name, value in labels.items()}
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from airflow_restore_replay.core.errors import (
-    ConfigInvalid,
     HostKeyRefused,
     NodeDenied,
     NodeUnreachable,
+    PreflightFailed,
 )
+from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.sections import NodeSpec
 
 _TIMEOUT_S = 60
@@ -24,25 +25,37 @@ class Engine:
 
     :param spec: ``engine`` names it, ``tls_…`` hold our certificate; without an engine, ``DOCKER_HOST`` and its
         companions say which, as for Docker's own client.
-    :param connect: makes the client instead: one that is logged in to a registry.
+    :param access: the account of a registry to pull images from.
     """
 
-    def __init__(self, spec: NodeSpec, connect: Callable[[], Any] | None = None) -> None:
+    def __init__(self, spec: NodeSpec, access: NodeAccess = NO_ACCESS) -> None:
         self.url = spec.engine or ""
         self._spec = spec
-        self._connect = connect or self._plain_client
+        self._access = access
 
     @cached_property
     def client(self) -> Any:
         """:returns: Docker's low-level client. :raises NodeUnreachable: no engine answers."""
+        docker = _sdk()
+        given = {"base_url": self.url, "tls": tls_config(self._spec)}
+        options = given if self.url else docker.utils.kwargs_from_env()
         with self.failures():
-            return self._connect()
+            return docker.APIClient(version="auto", timeout=_TIMEOUT_S, **options)
 
     @cached_property
     def name(self) -> str:
         """:returns: the engine's name for itself, its host's."""
         with self.failures():
             return str(self.client.info()["Name"])
+
+    def pull(self, repository: str, tag: str) -> None:
+        """Make the engine fetch an image, as the registry's account if there is one.
+
+        :raises docker.errors.APIError: it cannot.
+        """
+        if self._access.user:
+            self.client.login(self._access.user, self._access.password, registry=self._access.registry)
+        self.client.pull(repository, tag=tag)
 
     @contextmanager
     def failures(self, place: str = "") -> Iterator[None]:
@@ -63,12 +76,6 @@ class Engine:
         except Exception as exc:
             raise _of_ssh(where, exc) from exc
 
-    def _plain_client(self) -> Any:
-        docker = _sdk()
-        given = {"base_url": self.url, "tls": tls_config(self._spec)}
-        options = given if self.url else docker.utils.kwargs_from_env()
-        return docker.APIClient(version="auto", timeout=_TIMEOUT_S, **options)
-
 
 def tls_config(spec: NodeSpec) -> Any:
     """:returns: what Docker's client makes of our certificate; False without one."""
@@ -81,9 +88,9 @@ def _sdk() -> Any:
     try:
         import docker
     except ImportError as exc:
-        raise ConfigInvalid(
-            "node.runtime docker needs Docker's Python package, which is not installed.",
-            hint="pip install 'airflow-restore-replay[docker]'",
+        raise PreflightFailed(
+            "node.runtime docker needs the package docker, which is not installed here.",
+            hint="Install it on workers and triggerers: pip install 'airflow-restore-replay[docker]'",
         ) from exc
     return docker
 

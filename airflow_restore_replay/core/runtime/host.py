@@ -53,6 +53,10 @@ class HostRuntime(ABC):
         found = information(self.agent("nodes", self.workdir, b"{}"))["nodes"]
         return [{**node, "host": self.host} for node in found]
 
+    def probe(self, bindir: str | None) -> str:
+        found = information(self.agent("probe", self.workdir, msgspec.json.encode({"bindir": bindir})))
+        return str(found["found"])
+
     def elsewhere(self, handle: NodeHandle) -> WrongHost:
         """:returns: why a node of another host cannot be asked."""
         return WrongHost(

@@ -81,7 +81,7 @@ def _pull(engine: Engine, name: str) -> None:
 
     repository, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
     try:
-        engine.client.pull(repository, tag=tag)
+        engine.pull(repository, tag)
     except APIError as exc:
         raise PreflightFailed(
             f"The engine has no image {name} and cannot pull it: {exc.explanation or exc}.",
