@@ -8,6 +8,7 @@ import getpass
 import io
 import shlex
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ except ImportError as missing:
 _CONNECT_TIMEOUT_S = 15.0
 #: keeps firewalls from forgetting the connection between two questions about a job
 _KEEPALIVE_S = 30
+_GO_ON = "Jobs that run there go on; the task's retry finds them."
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 _KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
@@ -75,16 +77,26 @@ class SshTransport:
         watchdog = threading.Timer(timeout_s, connection.close)
         watchdog.daemon = True
         watchdog.start()
+        started = time.monotonic()
         try:
             done = _execute(connection, shlex.join(argv), payload)
         except (OSError, EOFError, paramiko.SSHException) as exc:
             connection.close()
-            raise self._unreachable(exc) from exc
+            raise self._lost(exc, time.monotonic() - started, timeout_s) from exc
         finally:
             watchdog.cancel()
         if done.exit_code < 0 and not connection.is_active():
-            raise NodeUnreachable(f"The connection to {self.place} was lost; jobs there go on.")
+            raise self._lost(EOFError(), time.monotonic() - started, timeout_s)
         return done
+
+    def _lost(self, exc: Exception, seconds: float, timeout_s: float) -> NodeUnreachable:
+        if seconds >= timeout_s:
+            return NodeUnreachable(
+                f"The agent on {self.place} did not answer within {timeout_s:g} s.", hint=_GO_ON
+            )
+        return NodeUnreachable(
+            f"The connection to {self.place} was lost: {str(exc) or type(exc).__name__}.", hint=_GO_ON
+        )
 
     def _connection(self) -> paramiko.Transport:
         with self._connecting:
@@ -160,7 +172,7 @@ class SshTransport:
     def _unreachable(self, exc: Exception) -> NodeUnreachable:
         return NodeUnreachable(
             f"{self.place}, port {self._port}, cannot be reached by SSH: {str(exc) or type(exc).__name__}.",
-            hint="Jobs that run there go on; the task's retry finds them.",
+            hint=_GO_ON,
         )
 
     def _another_key(self, exc: paramiko.BadHostKeyException) -> HostKeyRefused:

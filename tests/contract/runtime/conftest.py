@@ -1,0 +1,49 @@
+"""Every test runs against every runtime: one primary, and one first backup made through each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.contract.runtime.kits import KITS, RuntimeKit
+from tests.support.flavors import KITS as FLAVORS
+from tests.support.primary import Primary
+from tests.support.rig import Rig, copy_repository
+
+
+@pytest.fixture(scope="session")
+def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
+    started = FLAVORS["mariadb"].start(tmp_path_factory.mktemp("runtimes") / "primary")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session", params=KITS)
+def kit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeKit]:
+    found = KITS[request.param]()
+    with found.running(tmp_path_factory.mktemp(found.name)):
+        yield found
+
+
+@dataclass
+class Seeded:
+    rig: Rig
+    backup_id: str
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory, kit: RuntimeKit, primary: Primary) -> Seeded:
+    rig = Rig(primary, tmp_path_factory.mktemp(f"seeded-{kit.name}"), kit.section())
+    return Seeded(rig, rig.full())
+
+
+@pytest.fixture
+def rig(seeded: Seeded, kit: RuntimeKit, tmp_path: Path) -> Iterator[Rig]:
+    """A cluster whose nodes live in this runtime, with one backup; after every test, nothing is left of a node."""
+    copy = Rig(seeded.rig.primary, tmp_path, kit.section())
+    copy_repository(seeded.rig, copy)
+    yield copy
+    assert kit.left(copy) == []
