@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pytest
 
+from tests.support.primary import free_port
 from tests.support.processes import command_line, end, pids, session_of, sweep
+from tests.support.tcp import TcpGate
+from tests.support.tls import make_authority
 from tests.support.unpacked import without
 
+_TOOL = Path(__file__).parents[2] / "tools" / "node-images"
 _START_TIMEOUT_S = 60.0
 
 
@@ -23,6 +30,8 @@ class Dockerd:
     """A private engine; a context manager. It needs root, and what ``tools/setup`` installs.
 
     No bridge, no iptables rules: containers have the host's network or none.
+
+    :ivar url: its Unix socket. :ivar gate: what clients on TCP connect to, with TLS and a certificate of their own.
     """
 
     def __init__(self) -> None:
@@ -30,6 +39,9 @@ class Dockerd:
         self.root = Path(tempfile.mkdtemp(prefix="rr-docker-"))
         self.url = f"unix://{self.root}/docker.sock"
         self.log_path = self.root / "log"
+        self.tls = make_authority(self.root / "tls")
+        self._port = free_port()
+        self.gate = TcpGate(self._port)
         (self.root / "daemon.json").write_text("{}", encoding="ascii")
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
@@ -47,6 +59,17 @@ class Dockerd:
     def __exit__(self, kind: type[BaseException] | None, exc: Any, trace: TracebackType | None) -> None:
         self.stop()
 
+    @property
+    def node_section(self) -> dict[str, str]:
+        """:returns: what a cluster's ``node`` needs to say to reach it over TCP."""
+        return {
+            "runtime": "docker",
+            "engine": f"tcp://127.0.0.1:{self.gate.port}",
+            "tls_ca": str(self.tls.ca),
+            "tls_cert": str(self.tls.client_cert),
+            "tls_key": str(self.tls.client_key),
+        }
+
     def client(self) -> Any:
         """:returns: a new low-level client of the engine."""
         import docker
@@ -58,6 +81,7 @@ class Dockerd:
         if self._process.poll() is None:
             with contextlib.suppress(Exception):
                 self._remove_containers()
+        self.gate.__exit__()
         end(self._process, patience_s=30)
         # What an engine that was killed leaves: its containerd is in its session, a container's shim names its socket.
         sweep(self._left)
@@ -70,6 +94,11 @@ class Dockerd:
         return [
             "dockerd",
             f"--host={self.url}",
+            f"--host=tcp://127.0.0.1:{self._port}",
+            "--tlsverify",
+            f"--tlscacert={self.tls.ca}",
+            f"--tlscert={self.tls.cert}",
+            f"--tlskey={self.tls.key}",
             f"--data-root={self.root / 'data'}",
             f"--exec-root={self.root / 'exec'}",
             f"--pidfile={self.root / 'pid'}",
@@ -109,7 +138,18 @@ class Dockerd:
         return self.log_path.read_text(encoding="utf-8", errors="replace")[-3000:]
 
 
-def skip_without_docker() -> None:
-    """Where no engine can run the tests fail; only ``RR_WITHOUT=docker`` makes that a skip."""
+@contextlib.contextmanager
+def node_engine(*flavors: str) -> Iterator[Dockerd]:
+    """:returns: an engine that has the images of nodes.
+
+    Where none can run the tests fail; only ``RR_WITHOUT=docker`` makes that a skip.
+    """
     if without("docker"):
         pytest.skip("RR_WITHOUT=docker")
+    with Dockerd() as engine:
+        environment = {**os.environ, "DOCKER_HOST": engine.url, "PYTHON": sys.executable}
+        done = subprocess.run(
+            [str(_TOOL), "--keep", *flavors], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"the images of nodes cannot be had:\n{done.stderr}"
+        yield engine

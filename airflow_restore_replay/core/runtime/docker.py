@@ -9,7 +9,13 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.errors import ConfigInvalid, NodeGone, RestoreReplayError, WrongHost
+from airflow_restore_replay.core.errors import (
+    ConfigInvalid,
+    NodeGone,
+    PreflightFailed,
+    RestoreReplayError,
+    WrongHost,
+)
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
@@ -17,11 +23,15 @@ from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import Engine
 from airflow_restore_replay.core.runtime.host import information
 from airflow_restore_replay.core.runtime.images import depends_on_release, suitable_image
-from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv
+from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, persistently
 
+#: where a node's volume is; images have that directory, owned by the user that they run as
+MOUNT_POINT = "/var/lib/restore-replay"
 _PREFIX = "restore-replay."
 #: a job that is told to end has this long; then its container is killed under it
 _FAREWELL_S = 30.0
+#: HTTP status codes of a request that will not do better the next time
+_REFUSALS = (400, 404)
 #: a probe that was killed leaves a node of this age to the reaper
 _PROBE_S = 600.0
 #: on /tmp; everything large goes to the node's volume
@@ -32,7 +42,8 @@ class DockerRuntime:
     """The containers of one project on one engine.
 
     :param access: the account of a registry to pull images from.
-    :raises ConfigInvalid: the repository is a directory, which no container sees.
+    :raises ConfigInvalid: the repository is a directory, which no container sees; or nodes shall lie outside their
+        volume.
     """
 
     name = "docker"
@@ -41,6 +52,10 @@ class DockerRuntime:
         self._cluster = cluster
         self._spec = cluster.node
         self._engine = Engine(cluster.node, access)
+        if not f"{self._spec.workdir}/".startswith(f"{MOUNT_POINT}/"):
+            raise ConfigInvalid(
+                f"clusters.{cluster.name}.node.workdir: in a container, it must be {MOUNT_POINT} or below it."
+            )
         if cluster.repository.url.startswith("file:"):
             raise ConfigInvalid(
                 f"clusters.{cluster.name}.repository.url: {cluster.repository.url} is a directory of this host, "
@@ -52,11 +67,10 @@ class DockerRuntime:
         image = suitable_image(self._engine, self._cluster, request.release)
         name = self._container(request.node_id)
         try:
-            with self._engine.failures():
-                labels = self._labels(
-                    request.node_id, request.run.run, request.run.attempt, max_age_s=self._spec.max_age
-                )
-                self._make(name, image, labels)
+            labels = self._labels(
+                request.node_id, request.run.run, request.run.attempt, max_age_s=self._spec.max_age
+            )
+            persistently(lambda: self._make(name, image, labels))
             made = information(self._agent(name)("create", self._spec.workdir, msgspec.json.encode(request)))
         except BaseException:
             with contextlib.suppress(RestoreReplayError):
@@ -97,8 +111,8 @@ class DockerRuntime:
         node_id = f"probe-{new_id().lower()}"
         name = self._container(node_id)
         try:
-            with self._engine.failures():
-                self._make(name, image, self._labels(node_id, "probe", "", max_age_s=_PROBE_S))
+            labels = self._labels(node_id, "probe", "", max_age_s=_PROBE_S)
+            persistently(lambda: self._make(name, image, labels))
             payload = msgspec.json.encode({"bindir": bindir})
             found = information(self._agent(name)("probe", self._spec.workdir, payload))
         finally:
@@ -109,9 +123,7 @@ class DockerRuntime:
         """Of this cluster's nodes their agents tell; of others', their labels."""
         found: dict[str, dict[str, Any]] = {}
         chosen = {"label": [f"{_PREFIX}node", f"{_PREFIX}project={self._spec.project}"]}
-        with self._engine.failures():
-            volumes = self._engine.client.volumes(filters=chosen)["Volumes"] or []
-            containers = self._engine.client.containers(all=True, filters=chosen)
+        volumes, containers = persistently(lambda: self._listed(chosen))
         # A volume without its container is half a node, and must be seen to be removed.
         for volume in volumes:
             node = self._from_labels(volume["Labels"], "no container")
@@ -123,30 +135,46 @@ class DockerRuntime:
             found[node["node_id"]] = node
         return [found[node_id] for node_id in sorted(found)]
 
+    def _listed(self, chosen: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        with self._engine.failures():
+            volumes = self._engine.client.volumes(filters=chosen)["Volumes"] or []
+            return volumes, self._engine.client.containers(all=True, filters=chosen)
+
     def _make(self, name: str, image: str, labels: dict[str, str]) -> None:
-        """Volume and container; those of an earlier try are found again."""
+        """Volume and running container; those of an earlier try are found again.
+
+        :raises PreflightFailed: the engine does not want it like this.
+        """
         from docker.errors import APIError
 
-        client = self._engine.client
-        client.create_volume(name, labels=labels)
-        try:
-            client.create_container(
-                image,
-                name=name,
-                # Waits; the agent is run beside it. As PID 1, Docker's init takes in what jobs leave behind.
-                command=["sleep", "infinity"],
-                labels=labels,
-                host_config=client.create_host_config(**self._limits(name)),
-            )
-        except APIError as exc:
-            if exc.status_code != 409:  # it is there already
-                raise
+        with self._engine.failures():
+            client = self._engine.client
+            try:
+                client.create_volume(name, labels=labels)
+                if not client.containers(all=True, filters={"name": f"^/{name}$"}):
+                    # It waits; the agent is run beside it. PID 1 is Docker's init, which takes in what jobs leave.
+                    client.create_container(
+                        image,
+                        ["sleep", "infinity"],
+                        name=name,
+                        labels=labels,
+                        host_config=client.create_host_config(**self._limits(name)),
+                    )
+                client.start(name)
+            except APIError as exc:
+                if exc.status_code not in _REFUSALS:
+                    raise
+                raise PreflightFailed(
+                    f"The Docker engine of {self._engine.name} does not run a node of image {image}: "
+                    f"{exc.explanation}.",
+                    hint="Compare node.network, memory and cpus with what it has.",
+                ) from exc
 
     def _limits(self, name: str) -> dict[str, Any]:
         spec = self._spec
         return {
             "init": True,
-            "binds": [f"{name}:{spec.workdir}"],
+            "binds": [f"{name}:{MOUNT_POINT}"],
             "network_mode": spec.network,
             "read_only": True,
             "tmpfs": {"/tmp": f"rw,nosuid,nodev,noexec,size={_TMP_BYTES},mode=1777"},
@@ -204,6 +232,9 @@ class DockerRuntime:
             ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_FAREWELL_S)
 
     def _remove(self, name: str) -> None:
+        persistently(lambda: self._remove_once(name))
+
+    def _remove_once(self, name: str) -> None:
         from docker.errors import NotFound
 
         with self._engine.failures():

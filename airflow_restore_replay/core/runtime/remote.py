@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from airflow_restore_replay.core.jobs.protocol import Answer
 from airflow_restore_replay.core.runtime.host import HostRuntime
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _MODULE = "airflow_restore_replay.core.agent"
 #: pauses before a node that cannot be reached is asked again; then the failure is the task's, which has its own retries
@@ -57,6 +58,22 @@ class Transport(Protocol):
         ...
 
 
+def persistently(ask: Callable[[], T]) -> T:
+    """Do what bears to be done twice, once more after each of a few pauses while the place cannot be reached.
+
+    :raises NodeUnreachable: it could not be to the last.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            return ask()
+        except NodeUnreachable as exc:
+            if not exc.retryable:
+                raise
+            log.warning("%s Asking again in %.0f s.", exc.message, pause_s)
+            time.sleep(pause_s)
+    return ask()
+
+
 def agent_argv(python: str, command: str, directory: str) -> list[str]:
     """:returns: the agent as a program."""
     return [python, "-m", _MODULE, command, directory]
@@ -80,15 +97,7 @@ class RemoteAgent:
         :raises AgentFailed: what came back is no answer.
         """
         argv = agent_argv(self._python, command, directory)
-        for pause_s in _PAUSES_S:
-            try:
-                return self._ask(command, argv, payload)
-            except NodeUnreachable as exc:
-                if not exc.retryable:
-                    raise
-                log.warning("%s Asking again in %.0f s.", exc.message, pause_s)
-                time.sleep(pause_s)
-        return self._ask(command, argv, payload)
+        return persistently(lambda: self._ask(command, argv, payload))
 
     def _ask(self, command: str, argv: Sequence[str], payload: bytes) -> bytes:
         timeout_s = _TIMEOUTS_S.get(command, _TIMEOUT_S)

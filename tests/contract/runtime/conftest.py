@@ -11,7 +11,14 @@ import pytest
 from tests.contract.runtime.kits import KITS, RuntimeKit
 from tests.support.flavors import KITS as FLAVORS
 from tests.support.primary import Primary
-from tests.support.rig import Rig, copy_repository
+from tests.support.rig import Rig
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process for all of Docker's tests: each further one would start an engine of its own and load images."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "docker" in item.name:
+            item.add_marker(pytest.mark.xdist_group("docker"))
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +43,14 @@ class Seeded:
 
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory, kit: RuntimeKit, primary: Primary) -> Seeded:
-    rig = Rig(primary, tmp_path_factory.mktemp(f"seeded-{kit.name}"), kit.section())
+    rig = Rig(primary, tmp_path_factory.mktemp(f"seeded-{kit.name}"), kit.section(), store=kit.store)
     return Seeded(rig, rig.full())
 
 
 @pytest.fixture
 def rig(seeded: Seeded, kit: RuntimeKit, tmp_path: Path) -> Iterator[Rig]:
     """A cluster whose nodes live in this runtime, with one backup; after every test, nothing is left of a node."""
-    copy = Rig(seeded.rig.primary, tmp_path, kit.section())
-    copy_repository(seeded.rig, copy)
+    copy = Rig(seeded.rig.primary, tmp_path, kit.section(), store=kit.store)
+    kit.copy_repository(seeded.rig, copy)
     yield copy
     assert kit.left(copy) == []

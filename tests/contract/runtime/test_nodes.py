@@ -116,14 +116,15 @@ def test_a_place_for_nodes_is_probed(place: Place) -> None:
 
 def test_x5_words_with_meaning_to_a_shell_are_inert(kit: RuntimeKit, tmp_path: Path) -> None:
     """In the one field that may hold any text: the directory."""
-    workdir = tmp_path / "nodes $(touch pwned) `touch pwned`; touch pwned & 'a' \"b\" \\ *"
+    name = "nodes $(touch pwned) `touch pwned`; touch pwned & 'a' \"b\" \\ *"
+    workdir = f"{kit.directory(tmp_path)}/{name}"
     rig = Rig(_NoPrimary(), tmp_path, kit.section())  # type: ignore[arg-type]
     section = rig.section()
-    section["node"]["workdir"] = str(workdir)
+    section["node"]["workdir"] = workdir
     place = Place(Rig(_NoPrimary(), tmp_path, section))  # type: ignore[arg-type]
     handle = place.create("task")
     assert place.ids() == [handle.node_id]
-    assert handle.workdir == str(workdir)
+    assert handle.workdir == workdir
     place.runtime.destroy(handle)
     assert not [*tmp_path.rglob("pwned"), *Path.cwd().glob("pwned"), *Path.home().glob("pwned")]
     assert kit.left(rig) == []
