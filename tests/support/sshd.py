@@ -43,7 +43,8 @@ class Sshd:
         root.mkdir(parents=True)
         for name in ("host_key", "key"):
             make_key(root / name)
-        (root / "authorized_keys").write_bytes((root / "key.pub").read_bytes())
+        # As docs/security.md recommends: no terminal, no forwarding.
+        (root / "authorized_keys").write_text("restrict " + (root / "key.pub").read_text())
         if os.getuid() == 0:  # where Debian's service would have made it
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         for _ in range(5):  # another process may take the port first

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.agent.commands import describe
+from airflow_restore_replay.core.agent.examine import examine as preconditions
 from airflow_restore_replay.core.agent.probe import probe_node
+from airflow_restore_replay.core.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, RestoreReplayError
 from airflow_restore_replay.core.jobs.node import NodeDir, nodes_in
-from airflow_restore_replay.core.jobs.protocol import NodeRequest, require_protocol
+from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeRequest, require_protocol
 
 
 def create(workdir: Path, payload: bytes) -> dict[str, Any]:
@@ -37,6 +39,14 @@ def nodes(workdir: Path, payload: bytes) -> dict[str, Any]:
 def probe(workdir: Path, payload: bytes) -> dict[str, Any]:
     """Try whether nodes can live here."""
     return {"found": probe_node(str(workdir), decode(payload, dict)["bindir"])}
+
+
+def examine(workdir: Path, payload: bytes) -> dict[str, Any]:
+    """:returns: ``findings``: every precondition of a cycle, with this host as the node."""
+    request = decode(payload, ExamineRequest)
+    require_protocol(request)
+    found = preconditions(cluster_from_builtins(request.cluster), request.secrets)
+    return {"findings": msgspec.to_builtins(found)}
 
 
 def _seen(node: NodeDir) -> dict[str, Any]:
@@ -62,4 +72,5 @@ COMMANDS: dict[str, Callable[[Path, bytes], dict[str, Any]]] = {
     "create": create,
     "nodes": nodes,
     "probe": probe,
+    "examine": examine,
 }

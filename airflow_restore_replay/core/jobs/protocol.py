@@ -110,6 +110,17 @@ class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
 
 
+class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at the preconditions of a cycle.
+
+    :param cluster: :func:`cluster_to_builtins` of the cluster.
+    """
+
+    cluster: dict[str, Any]
+    secrets: Secrets = Secrets()
+    protocol: int = PROTOCOL_VERSION
+
+
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Submit a job.
 
@@ -127,7 +138,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
 
 
-def require_protocol(request: NodeRequest | JobRequest) -> None:
+def require_protocol(request: NodeRequest | JobRequest | ExamineRequest) -> None:
     """:raises ProtocolMismatch: the worker that asks is of another release."""
     if request.protocol != PROTOCOL_VERSION:
         raise ProtocolMismatch(

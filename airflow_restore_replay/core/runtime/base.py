@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
+from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest, Secrets
 
 
 class NodeAccess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +61,10 @@ class Runtime(Protocol):
         :returns: what was found, for people.
         :raises RestoreReplayError: they cannot.
         """
+        ...
+
+    def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
+        """:returns: every precondition of a cycle, as they are where its node would live."""
         ...
 
     def nodes(self) -> list[dict[str, Any]]:

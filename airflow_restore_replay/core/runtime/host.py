@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.decoding import convert, decode
 from airflow_restore_replay.core.errors import WrongHost
-from airflow_restore_replay.core.jobs.protocol import Answer, NodeHandle, NodeRequest
+from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.jobs.protocol import Answer, ExamineRequest, NodeHandle, NodeRequest, Secrets
 
 
 class HostRuntime(ABC):
@@ -57,12 +59,21 @@ class HostRuntime(ABC):
         found = information(self.agent("probe", self.workdir, msgspec.json.encode({"bindir": bindir})))
         return str(found["found"])
 
+    def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
+        request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
+        return findings(self.agent("examine", self.workdir, msgspec.json.encode(request)))
+
     def elsewhere(self, handle: NodeHandle) -> WrongHost:
         """:returns: why a node of another host cannot be asked."""
         return WrongHost(
             f"Replay node {handle.node_id} lives on host {handle.host}; node.host is now {self.host}.",
             hint="Clear the run from create_node, and remove the old node with `restore-replay node reap` there.",
         )
+
+
+def findings(answer: bytes) -> list[Finding]:
+    """:returns: what the agent's ``examine`` found."""
+    return convert(information(answer)["findings"], list[Finding])
 
 
 def information(answer: bytes) -> dict[str, Any]:
