@@ -41,8 +41,9 @@ from airflow_restore_replay.core.repository.pruning.prune import PruneReport, pr
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
+from airflow_restore_replay.core.runtime.images import release_needed
 from airflow_restore_replay.core.sections import primary_password
-from airflow_restore_replay.core.steps import create_node, job_request, quarantine_shared, release_needed
+from airflow_restore_replay.core.steps import create_node, job_request, quarantine_shared
 
 Report = Callable[[str, JobState | None], None]
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import NoSuchBackup
-from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
-from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobRequest,
@@ -20,11 +18,10 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.format.records import BackupState, Manifest, Outcome, Verdict
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Verdict
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.sharing import backups_sharing
 from airflow_restore_replay.core.runtime.base import Runtime
-from airflow_restore_replay.core.runtime.images import depends_on_release
 
 
 def job_request(
@@ -70,7 +67,7 @@ def create_node(
 
     :param replaces: keys of the same task's earlier nodes: a task that is cleared while its node is in use gets
         a new one, and nobody else knows the old one any more.
-    :param release: see :func:`release_needed`.
+    :param release: what :func:`~airflow_restore_replay.core.runtime.images.release_needed` said.
     """
     reap(runtime, cluster=cluster.name, keep_run=run.run)
     if earlier := [node_id_for(cluster.name, old) for old in replaces]:
@@ -78,21 +75,6 @@ def create_node(
     node_id = node_id_for(cluster.name, key)
     request = NodeRequest(node_id=node_id, run=run, cluster=cluster_to_builtins(cluster), release=release)
     return runtime.create(request)
-
-
-def release_needed(cluster: Cluster, base: Manifest | None, secrets: Secrets) -> str:
-    """:param base: the backup that the node will restore; None if it is filled from the primary.
-    :returns: which server release the node shall have: the backup's; else the primary's, which is only asked where
-        an image is chosen by it; else nothing.
-    :raises PrimaryUnreachable: it cannot be asked.
-    """
-    if base is not None:
-        return base.server_release
-    if not depends_on_release(cluster.node.image or ""):
-        return ""
-    flavor = get_flavor(cluster.flavor)
-    with flavor.connect(primary_endpoint(cluster.primary, secrets.primary_password)) as conn:
-        return flavor.identity(conn).release
 
 
 def reap(

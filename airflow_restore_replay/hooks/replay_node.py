@@ -96,7 +96,8 @@ class ReplayNodeHook(BaseHook):
         :param backup_id: the backup that it will restore, so that its server suits it from the start.
         :returns: the node, fit for XCom.
         """
-        from airflow_restore_replay.core.steps import create_node, release_needed
+        from airflow_restore_replay.core.runtime.images import release_needed
+        from airflow_restore_replay.core.steps import create_node
 
         base = RepositoryHook(self._configured).open().load_manifest(backup_id) if backup_id else None
         release = release_needed(self.cluster, base, self.secrets()) if self.cluster.node.image else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,
     NodeGone,
@@ -16,13 +16,14 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     WrongHost,
 )
-from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
+from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeHandle, NodeRequest, Secrets
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import Engine
-from airflow_restore_replay.core.runtime.host import information
-from airflow_restore_replay.core.runtime.images import depends_on_release, suitable_image
+from airflow_restore_replay.core.runtime.host import findings, information
+from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, persistently
 
 #: where a node's volume is; images have that directory, owned by the user that they run as
@@ -32,8 +33,8 @@ _PREFIX = "restore-replay."
 _FAREWELL_S = 30.0
 #: HTTP status codes of a request that will not do better the next time
 _REFUSALS = (400, 404)
-#: a probe that was killed leaves a node of this age to the reaper
-_PROBE_S = 600.0
+#: a visit that was killed leaves a node of this age to the reaper
+_VISIT_S = 600.0
 #: on /tmp; everything large goes to the node's volume
 _TMP_BYTES = 64 * 1024 * 1024
 
@@ -103,21 +104,28 @@ class DockerRuntime:
         self._remove(name)
 
     def probe(self, bindir: str | None) -> str:
-        """Make a container and its volume, and ask the agent in it."""
-        image = self._spec.image or ""
-        if depends_on_release(image):
-            return f"Docker engine {self._engine.name}; image {image} depends on the backup."
-        image = suitable_image(self._engine, self._cluster, release="")
-        node_id = f"probe-{new_id().lower()}"
+        if depends_on_release(self._spec.image or ""):
+            return f"Docker engine {self._engine.name}; image {self._spec.image} depends on the backup."
+        payload = msgspec.json.encode({"bindir": bindir})
+        found = information(self._visit("probe", payload, release=""))["found"]
+        return f"Docker engine {self._engine.name}, image {self._spec.image}. {found}"
+
+    def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
+        request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
+        release = release_needed(cluster, None, secrets)
+        return findings(self._visit("examine", msgspec.json.encode(request), release=release))
+
+    def _visit(self, command: str, payload: bytes, *, release: str) -> bytes:
+        """Run one agent command in a container with a volume, as a node has them, and remove both."""
+        image = suitable_image(self._engine, self._cluster, release)
+        node_id = f"visit-{new_id().lower()}"
         name = self._container(node_id)
+        labels = self._labels(node_id, "visit", "", max_age_s=_VISIT_S)
         try:
-            labels = self._labels(node_id, "probe", "", max_age_s=_PROBE_S)
             persistently(lambda: self._make(name, image, labels))
-            payload = msgspec.json.encode({"bindir": bindir})
-            found = information(self._agent(name)("probe", self._spec.workdir, payload))
+            return self._agent(name)(command, self._spec.workdir, payload)
         finally:
             self._remove(name)
-        return f"Docker engine {self._engine.name}, image {image}. {found['found']}"
 
     def nodes(self) -> list[dict[str, Any]]:
         """Of this cluster's nodes their agents tell; of others', their labels."""

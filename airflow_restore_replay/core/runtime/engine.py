@@ -40,7 +40,9 @@ class Engine:
         given = {"base_url": self.url, "tls": tls_config(self._spec)}
         options = given if self.url else docker.utils.kwargs_from_env()
         with self.failures():
-            return docker.APIClient(version="auto", timeout=_TIMEOUT_S, **options)
+            # Asked by hand for its release, since the SDK would ask by the environment's CA and proxies.
+            spoken = _client(docker.constants.MINIMUM_DOCKER_API_VERSION, options).version(api_version=False)
+            return _client(spoken["ApiVersion"], options)
 
     @cached_property
     def name(self) -> str:
@@ -75,6 +77,13 @@ class Engine:
             raise NodeUnreachable(f"{where} does not answer: {exc}.", hint=_hint(self.url)) from exc
         except Exception as exc:
             raise _of_ssh(where, exc) from exc
+
+
+def _client(version: str, options: dict[str, Any]) -> Any:
+    client = _sdk().APIClient(version=version, timeout=_TIMEOUT_S, **options)
+    # Else REQUESTS_CA_BUNDLE counts more than the CA that was configured for this engine.
+    client.trust_env = False
+    return client
 
 
 def tls_config(spec: NodeSpec) -> Any:

@@ -6,7 +6,10 @@ from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, PreflightFailed
+from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.jobs.protocol import Secrets
+from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.runtime.engine import Engine
 
 #: labels of the image, as docker/node/Dockerfile sets them
@@ -19,6 +22,21 @@ _ROOT = ("", "root", "0")
 def depends_on_release(template: str) -> bool:
     """:returns: whether it takes a server's release to know the image."""
     return "{version}" in template or "{series}" in template
+
+
+def release_needed(cluster: Cluster, base: Manifest | None, secrets: Secrets) -> str:
+    """:param base: the backup that the node will restore; None if it is filled from the primary.
+    :returns: which server release the node shall have: the backup's; else the primary's, which is only asked where
+        an image is chosen by it; else nothing.
+    :raises PrimaryUnreachable: it cannot be asked.
+    """
+    if base is not None:
+        return base.server_release
+    if not depends_on_release(cluster.node.image or ""):
+        return ""
+    flavor = get_flavor(cluster.flavor)
+    with flavor.connect(primary_endpoint(cluster.primary, secrets.primary_password)) as conn:
+        return flavor.identity(conn).release
 
 
 def image_name(template: str, *, flavor: str, release: str) -> str:

@@ -1,0 +1,214 @@
+"""What only Docker has: images that must suit, a hardened container, labels, engines of others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.errors import (
+    ConfigInvalid,
+    NodeUnreachable,
+    PreflightFailed,
+    ReleaseRefused,
+    WrongHost,
+)
+from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest, RunRef
+from airflow_restore_replay.core.runtime import remote
+from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime.client import NodeClient
+from airflow_restore_replay.core.steps import create_node, reap
+from tests.contract.runtime.kits import DockerKit
+
+RUN = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)
+PASSWORD = "told-to-nobody"
+
+pytestmark = pytest.mark.parametrize("kit", ["docker"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(kit: DockerKit, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(remote, "_PAUSES_S", (0.05, 0.05))
+    yield
+    assert kit.left(None) == []  # type: ignore[arg-type]
+
+
+def cluster(kit: DockerKit, name: str = "orders", **node: Any) -> Cluster:
+    section = {"primary": {}, **kit.section()}
+    section["node"] = {**section["node"], **node}
+    return parse_clusters({"clusters": {name: section}})[name]
+
+
+def create(kit: DockerKit, *, release: str = "", **node: Any) -> tuple[Runtime, NodeHandle]:
+    chosen = cluster(kit, **node)
+    runtime = get_runtime(chosen)
+    return runtime, create_node(runtime, chosen, RUN, key="task", release=release)
+
+
+def build(kit: DockerKit, tag: str, *instructions: str) -> str:
+    """:returns: *tag*, an image made from the nodes' one."""
+    text = "\n".join(["FROM restore-replay-node-mariadb:10.11", *instructions])
+    command = ["docker", "build", "--quiet", "--tag", tag, "-"]
+    environment = {
+        "DOCKER_HOST": kit.engine.url,
+        "DOCKER_BUILDKIT": "0",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+    }
+    subprocess.run(command, input=text.encode(), env=environment, check=True, capture_output=True)
+    return tag
+
+
+def test_the_container_can_do_little_and_shows_no_secret(
+    kit: DockerKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_PASSWORD", PASSWORD)
+    runtime, handle = create(kit, memory="512MiB", cpus=0.5)
+    seen = kit.engine.client().inspect_container(f"restore-replay-{handle.node_id}")
+    host = seen["HostConfig"]
+    assert (host["ReadonlyRootfs"], host["CapDrop"], host["CapAdd"]) == (True, ["ALL"], None)
+    assert (host["SecurityOpt"], host["Privileged"]) == (["no-new-privileges"], False)
+    assert (host["PortBindings"], seen["NetworkSettings"]["Ports"]) in (({}, {}), (None, {}))
+    assert (host["Memory"], host["NanoCpus"]) == (512 * 1024 * 1024, 500_000_000)
+    assert seen["Config"]["User"] == "10001:10001"
+    assert PASSWORD not in str(seen)
+    runtime.destroy(handle)
+
+
+def test_labels_tell_what_no_agent_can(kit: DockerKit) -> None:
+    runtime, handle = create(kit)
+    client = kit.engine.client()
+    client.kill(f"restore-replay-{handle.node_id}")
+    (killed,) = runtime.nodes()
+    assert (killed["node_id"], killed["run"], killed["phase"]) == (handle.node_id, RUN.run, "exited")
+    client.remove_container(f"restore-replay-{handle.node_id}")
+    (half,) = runtime.nodes()
+    assert (half["node_id"], half["cluster"], half["phase"]) == (handle.node_id, "orders", "no container")
+    assert reap(runtime, cluster="orders", keep_run="a_dag/next_run") == [handle.node_id]
+
+
+def test_a_killed_container_is_started_again(kit: DockerKit) -> None:
+    runtime, handle = create(kit)
+    kit.engine.client().kill(f"restore-replay-{handle.node_id}")
+    assert b'"phase":"empty"' in runtime.ask(handle, "describe", b"")
+    runtime.destroy(handle)
+
+
+def test_other_clusters_are_seen_and_other_projects_are_not(kit: DockerKit) -> None:
+    runtime, handle = create(kit)
+    other = get_runtime(cluster(kit, "customers"))
+    assert [node["cluster"] for node in other.nodes()] == ["orders"]
+    assert get_runtime(cluster(kit, project="staging")).nodes() == []
+    runtime.destroy(handle)
+
+
+def test_the_image_is_the_backups(kit: DockerKit) -> None:
+    template = "restore-replay-node-{flavor}:{series}"
+    runtime, handle = create(kit, image=template, release="10.11.2")
+    seen = kit.engine.client().inspect_container(f"restore-replay-{handle.node_id}")
+    assert seen["Config"]["Image"] == "restore-replay-node-mariadb:10.11"
+    runtime.destroy(handle)
+    with pytest.raises(ConfigInvalid, match="nobody said which"):
+        create(kit, image=template)
+    with pytest.raises(ConfigInvalid, match="is not a name with"):
+        create(kit, image="node:{relase}", release="10.11.2")
+
+
+def test_what_does_not_suit_is_refused_before_anything_starts(kit: DockerKit) -> None:
+    with pytest.raises(ReleaseRefused, match=r"older than the backup's 11\.8\.3"):
+        create(kit, release="11.8.3")
+    other = build(kit, "other-flavor:1", "LABEL restore-replay.flavor=mysql")
+    with pytest.raises(PreflightFailed, match="has a server of mysql; the cluster is mariadb"):
+        create(kit, image=other)
+    as_root = build(kit, "as-root:1", "USER root")
+    with pytest.raises(PreflightFailed, match="as-root:1 runs as root"):
+        create(kit, image=as_root)
+    with pytest.raises(PreflightFailed, match="no image 127.0.0.1:1/none:1 and cannot pull it"):
+        create(kit, image="127.0.0.1:1/none:1")
+    with pytest.raises(PreflightFailed, match="network nowhere not found"):
+        create(kit, network="nowhere")
+
+
+def test_an_image_without_our_agent_says_so(kit: DockerKit) -> None:
+    broken = build(kit, "broken:1", "ENV PATH=/usr/bin:/bin")
+    with pytest.raises(remote.AgentMissing, match="cannot run this package's agent"):
+        create(kit, image=broken)
+
+
+def test_an_engine_wants_to_know_us(kit: DockerKit) -> None:
+    runtime = get_runtime(cluster(kit, tls_ca=None, tls_cert=None, tls_key=None))
+    with pytest.raises(NodeUnreachable, match="the Docker engine tcp://127.0.0.1"):
+        runtime.nodes()
+
+
+def test_an_engine_that_is_gone_and_comes_back(kit: DockerKit) -> None:
+    runtime, handle = create(kit)
+    kit.engine.gate.shut()
+    with pytest.raises(NodeUnreachable):
+        NodeClient(runtime, handle).status("a key")
+    kit.engine.gate.open()
+    assert [node["node_id"] for node in runtime.nodes()] == [handle.node_id]
+    runtime.destroy(handle)
+
+
+def test_another_engine_is_not_taken_for_a_lost_node(kit: DockerKit) -> None:
+    runtime = get_runtime(cluster(kit))
+    elsewhere = NodeHandle(
+        node_id="orders-1",
+        runtime="docker",
+        cluster="orders",
+        workdir="/var/lib/restore-replay",
+        host="docker2",
+    )
+    with pytest.raises(WrongHost, match="lives on the engine of docker2"):
+        runtime.ask(elsewhere, "describe", b"")
+
+
+def test_what_a_container_cannot_see_is_refused(kit: DockerKit, tmp_path: Path) -> None:
+    section = {"primary": {}, "repository": {"url": f"file://{tmp_path}"}, "node": kit.section()["node"]}
+    with pytest.raises(ConfigInvalid, match="is a directory of this host"):
+        get_runtime(parse_clusters({"clusters": {"orders": section}})["orders"])
+    with pytest.raises(ConfigInvalid, match="it must be /var/lib/restore-replay or below"):
+        get_runtime(cluster(kit, workdir="/srv"))
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"image": None}, "image is missing"),
+        ({"engine": "docker1:2376"}, "node.engine"),
+        ({"memory": "64MiB", "buffer_pool": "64MiB"}, "memory must be more than buffer_pool"),
+        ({"tls_key": None}, "go together"),
+        ({"runtime": "process"}, "only with runtime docker"),
+        ({"project": "x; touch pwned"}, "node.project"),
+        ({"host": "db1"}, "only with runtime ssh"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense(kit: DockerKit, node: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigInvalid, match=message):
+        cluster(kit, **node)
+
+
+def test_without_the_extra_it_says_which(kit: DockerKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(PreflightFailed, match=r"pip install 'airflow-restore-replay\[docker\]'"):
+        get_runtime(cluster(kit)).nodes()
+
+
+def test_a_probe_names_engine_image_and_server(kit: DockerKit) -> None:
+    found = get_runtime(cluster(kit)).probe(None)
+    assert "image restore-replay-node-mariadb:10.11. Host " in found
+    assert "mariadb server 10.11." in found
+    assert "depends on the backup" in get_runtime(cluster(kit, image="node:{version}")).probe(None)
+
+
+def test_half_a_node_of_a_broken_create_goes_with_it(kit: DockerKit) -> None:
+    runtime = get_runtime(cluster(kit))
+    with pytest.raises(Exception, match="primary"):
+        runtime.create(NodeRequest(node_id="orders-1", run=RUN, cluster={"primary": 7}))
+    assert runtime.nodes() == []
