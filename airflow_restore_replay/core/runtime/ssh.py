@@ -6,6 +6,7 @@ import base64
 import contextlib
 import getpass
 import io
+import logging
 import shlex
 import threading
 import time
@@ -32,6 +33,10 @@ except ImportError as missing:
         "node.runtime ssh needs the package paramiko, which is not installed here.",
         hint="Install it on workers and triggerers: pip install 'airflow-restore-replay[ssh]'",
     ) from missing
+
+#: Each connection and each break of one would be told, with tracebacks; what matters of it becomes an error of ours.
+_LIBRARY_LOG = f"{__name__}.paramiko"
+logging.getLogger(_LIBRARY_LOG).setLevel(logging.CRITICAL)
 
 _CONNECT_TIMEOUT_S = 15.0
 #: keeps firewalls from forgetting the connection between two questions about a job
@@ -142,7 +147,7 @@ class SshTransport:
     def _trusting(self) -> paramiko.SSHClient:
         """:returns: a client that knows the host keys to trust, and trusts no other."""
         client = paramiko.SSHClient()
-        client.set_log_channel(__name__)
+        client.set_log_channel(_LIBRARY_LOG)
         client.set_missing_host_key_policy(_RefuseUnknown(self._host, self._port, self._known_hosts))
         if self._access.host_key:
             key_type, key = _parse_host_key(self._access.host_key)

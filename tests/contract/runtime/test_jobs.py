@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -23,7 +26,7 @@ from tests.contract.runtime.conftest import Seeded
 from tests.contract.runtime.kits import RuntimeKit
 from tests.support.primary import BACKUP_PASSWORD
 from tests.support.process_list import ProcessListWatch
-from tests.support.rig import Once, Rig
+from tests.support.rig import Once, Rig, later
 
 #: long enough to be met in the act
 SLOW = {"transfer": {"rate_limit": "40MB", "threads": 2}}
@@ -44,12 +47,43 @@ def something_to_replay(rig: Rig) -> None:
     )
 
 
+class AtItsStart:
+    """A watcher that acts once, as soon as the step's job runs: some are over before anybody has asked for their state.
+
+    :param act: raises ValueError as long as nothing runs.
+    """
+
+    def __init__(self, step: str, act: Callable[[], None]) -> None:
+        self.step = step
+        self._act = act
+        self._thread: threading.Thread | None = None
+        self._acted = False
+
+    def __call__(self, step: str, state: JobState | None) -> None:
+        if step == self.step and self._thread is None:
+            self._thread = later(0, self._keep_trying)
+
+    @property
+    def done(self) -> bool:
+        if self._thread:
+            self._thread.join()
+        return self._acted
+
+    def _keep_trying(self) -> None:
+        deadline = time.monotonic() + 60
+        while not self._acted and time.monotonic() < deadline:
+            with contextlib.suppress(ValueError, OSError):
+                self._act()
+                self._acted = True
+            time.sleep(0.002)
+
+
 def in_each_job(rig: Rig, act: Callable[[], None], *steps: str) -> list[Once]:
     """:returns: watchers that act once in the midst of each of the steps."""
     return [Once(step, MIDST[step], act) for step in steps or MIDST]
 
 
-def cycle(rig: Rig, watchers: list[Once], **options: object) -> str:
+def cycle(rig: Rig, watchers: Sequence[Once | AtItsStart], **options: object) -> str:
     """:returns: the published id of a slow cycle in which each watcher has acted."""
 
     def watch(step: str, state: JobState | None) -> None:
@@ -94,7 +128,10 @@ def test_a_lost_connection_loses_nothing(rig: Rig, kit: RuntimeKit) -> None:
 
 def test_o2_a_killed_job_is_taken_up_again(rig: Rig, kit: RuntimeKit, seeded: Seeded) -> None:
     something_to_replay(rig)
-    cycle(rig, in_each_job(rig, lambda: kit.kill_job(rig)))
+    midst = in_each_job(
+        rig, lambda: kit.kill_job(rig), "replay.restore", "replay.catch_up", "replay.snapshot"
+    )
+    cycle(rig, [*midst, AtItsStart("replay.validate", lambda: kit.kill_job(rig))])
     assert rig.catalog().backup(seeded.backup_id).proof is Proof.RESTORED
 
 

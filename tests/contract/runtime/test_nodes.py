@@ -10,7 +10,13 @@ import pytest
 
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, RestoreReplayError
-from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeHandle, NodeRequest, RunRef
+from airflow_restore_replay.core.jobs.protocol import (
+    PROTOCOL_VERSION,
+    NodeHandle,
+    NodeRequest,
+    RunRef,
+    Secrets,
+)
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
@@ -112,6 +118,15 @@ def test_reaping_by_age_by_run_and_by_id(place: Place) -> None:
 
 def test_a_place_for_nodes_is_probed(place: Place) -> None:
     assert "mariadb server 1" in place.runtime.probe(place.cluster.node.bindir)
+
+
+def test_what_a_cycle_needs_is_asked_where_its_node_would_live(place: Place) -> None:
+    found = place.runtime.examine(place.cluster, Secrets())
+    assert found[0].subject == "primary"
+    assert not found[0].passed
+    assert [f.name for f in found if f.subject == "node" and f.must and not f.passed] == []
+    assert {f.subject for f in found} == {"primary", "node", "store"}
+    assert not place.rig.workdir.exists()
 
 
 def test_x5_words_with_meaning_to_a_shell_are_inert(kit: RuntimeKit, tmp_path: Path) -> None:
