@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from docker.errors import NotFound
+
 from airflow_restore_replay.core.errors import NodeGone, NodeUnreachable
 from airflow_restore_replay.core.runtime.engine import Engine
 from airflow_restore_replay.core.runtime.remote import Completed
@@ -34,8 +36,6 @@ class ContainerTransport:
 
         :raises NodeGone: there is no such container.
         """
-        from docker.errors import NotFound
-
         try:
             with self._engine.failures(self.place):
                 self._start()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from docker.errors import APIError, NotFound
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import (
@@ -106,18 +107,18 @@ class DockerRuntime:
     def probe(self, bindir: str | None) -> str:
         if depends_on_release(self._spec.image or ""):
             return f"Docker engine {self._engine.name}; image {self._spec.image} depends on the backup."
+        image = suitable_image(self._engine, self._cluster, "")
         payload = msgspec.json.encode({"bindir": bindir})
-        found = information(self._visit("probe", payload, release=""))["found"]
-        return f"Docker engine {self._engine.name}, image {self._spec.image}. {found}"
+        found = information(self._visit(image, "probe", payload))["found"]
+        return f"Docker engine {self._engine.name}, image {image}. {found}"
 
     def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
         request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
-        release = release_needed(cluster, None, secrets)
-        return findings(self._visit("examine", msgspec.json.encode(request), release=release))
+        image = suitable_image(self._engine, self._cluster, release_needed(cluster, None, secrets))
+        return findings(self._visit(image, "examine", msgspec.json.encode(request)))
 
-    def _visit(self, command: str, payload: bytes, *, release: str) -> bytes:
+    def _visit(self, image: str, command: str, payload: bytes) -> bytes:
         """Run one agent command in a container with a volume, as a node has them, and remove both."""
-        image = suitable_image(self._engine, self._cluster, release)
         node_id = f"visit-{new_id().lower()}"
         name = self._container(node_id)
         labels = self._labels(node_id, "visit", "", max_age_s=_VISIT_S)
@@ -153,8 +154,6 @@ class DockerRuntime:
 
         :raises PreflightFailed: the engine does not want it like this.
         """
-        from docker.errors import APIError
-
         with self._engine.failures():
             client = self._engine.client
             try:
@@ -231,8 +230,6 @@ class DockerRuntime:
 
     def _end_jobs(self, name: str, directory: str) -> None:
         """Let jobs put away what they have begun in the store; whether they do or not, the container goes."""
-        from docker.errors import NotFound
-
         with contextlib.suppress(RestoreReplayError, NotFound), self._engine.failures():
             if not self._engine.client.inspect_container(name)["State"]["Running"]:
                 return
@@ -243,8 +240,6 @@ class DockerRuntime:
         persistently(lambda: self._remove_once(name))
 
     def _remove_once(self, name: str) -> None:
-        from docker.errors import NotFound
-
         with self._engine.failures():
             with contextlib.suppress(NotFound):
                 self._engine.client.remove_container(name, force=True)

@@ -16,6 +16,17 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.sections import NodeSpec
 
+try:
+    import docker.errors
+    import requests
+
+    import docker
+except ImportError as missing:
+    raise PreflightFailed(
+        "node.runtime docker needs the package docker, which is not installed here.",
+        hint="Install it on workers and triggerers: pip install 'airflow-restore-replay[docker]'",
+    ) from missing
+
 _TIMEOUT_S = 60
 _DENIED = (401, 403)
 
@@ -36,7 +47,6 @@ class Engine:
     @cached_property
     def client(self) -> Any:
         """:returns: Docker's low-level client. :raises NodeUnreachable: no engine answers."""
-        docker = _sdk()
         given = {"base_url": self.url, "tls": tls_config(self._spec)}
         options = given if self.url else docker.utils.kwargs_from_env()
         with self.failures():
@@ -62,9 +72,6 @@ class Engine:
     @contextmanager
     def failures(self, place: str = "") -> Iterator[None]:
         """Turn the client's exceptions into ours, :class:`docker.errors.NotFound` excepted."""
-        import docker.errors
-        import requests
-
         where = place or f"the Docker engine {self.url or 'of this host'}"
         try:
             yield
@@ -80,7 +87,7 @@ class Engine:
 
 
 def _client(version: str, options: dict[str, Any]) -> Any:
-    client = _sdk().APIClient(version=version, timeout=_TIMEOUT_S, **options)
+    client = docker.APIClient(version=version, timeout=_TIMEOUT_S, **options)
     # Else REQUESTS_CA_BUNDLE counts more than the CA that was configured for this engine.
     client.trust_env = False
     return client
@@ -90,18 +97,7 @@ def tls_config(spec: NodeSpec) -> Any:
     """:returns: what Docker's client makes of our certificate; False without one."""
     if not spec.tls_cert:
         return False
-    return _sdk().tls.TLSConfig(ca_cert=spec.tls_ca, client_cert=(spec.tls_cert, spec.tls_key), verify=True)
-
-
-def _sdk() -> Any:
-    try:
-        import docker
-    except ImportError as exc:
-        raise PreflightFailed(
-            "node.runtime docker needs the package docker, which is not installed here.",
-            hint="Install it on workers and triggerers: pip install 'airflow-restore-replay[docker]'",
-        ) from exc
-    return docker
+    return docker.tls.TLSConfig(ca_cert=spec.tls_ca, client_cert=(spec.tls_cert, spec.tls_key), verify=True)
 
 
 def _hint(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, PreflightFailed
@@ -10,7 +10,9 @@ from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.repository.format.records import Manifest
-from airflow_restore_replay.core.runtime.engine import Engine
+
+if TYPE_CHECKING:
+    from airflow_restore_replay.core.runtime.engine import Engine
 
 #: labels of the image, as docker/node/Dockerfile sets them
 FLAVOR_LABEL = "restore-replay.flavor"

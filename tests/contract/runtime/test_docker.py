@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import importlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,8 @@ from airflow_restore_replay.core.errors import (
     WrongHost,
 )
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest, RunRef
-from airflow_restore_replay.core.runtime import remote
-from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime import engine, remote
+from airflow_restore_replay.core.runtime.base import NodeAccess, Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.steps import create_node, reap
 from tests.contract.runtime.kits import DockerKit
@@ -133,6 +137,34 @@ def test_what_does_not_suit_is_refused_before_anything_starts(kit: DockerKit) ->
         create(kit, network="nowhere")
 
 
+def test_a_registrys_account_is_used_to_pull_and_kept_in_memory(kit: DockerKit) -> None:
+    asked: list[str] = []
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.path.split('?')[0]} {self.headers.get('Authorization', '')}")
+            self.send_response(200 if self.path == "/v2/" else 404)
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            return None
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        registry = f"127.0.0.1:{server.server_port}"
+        access = NodeAccess(registry=registry, user="ci", password=PASSWORD)
+        chosen = cluster(kit, image=f"{registry}/node:1")
+        with pytest.raises(PreflightFailed, match="cannot pull it") as raised:
+            create_node(get_runtime(chosen, access), chosen, RUN, key="task")
+        server.shutdown()
+    basic = base64.b64encode(f"ci:{PASSWORD}".encode()).decode()
+    assert f"/v2/ Basic {basic}" in asked
+    assert any(line.startswith("/v2/node/manifests/1") for line in asked)
+    assert PASSWORD not in str(raised.value)
+
+
 def test_an_image_without_our_agent_says_so(kit: DockerKit) -> None:
     broken = build(kit, "broken:1", "ENV PATH=/usr/bin:/bin")
     with pytest.raises(remote.AgentMissing, match="cannot run this package's agent"):
@@ -196,8 +228,9 @@ def test_settings_that_make_no_sense(kit: DockerKit, node: dict[str, Any], messa
 
 def test_without_the_extra_it_says_which(kit: DockerKit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
+    monkeypatch.delitem(sys.modules, engine.__name__)
     with pytest.raises(PreflightFailed, match=r"pip install 'airflow-restore-replay\[docker\]'"):
-        get_runtime(cluster(kit)).nodes()
+        importlib.import_module(engine.__name__)
 
 
 def test_a_probe_names_engine_image_and_server(kit: DockerKit) -> None:
