@@ -16,6 +16,7 @@ import pytest
 
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import (
+    Blame,
     ConfigInvalid,
     NodeUnreachable,
     PreflightFailed,
@@ -28,6 +29,8 @@ from airflow_restore_replay.core.runtime.base import NodeAccess, Runtime, get_ru
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.steps import create_node, reap
 from tests.contract.runtime.kits import DockerKit
+from tests.contract.runtime.test_jobs import SLOW, cycle, in_each_job, something_to_replay
+from tests.support.rig import Once, Rig
 
 RUN = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)
 PASSWORD = "told-to-nobody"
@@ -245,3 +248,21 @@ def test_half_a_node_of_a_broken_create_goes_with_it(kit: DockerKit) -> None:
     with pytest.raises(Exception, match="primary"):
         runtime.create(NodeRequest(node_id="orders-1", run=RUN, cluster={"primary": 7}))
     assert runtime.nodes() == []
+
+
+def test_o2_a_killed_container_costs_a_retry(rig: Rig, kit: DockerKit) -> None:
+    """In restore, in the midst of replay, and while the stopped server's files are copied."""
+    something_to_replay(rig)
+    steps = ("replay.restore", "replay.catch_up", "replay.snapshot")
+    published = cycle(rig, in_each_job(rig, lambda: kit.kill_node(rig), *steps))
+    rig.restores(published)
+
+
+def test_o2_a_container_killed_in_validate_blames_no_backup(rig: Rig, kit: DockerKit) -> None:
+    """Its server had replayed with durability off: what it holds is worth nothing any more."""
+    killer = Once("replay.validate", "", lambda: kit.kill_node(rig))
+    report = rig.cycle(watch=killer, **SLOW)
+    assert killer.done
+    if report.failure is not None:  # else it was killed after the last look at the server
+        assert report.failure.blame is Blame.ENVIRONMENT
+    assert rig.verdicts_against() == []
