@@ -93,7 +93,7 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
         and login do, and its key, password and host key are the ones that are used. For nodes in Docker of the type
         ``docker``: the account of the registry that images are pulled from.
     :param host, port, user: of the SSH server; the user is the worker's own without it.
-    :param python: the interpreter on that host that has this package: a name or a path.
+    :param python: the interpreter on that host, or in that container, that has this package: a name or a path.
     :param key_file, known_hosts: on the worker: the private key, and the host keys to trust; without them, the
         worker's account's own.
     :param buffer_pool: memory of the node's InnoDB buffer pool.

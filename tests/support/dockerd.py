@@ -70,6 +70,14 @@ class Dockerd:
             "tls_key": str(self.tls.client_key),
         }
 
+    def provide(self, *flavors: str) -> None:
+        """Give the engine the images of those nodes: built, or as they were built before."""
+        environment = {**os.environ, "DOCKER_HOST": self.url, "PYTHON": sys.executable}
+        done = subprocess.run(
+            [str(_TOOL), "--keep", *flavors], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"the images of nodes cannot be had:\n{done.stderr}"
+
     def client(self) -> Any:
         """:returns: a new low-level client of the engine."""
         import docker
@@ -147,9 +155,5 @@ def node_engine(*flavors: str) -> Iterator[Dockerd]:
     if without("docker"):
         pytest.skip("RR_WITHOUT=docker")
     with Dockerd() as engine:
-        environment = {**os.environ, "DOCKER_HOST": engine.url, "PYTHON": sys.executable}
-        done = subprocess.run(
-            [str(_TOOL), "--keep", *flavors], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"the images of nodes cannot be had:\n{done.stderr}"
+        engine.provide(*flavors)
         yield engine

@@ -233,7 +233,7 @@ class DockerRuntime:
         with contextlib.suppress(RestoreReplayError, NotFound), self._engine.failures():
             if not self._engine.client.inspect_container(name)["State"]["Running"]:
                 return
-            argv = agent_argv("python3", "destroy", directory)
+            argv = agent_argv(self._spec.python, "destroy", directory)
             ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_FAREWELL_S)
 
     def _remove(self, name: str) -> None:
@@ -247,7 +247,7 @@ class DockerRuntime:
                 self._engine.client.remove_volume(name, force=True)
 
     def _agent(self, container: str) -> RemoteAgent:
-        return RemoteAgent(ContainerTransport(self._engine, container))
+        return RemoteAgent(ContainerTransport(self._engine, container), self._spec.python)
 
     def _container(self, node_id: str) -> str:
         return f"{self._spec.project}-{node_id}"

@@ -12,6 +12,7 @@ from airflow_restore_replay.core.errors import (
     NodeDenied,
     NodeUnreachable,
     PreflightFailed,
+    RestoreReplayError,
 )
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.sections import NodeSpec
@@ -71,11 +72,11 @@ class Engine:
 
     @contextmanager
     def failures(self, place: str = "") -> Iterator[None]:
-        """Turn the client's exceptions into ours, :class:`docker.errors.NotFound` excepted."""
+        """Turn the client's exceptions into ours; what was not found is the caller's to explain."""
         where = place or f"the Docker engine {self.url or 'of this host'}"
         try:
             yield
-        except docker.errors.NotFound:
+        except (docker.errors.NotFound, RestoreReplayError):
             raise
         except docker.errors.APIError as exc:
             kind = NodeDenied if exc.status_code in _DENIED else NodeUnreachable
@@ -83,6 +84,8 @@ class Engine:
         except (docker.errors.DockerException, requests.RequestException, OSError, EOFError) as exc:
             raise NodeUnreachable(f"{where} does not answer: {exc}.", hint=_hint(self.url)) from exc
         except Exception as exc:
+            if type(exc).__module__.partition(".")[0] != "paramiko":
+                raise
             raise _of_ssh(where, exc) from exc
 
 
@@ -104,10 +107,8 @@ def _hint(url: str) -> str:
     return "" if url else "Set node.engine if the engine is not this host's own."
 
 
-def _of_ssh(where: str, exc: Exception) -> Exception:
-    """:returns: the failure of a connection over SSH as one of ours; any other exception is left as it is."""
-    if type(exc).__module__.partition(".")[0] != "paramiko":
-        return exc
+def _of_ssh(where: str, exc: Exception) -> RestoreReplayError:
+    """:returns: the failure of a connection over SSH as one of ours."""
     if "known_hosts" in str(exc) or type(exc).__name__ == "BadHostKeyException":
         return HostKeyRefused(
             f"{where}: {exc}.", hint="Compare the host's key and add it to ~/.ssh/known_hosts."

@@ -30,7 +30,9 @@ from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.steps import create_node, reap
 from tests.contract.runtime.kits import DockerKit
 from tests.contract.runtime.test_jobs import SLOW, cycle, in_each_job, something_to_replay
+from tests.support.flavors import KITS as FLAVORS
 from tests.support.rig import Once, Rig
+from tests.support.unpacked import without
 
 RUN = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)
 PASSWORD = "told-to-nobody"
@@ -266,3 +268,21 @@ def test_o2_a_container_killed_in_validate_blames_no_backup(rig: Rig, kit: Docke
     if report.failure is not None:  # else it was killed after the last look at the server
         assert report.failure.blame is Blame.ENVIRONMENT
     assert rig.verdicts_against() == []
+
+
+@pytest.mark.skipif(without("mysql"), reason="RR_WITHOUT=mysql")
+def test_mysql_in_a_container(kit: DockerKit, tmp_path: Path) -> None:
+    """A fresh full by CLONE, and a backup that is its replay."""
+    kit.engine.provide("mysql")
+    primary = FLAVORS["mysql"].start(tmp_path / "primary")
+    try:
+        section = kit.section()
+        section["node"] |= {"image": "restore-replay-node-{flavor}:{version}", "bindir": None}
+        rig = Rig(primary, tmp_path, section, store=kit.store)
+        first = rig.full(seed={"method": "clone"})
+        primary.execute("UPDATE shop.orders SET total = total + 1 WHERE id < 100")
+        second = rig.published(rig.cycle())
+        assert rig.catalog().backup(second).manifest.base.backup_id == first
+        rig.restores(second)
+    finally:
+        primary.stop()
