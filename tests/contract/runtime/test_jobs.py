@@ -198,7 +198,7 @@ def begin(rig: Rig, client: NodeClient, handle: NodeHandle, job: JobName, *, epo
         job,
         key=f"by-hand/{job}",
         params=params,
-        secrets=Secrets(primary_password=BACKUP_PASSWORD),
+        secrets=Secrets(primary_password=BACKUP_PASSWORD, store=rig.store),
     )
     first = client.submit(request)
     assert client.submit(request).process == first.process
