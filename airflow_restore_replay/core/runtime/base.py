@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest, Secrets
+
+if TYPE_CHECKING:
+    from airflow_restore_replay.core.flavor.examination import Finding
 
 
 class NodeAccess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
