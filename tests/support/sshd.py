@@ -24,7 +24,7 @@ UsePAM no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
-SetEnv PYTHONPATH={path}
+SetEnv {variables}
 """
 
 
@@ -39,7 +39,8 @@ class Sshd:
         self._process = process
 
     @classmethod
-    def start(cls, root: Path) -> Sshd:
+    def start(cls, root: Path, **variables: str) -> Sshd:
+        """:param variables: of the environment of whatever is run there, beside what finds this package."""
         root.mkdir(parents=True)
         for name in ("host_key", "key"):
             make_key(root / name)
@@ -47,9 +48,11 @@ class Sshd:
         (root / "authorized_keys").write_text("restrict " + (root / "key.pub").read_text())
         if os.getuid() == 0:  # where Debian's service would have made it
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        environment = {"PYTHONPATH": str(_REPOSITORY), **variables}
+        given = " ".join(f"{name}={value}" for name, value in environment.items())
         for _ in range(5):  # another process may take the port first
             port = free_port()
-            (root / "config").write_text(_CONFIG.format(port=port, root=root, path=_REPOSITORY))
+            (root / "config").write_text(_CONFIG.format(port=port, root=root, variables=given))
             with (root / "log").open("ab") as log:
                 process = subprocess.Popen(
                     ["/usr/sbin/sshd", "-D", "-e", "-f", str(root / "config")], stdout=log, stderr=log

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.runtime import remote
 from tests.contract.runtime.kits import KITS, RuntimeKit
 from tests.support.flavors import KITS as FLAVORS
 from tests.support.primary import Primary
@@ -54,3 +55,11 @@ def rig(seeded: Seeded, kit: RuntimeKit, tmp_path: Path) -> Iterator[Rig]:
     kit.copy_repository(seeded.rig, copy)
     yield copy
     assert kit.left(copy) == []
+
+
+@pytest.fixture
+def nothing_left(kit: RuntimeKit, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No patience with what cannot be reached; and nothing stays of any node."""
+    monkeypatch.setattr(remote, "_PAUSES_S", (0.05, 0.05))
+    yield
+    assert kit.left(None) == []  # type: ignore[arg-type]

@@ -2,74 +2,39 @@
 
 from __future__ import annotations
 
-import base64
+import getpass
 import importlib
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.cluster import parse_clusters
 from airflow_restore_replay.core.errors import (
     Blame,
     ConfigInvalid,
+    HostKeyRefused,
     NodeUnreachable,
     PreflightFailed,
-    ReleaseRefused,
     WrongHost,
 )
-from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest, RunRef
-from airflow_restore_replay.core.runtime import engine, remote
-from airflow_restore_replay.core.runtime.base import NodeAccess, Runtime, get_runtime
+from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
+from airflow_restore_replay.core.runtime import engine
+from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
-from airflow_restore_replay.core.steps import create_node, reap
+from airflow_restore_replay.core.steps import reap
+from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
 from tests.contract.runtime.test_jobs import SLOW, cycle, in_each_job, something_to_replay
-from tests.support.flavors import KITS as FLAVORS
 from tests.support.rig import Once, Rig
-from tests.support.unpacked import without
+from tests.support.sshd import Sshd
 
-RUN = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)
-PASSWORD = "told-to-nobody"
-
-pytestmark = pytest.mark.parametrize("kit", ["docker"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(kit: DockerKit, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(remote, "_PAUSES_S", (0.05, 0.05))
-    yield
-    assert kit.left(None) == []  # type: ignore[arg-type]
-
-
-def cluster(kit: DockerKit, name: str = "orders", **node: Any) -> Cluster:
-    section = {"primary": {}, **kit.section()}
-    section["node"] = {**section["node"], **node}
-    return parse_clusters({"clusters": {name: section}})[name]
-
-
-def create(kit: DockerKit, *, release: str = "", **node: Any) -> tuple[Runtime, NodeHandle]:
-    chosen = cluster(kit, **node)
-    runtime = get_runtime(chosen)
-    return runtime, create_node(runtime, chosen, RUN, key="task", release=release)
-
-
-def build(kit: DockerKit, tag: str, *instructions: str) -> str:
-    """:returns: *tag*, an image made from the nodes' one."""
-    text = "\n".join(["FROM restore-replay-node-mariadb:10.11", *instructions])
-    command = ["docker", "build", "--quiet", "--tag", tag, "-"]
-    environment = {
-        "DOCKER_HOST": kit.engine.url,
-        "DOCKER_BUILDKIT": "0",
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-    }
-    subprocess.run(command, input=text.encode(), env=environment, check=True, capture_output=True)
-    return tag
+pytestmark = [
+    pytest.mark.parametrize("kit", ["docker"], indirect=True),
+    pytest.mark.usefixtures("nothing_left"),
+]
 
 
 def test_the_container_can_do_little_and_shows_no_secret(
@@ -115,65 +80,32 @@ def test_other_clusters_are_seen_and_other_projects_are_not(kit: DockerKit) -> N
     runtime.destroy(handle)
 
 
-def test_the_image_is_the_backups(kit: DockerKit) -> None:
-    template = "restore-replay-node-{flavor}:{series}"
-    runtime, handle = create(kit, image=template, release="10.11.2")
-    seen = kit.engine.client().inspect_container(f"restore-replay-{handle.node_id}")
-    assert seen["Config"]["Image"] == "restore-replay-node-mariadb:10.11"
-    runtime.destroy(handle)
-    with pytest.raises(ConfigInvalid, match="nobody said which"):
-        create(kit, image=template)
-    with pytest.raises(ConfigInvalid, match="is not a name with"):
-        create(kit, image="node:{relase}", release="10.11.2")
-
-
-def test_what_does_not_suit_is_refused_before_anything_starts(kit: DockerKit) -> None:
-    with pytest.raises(ReleaseRefused, match=r"older than the backup's 11\.8\.3"):
-        create(kit, release="11.8.3")
-    other = build(kit, "other-flavor:1", "LABEL restore-replay.flavor=mysql")
-    with pytest.raises(PreflightFailed, match="has a server of mysql; the cluster is mariadb"):
-        create(kit, image=other)
-    as_root = build(kit, "as-root:1", "USER root")
-    with pytest.raises(PreflightFailed, match="as-root:1 runs as root"):
-        create(kit, image=as_root)
-    with pytest.raises(PreflightFailed, match="no image 127.0.0.1:1/none:1 and cannot pull it"):
-        create(kit, image="127.0.0.1:1/none:1")
-    with pytest.raises(PreflightFailed, match="network nowhere not found"):
-        create(kit, network="nowhere")
-
-
-def test_a_registrys_account_is_used_to_pull_and_kept_in_memory(kit: DockerKit) -> None:
-    asked: list[str] = []
-
-    class Registry(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(f"{self.path.split('?')[0]} {self.headers.get('Authorization', '')}")
-            self.send_response(200 if self.path == "/v2/" else 404)
-            self.end_headers()
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: Any) -> None:
-            return None
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        registry = f"127.0.0.1:{server.server_port}"
-        access = NodeAccess(registry=registry, user="ci", password=PASSWORD)
-        chosen = cluster(kit, image=f"{registry}/node:1")
-        with pytest.raises(PreflightFailed, match="cannot pull it") as raised:
-            create_node(get_runtime(chosen, access), chosen, RUN, key="task")
-        server.shutdown()
-    basic = base64.b64encode(f"ci:{PASSWORD}".encode()).decode()
-    assert f"/v2/ Basic {basic}" in asked
-    assert any(line.startswith("/v2/node/manifests/1") for line in asked)
-    assert PASSWORD not in str(raised.value)
-
-
-def test_an_image_without_our_agent_says_so(kit: DockerKit) -> None:
-    broken = build(kit, "broken:1", "ENV PATH=/usr/bin:/bin")
-    with pytest.raises(remote.AgentMissing, match="cannot run this package's agent"):
-        create(kit, image=broken)
+@pytest.mark.parametrize("way", ["unix", "environment", "ssh"])
+def test_other_ways_to_an_engine(
+    kit: DockerKit, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else here is TCP with TLS."""
+    no_tls = dict.fromkeys(("tls_ca", "tls_cert", "tls_key"))
+    with ExitStack() as cleanup:
+        if way == "unix":
+            address: str | None = kit.engine.url
+        elif way == "environment":
+            address = None
+            monkeypatch.setenv("DOCKER_HOST", kit.engine.url)
+        else:
+            sshd = Sshd.start(tmp_path / "sshd", DOCKER_HOST=kit.engine.url)
+            cleanup.callback(sshd.stop)
+            address = f"ssh://{getpass.getuser()}@127.0.0.1:{sshd.gate.port}"
+            (tmp_path / ".ssh").mkdir()
+            (tmp_path / ".ssh" / "config").write_text(f"IdentityFile {sshd.root}/key\n")
+            monkeypatch.setenv("HOME", str(tmp_path))
+            with pytest.raises(HostKeyRefused, match="known_hosts"):
+                get_runtime(cluster(kit, engine=address, **no_tls)).nodes()
+            (tmp_path / ".ssh" / "known_hosts").write_bytes(sshd.known_hosts.read_bytes())
+        runtime, handle = create(kit, engine=address, **no_tls)
+        assert b'"phase":"empty"' in runtime.ask(handle, "describe", b"")
+        runtime.destroy(handle)
+        assert runtime.nodes() == []
 
 
 def test_an_engine_wants_to_know_us(kit: DockerKit) -> None:
@@ -268,21 +200,3 @@ def test_o2_a_container_killed_in_validate_blames_no_backup(rig: Rig, kit: Docke
     if report.failure is not None:  # else it was killed after the last look at the server
         assert report.failure.blame is Blame.ENVIRONMENT
     assert rig.verdicts_against() == []
-
-
-@pytest.mark.skipif(without("mysql"), reason="RR_WITHOUT=mysql")
-def test_mysql_in_a_container(kit: DockerKit, tmp_path: Path) -> None:
-    """A fresh full by CLONE, and a backup that is its replay."""
-    kit.engine.provide("mysql")
-    primary = FLAVORS["mysql"].start(tmp_path / "primary")
-    try:
-        section = kit.section()
-        section["node"] |= {"image": "restore-replay-node-{flavor}:{version}", "bindir": None}
-        rig = Rig(primary, tmp_path, section, store=kit.store)
-        first = rig.full(seed={"method": "clone"})
-        primary.execute("UPDATE shop.orders SET total = total + 1 WHERE id < 100")
-        second = rig.published(rig.cycle())
-        assert rig.catalog().backup(second).manifest.base.backup_id == first
-        rig.restores(second)
-    finally:
-        primary.stop()
