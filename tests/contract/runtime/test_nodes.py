@@ -120,8 +120,8 @@ def test_a_place_for_nodes_is_probed(place: Place) -> None:
     assert "mariadb server 1" in place.runtime.probe(place.cluster.node.bindir)
 
 
-def test_what_a_cycle_needs_is_asked_where_its_node_would_live(place: Place) -> None:
-    found = place.runtime.examine(place.cluster, Secrets())
+def test_what_a_cycle_needs_is_asked_where_its_node_would_live(place: Place, kit: RuntimeKit) -> None:
+    found = place.runtime.examine(place.cluster, Secrets(store=kit.store))
     assert found[0].subject == "primary"
     assert not found[0].passed
     assert [f.name for f in found if f.subject == "node" and f.must and not f.passed] == []
