@@ -26,8 +26,8 @@ _MODULE = "airflow_restore_replay.core.agent"
 #: pauses before a node that cannot be reached is asked again; then the failure is the task's, which has its own retries
 _PAUSES_S = (1.0, 2.0, 4.0)
 _TIMEOUT_S = 120.0
-#: removing a data directory can take long
-_TIMEOUTS_S = {"destroy": 900.0, "nodes": 300.0}
+#: removing a data directory can take long, and so can finding out that a store does not answer
+_TIMEOUTS_S = {"destroy": 900.0, "nodes": 300.0, "examine": 900.0}
 #: as a shell or an engine says that it cannot run the program: not executable, not found
 _NO_PROGRAM = (126, 127)
 _TAIL_CHARS = 600
