@@ -65,7 +65,7 @@ class DockerRuntime:
             )
 
     def create(self, request: NodeRequest) -> NodeHandle:
-        image = suitable_image(self._engine, self._cluster, request.release)
+        image = persistently(lambda: suitable_image(self._engine, self._cluster, request.release))
         name = self._container(request.node_id)
         try:
             labels = self._labels(

@@ -15,6 +15,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
+from airflow_restore_replay.core.runtime.remote import persistently
 from airflow_restore_replay.core.sections import NodeSpec
 
 try:
@@ -59,6 +60,9 @@ class Engine:
     @cached_property
     def name(self) -> str:
         """:returns: the engine's name for itself, its host's."""
+        return persistently(self._named)
+
+    def _named(self) -> str:
         with self.failures():
             return str(self.client.info()["Name"])
 
