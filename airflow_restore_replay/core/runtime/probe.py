@@ -28,7 +28,7 @@ def probe_node(workdir: str, bindir: str | None = None) -> str:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".probe-", dir=parent) as made:
             replace_file(Path(made) / "file", b"probe")
-            servers = _servers(_layout(Path(made), bindir))
+            servers = _servers(ServerLayout.for_asking(Path(made), bindir))
         free = shutil.disk_usage(parent).free
     except OSError as exc:
         raise PreflightFailed(
@@ -66,17 +66,6 @@ def _servers(layout: ServerLayout) -> dict[str, str]:
 
 def _seeded_by_program(servers: Iterable[str]) -> list[Flavor]:
     return [flavor for flavor in flavors() if flavor.name in servers and flavor.backup_program]
-
-
-def _layout(root: Path, bindir: str | None) -> ServerLayout:
-    return ServerLayout(
-        datadir=root / "data",
-        run_dir=root,
-        tmp_dir=root,
-        log_path=root / "log",
-        plugin_dir=root / "plugins",
-        bindir=Path(bindir) if bindir else None,
-    )
 
 
 def _backup_program(name: str, bindir: str | None) -> str:
