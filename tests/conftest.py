@@ -16,6 +16,8 @@ EXPECTED_SKIPS: tuple[str, ...] = ()
 
 #: folders whose tests share one process: each further one would pay for Airflow's start and its database
 ONE_PROCESS: tuple[str, ...] = ("tests/airflow/", "tests/live/")
+#: so do those of a folder with this in their names: each further process would start an engine and load images
+ENGINE = ("tests/contract/runtime/", "docker")
 
 _unexpected: list[str] = []
 
@@ -27,6 +29,8 @@ class ByModule(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(ENGINE[0]) and ENGINE[1] in nodeid:
+            return ENGINE[0]
         return next(filter(nodeid.startswith, ONE_PROCESS), nodeid.partition("::")[0])
 
 
