@@ -1,4 +1,4 @@
-# make setup | test | lint | live | demo | bench | up | down
+# make setup | test | lint | live | demo | bench | images | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -16,7 +16,7 @@ SIZE ?= 2g
 ROW ?=
 export BENCH_DIR
 
-.PHONY: help setup lint unit test live demo bench up down clean
+.PHONY: help setup lint unit test live demo bench images up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ demo: setup ## four cycles on a real MariaDB (FLAVOR=mysql) under Airflow's sche
 bench: setup ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept
 	@tools/bench-peers
 	@$(PY) -m bench --size $(SIZE) --row "$(ROW)"
+
+images: setup ## images of replay nodes, in the Docker engine of this host or of DOCKER_HOST
+	@tools/node-images
 
 up: setup ## a primary under load, Airflow's scheduler and UI; stays until `make down`
 	@$(PY) -m demo up

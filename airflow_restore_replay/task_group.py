@@ -168,6 +168,7 @@ def _attempt(common: _Common, acquire_id: str, choice_id: str, attempt: str) -> 
             task_id="create_node",
             lease=ResultOf(acquire_id),
             attempt=attempt,
+            backup_id=ResultOf(choice_id, "backup_id") if attempt == REPLAY else None,
             # The fallback also runs when quarantine_backup was skipped.
             trigger_rule=TriggerRule.ALL_SUCCESS
             if attempt == REPLAY

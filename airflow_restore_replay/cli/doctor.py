@@ -17,7 +17,7 @@ from airflow_restore_replay.core.sections import primary_password
 @click.command("doctor")
 @scoped
 def command(scope: Scope) -> None:
-    """Ask primary, node (this host) and store for everything a cycle needs.
+    """Ask primary, node and store for everything a cycle needs.
 
     Each precondition is shown with what was observed, what is expected, and the statement that fixes it. The exit
     code is 2 if a cycle would be refused, or could not take a full copy; what is only worth knowing does not count.

@@ -1,4 +1,4 @@
-"""``restore-replay node``: replay nodes on this host, and removing those that a crash left behind."""
+"""``restore-replay node``: replay nodes where the cluster has them, and removing those that a crash left behind."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@
     │   ├── WrongPhase          ├── ProtocolMismatch     ├── ReleaseRefused
     │   ├── NodeIsPrimary       ├── TargetNotEmpty       ├── UnsupportedTables
     │   ├── PreflightFailed     ├── NoSuchBackup         ├── WrongHost
-    │   ├── KeyRefused          └── KeyMissing
+    │   ├── KeyRefused          ├── KeyMissing           ├── AgentMissing
+    │   └── HostKeyRefused
     ├── Circumstance            retried, then the run fails; nothing is quarantined      (environment)
     │   ├── StoreFailed         ├── StoreFull            ├── LeaseHeld
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
@@ -16,6 +17,7 @@
     │   ├── CatchUpStalled      ├── CatchUpDeadline      ├── JobCancelled
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
+    │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
     │   └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
@@ -139,7 +141,15 @@ class NoSuchBackup(Refused):
 
 
 class WrongHost(Refused):
-    """A process-runtime node lives on another host."""
+    """The node lives on another host than the one that can be asked."""
+
+
+class AgentMissing(Refused):
+    """Where the node should live, this package is not installed, or not for that interpreter."""
+
+
+class HostKeyRefused(Refused):
+    """The node's host shows a key that is not known, or another one than it had."""
 
 
 class Circumstance(RestoreReplayError):
@@ -178,6 +188,16 @@ class LeaseLost(Circumstance):
 
 class NodeGone(Circumstance):
     """The replay node does not exist (any more)."""
+
+
+class NodeUnreachable(Circumstance):
+    """The node's host or engine cannot be reached, or the connection broke; jobs there go on."""
+
+
+class NodeDenied(NodeUnreachable):
+    """The node's host or engine refuses our account."""
+
+    retryable = False
 
 
 class NodeFull(Circumstance):
@@ -220,6 +240,10 @@ class JobCancelled(Circumstance):
 
 class AgentDied(Circumstance):
     """The job's process is gone without a result."""
+
+
+class AgentFailed(Circumstance):
+    """What the node's agent printed is not an answer."""
 
 
 class SeedFailed(Circumstance):

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,41 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def make_directory(path: Path) -> str:
+    """Make *path* and its parents, mode 0700.
+
+    :returns: the topmost directory that was not there before, for :func:`remove_made`; empty when all were.
+    """
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return str(missing[-1]) if missing else ""
+
+
+def remove_made(path: Path, made: str) -> None:
+    """Remove *path* and its parents up to *made*, as far as they are empty."""
+    for directory in (path, *path.parents):
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # it holds somebody's files, or another node
+        if str(directory) == made:
+            return
+
+
+@contextlib.contextmanager
+def temporary_directory(parent: Path) -> Iterator[Path]:
+    """:returns: a directory below *parent*; it goes again, and *parent* with it, if that had to be made."""
+    made = make_directory(parent)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=parent) as directory:
+            yield Path(directory)
+    finally:
+        if made:
+            remove_made(parent, made)
 
 
 def empty_directory(path: Path) -> None:

@@ -36,11 +36,12 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.key_sources import read_keys
-from airflow_restore_replay.core.repository.format.records import new_id, utc_now
+from airflow_restore_replay.core.repository.format.records import Manifest, new_id, utc_now
 from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
+from airflow_restore_replay.core.runtime.images import release_needed
 from airflow_restore_replay.core.sections import primary_password
 from airflow_restore_replay.core.steps import create_node, job_request, quarantine_shared
 
@@ -165,7 +166,7 @@ class _Cycle:
             self.report.published_id = choice.existing.backup_id
             return
         if choice.base:
-            self._replay(epoch, choice.base.backup_id)
+            self._replay(epoch, choice.base.manifest)
         diagnosis = diagnose(
             self._repository.catalog(),
             run=self._run,
@@ -195,7 +196,7 @@ class _Cycle:
             if diagnosis.next is Next.QUARANTINE:
                 self._quarantine(diagnosis)
             self.report.failure = None
-            self._attempt(epoch, FULL, JobName.SEED, {"method": self._cluster.seed.method})
+            self._attempt(epoch, FULL, None)
 
     def _prune(self, epoch: int) -> None:
         """Only a run that published gets here."""
@@ -221,17 +222,23 @@ class _Cycle:
         shared = quarantine_shared(self._repository, self._repository.catalog(), diagnosis.verdict)
         self.report.quarantined += [v.backup_id for v in shared]
 
-    def _replay(self, epoch: int, backup_id: str) -> None:
+    def _replay(self, epoch: int, base: Manifest) -> None:
         """The replay attempt; how it failed is in its record, and diagnosed from there."""
         try:
-            self._attempt(epoch, REPLAY, JobName.RESTORE, {"backup_id": backup_id})
+            self._attempt(epoch, REPLAY, base)
         except RestoreReplayError as exc:
             self.report.failure = Failure.of(exc)
 
-    def _attempt(self, epoch: int, attempt: str, fill: JobName, params: dict[str, Any]) -> None:
-        """Fill a node of the attempt's own, and take it to a published backup; the node is always destroyed."""
+    def _attempt(self, epoch: int, attempt: str, base: Manifest | None) -> None:
+        """Fill a node of the attempt's own, from *base* or the primary, and take it to a published backup; the node
+        is always destroyed.
+        """
+        fill = JobName.RESTORE if base else JobName.SEED
+        params = {"backup_id": base.backup_id} if base else {"method": self._cluster.seed.method}
         run = RunRef(run=self._run, attempt=attempt, lease_epoch=epoch, as_of=self.report.as_of)
-        node = create_node(self._runtime, self._cluster, run, key=f"{self._run}/{attempt}")
+        release = release_needed(self._cluster, base, self._secrets)
+        key = f"{self._run}/{attempt}"
+        node = create_node(self._runtime, self._cluster, run, key=key, release=release)
         try:
             for job in (fill, JobName.CATCH_UP, JobName.VALIDATE, JobName.SNAPSHOT):
                 result = self._job(node, run, job, params if job is fill else {})

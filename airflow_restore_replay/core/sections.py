@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,11 @@ from airflow_restore_replay.core.units import ByteCount, Seconds
 
 Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+#: what an argument vector may begin with, or a host be called, whatever program gets it: never an option
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:%_-]*")
+_PROGRAM = re.compile(r"[^-\x00-\x1f\x7f][^\x00-\x1f\x7f]*")
 
 _MIN_GRACE_S = 3600.0
 
@@ -31,7 +37,7 @@ class Primary(Strict, frozen=True, kw_only=True):
 
     connection: str | None = None
     host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=1, le=65535)] = 3306
+    port: Port = 3306
     user: str = "restore_replay"
     password_file: str | None = None
     password_env: str | None = None
@@ -82,20 +88,72 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
 
     :param workdir: parent of all nodes' directories, on a disk with room for a whole copy.
     :param bindir: directory of the server's programs when they are not on PATH.
-    :param connection: an Airflow connection of the type ``restore_replay_node``: its *workdir* and *bindir*
-        count more than the ones here.
+    :param connection: an Airflow connection. For nodes on the worker's host of the type ``restore_replay_node``: its
+        *workdir* and *bindir* count more than the ones here. For nodes over SSH of the type ``ssh``: its address
+        and login do, and its key, password and host key are the ones that are used. For nodes in Docker of the type
+        ``docker``: the account of the registry that images are pulled from.
+    :param host, port, user: of the SSH server; the user is the worker's own without it.
+    :param python: the interpreter on that host, or in that container, that has this package: a name or a path.
+    :param key_file, known_hosts: on the worker: the private key, and the host keys to trust; without them, the
+        worker's account's own.
     :param buffer_pool: memory of the node's InnoDB buffer pool.
     :param max_age: a node older than this belongs to nobody; the reaper removes it.
     :param queue: Airflow queue for the tasks of the cycle, where the workdir's host listens.
+    :param image: docker: of the node's container; ``{flavor}``, ``{version}`` and ``{series}`` are filled in.
+    :param engine: docker: ``unix:///…``, ``tcp://host:2376``, ``ssh://user@host``; else what ``DOCKER_HOST`` says.
+    :param project: docker: prefix of the names of containers; nodes of other projects are never touched.
+    :param network: docker: the container's; the engine's default unless given.
+    :param memory, cpus: docker: what the container may use; no limit unless given.
+    :param tls_ca, tls_cert, tls_key: docker: files for an engine that wants to know who we are.
     """
 
-    runtime: Literal["process"] = "process"
+    runtime: Literal["process", "docker", "ssh"] = "process"
     workdir: str = "/var/lib/restore-replay"
     bindir: str | None = None
     connection: str | None = None
+    host: str | None = None
+    port: Port = 22
+    user: str | None = None
+    python: str = "python3"
+    key_file: str | None = None
+    known_hosts: str | None = None
     buffer_pool: ByteCount = ByteCount("256MiB")
     max_age: Seconds = Seconds("2d")
     queue: str | None = None
+    image: str | None = None
+    engine: Annotated[str, Meta(pattern=r"^(unix|tcp|ssh)://\S+$")] | None = None
+    project: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")] = "restore-replay"
+    network: str | None = None
+    memory: ByteCount | None = None
+    cpus: Annotated[float, Meta(ge=0.1)] | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.runtime != "ssh":
+            self._refuse_keys_of("ssh", "host", "user", "key_file", "known_hosts")
+        elif not self.host and not self.connection:
+            raise ValueError("host is missing; without it, connection must name an ssh connection")
+        if self.host and not _HOST.fullmatch(self.host):
+            raise ValueError(f"host is no host name or address: {self.host!r}")
+        if not _PROGRAM.fullmatch(self.python):
+            raise ValueError(f"python must be the name or the path of a program, got {self.python!r}")
+        self._check_container()
+
+    def _check_container(self) -> None:
+        if self.runtime != "docker":
+            self._refuse_keys_of("docker", "image", "engine", "network", "memory", "cpus", "tls_cert")
+        elif not self.image:
+            raise ValueError("image is missing: the container's")
+        if self.memory is not None and self.memory <= self.buffer_pool:
+            raise ValueError("memory must be more than buffer_pool, which is a part of what a server needs")
+        if len({bool(self.tls_ca), bool(self.tls_cert), bool(self.tls_key)}) > 1:
+            raise ValueError("tls_ca, tls_cert and tls_key go together")
+
+    def _refuse_keys_of(self, runtime: str, *names: str) -> None:
+        if given := [name for name in names if getattr(self, name)]:
+            raise ValueError(f"{', '.join(given)} only with runtime {runtime}, this is {self.runtime}")
 
 
 class Seed(Strict, frozen=True, kw_only=True):

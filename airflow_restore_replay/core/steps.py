@@ -53,20 +53,28 @@ def node_id_for(cluster: str, key: str) -> str:
 
 
 def create_node(
-    runtime: Runtime, cluster: Cluster, run: RunRef, *, key: str, replaces: Iterable[str] = ()
+    runtime: Runtime,
+    cluster: Cluster,
+    run: RunRef,
+    *,
+    key: str,
+    replaces: Iterable[str] = (),
+    release: str = "",
 ) -> NodeHandle:
-    """Create the run's node; first remove what earlier runs of the cluster left on this host.
+    """Create the run's node; first remove what earlier runs of the cluster left where its nodes live.
 
     Whoever holds the cluster's lease is its only run: nodes of other runs belong to nobody.
 
     :param replaces: keys of the same task's earlier nodes: a task that is cleared while its node is in use gets
         a new one, and nobody else knows the old one any more.
+    :param release: what :func:`~airflow_restore_replay.core.runtime.images.release_needed` said.
     """
     reap(runtime, cluster=cluster.name, keep_run=run.run)
     if earlier := [node_id_for(cluster.name, old) for old in replaces]:
         reap(runtime, cluster=cluster.name, node_ids=earlier)
     node_id = node_id_for(cluster.name, key)
-    return runtime.create(NodeRequest(node_id=node_id, run=run, cluster=cluster_to_builtins(cluster)))
+    request = NodeRequest(node_id=node_id, run=run, cluster=cluster_to_builtins(cluster), release=release)
+    return runtime.create(request)
 
 
 def reap(
@@ -109,14 +117,12 @@ def _expired(node: dict[str, Any], now: datetime) -> bool:
 
 
 def _handle(runtime: Runtime, node: dict[str, Any]) -> NodeHandle:
-    import socket
-
     return NodeHandle(
         node_id=str(node["node_id"]),
         runtime=runtime.name,
         cluster=str(node.get("cluster", "")),
         workdir=str(node["workdir"]),
-        host=socket.gethostname(),
+        host=str(node["host"]),
     )
 
 

@@ -8,7 +8,7 @@ from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 from airflow_restore_replay.core.sections import RepositorySpec
-from airflow_restore_replay.hooks.replay_node import NODE_CONN_TYPE
+from airflow_restore_replay.hooks.node_connection import NODE_CONN_TYPE
 from airflow_restore_replay.hooks.repository import (
     REPOSITORY_CONN_TYPE,
     connection_credentials,
@@ -71,7 +71,7 @@ class ReplayNodeConnectionHook(BaseHook):
 
         :returns: whether that works, and which host, releases and space there are.
         """
-        from airflow_restore_replay.core.runtime.probe import probe_node
+        from airflow_restore_replay.core.agent.probe import probe_node
 
         try:
             extra = self.get_connection(self.conn_id).extra_dejson

@@ -22,7 +22,8 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
     describe_progress,
 )
-from airflow_restore_replay.core.sections import NodeSpec, Primary, primary_password
+from airflow_restore_replay.core.sections import Primary, primary_password
+from airflow_restore_replay.hooks.node_connection import node_access, resolve_node
 from airflow_restore_replay.hooks.repository import RepositoryHook
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from airflow_restore_replay.core.runtime.base import Runtime
     from airflow_restore_replay.core.runtime.client import NodeClient
-
-NODE_CONN_TYPE = "restore_replay_node"
 
 #: Progress reaches the task's log this often.
 PROGRESS_INTERVAL_S = 15.0
@@ -71,9 +70,11 @@ class ReplayNodeHook(BaseHook):
 
     @cached_property
     def runtime(self) -> Runtime:
-        from airflow_restore_replay.core.runtime.base import get_runtime
+        from airflow_restore_replay.core.runtime.base import NodeAccess, get_runtime
 
-        return get_runtime(self.cluster)
+        node_conn_id = self._configured.node.connection
+        access = node_access(self.get_connection(node_conn_id)) if node_conn_id else NodeAccess()
+        return get_runtime(self.cluster, access)
 
     def secrets(self) -> Secrets:
         """:returns: what a job needs to know and nothing may show."""
@@ -86,15 +87,21 @@ class ReplayNodeHook(BaseHook):
         repository = RepositoryHook(self._configured)
         return Secrets(primary_password=password, store=repository.credentials(), keys=repository.keys())
 
-    def create(self, run: RunRef, *, key: str, replaces: Sequence[str] = ()) -> dict[str, Any]:
+    def create(
+        self, run: RunRef, *, key: str, replaces: Sequence[str] = (), backup_id: str | None = None
+    ) -> dict[str, Any]:
         """Create a node, or find the one made for the same *key*; first remove what earlier runs left.
 
         :param replaces: keys of earlier nodes of the same task, which was cleared since.
+        :param backup_id: the backup that it will restore, so that its server suits it from the start.
         :returns: the node, fit for XCom.
         """
+        from airflow_restore_replay.core.runtime.images import release_needed
         from airflow_restore_replay.core.steps import create_node
 
-        handle = create_node(self.runtime, self.cluster, run, key=key, replaces=replaces)
+        base = RepositoryHook(self._configured).open().load_manifest(backup_id) if backup_id else None
+        release = release_needed(self.cluster, base, self.secrets()) if self.cluster.node.image else ""
+        handle = create_node(self.runtime, self.cluster, run, key=key, replaces=replaces, release=release)
         return {**msgspec.to_builtins(handle), "run": msgspec.to_builtins(run)}
 
     def destroy(self, node: dict[str, Any]) -> None:
@@ -142,16 +149,20 @@ class ReplayNodeHook(BaseHook):
         return state
 
     def test_connection(self) -> tuple[bool, str]:
-        """:returns: whether the primary accepts the account, and its version."""
+        """:returns: whether the primary accepts the account and nodes can live where they shall, and what was found."""
         from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
         from airflow_restore_replay.core.flavor.registry import get_flavor
 
         primary = primary_endpoint(self.cluster.primary, self.secrets().primary_password)
         try:
             with get_flavor(self.cluster.flavor).connect(primary) as conn:
-                return True, f"Server {conn.get_server_info()}."
+                found = f"Server {conn.get_server_info()}."
         except RestoreReplayError as exc:
             return False, f"{primary.host}:{primary.port} does not accept {primary.user!r}: {exc}"
+        try:
+            return True, f"{found} {self.runtime.probe(self.cluster.node.bindir)}"
+        except RestoreReplayError as exc:
+            return False, f"{found} {exc}"
 
 
 class Pace:
@@ -188,13 +199,6 @@ def resolve_primary(primary: Primary, conn: Connection) -> Primary:
         user=conn.login or primary.user,
         **ssl,
     )
-
-
-def resolve_node(node: NodeSpec, conn: Connection) -> NodeSpec:
-    """:returns: *node* with what a ``restore_replay_node`` connection says."""
-    extra = conn.extra_dejson
-    found = {name: str(extra[name]) for name in ("workdir", "bindir") if extra.get(name)}
-    return msgspec.structs.replace(node, connection=None, **found)
 
 
 def _handle(node: dict[str, Any]) -> NodeHandle:

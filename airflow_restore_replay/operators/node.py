@@ -23,21 +23,25 @@ class CreateReplayNodeOperator(ClusterOperator):
 
     :param lease: what :class:`AcquireLeaseOperator` returned.
     :param attempt: ``replay`` (from a base) or ``full`` (fresh seed); records name it.
+    :param backup_id: the backup that the node will restore; a container's image is chosen and checked by its server.
     """
 
-    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "lease", "attempt")
+    template_fields: Sequence[str] = (*ClusterOperator.template_fields, "lease", "attempt", "backup_id")
     ui_color = "#e3e8ee"
 
-    def __init__(self, *, lease: Any, attempt: str = REPLAY, **kwargs: Any) -> None:
+    def __init__(self, *, lease: Any, attempt: str = REPLAY, backup_id: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lease = lease
         self.attempt = attempt
+        self.backup_id = backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         with blame():
             run = self._run(context)
             hook = ReplayNodeHook(self.find_cluster())
-            node = hook.create(run, key=job_key(context), replaces=earlier_keys(context))
+            node = hook.create(
+                run, key=job_key(context), replaces=earlier_keys(context), backup_id=self.backup_id or None
+            )
             try:
                 context["ti"].xcom_push(key="return_value", value=node)
             except BaseException:

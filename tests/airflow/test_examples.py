@@ -101,7 +101,7 @@ def test_five_clusters_by_mapping(primary: MariaDbPrimary, cycle: Shipped, tmp_p
     for name, rig in rigs.items():
         manifests = list((rig.repository_dir / "manifests").iterdir())
         assert len(manifests) == (1 if name == "stock" else 2), name
-        assert list(rig.workdir.iterdir()) == [], name
+        assert not rig.workdir.exists(), name
 
 
 def damage(rig: Rig) -> None:

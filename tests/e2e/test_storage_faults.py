@@ -165,7 +165,7 @@ def test_s11_full_disk_on_the_node(rig: Rig, backup_id: str, disk: Path) -> None
     assert report.failure is not None
     assert report.failure.blame is Blame.ENVIRONMENT
     assert rig.verdicts_against() == []
-    assert list((disk / "nodes").iterdir()) == []
+    assert not (disk / "nodes").exists()
 
 
 def test_s13_upload_fails_after_all_others_began(rig: Rig, backup_id: str) -> None:

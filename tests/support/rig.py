@@ -74,6 +74,7 @@ class Rig:
     """:param root: holds repository and nodes; removed by the test's tmp_path.
     :param overrides: keys of the cluster's YAML section.
     :param secrets: what must not be in any log, state or record.
+    :param store: credentials of the object store, where *overrides* put the repository into one.
     """
 
     primary: Primary
@@ -81,6 +82,7 @@ class Rig:
     overrides: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = SECRETS
+    store: dict[str, str] = field(default_factory=dict)
 
     @property
     def repository_dir(self) -> Path:
@@ -139,6 +141,7 @@ class Rig:
             run=run,
             secrets=Secrets(
                 primary_password=password,
+                store=self.store,
                 keys=read_keys(self.cluster(**overrides).repository.encryption),
             ),
         )
@@ -157,7 +160,9 @@ class Rig:
 
     def repository(self, *, write: bool = True) -> Repository:
         spec = self.cluster().repository
-        return Repository.open(spec, cluster="orders", keys=read_keys(spec.encryption), write=write)
+        return Repository.open(
+            spec, cluster="orders", credentials=self.store, keys=read_keys(spec.encryption), write=write
+        )
 
     def catalog(self) -> Catalog:
         return self.repository().catalog()
@@ -198,7 +203,8 @@ class Rig:
         left = [p.name for p in self.workdir.iterdir()] if self.workdir.exists() else []
         assert left == [], f"nodes left: {left}"
         assert processes_in(self.workdir) == []
-        assert self.repository(write=False).lease.holder() is None if self.repository_dir.exists() else True
+        if self.store or self.repository_dir.exists():
+            assert self.repository(write=False).lease.holder() is None
         assert [p for p in self.repository_dir.rglob("*") if ".tmp" in p.name] == []
         self.assert_no_secret()
 

@@ -31,6 +31,10 @@ class TcpGate:
         self._open = False
         self.drop_connections()
 
+    def open(self) -> None:
+        """Let connections through again."""
+        self._open = True
+
     def redirect(self, upstream_port: int) -> None:
         """Cut every connection; new ones go to another server."""
         self._upstream = upstream_port

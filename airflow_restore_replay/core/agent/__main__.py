@@ -1,4 +1,4 @@
-"""``python -m airflow_restore_replay.core.agent COMMAND NODE_DIR [ATTEMPT]``: JSON in, JSON out."""
+"""``python -m airflow_restore_replay.core.agent COMMAND DIRECTORY [ATTEMPT]``: JSON in, JSON out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from airflow_restore_replay.core.jobs.protocol import JobRequest, JobStatus
 
 def main(argv: list[str]) -> int:
     os.umask(0o077)
-    command, node = argv[0], NodeDir(Path(argv[1]))
+    command, directory = argv[0], Path(argv[1])
     payload = sys.stdin.buffer.read()
     if command == "run":
-        return _run(node, payload, attempt_no=int(argv[2]))
+        return _run(NodeDir(directory), payload, attempt_no=int(argv[2]))
     from airflow_restore_replay.core.agent.answers import answer
 
-    sys.stdout.buffer.write(answer(command, node, payload))
+    sys.stdout.buffer.write(answer(command, directory, payload))
     return 0
 
 

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import msgspec
 
-from airflow_restore_replay.core.agent.commands import COMMANDS
+from airflow_restore_replay.core.agent import commands, host
+from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.jobs.protocol import Answer, JobState
+from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, Answer, JobState
 
 
-def answer(command: str, node: NodeDir, payload: bytes) -> bytes:
-    """Never raises: whatever goes wrong is an answer too."""
+def answer(command: str, directory: Path, payload: bytes) -> bytes:
+    """Never raises: whatever goes wrong is an answer too.
+
+    :param directory: of the node, or, for what is asked of a host, of all its nodes.
+    """
     try:
-        outcome = COMMANDS[command](node, payload)
+        outcome = _run(command, directory, payload)
     except Exception as exc:
         return msgspec.json.encode(Answer(failure=Failure.of(exc)))
     if isinstance(outcome, JobState):
         return msgspec.json.encode(Answer(state=outcome))
     return msgspec.json.encode(Answer(info=outcome))
+
+
+def _run(command: str, directory: Path, payload: bytes) -> JobState | dict[str, Any]:
+    if command in host.COMMANDS:
+        return host.COMMANDS[command](directory, payload)
+    if command in commands.COMMANDS:
+        return commands.COMMANDS[command](NodeDir(directory), payload)
+    raise ProtocolMismatch(
+        f"This agent, of protocol {PROTOCOL_VERSION}, does not know the command {command!r}.",
+        hint="Install the same release of airflow-restore-replay on workers and nodes.",
+    )

@@ -1,4 +1,4 @@
-"""The agent's commands: submit, status, cancel, describe, destroy."""
+"""The agent's commands about one node: submit, status, cancel, describe, destroy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import msgspec
 from airflow_restore_replay.core.agent.states import StateFile
 from airflow_restore_replay.core.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
-from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone, ProtocolMismatch
+from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, JobRequest, JobState, JobStatus
+from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, require_protocol
 from airflow_restore_replay.core.processes import end
 
 _START_TIMEOUT_S = 30.0
@@ -32,11 +32,7 @@ def submit(node: NodeDir, payload: bytes) -> JobState:
     new attempt.
     """
     request = decode(payload, JobRequest)
-    if request.protocol != PROTOCOL_VERSION:
-        raise ProtocolMismatch(
-            f"The worker speaks protocol {request.protocol}, this agent {PROTOCOL_VERSION}.",
-            hint="Install the same release of airflow-restore-replay on workers and nodes.",
-        )
+    require_protocol(request)
     with node.lock():
         node.load()
         states = StateFile(node, request.key)

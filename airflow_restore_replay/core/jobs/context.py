@@ -124,7 +124,9 @@ class JobContext:
         """:returns: how many appliers this node may replay with; one after a conflict."""
         if self.state.single_applier:
             return 1
-        return self.cluster.catch_up.appliers or default_appliers(usable_cores())
+        # What a container may consume shows in control groups of version 2 only.
+        cores = min(usable_cores(), max(1, int(self.cluster.node.cpus or usable_cores())))
+        return self.cluster.catch_up.appliers or default_appliers(cores)
 
     @property
     def is_full(self) -> bool:

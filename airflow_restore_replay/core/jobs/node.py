@@ -12,9 +12,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,13 @@ import msgspec
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
-from airflow_restore_replay.core.files import empty_directory, exclusive, replace_file
+from airflow_restore_replay.core.files import (
+    empty_directory,
+    exclusive,
+    make_directory,
+    remove_made,
+    replace_file,
+)
 from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
 from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
@@ -46,6 +54,7 @@ class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
     :param rebuilt: how often the node was discarded and filled again; once is the limit.
     :param single_applier: replay with one applier from now on (after a conflict).
     :param facts: what later jobs and the manifest need to know of earlier jobs.
+    :param made: the topmost directory that had to be made for the node's; it goes with the last node in it.
     """
 
     protocol: int = PROTOCOL_VERSION
@@ -64,6 +73,7 @@ class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
     rebuilt: int = 0
     single_applier: bool = False
     facts: dict[str, Any] = {}
+    made: str = ""
 
 
 class NodeDir:
@@ -79,14 +89,16 @@ class NodeDir:
     def create(cls, workdir: Path, request: NodeRequest) -> NodeDir:
         """Make the directory, or find it again; half a node never stays."""
         node = cls(workdir / request.node_id)
-        workdir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if node._state_path.exists():
             return node
+        made = make_directory(workdir) or _made_before(workdir)
         node._remove_half_made()
         try:
-            node._lay_out(request)
+            node._lay_out(request, made)
         except BaseException:
             shutil.rmtree(node.path, ignore_errors=True)
+            if made:
+                remove_made(workdir, made)
             raise
         return node
 
@@ -106,8 +118,9 @@ class NodeDir:
             )
         shutil.rmtree(self.path)
 
-    def _lay_out(self, request: NodeRequest) -> None:
-        self.path.mkdir(mode=0o700)
+    def _lay_out(self, request: NodeRequest, made: str) -> None:
+        # With parents: the last other node may just have taken the work directory along.
+        self.path.mkdir(mode=0o700, parents=True)
         for name in _SUBDIRECTORIES:
             (self.path / name).mkdir(mode=0o700)
         cluster = cluster_from_builtins(request.cluster)
@@ -120,6 +133,7 @@ class NodeDir:
                 created_at=now,
                 expires_at=now + timedelta(seconds=cluster.node.max_age),
                 server_id=NODE_SERVER_IDS[secrets.randbelow(len(NODE_SERVER_IDS))],
+                made=made,
             )
         )
 
@@ -212,14 +226,37 @@ class NodeDir:
         return Base.load(self.path / "base.json", self.pages)
 
     def remove(self) -> None:
-        """Delete the directory; idempotent. The state file goes last: what is left is still a known node."""
+        """Delete the directory; idempotent. The state file goes last: what is left is still a known node.
+
+        The work directory goes with its last node, if it was made for nodes.
+        """
         if not self.path.exists():
             return
+        made = _made_for(self)
         for entry in self.path.iterdir():
             if entry != self._state_path:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         self._state_path.unlink(missing_ok=True)
         os.rmdir(self.path)
+        if made:
+            remove_made(self.path.parent, made)
+
+
+def nodes_in(workdir: Path) -> Iterator[NodeDir]:
+    """:returns: every node below *workdir*, readable or not."""
+    for path in sorted(workdir.glob("*/node.json")):
+        yield NodeDir(path.parent)
+
+
+def _made_before(workdir: Path) -> str:
+    """:returns: what an earlier node of *workdir* had to make for itself."""
+    return next(filter(None, map(_made_for, nodes_in(workdir))), "")
+
+
+def _made_for(node: NodeDir) -> str:
+    with contextlib.suppress(NodeGone, ProtocolMismatch, msgspec.MsgspecError):
+        return node.load().made
+    return ""
 
 
 def require_phase(state: NodeState, *allowed: Phase, job: str, clear_from: str) -> None:

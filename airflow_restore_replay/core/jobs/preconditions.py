@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError, error_class
+from airflow_restore_replay.core.files import temporary_directory
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.values import Conn
@@ -135,8 +135,7 @@ def _workdir(cluster: Cluster) -> Finding:
 
     def write() -> str:
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path):
+            with temporary_directory(path):
                 return str(path)
         except OSError as exc:
             raise PreflightFailed(

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.processes import ProcessId
 from airflow_restore_replay.core.units import human_bytes, human_seconds
@@ -82,7 +83,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class NodeHandle(msgspec.Struct, frozen=True, kw_only=True):
     """Finds a node again; small and without secrets, so that it can travel by XCom.
 
-    :param host: where a process-runtime node lives; other runtimes may leave it empty.
+    :param host: where it lives, as its runtime calls the place; empty where the node id is enough to find it.
     """
 
     node_id: str
@@ -98,11 +99,25 @@ class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     :param node_id: chosen by the caller; the same id names the same node over retries.
     :param cluster: :func:`cluster_to_builtins` of the cluster.
+    :param release: the server that it shall have: the backup's, or the primary's for a fresh full; empty if nobody
+        had to know.
     """
 
     node_id: str
     run: RunRef
     cluster: dict[str, Any]
+    release: str = ""
+    protocol: int = PROTOCOL_VERSION
+
+
+class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at the preconditions of a cycle.
+
+    :param cluster: :func:`cluster_to_builtins` of the cluster.
+    """
+
+    cluster: dict[str, Any]
+    secrets: Secrets = Secrets()
     protocol: int = PROTOCOL_VERSION
 
 
@@ -121,6 +136,15 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any] = {}
     secrets: Secrets = Secrets()
     protocol: int = PROTOCOL_VERSION
+
+
+def require_protocol(request: NodeRequest | JobRequest | ExamineRequest) -> None:
+    """:raises ProtocolMismatch: the worker that asks is of another release."""
+    if request.protocol != PROTOCOL_VERSION:
+        raise ProtocolMismatch(
+            f"The worker speaks protocol {request.protocol}, this agent {PROTOCOL_VERSION}.",
+            hint="Install the same release of airflow-restore-replay on workers and nodes.",
+        )
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,6 +13,7 @@ from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobSta
 from airflow_restore_replay.core.runtime.base import Runtime
 
 _json = msgspec.json
+_LONGEST_POLL_S = 5.0
 
 
 class NodeClient:
@@ -46,12 +47,15 @@ class NodeClient:
     ) -> dict[str, Any]:
         """Wait for the job.
 
+        :param poll_s: pause between two questions at first; it grows with the job's age, since a remote node starts a
+            program for each.
         :returns: its result.
         :raises RestoreReplayError: the job's failure, of its original class.
         """
+        started = time.monotonic()
         while (state := self.status(key)).status is JobStatus.RUNNING:
             on_progress(state)
-            time.sleep(poll_s)
+            time.sleep(min(max(poll_s, (time.monotonic() - started) / 50), _LONGEST_POLL_S))
         on_progress(state)
         return result_of(state)
 

@@ -55,7 +55,7 @@ def test_reap_by_id_and_all(shop: Shop, workdir: Path) -> None:
     first, second = create(shop, "replay"), create(shop, "full")
     assert shop.json("node", "reap", first) == {"reaped": [first]}
     assert shop.json("node", "reap", "--all") == {"reaped": [second]}
-    assert list(workdir.iterdir()) == []
+    assert not workdir.exists()
 
 
 @pytest.mark.usefixtures("workdir")
@@ -72,3 +72,19 @@ def test_cleared_task_replaces_its_node(shop: Shop, workdir: Path) -> None:
 def test_reap_of_an_unknown_node_says_so(shop: Shop) -> None:
     assert "no replay node orders-x" in shop.run("node", "reap", "orders-x", exit_code=1).stderr
     shop.run("node", "reap", "orders-x", "--all", exit_code=2)
+
+
+def test_a_work_directory_that_was_there_stays(shop: Shop, workdir: Path) -> None:
+    workdir.mkdir()
+    create(shop, "replay")
+    shop.run("node", "reap", "--all")
+    assert list(workdir.iterdir()) == []
+
+
+def test_a_made_work_directory_goes_with_its_last_node(shop: Shop, workdir: Path) -> None:
+    first, second = create(shop, "replay"), create(shop, "full")
+    shop.run("node", "reap", first)
+    assert [p.name for p in workdir.iterdir()] == [second]
+    shop.run("node", "reap", second)
+    assert not workdir.exists()
+    assert workdir.parent.exists()

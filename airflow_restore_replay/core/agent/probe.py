@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import NodeFull, PreflightFailed
-from airflow_restore_replay.core.files import replace_file
+from airflow_restore_replay.core.files import replace_file, temporary_directory
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.registry import flavors
 from airflow_restore_replay.core.flavor.values import ServerLayout
@@ -25,11 +24,10 @@ def probe_node(workdir: str, bindir: str | None = None) -> str:
     """
     parent = Path(workdir)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".probe-", dir=parent) as made:
-            replace_file(Path(made) / "file", b"probe")
-            servers = _servers(_layout(Path(made), bindir))
-        free = shutil.disk_usage(parent).free
+        with temporary_directory(parent) as scratch:
+            replace_file(scratch / "file", b"probe")
+            servers = _servers(_layout(scratch, bindir))
+            free = shutil.disk_usage(scratch).free
     except OSError as exc:
         raise PreflightFailed(
             f"The work directory {workdir} on host {socket.gethostname()} cannot be written: {exc.strerror}.",

@@ -1,0 +1,59 @@
+"""Every precondition of a cycle, asked on the host where its node would live, without running one."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
+from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Conn, ServerLayout
+from airflow_restore_replay.core.jobs import preconditions
+from airflow_restore_replay.core.jobs.preconditions import Site, tried
+from airflow_restore_replay.core.jobs.protocol import Secrets
+from airflow_restore_replay.core.repository.repository import Repository
+
+
+def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
+    """Ask for what a cycle insists on before it fills a node: the same list, with this host as the node.
+
+    :returns: findings; that the primary lets us in is the first.
+    """
+    flavor = get_flavor(cluster.flavor)
+    endpoint = primary_endpoint(cluster.primary, secrets.primary_password)
+    with contextlib.ExitStack() as stack:
+        connected: list[Conn] = []
+
+        def connect() -> str:
+            connected.append(stack.enter_context(contextlib.closing(flavor.connect(endpoint))))
+            return "it answers, and lets the account in"
+
+        first = tried("primary", "connection", connect, expected="it answers, and lets the account in")
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doctor-")))
+        site = Site(
+            cluster=cluster,
+            flavor=flavor,
+            server=flavor.server(_layout(cluster, scratch)),
+            repository=lambda: Repository.open(
+                cluster.repository,
+                cluster=cluster.name,
+                credentials=secrets.store,
+                keys=secrets.keys,
+                write=True,
+            ),
+        )
+        return [first, *preconditions.examine(site, connected[0] if connected else None)]
+
+
+def _layout(cluster: Cluster, scratch: Path) -> ServerLayout:
+    return ServerLayout(
+        datadir=scratch / "data",
+        run_dir=scratch / "run",
+        tmp_dir=scratch / "tmp",
+        log_path=scratch / "log",
+        plugin_dir=scratch / "plugin",
+        bindir=Path(cluster.node.bindir) if cluster.node.bindir else None,
+    )

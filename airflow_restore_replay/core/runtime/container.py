@@ -1,0 +1,101 @@
+"""Programs in a container, by the engine's ``exec``."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from airflow_restore_replay.core.errors import NodeGone, NodeUnreachable
+from airflow_restore_replay.core.runtime.engine import Engine, NotFound
+from airflow_restore_replay.core.runtime.remote import Completed
+
+# Not every connection to an engine can be closed in one direction (TLS, SSH, proxies), and the program's input must
+# end: so it is cut off after its length. All words reach the program as they are, past every shell.
+_WITH_INPUT = ("sh", "-c", 'size=$1; shift; head -c "$size" | "$@"', "sh")
+_STDOUT, _STDERR = 1, 2
+_POLL_S = 0.05
+
+
+class ContainerTransport:
+    """Runs programs in one container, which is started again if it was killed or its host rebooted.
+
+    :param name: the container's.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.place = f"container {name}"
+        self._engine = engine
+        self._name = name
+
+    def run(self, argv: Sequence[str], payload: bytes, *, timeout_s: float) -> Completed:
+        """See :class:`~airflow_restore_replay.core.runtime.remote.Transport`.
+
+        :raises NodeGone: there is no such container.
+        """
+        try:
+            with self._engine.failures(self.place):
+                self._start()
+                return self._run(
+                    [*_WITH_INPUT, str(len(payload)), *argv], payload, time.monotonic() + timeout_s
+                )
+        except NotFound as exc:
+            raise NodeGone(
+                f"The {self.place} does not exist.",
+                hint="It was destroyed or reaped; clear the run from create_node.",
+            ) from exc
+
+    def _start(self) -> None:
+        state = self._engine.client.inspect_container(self._name)["State"]
+        if not state["Running"]:
+            self._engine.client.start(self._name)
+
+    def _run(self, command: list[str], payload: bytes, deadline: float) -> Completed:
+        client = self._engine.client
+        exec_id = client.exec_create(self._name, command, stdin=True)["Id"]
+        stream = client.exec_start(exec_id, socket=True)
+        try:
+            # Plain connections come wrapped, since they are read like files.
+            connection = getattr(stream, "_sock", stream)
+            connection.settimeout(max(deadline - time.monotonic(), 0.1))
+            connection.sendall(payload)
+            output = {_STDOUT: b"", _STDERR: b""}
+            for kind, data in _frames(connection, deadline):
+                output[kind] = output.get(kind, b"") + data
+        finally:
+            stream.close()
+        return Completed(output[_STDOUT], output[_STDERR], self._exit_code(exec_id, deadline))
+
+    def _exit_code(self, exec_id: str, deadline: float) -> int:
+        """:raises NodeUnreachable: the program has not ended, though nobody listens to it any more."""
+        while (seen := self._engine.client.exec_inspect(exec_id))["Running"]:
+            if time.monotonic() > deadline:
+                raise NodeUnreachable(f"The {self.place} gave no answer in time.")
+            time.sleep(_POLL_S)
+        # None: the container was killed under the program.
+        return int(seen["ExitCode"]) if seen["ExitCode"] is not None else -9
+
+
+def _frames(connection: Any, deadline: float) -> Iterator[tuple[int, bytes]]:
+    """:returns: which stream, and what was written there.
+
+    Source: Docker Engine API, "Attach to a container", "Stream format".
+    """
+    while header := _receive(connection, 8, deadline):
+        kind, size = struct.unpack(">BxxxL", header)
+        yield kind, _receive(connection, size, deadline)
+
+
+def _receive(connection: Any, size: int, deadline: float) -> bytes:
+    """:returns: *size* bytes; nothing at the end of the stream. :raises EOFError: it ends before that."""
+    received = b""
+    while len(received) < size:
+        connection.settimeout(max(deadline - time.monotonic(), 0.1))
+        data = connection.recv(size - len(received))
+        if not data:
+            if received:
+                raise EOFError("the stream ended within an answer")
+            break
+        received += data
+    return received

@@ -1,0 +1,261 @@
+"""Nodes as containers: one container and one volume each, found again by their labels."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.errors import (
+    ConfigInvalid,
+    NodeGone,
+    PreflightFailed,
+    RestoreReplayError,
+    WrongHost,
+)
+from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeHandle, NodeRequest, Secrets
+from airflow_restore_replay.core.repository.format.records import new_id, utc_now
+from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
+from airflow_restore_replay.core.runtime.container import ContainerTransport
+from airflow_restore_replay.core.runtime.engine import APIError, Engine, NotFound
+from airflow_restore_replay.core.runtime.host import findings, information
+from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
+from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, persistently
+
+#: where a node's volume is; images have that directory, owned by the user that they run as
+MOUNT_POINT = "/var/lib/restore-replay"
+_PREFIX = "restore-replay."
+#: for a job that is told to end before its container is killed, and for what a node tells of itself
+_PATIENCE_S = 30.0
+#: HTTP status codes of a request that will not do better the next time
+_REFUSALS = (400, 404)
+#: a visit that was killed leaves a node of this age to the reaper
+_VISIT_S = 600.0
+#: on /tmp; everything large goes to the node's volume
+_TMP_BYTES = 64 * 1024 * 1024
+
+
+class DockerRuntime:
+    """The containers of one project on one engine.
+
+    :param access: the account of a registry to pull images from.
+    :raises ConfigInvalid: the repository is a directory, which no container sees; or nodes shall lie outside their
+        volume.
+    """
+
+    name = "docker"
+
+    def __init__(self, cluster: Cluster, access: NodeAccess = NO_ACCESS) -> None:
+        self._cluster = cluster
+        self._spec = cluster.node
+        self._engine = Engine(cluster.node, access)
+        if not f"{self._spec.workdir}/".startswith(f"{MOUNT_POINT}/"):
+            raise ConfigInvalid(
+                f"clusters.{cluster.name}.node.workdir: in a container, it must be {MOUNT_POINT} or below it."
+            )
+        if cluster.repository.url.startswith("file:"):
+            raise ConfigInvalid(
+                f"clusters.{cluster.name}.repository.url: {cluster.repository.url} is a directory of this host, "
+                "which a node in a container does not see.",
+                hint="Use an object store, or another node.runtime.",
+            )
+
+    def create(self, request: NodeRequest) -> NodeHandle:
+        image = persistently(lambda: suitable_image(self._engine, self._cluster, request.release))
+        name = self._container(request.node_id)
+        try:
+            labels = self._labels(
+                request.node_id, request.run.run, request.run.attempt, max_age_s=self._spec.max_age
+            )
+            persistently(lambda: self._make(name, image, labels))
+            made = information(self._agent(name)("create", self._spec.workdir, msgspec.json.encode(request)))
+        except BaseException:
+            with contextlib.suppress(RestoreReplayError):
+                self._remove(name)
+            raise
+        return NodeHandle(
+            node_id=request.node_id,
+            runtime=self.name,
+            cluster=self._cluster.name,
+            workdir=str(made["workdir"]),
+            host=self._engine.name,
+        )
+
+    def ask(self, handle: NodeHandle, command: str, payload: bytes) -> bytes:
+        try:
+            agent = self._agent(self._container(handle.node_id))
+            return agent(command, f"{handle.workdir}/{handle.node_id}", payload)
+        except NodeGone:
+            self._refuse_elsewhere(handle)
+            raise
+
+    def destroy(self, handle: NodeHandle) -> None:
+        self._refuse_elsewhere(handle)
+        name = self._container(handle.node_id)
+        self._end_jobs(name, f"{handle.workdir}/{handle.node_id}")
+        self._remove(name)
+
+    def _refuse_elsewhere(self, handle: NodeHandle) -> None:
+        """:raises WrongHost: another engine has the node."""
+        if handle.host != self._engine.name:
+            raise WrongHost(
+                f"Replay node {handle.node_id} lives on the engine of {handle.host}, this one is "
+                f"{self._engine.name}'s.",
+                hint="Set node.engine to one that all workers reach, or give the cluster node.queue.",
+            )
+
+    def probe(self, bindir: str | None) -> str:
+        if depends_on_release(self._spec.image or ""):
+            return f"Docker engine {self._engine.name}; image {self._spec.image} depends on the backup."
+        image = suitable_image(self._engine, self._cluster, "")
+        payload = msgspec.json.encode({"bindir": bindir})
+        found = information(self._visit(image, "probe", payload))["found"]
+        return f"Docker engine {self._engine.name}, image {image}. {found}"
+
+    def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
+        request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
+        image = suitable_image(self._engine, self._cluster, release_needed(cluster, None, secrets))
+        return findings(self._visit(image, "examine", msgspec.json.encode(request)))
+
+    def _visit(self, image: str, command: str, payload: bytes) -> bytes:
+        """Run one agent command in a container with a volume, as a node has them, and remove both."""
+        node_id = f"visit-{new_id().lower()}"
+        name = self._container(node_id)
+        labels = self._labels(node_id, "visit", "", max_age_s=_VISIT_S)
+        try:
+            persistently(lambda: self._make(name, image, labels))
+            return self._agent(name)(command, self._spec.workdir, payload)
+        finally:
+            self._remove(name)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Of this cluster's nodes their agents tell; of others', their labels."""
+        found: dict[str, dict[str, Any]] = {}
+        chosen = {"label": [f"{_PREFIX}node", f"{_PREFIX}project={self._spec.project}"]}
+        volumes, containers = persistently(lambda: self._listed(chosen))
+        # A volume without its container is half a node, and must be seen to be removed.
+        for volume in volumes:
+            node = self._from_labels(volume["Labels"], "no container")
+            found[node["node_id"]] = node
+        for container in containers:
+            node = self._from_labels(container["Labels"], container["State"])
+            if node["cluster"] == self._cluster.name and container["State"] == "running":
+                node |= self._told(node)
+            found[node["node_id"]] = node
+        return [found[node_id] for node_id in sorted(found)]
+
+    def _listed(self, chosen: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        with self._engine.failures():
+            volumes = self._engine.client.volumes(filters=chosen)["Volumes"] or []
+            return volumes, self._engine.client.containers(all=True, filters=chosen)
+
+    def _make(self, name: str, image: str, labels: dict[str, str]) -> None:
+        """Volume and running container; those of an earlier try are found again.
+
+        :raises PreflightFailed: the engine does not want it like this.
+        """
+        with self._engine.failures():
+            client = self._engine.client
+            try:
+                client.create_volume(name, labels=labels)
+                if not client.containers(all=True, filters={"name": f"^/{name}$"}):
+                    # It waits; the agent is run beside it. PID 1 is Docker's init, which takes in what jobs leave.
+                    client.create_container(
+                        image,
+                        ["sleep", "infinity"],
+                        name=name,
+                        labels=labels,
+                        host_config=client.create_host_config(**self._limits(name)),
+                    )
+                client.start(name)
+            except APIError as exc:
+                if exc.status_code not in _REFUSALS:
+                    raise
+                raise PreflightFailed(
+                    f"The Docker engine of {self._engine.name} does not run a node of image {image}: "
+                    f"{exc.explanation}.",
+                    hint="Compare node.network, memory and cpus with what it has.",
+                ) from exc
+
+    def _limits(self, name: str) -> dict[str, Any]:
+        spec = self._spec
+        return {
+            "init": True,
+            "binds": [f"{name}:{MOUNT_POINT}"],
+            "network_mode": spec.network,
+            "read_only": True,
+            "tmpfs": {"/tmp": f"rw,nosuid,nodev,noexec,size={_TMP_BYTES},mode=1777"},
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "mem_limit": spec.memory,
+            "nano_cpus": int(spec.cpus * 1_000_000_000) if spec.cpus else None,
+        }
+
+    def _labels(self, node_id: str, run: str, attempt: str, *, max_age_s: float) -> dict[str, str]:
+        """What the reaper goes by when no agent answers; never a secret."""
+        now = utc_now()
+        labels = {
+            "project": self._spec.project,
+            "node": node_id,
+            "cluster": self._cluster.name,
+            "run": run,
+            "attempt": attempt,
+            "created-at": now.isoformat(),
+            "expires-at": (now + timedelta(seconds=max_age_s)).isoformat(),
+        }
+        return {f"{_PREFIX}{name}": value for name, value in labels.items()}
+
+    def _from_labels(self, labels: dict[str, str], state: str) -> dict[str, Any]:
+        values = {key.removeprefix(_PREFIX): value for key, value in labels.items()}
+        return {
+            "node_id": values["node"],
+            "cluster": values.get("cluster", ""),
+            "run": values.get("run", ""),
+            "attempt": values.get("attempt", ""),
+            "created_at": values.get("created-at"),
+            "expires_at": values.get("expires-at"),
+            "phase": state,
+            "job": "",
+            "workdir": self._spec.workdir,
+            "host": self._engine.name,
+        }
+
+    def _told(self, node: dict[str, Any]) -> dict[str, Any]:
+        with contextlib.suppress(RestoreReplayError, msgspec.MsgspecError):
+            answer = self._ask_once(self._container(node["node_id"]), "nodes", self._spec.workdir)
+            for told in information(answer)["nodes"]:
+                if told["node_id"] == node["node_id"]:
+                    return dict(told)
+        return {}
+
+    def _end_jobs(self, name: str, directory: str) -> None:
+        """Let jobs put away what they have begun in the store; whether they do or not, the container goes."""
+        with contextlib.suppress(RestoreReplayError, NotFound), self._engine.failures():
+            if not self._engine.client.inspect_container(name)["State"]["Running"]:
+                return
+            self._ask_once(name, "destroy", directory)
+
+    def _ask_once(self, name: str, command: str, directory: str) -> bytes:
+        """Ask an agent that may not be able to answer any more, where we can go on without."""
+        argv = agent_argv(self._spec.python, command, directory)
+        return ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_PATIENCE_S).stdout
+
+    def _remove(self, name: str) -> None:
+        persistently(lambda: self._remove_once(name))
+
+    def _remove_once(self, name: str) -> None:
+        with self._engine.failures():
+            with contextlib.suppress(NotFound):
+                self._engine.client.remove_container(name, force=True)
+            with contextlib.suppress(NotFound):
+                self._engine.client.remove_volume(name, force=True)
+
+    def _agent(self, container: str) -> RemoteAgent:
+        return RemoteAgent(ContainerTransport(self._engine, container), self._spec.python)
+
+    def _container(self, node_id: str) -> str:
+        return f"{self._spec.project}-{node_id}"

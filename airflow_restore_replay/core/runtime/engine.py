@@ -1,0 +1,123 @@
+"""A Docker engine: how it is reached, and what its failures mean here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from airflow_restore_replay.core.errors import (
+    HostKeyRefused,
+    NodeDenied,
+    NodeUnreachable,
+    PreflightFailed,
+    RestoreReplayError,
+)
+from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
+from airflow_restore_replay.core.runtime.remote import persistently
+from airflow_restore_replay.core.sections import NodeSpec
+
+try:
+    import docker
+    import requests
+    from docker.errors import APIError, DockerException, NotFound
+except ImportError as missing:
+    raise PreflightFailed(
+        "node.runtime docker needs the package docker, which is not installed here.",
+        hint="Install it on workers and triggerers: pip install 'airflow-restore-replay[docker]'",
+    ) from missing
+
+__all__ = ["APIError", "Engine", "NotFound"]
+
+_TIMEOUT_S = 60
+_DENIED = (401, 403)
+
+
+class Engine:
+    """One engine, connected to when it is first needed.
+
+    :param spec: ``engine`` names it, ``tls_…`` hold our certificate; without an engine, ``DOCKER_HOST`` and its
+        companions say which, as for Docker's own client.
+    :param access: the account of a registry to pull images from.
+    """
+
+    def __init__(self, spec: NodeSpec, access: NodeAccess = NO_ACCESS) -> None:
+        self.url = spec.engine or ""
+        self._spec = spec
+        self._access = access
+
+    @cached_property
+    def client(self) -> Any:
+        """:returns: Docker's low-level client. :raises NodeUnreachable: no engine answers."""
+        given = {"base_url": self.url, "tls": tls_config(self._spec)}
+        options = given if self.url else docker.utils.kwargs_from_env()
+        with self.failures():
+            # Asked by hand for its release, since the SDK would ask by the environment's CA and proxies.
+            spoken = _client(docker.constants.MINIMUM_DOCKER_API_VERSION, options).version(api_version=False)
+            return _client(spoken["ApiVersion"], options)
+
+    @cached_property
+    def name(self) -> str:
+        """:returns: the engine's name for itself, its host's."""
+        return persistently(self._named)
+
+    def _named(self) -> str:
+        with self.failures():
+            return str(self.client.info()["Name"])
+
+    def pull(self, repository: str, tag: str) -> None:
+        """Make the engine fetch an image, as the registry's account if there is one.
+
+        :raises APIError: it cannot.
+        """
+        if self._access.user:
+            self.client.login(self._access.user, self._access.password, registry=self._access.registry)
+        self.client.pull(repository, tag=tag)
+
+    @contextmanager
+    def failures(self, place: str = "") -> Iterator[None]:
+        """Turn the client's exceptions into ours; what was not found is the caller's to explain."""
+        where = place or f"the Docker engine {self.url or 'of this host'}"
+        try:
+            yield
+        except (NotFound, RestoreReplayError):
+            raise
+        except APIError as exc:
+            kind = NodeDenied if exc.status_code in _DENIED else NodeUnreachable
+            raise kind(f"{where} refused: {exc.explanation or exc}.") from exc
+        except (DockerException, requests.RequestException, OSError, EOFError) as exc:
+            raise NodeUnreachable(f"{where} does not answer: {exc}.", hint=_hint(self.url)) from exc
+        except Exception as exc:
+            if type(exc).__module__.partition(".")[0] != "paramiko":
+                raise
+            raise _of_ssh(where, exc) from exc
+
+
+def _client(version: str, options: dict[str, Any]) -> Any:
+    client = docker.APIClient(version=version, timeout=_TIMEOUT_S, **options)
+    # Else REQUESTS_CA_BUNDLE counts more than the CA that was configured for this engine.
+    client.trust_env = False
+    return client
+
+
+def tls_config(spec: NodeSpec) -> Any:
+    """:returns: what Docker's client makes of our certificate; False without one."""
+    if not spec.tls_cert:
+        return False
+    return docker.tls.TLSConfig(ca_cert=spec.tls_ca, client_cert=(spec.tls_cert, spec.tls_key), verify=True)
+
+
+def _hint(url: str) -> str:
+    return "" if url else "Set node.engine if the engine is not this host's own."
+
+
+def _of_ssh(where: str, exc: Exception) -> RestoreReplayError:
+    """:returns: the failure of a connection over SSH as one of ours."""
+    if "known_hosts" in str(exc) or type(exc).__name__ == "BadHostKeyException":
+        return HostKeyRefused(
+            f"{where}: {exc}.", hint="Compare the host's key and add it to ~/.ssh/known_hosts."
+        )
+    if type(exc).__name__.endswith("AuthenticationException"):
+        return NodeDenied(f"{where}: {exc}.")
+    return NodeUnreachable(f"{where} does not answer: {exc}.")

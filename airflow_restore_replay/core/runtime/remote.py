@@ -1,0 +1,146 @@
+"""Nodes elsewhere: the agent's commands are run there as a program, JSON on its standard input and output.
+
+Whatever goes wrong between here and the agent becomes an error of its own class here, and here alone it is tried
+again. All of the agent's commands bear that: a job is submitted by its key, a node created and destroyed by its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from airflow_restore_replay import __version__
+from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.errors import AgentFailed, AgentMissing, NodeUnreachable
+from airflow_restore_replay.core.jobs.protocol import Answer
+from airflow_restore_replay.core.runtime.host import HostRuntime
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_MODULE = "airflow_restore_replay.core.agent"
+#: pauses before a node that cannot be reached is asked again; then the failure is the task's, which has its own retries
+_PAUSES_S = (1.0, 2.0, 4.0)
+_TIMEOUT_S = 120.0
+#: removing a data directory can take long, and so can finding out that a store does not answer
+_TIMEOUTS_S = {"destroy": 900.0, "nodes": 300.0, "examine": 900.0}
+#: as a shell or an engine says that it cannot run the program: not executable, not found
+_NO_PROGRAM = (126, 127)
+_TAIL_CHARS = 600
+
+
+class Completed(NamedTuple):
+    """A program that has ended. :param exit_code: negative or above 128 if a signal ended it."""
+
+    stdout: bytes
+    stderr: bytes
+    exit_code: int
+
+
+class Transport(Protocol):
+    """Runs programs where a node lives, over and over, on a connection that it makes when it needs one.
+
+    :param place: where that is, for people: ``host db1.example.com``, ``container 3f2a…``.
+    """
+
+    place: str
+
+    def run(self, argv: Sequence[str], payload: bytes, *, timeout_s: float) -> Completed:
+        """Run *argv*, no shell's meaning in any of its words, with *payload* as standard input.
+
+        :raises NodeUnreachable: no connection, or it broke, or *timeout_s* have passed; nobody knows how far the
+            program came. What asking again cannot mend is a subclass or another error that is not ``retryable``.
+        """
+        ...
+
+
+def persistently(ask: Callable[[], T]) -> T:
+    """Do what bears to be done twice, once more after each of a few pauses while the place cannot be reached.
+
+    :raises NodeUnreachable: it could not be to the last.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            return ask()
+        except NodeUnreachable as exc:
+            if not exc.retryable:
+                raise
+            log.warning("%s Asking again in %.0f s.", exc.message, pause_s)
+            time.sleep(pause_s)
+    return ask()
+
+
+def agent_argv(python: str, command: str, directory: str) -> list[str]:
+    """:returns: the agent as a program."""
+    return [python, "-m", _MODULE, command, directory]
+
+
+class RemoteAgent:
+    """The agent at the other end of a transport.
+
+    :param python: the interpreter there that has this package.
+    """
+
+    def __init__(self, transport: Transport, python: str = "python3") -> None:
+        self._transport = transport
+        self._python = python
+
+    def __call__(self, command: str, directory: str, payload: bytes) -> bytes:
+        """Run one command.
+
+        :returns: its :class:`Answer`, as JSON.
+        :raises NodeUnreachable: also after some more tries. :raises AgentMissing: the package is not installed there.
+        :raises AgentFailed: what came back is no answer.
+        """
+        argv = agent_argv(self._python, command, directory)
+        return persistently(lambda: self._ask(command, argv, payload))
+
+    def _ask(self, command: str, argv: Sequence[str], payload: bytes) -> bytes:
+        timeout_s = _TIMEOUTS_S.get(command, _TIMEOUT_S)
+        done = self._transport.run(argv, payload, timeout_s=timeout_s)
+        try:
+            decode(done.stdout, Answer)
+        except msgspec.MsgspecError as exc:
+            raise self._no_answer(command, done) from exc
+        return done.stdout
+
+    def _no_answer(self, command: str, done: Completed) -> NodeUnreachable | AgentMissing | AgentFailed:
+        place, said = self._transport.place, _tail(done.stderr) or _tail(done.stdout)
+        if done.exit_code in _NO_PROGRAM or "No module named" in said:
+            return AgentMissing(
+                f"{self._python} on {place} cannot run this package's agent: {said}",
+                hint="Install it there: "
+                f"{self._python} -m pip install airflow-restore-replay=={__version__}; or set node.python.",
+            )
+        if done.exit_code < 0 or done.exit_code > 128:
+            return NodeUnreachable(
+                f"The agent on {place} was killed while it answered {command}. {said}".strip()
+            )
+        return AgentFailed(
+            f"The agent on {place} ended {command} with exit code {done.exit_code} and no answer: {said}",
+            hint="Its output must be nothing but its answer: no shell start-up file may print anything.",
+        )
+
+
+class RemoteRuntime(HostRuntime):
+    """Nodes as directories and processes of another host.
+
+    :param name: as the cluster file's ``node.runtime`` has it.
+    """
+
+    def __init__(self, name: str, transport: Transport, *, workdir: str, host: str, python: str) -> None:
+        super().__init__(workdir=workdir, host=host)
+        self.name = name
+        self._agent = RemoteAgent(transport, python)
+
+    def agent(self, command: str, directory: str, payload: bytes) -> bytes:
+        return self._agent(command, directory, payload)
+
+
+def _tail(output: bytes) -> str:
+    text = output.decode(errors="replace").strip()
+    return text if len(text) <= _TAIL_CHARS else f"…{text[-_TAIL_CHARS:]}"
