@@ -28,10 +28,10 @@ from airflow_restore_replay.core.sections import (
     Seed,
     Timeouts,
     Transfer,
-    Validation,
 )
 from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import Seconds, decode_unit, encode_unit
+from airflow_restore_replay.core.validation import Validation
 
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 

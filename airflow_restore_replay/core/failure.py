@@ -55,7 +55,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """:returns: the tables in which node and primary were found to differ."""
         differing = [str(d["table"]) for d in self.evidence.get("differences", [])]
         conflict = [str(self.evidence["table"])] if "table" in self.evidence else []
-        return frozenset((*differing, *conflict, *self.evidence.get("missing_tables", [])))
+        whole = [*self.evidence.get("missing_tables", []), *self.evidence.get("added_tables", [])]
+        return frozenset((*differing, *conflict, *whole))
 
     def to_exception(self) -> RestoreReplayError:
         """:returns: an exception of the original class."""

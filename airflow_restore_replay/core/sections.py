@@ -11,10 +11,9 @@ from msgspec import Meta
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.key_sources import Encryption
 from airflow_restore_replay.core.store_options import StoreOptions
-from airflow_restore_replay.core.strict import Strict
+from airflow_restore_replay.core.strict import Positive, Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds
 
-Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 
 _MIN_GRACE_S = 3600.0
@@ -134,15 +133,6 @@ class Transfer(Strict, frozen=True, kw_only=True):
     rate_limit: ByteCount | None = None
     compression_level: Annotated[int, Meta(ge=1, le=19)] = 1
     paranoid: bool = False
-
-
-class Validation(Strict, frozen=True, kw_only=True):
-    """:param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; they are listed as such."""
-
-    compare: bool = True
-    check_table: Literal["quick", "medium", "extended"] = "quick"
-    exclude: list[str] = []
-    chunk_rows: Positive = 20_000
 
 
 class LeasePolicy(Strict, frozen=True, kw_only=True):

@@ -139,6 +139,7 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         chains=convert(state.facts.get("chains", []), list[EventStamp]),
         event_states=state.facts.get("event_states", {}),
         compared=state.facts.get("compared", {}),
+        checks=state.facts.get("checks", []),
         notes=_notes(state),
     )
 

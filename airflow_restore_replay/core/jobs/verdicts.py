@@ -26,6 +26,8 @@ from airflow_restore_replay.core.repository.format.records import BaseRef, Outco
 
 #: phases that a node reaches only after its history was found to be the primary's
 _REPLAYED = (Phase.REPLAYING, Phase.CAUGHT_UP, Phase.VALIDATED)
+#: jobs that run checks
+_CHECKING = (JobName.VALIDATE, JobName.SNAPSHOT)
 
 
 def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
@@ -61,7 +63,9 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
     base = base_of(ctx)
     about = "" if outcome is Outcome.FAILED else base
     # Says nothing about the base, yet people want to know which it was.
-    measured = {"base": base} if base and not about else {}
+    measured: dict[str, Any] = {"base": base} if base and not about else {}
+    if ctx.request.job in _CHECKING and ctx.state.facts.get("checks"):
+        measured["checks"] = ctx.state.facts["checks"]
     verdict_id = _record(ctx, outcome, backup_id=about, failure=failure, measured=measured)
     if ctx.is_full:
         _withdraw_alike(ctx, failure)
@@ -154,7 +158,9 @@ def _record(ctx: JobContext, outcome: Outcome, **fields: Any) -> str:
 def _measured(ctx: JobContext, result: dict[str, Any]) -> dict[str, Any]:
     facts = ctx.state.facts
     measured: dict[str, Any] = {name: facts[name] for name in ("fill", "catch_up") if name in facts}
-    return {**measured, ctx.request.job.value: {k: v for k, v in result.items() if k != "checks"}}
+    if "checks" in result:
+        result = {**result, "checks": ctx.state.facts.get("checks", [])}
+    return {**measured, ctx.request.job.value: result}
 
 
 def is_evidence(exc: BaseException) -> bool:

@@ -110,6 +110,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     :param key_id: the key of all chunks and of the file list; empty when the repository is not encrypted.
     :param chains: replication domains' last events, to recognise the primary's history.
     :param compared: whether and how the data was compared with the primary at *position*.
+    :param checks: which checks it passed: name, cost, seconds, what was observed, and what the next cycle's check of
+        that name goes on from.
     """
 
     format: int = FORMAT_VERSION
@@ -136,6 +138,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     chains: list[EventStamp] = []
     event_states: dict[str, str] = {}
     compared: dict[str, Any] = {}
+    checks: list[dict[str, Any]] = []
     notes: dict[str, Any] = {}
 
 

@@ -1,0 +1,101 @@
+"""A backup that suddenly holds far less than the one before it is looked at by a person."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError, SourceShrank
+from airflow_restore_replay.core.flavor.sql import identifier, value
+from airflow_restore_replay.core.flavor.values import Conn, Table
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
+from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.units import human_bytes
+
+#: less than this says nothing: estimates are rough, and an empty table has pages, too
+_FEW = {"rows": 10_000, "bytes": 64 * 2**20}
+_SMALL_BYTES = 64 * 2**20
+
+
+class NothingLost:
+    """Rows and bytes are not fewer than in the previous backup by more than ``validate.drop_guard``.
+
+    Small tables' rows are counted; of large ones the server's estimate is taken, unless rows seem to be gone. The
+    primary is asked, too: what it lacks as well, it lost itself.
+    """
+
+    name = "drop_guard"
+    cost = Cost.SECONDS
+    blames: type[RestoreReplayError] = DataMismatch
+
+    def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
+        guard, before = ctx.cluster.validate.drop_guard, carried(ctx, self.name)
+        with ctx.server.connect() as node:
+            tables = ctx.flavor.tables(node)
+            now = _totals(tables) | {"rows": _rows(ctx, node, tables, _SMALL_BYTES)}
+            dropped = _dropped(before, now, guard)
+            if "rows" in dropped:
+                now["rows"] = _rows(ctx, node, tables)
+                dropped = _dropped(before, now, guard)
+        if dropped:
+            _blame_the_primary(ctx, before, dropped, guard)
+        return CheckResult(
+            name=self.name,
+            passed=not dropped,
+            observed=_described(now),
+            expected=f"at most {guard:.0%} fewer than {_described(before)}" if guard and before else "",
+            hint="The primary has them: the node lost data.",
+            details={"before": before, "now": now} if dropped else {},
+            carry=now,
+        )
+
+
+def _totals(tables: list[Table]) -> dict[str, Any]:
+    return {
+        "tables": len(tables),
+        "rows": sum(t.rows_estimate for t in tables),
+        "bytes": sum(t.data_bytes for t in tables),
+    }
+
+
+def _dropped(before: dict[str, Any], now: dict[str, Any], guard: float | None) -> list[str]:
+    if guard is None:
+        return []
+    return [
+        what
+        for what, few in _FEW.items()
+        if before.get(what, 0) >= few and now[what] < before[what] * (1 - guard)
+    ]
+
+
+def _rows(ctx: JobContext, node: Conn, tables: list[Table], counted_bytes: float = math.inf) -> int:
+    """:param counted_bytes: tables of at most this size are counted."""
+    rows = 0
+    for table in tables:
+        ctx.stop_if_cancelled()
+        if table.data_bytes <= counted_bytes:
+            name = f"{identifier(table.schema)}.{identifier(table.name)}"
+            rows += int(value(node, f"SELECT COUNT(*) FROM {name}"))
+        else:
+            rows += table.rows_estimate
+    return rows
+
+
+def _blame_the_primary(
+    ctx: JobContext, before: dict[str, Any], dropped: list[str], guard: float | None
+) -> None:
+    with ctx.flavor.connect(ctx.primary) as primary:
+        theirs = _totals(ctx.flavor.tables(primary))
+    if not set(dropped) & set(_dropped(before, theirs, guard)):
+        return
+    raise SourceShrank(
+        f"The primary holds {_described(theirs)}; the previous backup was made of {_described(before)}.",
+        hint="If this was meant, raise validate.drop_guard for one cycle; else the last good backup has what is gone.",
+        evidence={"before": before, "now": theirs},
+    )
+
+
+def _described(totals: dict[str, Any]) -> str:
+    if not totals:
+        return "nothing known"
+    return f"{totals['rows']} rows in {totals['tables']} tables, {human_bytes(totals['bytes'])}"
