@@ -10,8 +10,10 @@ from enum import StrEnum
 
 from airflow_restore_replay.core.errors import Blame, NoSuchBackup, PreflightFailed
 from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.holds import full_due, refuse_held
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict
+from airflow_restore_replay.core.sections import FullEvery
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z-")
 
@@ -67,13 +69,18 @@ def choose_base(
     force_full: bool = False,
     base_backup_id: str | None = None,
     before: datetime | None = None,
+    full_every: FullEvery | None = None,
+    now: datetime | None = None,
 ) -> Choice:
     """Choose the newest healthy proven backup.
 
     :param base_backup_id: use exactly this one.
     :param before: only backups whose data is from before that time.
+    :param full_every, now: when a fresh full takes the place of a healthy base.
     :raises NoSuchBackup: *base_backup_id* does not exist or must not be a base.
+    :raises Held: nothing may be published.
     """
+    refuse_held(catalog)
     if force_full:
         return Choice(None, "a fresh full was asked for")
     skipped = {path: f"unreadable: {why}" for path, why in catalog.unreadable.items()}
@@ -88,6 +95,8 @@ def choose_base(
             skipped[backup.backup_id] = backup.state.value
     if not usable:
         return Choice(None, "there is no healthy proven backup", skipped)
+    if full_every and now and (why := full_due(catalog, usable[-1].manifest, full_every, now)):
+        return Choice(None, why, skipped)
     return Choice(usable[-1], "newest healthy proven backup", skipped)
 
 
@@ -173,13 +182,16 @@ def _named_base(catalog: Catalog, backup_id: str) -> Backup:
     return backup
 
 
-def diagnose(catalog: Catalog, *, run: str, had_base: bool, as_of: datetime | None = None) -> Diagnosis:
+def diagnose(
+    catalog: Catalog, *, run: str, had_base: bool, as_of: datetime | None = None, fallback: str = "full"
+) -> Diagnosis:
     """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
 
     :param run: lease owner.
     :param had_base: whether choose_base found a base, so that a replay was attempted.
     :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
         evidence against its base stands, but no fresh full can take its place.
+    :param fallback: the cluster's; with ``none`` no fresh full takes a stranded base's place.
     """
     if as_of is not None:
         return _diagnose_as_of(catalog, run, as_of)
@@ -191,6 +203,8 @@ def diagnose(catalog: Catalog, *, run: str, had_base: bool, as_of: datetime | No
     last = _last(attempts)
     if last is None or last.failure is None:
         return _no_record(last)
+    if fallback == "none" and last.failure.blame is Blame.STRANDED:
+        return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
     return _by_blame(last, last.failure)
 
 
@@ -281,7 +295,7 @@ def recovered_from(catalog: Catalog, *, run: str) -> list[Verdict]:
     """
     earlier = [m.created_at for m in catalog.manifests if m.run != run and not m.as_of]
     since = max(earlier, default=None)
-    bad = (Outcome.QUARANTINED, Outcome.STRANDED)
+    bad = (Outcome.QUARANTINED, Outcome.STRANDED, Outcome.HELD)
     return [
         v
         for v in catalog.verdicts

@@ -19,7 +19,7 @@
     │   ├── CheckUnfinished     └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
-    │   ├── SourceShrank        └── SourceUnexpected
+    │   ├── SourceShrank        ├── SourceUnexpected     └── Held
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
     │   ├── BinlogPurged        ├── HistoryDiverged      └── ErrantFromFormerPrimary
     └── BackupFault             evidence against the backup                              (backup)
@@ -262,6 +262,10 @@ class SourceShrank(SourceFault):
 
 class SourceUnexpected(SourceFault):
     """An assertion of the user's does not hold for the primary's own data."""
+
+
+class Held(SourceFault):
+    """Nothing is published until a person has released the cluster."""
 
 
 class Stranded(RestoreReplayError):

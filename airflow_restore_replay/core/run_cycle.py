@@ -171,6 +171,7 @@ class _Cycle:
             run=self._run,
             had_base=choice.base is not None,
             as_of=self.report.as_of,
+            fallback=self._cluster.fallback,
         )
         self.report.diagnosis = f"{diagnosis.next}: {diagnosis.reason}"
         self._go_on(epoch, diagnosis)
@@ -178,7 +179,13 @@ class _Cycle:
     def _choose(self, force_full: bool, base_backup_id: str | None) -> Choice:
         catalog, as_of = self._repository.catalog(), self.report.as_of
         if as_of is None:
-            return choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
+            return choose_base(
+                catalog,
+                force_full=force_full,
+                base_backup_id=base_backup_id,
+                full_every=self._cluster.full_every,
+                now=utc_now(),
+            )
         return choose_base_as_of(
             catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
         )
@@ -194,6 +201,8 @@ class _Cycle:
         else:
             if diagnosis.next is Next.QUARANTINE:
                 self._quarantine(diagnosis)
+                if self._cluster.fallback == "none":
+                    raise self._why(diagnosis)
             self.report.failure = None
             self._attempt(epoch, FULL, JobName.SEED, {"method": self._cluster.seed.method})
 

@@ -135,6 +135,16 @@ class Transfer(Strict, frozen=True, kw_only=True):
     paranoid: bool = False
 
 
+class FullEvery(Strict, frozen=True, kw_only=True):
+    """When a fresh full takes the place of a healthy base: what a lineage inherits is bounded by that.
+
+    :param age: of the last one. :param generations: backups that were made since.
+    """
+
+    age: Seconds | None = None
+    generations: Positive | None = None
+
+
 class LeasePolicy(Strict, frozen=True, kw_only=True):
     """:param wait: how long a run waits for another run of the cluster before it fails naming it."""
 

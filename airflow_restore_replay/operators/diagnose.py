@@ -62,6 +62,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
                 run=run_owner(context),
                 had_base=bool(self.choice["backup_id"]),
                 as_of=run_as_of(context),
+                fallback=self.find_cluster().fallback,
             )
             if self.choice.get("existing_id"):
                 found = Diagnosis(Next.PUBLISHED, str(self.choice["reason"]))

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.run_cycle import CycleReport
+from airflow_restore_replay.core.steps import release_hold
 from tests.support.flavors import on_both
 from tests.support.primary import Primary, create_zoo
 from tests.support.rig import Rig
@@ -119,7 +120,13 @@ def test_a_primary_that_lost_its_rows(new_primary: NewPrimary, tmp_path: Path) -
     failure = source_failure(rig.cycle(), "SourceShrank")
     assert "rows in 3 tables" in failure.message
     assert rig.against(first) == []
-    assert rig.published(rig.cycle(validate={"drop_guard": None}))
+    (hold,) = rig.catalog().held_by
+    assert hold.failure == failure
+    held = rig.cycle()
+    assert hold.verdict_id in source_failure(held, "Held").hint
+    assert held.steps == {}
+    release_hold(rig.repository(), hold.verdict_id, by="somebody", reason="we meant it")
+    assert rig.catalog().backup(rig.published(rig.cycle())).manifest.base.backup_id == first
 
 
 @on_both

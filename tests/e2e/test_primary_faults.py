@@ -9,6 +9,7 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
+from airflow_restore_replay.core.steps import release_hold
 from tests.e2e.conftest import Seeded
 from tests.support.flavors import MANY_ROWS, on_both
 from tests.support.primary import Primary
@@ -116,6 +117,43 @@ def test_r11_r14_drift_is_found_and_found_again_it_is_the_primarys(
     assert "validate.exclude" in report.failure.hint
     assert rig.verdicts_against() == [quarantine]
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
+
+
+def test_d1_a_rotten_page_of_the_primary_holds(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """Nothing is published until somebody releases it, and the last good backup is kept."""
+    rig = Rig(new_primary(), tmp_path, overrides={"validate": {"checks": ["same_data"]}})
+    good = rig.full()
+    table = rig.primary.datadir / "shop/orders.ibd"
+    whole = table.read_bytes()
+
+    def write(content: bytes) -> None:
+        rig.primary._terminate(15)  # type: ignore[arg-type]
+        table.write_bytes(content)
+        rig.primary.restart()
+
+    write(whole[: 700 * 16384] + b"\xa5" * 16384 + whole[701 * 16384 :])
+    report = rig.cycle()
+    assert report.failure is not None
+    assert (report.failure.code, report.failure.blame) == ("SourceCorrupt", Blame.SOURCE)
+    (hold,) = rig.catalog().held_by
+    assert rig.verdicts_against() == []
+    write(whole)
+    for full in (False, True):
+        report = rig.cycle(force_full=full)
+        assert report.failure is not None
+        assert (report.failure.code, report.published_id) == ("Held", "")
+    release_hold(rig.repository(), hold.verdict_id, by="somebody", reason="restored the table")
+    made = rig.published(rig.cycle())
+    assert rig.catalog().backup(made).manifest.base.backup_id == good
+
+
+@on_both
+def test_without_a_fallback_a_bad_base_ends_the_run(rig: Rig, backup_id: str) -> None:
+    rig.flip_byte(rig.chunk_of(backup_id, "shop/orders.ibd"))
+    report = rig.cycle(fallback="none", retries=0)
+    assert report.failure is not None
+    assert report.failure.blame is Blame.BACKUP
+    assert (report.quarantined, report.published_id) == ([backup_id], "")
 
 
 @on_both

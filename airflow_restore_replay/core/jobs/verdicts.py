@@ -20,6 +20,7 @@ from airflow_restore_replay.core.errors import (
     TableCheckFailed,
 )
 from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.holds import holds
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now
@@ -51,7 +52,7 @@ def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
 
 
 def record_failure(ctx: JobContext, failure: Failure) -> str:
-    """Record *failure*; evidence speaks about the base, circumstance about no backup.
+    """Record *failure*; evidence speaks about the base, circumstance about no backup. A rotten primary is held.
 
     A fallback that fails as the base did shows that the base was not at fault: its quarantine is withdrawn.
 
@@ -60,8 +61,10 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
     outcome = {Blame.BACKUP: Outcome.QUARANTINED, Blame.STRANDED: Outcome.STRANDED}.get(
         failure.blame, Outcome.FAILED
     )
+    if holds(failure, ctx.request.job.value):
+        outcome = Outcome.HELD
     base = base_of(ctx)
-    about = "" if outcome is Outcome.FAILED else base
+    about = base if outcome in (Outcome.QUARANTINED, Outcome.STRANDED) else ""
     # Says nothing about the base, yet people want to know which it was.
     measured: dict[str, Any] = {"base": base} if base and not about else {}
     if ctx.request.job in _CHECKING and ctx.state.facts.get("checks"):

@@ -8,6 +8,7 @@ from typing import Any
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError, SourceShrank
 from airflow_restore_replay.core.flavor.sql import identifier, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
+from airflow_restore_replay.core.holds import released
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.units import human_bytes
@@ -29,7 +30,7 @@ class NothingLost:
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
-        guard, before = ctx.cluster.validate.drop_guard, carried(ctx, self.name)
+        guard, before = ctx.cluster.validate.drop_guard, _before(ctx, self.name)
         with ctx.server.connect() as node:
             tables = ctx.flavor.tables(node)
             now = _totals(tables) | {"rows": _rows(ctx, node, tables, _SMALL_BYTES)}
@@ -48,6 +49,14 @@ class NothingLost:
             details={"before": before, "now": now} if dropped else {},
             carry=now,
         )
+
+
+def _before(ctx: JobContext, name: str) -> dict[str, Any]:
+    """:returns: the previous backup's totals; or the primary's that somebody has seen since, and released."""
+    since = ctx.previous.created_at if ctx.previous else None
+    seen = released(ctx.repository.catalog(), SourceShrank.__name__, since)
+    found = seen[-1].failure.evidence if seen and seen[-1].failure else {}
+    return dict(found["now"]) if "now" in found else carried(ctx, name)
 
 
 def _totals(tables: list[Table]) -> dict[str, Any]:
@@ -90,7 +99,8 @@ def _blame_the_primary(
         return
     raise SourceShrank(
         f"The primary holds {_described(theirs)}; the previous backup was made of {_described(before)}.",
-        hint="If this was meant, raise validate.drop_guard for one cycle; else the last good backup has what is gone.",
+        hint="The last good backup has what is gone, and is kept. If it was meant to go, release the hold "
+        "(`restore-replay list` names it).",
         evidence={"before": before, "now": theirs},
     )
 

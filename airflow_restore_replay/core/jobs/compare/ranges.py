@@ -8,6 +8,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+import pymysql
+
+from airflow_restore_replay.core.errors import SourceCorrupt
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.compare.tables import Key, KeyRange, TablePlan
 
@@ -66,7 +70,16 @@ class Sides:
         """Run one query on both sides at the same time."""
         theirs = self.pool.submit(fetch, self.primary, sql, params)
         ours = fetch(self.node, sql, params)
-        return theirs.result(), ours
+        try:
+            return theirs.result(), ours
+        except pymysql.err.MySQLError as exc:
+            if exc.args and exc.args[0] in CORRUPT_NUMBERS:
+                raise SourceCorrupt(
+                    f"The primary cannot read its own data: {exc.args[1]} (error {exc.args[0]}).",
+                    hint="Repair the table on the primary; the last good backup is kept.",
+                    evidence={"error": exc.args[0]},
+                ) from exc
+            raise
 
 
 def fetch(conn: Conn, sql: str, params: list[Any]) -> Any:

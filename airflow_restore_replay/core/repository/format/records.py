@@ -100,6 +100,7 @@ class Sizes(Record, frozen=True, kw_only=True):
 class Manifest(Record, frozen=True, kw_only=True):
     """Immutable description of one backup.
 
+    :param lineage_since: when the goal of the fresh full was read that it goes back to.
     :param position: GTID set the data stands at.
     :param goal_read_at: the wall-clock time at which the goal was read from the primary: freshness counts
         from it. Of a backup *as of* a past time: that time.
@@ -124,6 +125,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     lease_epoch: int
     base: BaseRef
     lineage_depth: int = 0
+    lineage_since: datetime | None = None
     position: str
     goal: str
     goal_read_at: datetime
