@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.advice import ADVICE
 from airflow_restore_replay.core.errors import (
     Blame,
     InternalError,
@@ -44,7 +45,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             code=error.code,
             blame=error.blame,
             message=error.message,
-            hint=error.hint,
+            hint=error.hint or ADVICE.get(error.code, ""),
             retryable=error.retryable,
             fingerprint=fingerprint(error.code, error.message),
             evidence=error.evidence,
