@@ -126,7 +126,8 @@ def test_a_primary_that_lost_its_rows(new_primary: NewPrimary, tmp_path: Path) -
     assert hold.verdict_id in source_failure(held, "Held").hint
     assert held.steps == {}
     release_hold(rig.repository(), hold.verdict_id, by="somebody", reason="we meant it")
-    assert rig.catalog().backup(rig.published(rig.cycle())).manifest.base.backup_id == first
+    made = rig.published(rig.cycle())
+    assert rig.catalog().backup(made).manifest.base.backup_id == first
 
 
 @on_both

@@ -10,6 +10,7 @@ from airflow_restore_replay.core.flavor.sql import identifier, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.holds import released
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
+from airflow_restore_replay.core.jobs.compare.comparison import meet
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.units import human_bytes
 
@@ -38,8 +39,8 @@ class NothingLost:
             if "rows" in dropped:
                 now["rows"] = _rows(ctx, node, tables)
                 dropped = _dropped(before, now, guard)
-        if dropped:
-            _blame_the_primary(ctx, before, dropped, guard)
+        if dropped and guard:
+            _blame_the_primary(ctx, before, guard)
         return CheckResult(
             name=self.name,
             passed=not dropped,
@@ -90,18 +91,23 @@ def _rows(ctx: JobContext, node: Conn, tables: list[Table], counted_bytes: float
     return rows
 
 
-def _blame_the_primary(
-    ctx: JobContext, before: dict[str, Any], dropped: list[str], guard: float | None
-) -> None:
+def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) -> None:
+    """Estimates may be old: the rows of both are counted, at one position."""
     with ctx.flavor.connect(ctx.primary) as primary:
-        theirs = _totals(ctx.flavor.tables(primary))
-    if not set(dropped) & set(_dropped(before, theirs, guard)):
+        position = meet(ctx, primary).position
+        ctx.node.update(position=str(position))
+        theirs = _rows(ctx, primary, [t for t in ctx.flavor.tables(primary) if t.mvcc])
+        with ctx.server.connect() as node:
+            tables = ctx.flavor.tables(node)
+            ours = _rows(ctx, node, [t for t in tables if t.mvcc])
+            now = _totals(tables) | {"rows": _rows(ctx, node, tables)}
+    if ours < theirs * (1 - guard):
         return
     raise SourceShrank(
-        f"The primary holds {_described(theirs)}; the previous backup was made of {_described(before)}.",
+        f"The primary holds {_described(now)}; the previous backup was made of {_described(before)}.",
         hint="The last good backup has what is gone, and is kept. If it was meant to go, release the hold "
         "(`restore-replay list` names it).",
-        evidence={"before": before, "now": theirs},
+        evidence={"before": before, "now": now},
     )
 
 

@@ -68,18 +68,23 @@ class Sides:
 
     def both(self, sql: str, params: list[Any]) -> tuple[Any, Any]:
         """Run one query on both sides at the same time."""
-        theirs = self.pool.submit(fetch, self.primary, sql, params)
+        theirs = self.pool.submit(fetch_theirs, self.primary, sql, params)
         ours = fetch(self.node, sql, params)
-        try:
-            return theirs.result(), ours
-        except pymysql.err.MySQLError as exc:
-            if exc.args and exc.args[0] in CORRUPT_NUMBERS:
-                raise SourceCorrupt(
-                    f"The primary cannot read its own data: {exc.args[1]} (error {exc.args[0]}).",
-                    hint="Repair the table on the primary; the last good backup is kept.",
-                    evidence={"error": exc.args[0]},
-                ) from exc
+        return theirs.result(), ours
+
+
+def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
+    """:raises SourceCorrupt: the primary cannot read its own rows."""
+    try:
+        return fetch(primary, sql, params)
+    except pymysql.err.MySQLError as exc:
+        if not exc.args or exc.args[0] not in CORRUPT_NUMBERS:
             raise
+        raise SourceCorrupt(
+            f"The primary cannot read its own data: {exc.args[1]} (error {exc.args[0]}).",
+            hint="Repair the table on the primary; the last good backup is kept.",
+            evidence={"error": exc.args[0]},
+        ) from exc
 
 
 def fetch(conn: Conn, sql: str, params: list[Any]) -> Any:
@@ -185,7 +190,7 @@ def _spans(primary: Conn, plan: TablePlan, pace: Pace, after: Key | None) -> Ite
     """Cut the primary's rows into ranges; together they cover every possible key beyond *after*."""
     while plan.key:
         where, params = plan.where(KeyRange(after=after))
-        boundary = fetch(primary, plan.boundary_sql(where, pace.rows), params)
+        boundary = fetch_theirs(primary, plan.boundary_sql(where, pace.rows), params)
         if not boundary:
             break
         yield KeyRange(after=after, to=tuple(boundary[0]))
