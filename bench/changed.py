@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import ours
 from bench.data import PAGE
-from bench.measure import alternate, digests, files_of, require_same, shell, size_of, timed
+from bench.measure import alternate, cat, digests, files_of, require_same, shell, size_of
 from bench.peers import Restic
 from bench.rows import Row, speed
 from bench.settings import Bench
@@ -19,6 +19,7 @@ IDS = (
     "contiguous/first",
     "contiguous/restic",
     "random/first",
+    "random/cat",
     "random/stored-bytes",
     "unchanged/read-bytes",
     "unchanged/cat",
@@ -43,7 +44,7 @@ def rows(bench: Bench) -> list[Row]:
         "random": lambda: cycles.later("random", change_all_over),
         "unchanged": lambda: cycles.later("unchanged", lambda tree, dice: None),
         "restic, contiguous": cycles.restic,
-        "cat": lambda: _cat(bench, source),
+        "cat": lambda: cat(source, bench.caches),
     }
     found = bench.keep("changed", alternate(measures, repeat=bench.repeat))
     first, changed, same = (cycles.newest[name] for name in ("first", "random", "unchanged"))
@@ -53,6 +54,7 @@ def rows(bench: Bench) -> list[Row]:
         speed("contiguous/first", size, found["contiguous"], found["first"], 8.0),
         speed("contiguous/restic", size, found["contiguous"], found["restic, contiguous"], 3.0),
         speed("random/first", size, found["random"], found["first"], 4.0),
+        speed("random/cat", size, found["random"], found["cat"], 0.75),
         Row("random/stored-bytes", stored / 1e6, whole / 1e6, "MB", stored / whole, 0.03, at_most=True),
         Row(
             "unchanged/read-bytes",
@@ -162,9 +164,3 @@ class _Cycles:
 
     def discard(self) -> None:
         self._bench.discard(self._repository, self._tree, self._restic_dir)
-
-
-def _cat(bench: Bench, source: Path) -> float:
-    files = " ".join(str(path) for path in files_of(source))
-    bench.caches.drop()
-    return timed(lambda: shell(f"cat {files} > /dev/null"))

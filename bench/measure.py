@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import statistics
 import subprocess
 import time
@@ -83,6 +84,13 @@ def shell(command: str, *, env: Mapping[str, str] | None = None, cwd: Path | Non
         raise RuntimeError(
             f"{command}: status {done.returncode}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
         )
+
+
+def cat(root: Path, caches: Caches) -> float:
+    """:returns: seconds to read every file below *root* once, cold, in the order of their names."""
+    caches.drop()
+    command = f"find {shlex.quote(str(root))} -type f -print0 | LC_ALL=C sort -z | xargs -0 cat > /dev/null"
+    return timed(lambda: shell(command))
 
 
 def sync_tree(root: Path) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import ours
-from bench.measure import alternate, digests, files_of, require_same, size_of
-from bench.rows import Row
+from bench.measure import alternate, cat, digests, files_of, require_same, size_of
+from bench.rows import Row, speed
 from bench.settings import Bench
 
-IDS = ("small-tables/objects", "small-tables/time")
+IDS = ("small-tables/objects", "small-tables/time", "small-tables/cat")
 _TABLES = 20_000
 _AT_BYTES = 2_000_000_000
 _OBJECT_BYTES = 2_000_000
@@ -25,6 +25,8 @@ def rows(bench: Bench) -> list[Row]:
     measures: dict[str, Callable[[], float]] = {
         "small files": lambda: _snapshot(bench, source, objects),
         "large files": lambda: _snapshot(bench, joined, []),
+        "cat of small files": lambda: cat(source, bench.caches),
+        "cat of large files": lambda: cat(joined, bench.caches),
     }
     found = bench.keep("small files", alternate(measures, repeat=bench.repeat))
     size = size_of(source)
@@ -35,6 +37,7 @@ def rows(bench: Bench) -> list[Row]:
             "small-tables/objects", objects[-1], allowed, "objects", objects[-1] / allowed, 1.0, at_most=True
         ),
         Row("small-tables/time", found["small files"], found["large files"], "s", times, 2.0, at_most=True),
+        speed("small-tables/cat", size, found["small files"], found["cat of small files"], 0.75),
     ]
 
 

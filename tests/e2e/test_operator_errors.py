@@ -44,7 +44,7 @@ def test_p1_the_node_is_the_primary_itself(rig: Rig) -> None:
         ctx.flavor.connect(rig.primary.endpoint("restore_replay")) as same,
         pytest.raises(NodeIsPrimary, match="is the primary itself") as caught,
     ):
-        preflight(ctx, same)
+        preflight(ctx, same, seeding=True)
     assert caught.value.blame is Blame.ENVIRONMENT
     assert str(rig.primary.datadir) in caught.value.message
 
