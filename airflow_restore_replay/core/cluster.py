@@ -44,8 +44,8 @@ _SEEDS = {"mariadb": ("logical", "physical"), "mysql": ("logical", "clone")}
 class Cluster(Strict, frozen=True, kw_only=True):
     """One protected primary with its repository, schedule and policy.
 
-    :param fallback: what takes the place of a base that turned out to be bad: a fresh full in the same run, or nothing,
-        so that the run is red.
+    :param fallback: what takes the place of a base that turned out to be bad: a fresh full in the same run; the next
+        healthy base, and a fresh full only after that; or nothing, so that the run is red.
     """
 
     name: str = ""
@@ -57,7 +57,7 @@ class Cluster(Strict, frozen=True, kw_only=True):
     timezone: str = "UTC"
     seed: Seed = Seed()
     full_every: FullEvery = FullEvery()
-    fallback: Literal["full", "none"] = "full"
+    fallback: Literal["full", "older_base", "none"] = "full"
     catch_up: CatchUp = CatchUp()
     transfer: Transfer = Transfer()
     validate: Validation = Validation()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,11 +10,9 @@ from enum import StrEnum
 from airflow_restore_replay.core.errors import Blame, NoSuchBackup, PreflightFailed
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.holds import full_due, refuse_held
-from airflow_restore_replay.core.repository.catalog import Backup, Catalog
+from airflow_restore_replay.core.repository.catalog import Backup, Catalog, doubtful_backups
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict
 from airflow_restore_replay.core.sections import FullEvery
-
-_STAMP = re.compile(r"\d{8}T\d{6}Z-")
 
 REPLAY = "replay"
 FULL = "full"
@@ -159,19 +156,6 @@ def stamp(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def doubtful_backups(catalog: Catalog) -> set[str]:
-    """Fail closed: a verdict that cannot be read may exclude any backup that is older than it.
-
-    :returns: ids of healthy backups that existed when an unreadable verdict was written. A verdict's name begins
-        with its time (see FORMAT.md); one whose name tells no time casts doubt on all.
-    """
-    names = [p.removeprefix("verdicts/") for p in catalog.unreadable if p.startswith("verdicts/")]
-    if not names:
-        return set()
-    newest = max(name[:16] if _STAMP.match(name) else "~" for name in names)
-    return {b.backup_id for b in catalog.healthy() if b.backup_id[:16] <= newest}
-
-
 def _named_base(catalog: Catalog, backup_id: str) -> Backup:
     backup = catalog.backup(backup_id)
     if backup.state is not BackupState.HEALTHY:
@@ -183,7 +167,13 @@ def _named_base(catalog: Catalog, backup_id: str) -> Backup:
 
 
 def diagnose(
-    catalog: Catalog, *, run: str, had_base: bool, as_of: datetime | None = None, fallback: str = "full"
+    catalog: Catalog,
+    *,
+    run: str,
+    had_base: bool,
+    as_of: datetime | None = None,
+    fallback: str = "full",
+    attempt: str = REPLAY,
 ) -> Diagnosis:
     """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
 
@@ -192,12 +182,13 @@ def diagnose(
     :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
         evidence against its base stands, but no fresh full can take its place.
     :param fallback: the cluster's; with ``none`` no fresh full takes a stranded base's place.
+    :param attempt: which one has ended.
     """
     if as_of is not None:
         return _diagnose_as_of(catalog, run, as_of)
     if not had_base:
         return Diagnosis(Next.FULL, "no base")
-    attempts = _attempts(catalog, run)
+    attempts = _attempts(catalog, run, attempt)
     if _published(catalog, attempts, run):
         return Diagnosis(Next.PUBLISHED, "the replayed backup is published", verdict=_last(attempts))
     last = _last(attempts)
@@ -212,14 +203,14 @@ def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime) -> Diagnosis:
     # By the manifest alone: a scheduled run that is backfilled again has records from its first time.
     if any(b.manifest.as_of == as_of for b in catalog.healthy()):
         return Diagnosis(Next.PUBLISHED, f"the backup as of {stamp(as_of)} is published")
-    last = _last(_attempts(catalog, run))
+    last = _last(_attempts(catalog, run, REPLAY))
     if last is None or last.failure is None:
         return _no_record(last)
     return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
 
 
-def _attempts(catalog: Catalog, run: str) -> list[Verdict]:
-    return [v for v in catalog.attempts(run) if v.attempt == REPLAY]
+def _attempts(catalog: Catalog, run: str, attempt: str) -> list[Verdict]:
+    return [v for v in catalog.attempts(run) if v.attempt == attempt]
 
 
 def _no_record(last: Verdict | None) -> Diagnosis:
