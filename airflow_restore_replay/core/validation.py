@@ -13,7 +13,7 @@ Share = Annotated[float, Meta(gt=0, lt=1)]
 
 #: the checks that a cluster may do without
 CheckName = Literal[
-    "canary", "assertions", "definitions", "cold_pages", "drop_guard", "check_table", "same_data"
+    "canary", "assertions", "definitions", "cold_pages", "check_table", "drop_guard", "same_data"
 ]
 
 
@@ -54,8 +54,8 @@ class Validation(Strict, frozen=True, kw_only=True):
         "assertions",
         "definitions",
         "cold_pages",
-        "drop_guard",
         "check_table",
+        "drop_guard",
         "same_data",
     )
     time_box: Seconds | None = None

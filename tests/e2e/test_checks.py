@@ -58,7 +58,7 @@ def test_every_check_runs_on_one_of_every_object(new_primary: NewPrimary, tmp_pa
     found = checks_of(rig, second)
     assert list(found) == [
         *("goal_contained", "no_errant_transactions", "error_log", "canary", "assertions", "definitions"),
-        *("cold_pages", "drop_guard", "check_table", "same_data"),
+        *("cold_pages", "check_table", "drop_guard", "same_data"),
     ]
     assert all(c["passed"] and c["cost"] and c["seconds"] >= 0 for c in found.values())
     assert "arrived" in found["canary"]["observed"]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import msgspec
-
 from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
 from airflow_restore_replay.core.jobs.as_of import omitted
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
-from airflow_restore_replay.core.jobs.checks import CheckResult
+from airflow_restore_replay.core.jobs.checks import CheckResult, ran
 from airflow_restore_replay.core.jobs.checks.run import chosen, run_checks
 from airflow_restore_replay.core.jobs.checks.server import CheckTables, ErrorLogClean
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -40,7 +38,7 @@ def validate(ctx: JobContext) -> dict[str, Any]:
     state = ctx.state
     return {
         "position": state.position,
-        "checks": [msgspec.to_builtins(r) for r in results],
+        "checks": ran(results),
         "compared": {k: v for k, v in state.facts.get("compared", {}).items() if k != "uncompared"},
         "uncompared": len(state.facts.get("compared", {}).get("uncompared", {})),
         "seconds": round(time.monotonic() - started, 3),
@@ -57,7 +55,7 @@ def _validate_restored(ctx: JobContext) -> dict[str, Any]:
         position = ctx.flavor.executed_position(node)
     return {
         "position": str(position),
-        "checks": [msgspec.to_builtins(r) for r in results],
+        "checks": ran(results),
         "compared": {"omitted": "standalone"},
         "uncompared": 0,
         "seconds": round(time.monotonic() - started, 3),

@@ -83,9 +83,11 @@ def failure_of(check: Check, result: CheckResult) -> RestoreReplayError:
     )
 
 
-def ran(results: Sequence[CheckResult]) -> list[dict[str, Any]]:
-    """:returns: of each check what manifest and verdict keep."""
-    kept = ("name", "passed", "cost", "seconds", "observed", "unfinished", "carry")
+def ran(results: Sequence[CheckResult], *, carry: bool = False) -> list[dict[str, Any]]:
+    """:param carry: with what the next cycle goes on from, which may be much.
+    :returns: of each check what manifest and verdict keep.
+    """
+    kept = ["name", "passed", "cost", "seconds", "observed", "unfinished", *(["carry"] if carry else [])]
     return [{name: value for name, value in msgspec.to_builtins(r).items() if name in kept} for r in results]
 
 

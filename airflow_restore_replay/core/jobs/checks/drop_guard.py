@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+import pymysql
 
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError, SourceShrank
 from airflow_restore_replay.core.flavor.sql import identifier, value
@@ -34,7 +35,7 @@ class NothingLost:
         guard, before = ctx.cluster.validate.drop_guard, _before(ctx, self.name)
         with ctx.server.connect() as node:
             tables = ctx.flavor.tables(node)
-            now = _totals(tables) | {"rows": _rows(ctx, node, tables, _SMALL_BYTES)}
+            now = _totals(tables) | {"rows": _rows(ctx, node, tables, box)}
             dropped = _dropped(before, now, guard)
             if "rows" in dropped:
                 now["rows"] = _rows(ctx, node, tables)
@@ -78,17 +79,24 @@ def _dropped(before: dict[str, Any], now: dict[str, Any], guard: float | None) -
     ]
 
 
-def _rows(ctx: JobContext, node: Conn, tables: list[Table], counted_bytes: float = math.inf) -> int:
-    """:param counted_bytes: tables of at most this size are counted."""
+def _rows(ctx: JobContext, node: Conn, tables: list[Table], box: TimeBox | None = None) -> int:
+    """:param box: only small tables are counted, as many as there is time for; the others are estimated."""
     rows = 0
     for table in tables:
         ctx.stop_if_cancelled()
-        if table.data_bytes <= counted_bytes:
-            name = f"{identifier(table.schema)}.{identifier(table.name)}"
-            rows += int(value(node, f"SELECT COUNT(*) FROM {name}"))
-        else:
-            rows += table.rows_estimate
+        counted = box is None or (table.data_bytes <= _SMALL_BYTES and not box.over)
+        rows += _count(ctx, node, table) if counted else table.rows_estimate
     return rows
+
+
+def _count(ctx: JobContext, conn: Conn, table: Table) -> int:
+    try:
+        return int(value(conn, f"SELECT COUNT(*) FROM {identifier(table.schema)}.{identifier(table.name)}"))
+    except pymysql.err.MySQLError:
+        # Dropped meanwhile, or damaged: that is for other checks to say.
+        if not ctx.server.alive():
+            raise
+        return table.rows_estimate
 
 
 def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) -> None:

@@ -30,8 +30,8 @@ OPTIONAL: Mapping[str, Callable[[], Check]] = {
     Answers.name: Answers,
     SameDefinitions.name: SameDefinitions,
     ColdPages.name: ColdPages,
-    NothingLost.name: NothingLost,
     CheckTables.name: CheckTables,
+    NothingLost.name: NothingLost,
     SameData.name: SameData,
 }
 #: a past state has nothing to be compared with: the primary has gone on
@@ -64,7 +64,7 @@ def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
         ctx.report.phase(check.name)
         result, error = _run(ctx, check)
         results.append(result)
-        ctx.node.update(facts={"checks": ran(results)})
+        ctx.node.update(facts={"checks": ran(results, carry=True)})
         if error:
             raise error
     return results
