@@ -26,13 +26,12 @@ from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, dicts, identifier, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
-_CORRUPT_NUMBERS = {126, 127, 134, 144, 145, 1034, 1035, 1194, 1195, 1712, 1728, 1877, 1932, 1033, 1296}
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
     r"seems to be corrupted|Corrupted|checksum mismatch",
@@ -96,7 +95,7 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
     number = error_number(line)
     if number in (1044, 1045, 1142, 1143, 1227, 1370, 1698):
         return classify.denied(number, line, "the dump's account")
-    if number in _CORRUPT_NUMBERS or _CORRUPT.search(line):
+    if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
         return SourceCorrupt(
             f"The primary cannot read its own data: {line}",
             hint="Repair the table on the primary; the last good backup is kept.",
