@@ -38,7 +38,7 @@ ADVICE: Mapping[str, str] = {
     "JobCancelled": "Nothing.",
     "AgentMissing": "Install this release of the package on the node's host, or set `node.python`.",
     "HostKeyRefused": "Find out why the host's key is not the known one; only then add it to the known hosts.",
-    "NodeUnreachable": "Look at the network, sshd or the Docker engine; then clear the task: jobs on the node have gone on.",
+    "NodeUnreachable": "Look at the network, sshd or the Docker engine; jobs on the node go on: clear the task.",
     "NodeDenied": "Mend the account of the node's connection.",
     "AgentFailed": "Read what it printed: start-up files of the account's shell may print nothing.",
     "AgentDied": "Look at the job's log on the node, and at what killed it; run the cycle again.",
