@@ -41,7 +41,7 @@ def definitions(conn: Conn) -> Definitions:
     """
     if accounts.is_managed(conn):
         found = read(conn, COMMON, lambda user: False)
-        found.hidden["every account"] = "a managed service changes them by itself"
+        found.hidden |= {f"every {s.kind}": "a managed service changes accounts by itself" for s in _ACCOUNTS}
         return found
     reserved = accounts.RESERVED | {AGENT}
     return read(conn, (*COMMON, *_ACCOUNTS), lambda user: user in reserved)

@@ -78,8 +78,7 @@ def _look(ctx: JobContext) -> _Look:
 
 def _difference(name: str, ours: Definitions, theirs: Definitions) -> str:
     """:returns: in what the object differs, ``""`` for nothing that could be seen."""
-    kind = name.rpartition(" ")[0]
-    if name in theirs.hidden or f"every {kind}" in theirs.hidden:
+    if any(name == h or f"every {name}".startswith(f"{h} ") for h in theirs.hidden):
         return ""
     there, here = theirs.objects.get(name), ours.objects.get(name)
     if there is None or here is None:
