@@ -120,6 +120,7 @@ def test_r11_r14_drift_is_found_and_found_again_it_is_the_primarys(
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
 
 
+@on_both
 def test_d1_a_rotten_page_of_the_primary_holds(new_primary: NewPrimary, tmp_path: Path) -> None:
     """Nothing is published until somebody releases it, and the last good backup is kept."""
     rig = Rig(new_primary(), tmp_path, overrides={"validate": {"checks": ["same_data"]}})
