@@ -87,7 +87,8 @@ def _observed(comparison: Comparison) -> str:
             f"{len(comparison.differences)} differing ranges at {comparison.position}, first in {first['table']}, "
             f"key range {first['key_range']}"
         )
-    return f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}"
+    paused = f"; paused {comparison.paused_s:.0f} s for the primary's load" if comparison.paused_s else ""
+    return f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}"
 
 
 def _summary(comparison: Comparison) -> dict[str, object]:
@@ -97,4 +98,5 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "rows": comparison.rows,
         "uncompared": comparison.uncompared,
         "snapshot": comparison.snapshot,
+        "paused_s": comparison.paused_s,
     }

@@ -21,6 +21,7 @@ from airflow_restore_replay.core.jobs.compare.ranges import (
     fetch,
 )
 from airflow_restore_replay.core.jobs.compare.tables import TablePlan, plan_table, quote
+from airflow_restore_replay.core.jobs.compare.throttle import Throttle
 from airflow_restore_replay.core.jobs.context import JobContext
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Look:
         self._total = sum(max(t.rows_estimate, theirs.get(n, t).rows_estimate) for n, t in self.ours.items())
         self._pace = Pace(ctx.cluster.validate.chunk_rows)
         self._started = time.monotonic()
+        self.throttle = Throttle(sides.primary, ctx.cluster.validate.pause_above)
 
     @property
     def rows(self) -> int:
@@ -144,6 +146,10 @@ class Look:
     def _over(self, share: float) -> bool:
         return time.monotonic() - self._started > share * self._ctx.cluster.validate.compare_budget
 
+    def _stop_waiting(self) -> bool:
+        self._ctx.stop_if_cancelled()
+        return self._over(1.0)
+
     def _plan(self, name: str) -> TablePlan:
         self.plans[name] = plan_table(self._ctx.flavor, self._sides.node, self.ours[name])
         return self.plans[name]
@@ -166,6 +172,7 @@ class Look:
         def on_chunk(rows: int) -> None:
             self._ctx.stop_if_cancelled()
             self._ctx.report.count(rows, self._total, unit="rows", detail=name)
+            self.throttle.wait(self._stop_waiting)
 
         return on_chunk
 

@@ -133,7 +133,7 @@ def compare_table(
     """Compare every row of a table, or those after a key.
 
     :param over: asked after each range but the last; true ends the work there.
-    :param on_chunk: called with the rows compared so far; may raise to stop.
+    :param on_chunk: called with the rows compared so far; may wait, and raise to stop.
     :returns: differences, at most one per range.
     """
     compared = Compared()
@@ -142,12 +142,12 @@ def compare_table(
         difference = compare_range(sides, plan, span)
         if difference:
             compared.differences.append(difference)
-        on_chunk(sides.rows)
         if span.to is not None:
             pace.took(time.monotonic() - started)
-            if over():
-                compared.after = span.to
-                break
+        on_chunk(sides.rows)
+        if span.to is not None and over():
+            compared.after = span.to
+            break
         started = time.monotonic()
     return compared
 
