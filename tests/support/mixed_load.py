@@ -58,7 +58,7 @@ def _insert(d: random.Random) -> Statements:
     row = "({f}, {f} / 3, {f}, JSON_OBJECT('k', {f}), {b}, '{e}', 'x,z', '{t}', REPEAT('{t}', {r}), NOW(6), NOW(), 26)"
     rows = [
         row.format(
-            f=round(d.uniform(-1e6, 1e6), 4),
+            f=d.randrange(-4000, 4000) / 4,  # of a FLOAT, a dump prints six digits
             b=d.randrange(2**17),
             e=d.choice("abü"),
             t=d.choice(("Ünï", "plain", "x ", "")) + str(d.randrange(999)),
@@ -248,7 +248,7 @@ _RACES = frozenset(
         1304,
         1305,
     }
-    | {1347, 1356, 1359, 1396, 1410, 1412, 1494, 1508, 1537, 1539, 1615, 1684, 3523}
+    | {1347, 1356, 1359, 1396, 1410, 1412, 1494, 1508, 1537, 1539, 1615, 1684, 1959, 3523}
 )
 
 
