@@ -9,8 +9,10 @@ from typing import TypeVar
 
 import pymysql
 
+from airflow_restore_replay.core.errors import PrimaryUnreachable
 from airflow_restore_replay.core.flavor.values import Conn, Snapshot, Table
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage
+from airflow_restore_replay.core.jobs.compare.death import read_to_death, up_since
 from airflow_restore_replay.core.jobs.compare.ranges import (
     Compared,
     Difference,
@@ -61,6 +63,7 @@ class Look:
         self._total = sum(max(t.rows_estimate, theirs.get(n, t).rows_estimate) for n, t in self.ours.items())
         self._pace = Pace(ctx.cluster.validate.chunk_rows)
         self._started = time.monotonic()
+        self._up_since = up_since(sides.primary)
         self.throttle = Throttle(sides.primary, ctx.cluster.validate.pause_above)
 
     @property
@@ -162,6 +165,8 @@ class Look:
     def _unless_taken(self, name: str, compare: Callable[[], T]) -> T | None:
         try:
             return compare()
+        except PrimaryUnreachable as exc:
+            raise read_to_death(self._ctx, name, self._up_since, exc) from exc
         except pymysql.err.MySQLError as exc:
             if not self._ctx.server.alive() or not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
                 raise

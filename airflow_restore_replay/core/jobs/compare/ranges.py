@@ -10,12 +10,14 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.errors import SourceCorrupt
+from airflow_restore_replay.core.errors import PrimaryUnreachable, SourceCorrupt
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.compare.tables import Key, KeyRange, TablePlan
 
 _KEYS_SHOWN = 20
+#: the connection is gone, or the server is going
+_LOST = (0, 1053, 1927, 2006, 2013)
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,16 @@ class Sides:
 
 
 def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
-    """:raises SourceCorrupt: the primary cannot read its own rows."""
+    """:raises SourceCorrupt: the primary cannot read its own rows.
+    :raises PrimaryUnreachable: the connection broke.
+    """
     try:
         return fetch(primary, sql, params)
     except pymysql.err.MySQLError as exc:
+        if exc.args and exc.args[0] in _LOST:
+            raise PrimaryUnreachable(
+                f"The primary's connection broke while its rows were read: {exc.args[-1]}."
+            ) from exc
         if not exc.args or exc.args[0] not in CORRUPT_NUMBERS:
             raise
         raise SourceCorrupt(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn
+from airflow_restore_replay.core.jobs.compare.ranges import fetch_theirs
 
 _LOOK_EVERY_S = 0.5
 
@@ -34,5 +34,5 @@ class Throttle:
     def _busy(self) -> bool:
         if self._limit is None:
             return False
-        ((_, running),) = rows(self._primary, "SHOW GLOBAL STATUS LIKE 'Threads_running'")
+        ((_, running),) = fetch_theirs(self._primary, "SHOW GLOBAL STATUS LIKE 'Threads_running'", [])
         return int(running) > self._limit
