@@ -54,8 +54,18 @@ def test_every_check_runs_on_one_of_every_object(new_primary: NewPrimary, tmp_pa
     assertions = [{"name": "orders", "query": "SELECT COUNT(*) FROM shop.orders", "at_least": 20000}]
     rig.overrides["validate"] = {"canary": "shop.canary", "assertions": assertions}
     first = rig.full()
+    rig.primary.execute(
+        "CREATE VIEW shop.late AS SELECT 1 AS one",
+        "CREATE PROCEDURE shop.late() SELECT 1",
+        "CREATE TRIGGER shop.late BEFORE INSERT ON shop.notes FOR EACH ROW SET NEW.body = UPPER(NEW.body)",
+        "CREATE EVENT shop.late ON SCHEDULE EVERY 1 DAY DO DELETE FROM shop.notes",
+        "ALTER EVENT shop.late ON SCHEDULE EVERY 2 DAY",
+        "CREATE USER late IDENTIFIED BY 'late-43c1'",
+        "GRANT SELECT (id) ON shop.orders TO late",
+    )
     second = rig.published(rig.cycle())
     assert rig.verdicts_against() == []
+    assert "unfinished" not in checks_of(rig, second)["definitions"]
     found = checks_of(rig, second)
     assert list(found) == [
         *("goal_contained", "no_errant_transactions", "error_log", "canary", "assertions", "definitions"),
