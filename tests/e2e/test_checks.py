@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.run_cycle import CycleReport
 from airflow_restore_replay.core.steps import release_hold
 from tests.support.flavors import on_both
-from tests.support.primary import Primary, create_zoo
+from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
 from tests.support.tamper import by_sql, tampered
 
@@ -137,6 +139,16 @@ def test_definitions_that_the_primary_changed_without_its_binary_log(
         "ALTER USER local@localhost IDENTIFIED BY 'second-20ae'",
         "GRANT SELECT ON shop.notes TO local@localhost",
     )
+    if rig.primary.flavor == "mariadb":
+        upgrade = [
+            rig.primary.program("mariadb-upgrade"),
+            "--force",
+            "-uroot",
+            f"--socket={rig.primary.socket}",
+        ]
+        subprocess.run(
+            upgrade, env=os.environ | {"MYSQL_PWD": ROOT_PASSWORD}, check=True, capture_output=True
+        )
     expected = {"view shop.mine", "account local.localhost", "privileges on table local.localhost.shop.notes"}
     for _ in range(2):
         listed = checks_of(rig, rig.published(rig.cycle()))["definitions"]["unfinished"]
