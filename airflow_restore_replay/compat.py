@@ -7,6 +7,7 @@ from importlib import import_module
 try:
     from airflow.sdk.exceptions import (
         AirflowFailException,
+        AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferralTimeout,
         TaskDeferred,
@@ -14,6 +15,7 @@ try:
 except ImportError:  # Airflow < 3.2
     from airflow.exceptions import (  # type: ignore[no-redef]
         AirflowFailException,
+        AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferralTimeout,
         TaskDeferred,
@@ -24,6 +26,7 @@ except ImportError:  # Airflow < 3.2
     from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
 __all__ = [
     "AirflowFailException",
+    "AirflowSkipException",
     "AirflowTaskTimeout",
     "CronDataIntervalTimetable",
     "TaskDeferralTimeout",

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.jobs.protocol import FULL, REPLAY
+from airflow_restore_replay.core.jobs.protocol import FULL, OLDER, REPLAY
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, TASK_FAILURE
@@ -118,18 +118,11 @@ def _cycle(
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         **common.task,
     )
-    quarantine = QuarantineBackupOperator(
-        task_id="quarantine_backup", on_quarantine=common.on_quarantine, **common.task
-    )
-    diagnose = DiagnoseCycleOperator(
-        task_id="diagnose",
-        choice=ResultOf(choice_id),
-        published_task_id=published.task_id,
-        quarantine_task_id=quarantine.task_id,
-        full_task_id=full.create.task_id,
-        trigger_rule=TriggerRule.ALL_DONE,
-        **common.task,
-    )
+    after, older = (full.create, None)
+    if cluster.fallback == "older_base":
+        older = _older(common, acquire.task_id, published, full)
+        after = older.first
+    quarantine, diagnose = _decision(common, choice_id, published, full, after, REPLAY)
     choose = ChooseBaseOperator(
         task_id="choose_base",
         replay_task_id=replay.create.task_id,
@@ -143,12 +136,73 @@ def _cycle(
     release = ReleaseLeaseOperator(task_id="release_lease", lease=ResultOf(acquire.task_id), **common.task)
 
     _setup(acquire) >> choose >> [replay.create, diagnose]
-    replay.snapshot >> diagnose >> [published, quarantine, full.create]
-    quarantine >> full.create
+    replay.snapshot >> diagnose
     full.snapshot >> published >> prune
     [prune, replay.destroy, full.destroy] >> release.as_teardown(setups=acquire)
     tasks = (acquire, choose, diagnose, quarantine, published, prune, release, *replay.tasks, *full.tasks)
+    if older:
+        older.destroy >> release
+        tasks = (*tasks, *older.tasks)
     return Cycle(acquire, published, tasks)
+
+
+def _decision(
+    common: _Common,
+    choice_id: str,
+    published: BaseOperator,
+    full: _Attempt,
+    after: BaseOperator,
+    attempt: str,
+) -> tuple[BaseOperator, BaseOperator]:
+    """:param after: what follows a base that is of no use.
+    :returns: the tasks that quarantine and diagnose after *attempt*.
+    """
+    suffix = "" if attempt == REPLAY else f"_{attempt}"
+    quarantine = QuarantineBackupOperator(
+        task_id=f"quarantine_backup{suffix}", on_quarantine=common.on_quarantine, **common.task
+    )
+    diagnose = DiagnoseCycleOperator(
+        task_id=f"diagnose{suffix}",
+        choice=ResultOf(choice_id),
+        attempt=attempt,
+        published_task_id=published.task_id,
+        quarantine_task_id=quarantine.task_id,
+        full_task_id=full.create.task_id,
+        fallback_task_id=after.task_id,
+        trigger_rule=TriggerRule.ALL_DONE,
+        **common.task,
+    )
+    diagnose >> [published, quarantine, full.create]
+    if after is not full.create:
+        diagnose >> after
+    quarantine >> after
+    return quarantine, diagnose
+
+
+@dataclass(frozen=True)
+class _Older:
+    """The attempt from the next healthy base. :param first: chooses it."""
+
+    first: BaseOperator
+    destroy: BaseOperator
+    tasks: tuple[BaseOperator, ...]
+
+
+def _older(common: _Common, acquire_id: str, published: BaseOperator, full: _Attempt) -> _Older:
+    """Between the replay attempt and the fresh full, as ``fallback: older_base`` asks for."""
+    choice_id = _sibling(published, "choose_older")
+    attempt = _attempt(common, acquire_id, choice_id, OLDER)
+    quarantine, diagnose = _decision(common, choice_id, published, full, full.create, OLDER)
+    choose = ChooseBaseOperator(
+        task_id="choose_older",
+        replay_task_id=attempt.create.task_id,
+        no_base_task_id=diagnose.task_id,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        **common.task,
+    )
+    choose >> [attempt.create, diagnose]
+    attempt.snapshot >> diagnose
+    return _Older(choose, attempt.destroy, (choose, diagnose, quarantine, *attempt.tasks))
 
 
 @dataclass(frozen=True)
@@ -170,14 +224,14 @@ def _attempt(common: _Common, acquire_id: str, choice_id: str, attempt: str) -> 
             attempt=attempt,
             backup_id=ResultOf(choice_id, "backup_id") if attempt == REPLAY else None,
             # The fallback also runs when quarantine_backup was skipped.
-            trigger_rule=TriggerRule.ALL_SUCCESS
-            if attempt == REPLAY
-            else TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
+            if attempt == FULL
+            else TriggerRule.ALL_SUCCESS,
             **common.task,
         )
         waiting = {**common.waiting, "node": ResultOf(create.task_id)}
         fill: BaseOperator
-        if attempt == REPLAY:
+        if attempt != FULL:
             fill = RestoreBackupOperator(
                 task_id="restore_backup", backup_id=ResultOf(choice_id, "backup_id"), **waiting
             )

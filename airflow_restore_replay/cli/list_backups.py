@@ -9,7 +9,7 @@ import click
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
-from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.format.records import Verdict, utc_now
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
@@ -67,7 +67,11 @@ def _show(catalog: Catalog) -> None:
     for path, why in catalog.unreadable.items():
         console(stderr=True).print(f"Unreadable: {path}: {why}", markup=False, soft_wrap=True)
     for hold in catalog.held_by:
-        console(stderr=True).print(f"Held by {hold.verdict_id}: {hold.reason}", markup=False, soft_wrap=True)
+        console(stderr=True).print(f"Held by {hold.verdict_id}: {_why(hold)}", markup=False, soft_wrap=True)
+
+
+def _why(hold: Verdict) -> str:
+    return hold.failure.message if hold.failure else hold.reason
 
 
 def _row(backup: Backup) -> list[str]:

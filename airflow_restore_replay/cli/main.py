@@ -26,6 +26,7 @@ _COMMANDS = {
     "prune": "prune",
     "node": "node",
     "doctor": "doctor",
+    "selftest": "selftest",
     "key": "key",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import click
@@ -30,6 +31,11 @@ def command(scope: Scope, backup_id: str) -> None:
         scope.emit(document)
         return
     show_pairs(_pairs(backup))
+    if backup.manifest.checks:
+        console().print()
+        show_table(
+            ["CHECK", "SECONDS", "WHAT"], [_check(c) for c in backup.manifest.checks], right=["SECONDS"]
+        )
     if backup.verdicts:
         console().print()
         show_table(["VERDICT", "OUTCOME", "STEP", "WHAT"], [_row(v, backup) for v in backup.verdicts])
@@ -53,10 +59,24 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("Server", f"{manifest.flavor} {manifest.server_release}"),
         ("Size", f"{human_bytes(sizes.total_bytes)} in {sizes.files} files"),
         *_sizes(sizes),
-        ("Compared", ", ".join(f"{name} {_plain(value)}" for name, value in compared.items())),
+        ("Compared", ", ".join(f"{n} {_plain(value)}" for n, value in compared.items() if n != "coverage")),
+        ("Coverage", _coverage(compared.get("coverage", {}), manifest.created_at)),
         *_notes(manifest.notes),
         ("Run", manifest.run),
     ]
+
+
+def _coverage(coverage: dict[str, Any], made: datetime) -> str:
+    if "never" in coverage:
+        named = ", ".join(coverage["never"])
+        return f"{coverage['never_count']} tables were not compared as a whole yet: {named}"
+    if not coverage.get("since"):
+        return ""
+    cycles = "this cycle" if coverage["cycles"] == 1 else f"the last {coverage['cycles']} cycles"
+    days = (made - datetime.fromisoformat(coverage["since"])).total_seconds() / 86400
+    changed = coverage.get("changed_since_compared")
+    later = f"; {changed} tables changed since theirs" if changed else ""
+    return f"every row compared at least once in {cycles} / {days:.1f} days{later}"
 
 
 def _sizes(sizes: Sizes) -> Iterator[tuple[str, str]]:
@@ -83,6 +103,11 @@ def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return str(value)
+
+
+def _check(check: dict[str, Any]) -> list[str]:
+    what = "; ".join(filter(None, (str(check.get(key, "")) for key in ("observed", "unfinished"))))
+    return [str(check.get("name", "")), f"{check.get('seconds', 0):.1f}", what]
 
 
 def _row(verdict: Verdict, backup: Backup) -> list[str]:

@@ -19,6 +19,7 @@ from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.sections import (
     CatchUp,
+    FullEvery,
     LeasePolicy,
     NodeSpec,
     Notify,
@@ -28,10 +29,10 @@ from airflow_restore_replay.core.sections import (
     Seed,
     Timeouts,
     Transfer,
-    Validation,
 )
 from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import Seconds, decode_unit, encode_unit
+from airflow_restore_replay.core.validation import Validation
 
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
@@ -41,7 +42,11 @@ _SEEDS = {"mariadb": ("logical", "physical"), "mysql": ("logical", "clone")}
 
 
 class Cluster(Strict, frozen=True, kw_only=True):
-    """One protected primary with its repository, schedule and policy."""
+    """One protected primary with its repository, schedule and policy.
+
+    :param fallback: what takes the place of a base that turned out to be bad: a fresh full in the same run; the next
+        healthy base, and a fresh full only after that; or nothing, so that the run is red.
+    """
 
     name: str = ""
     flavor: Literal["mariadb", "mysql"] = "mariadb"
@@ -51,6 +56,8 @@ class Cluster(Strict, frozen=True, kw_only=True):
     schedule: str | None = "0 3 * * *"
     timezone: str = "UTC"
     seed: Seed = Seed()
+    full_every: FullEvery = FullEvery()
+    fallback: Literal["full", "older_base", "none"] = "full"
     catch_up: CatchUp = CatchUp()
     transfer: Transfer = Transfer()
     validate: Validation = Validation()

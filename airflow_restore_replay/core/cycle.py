@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,10 +9,10 @@ from enum import StrEnum
 
 from airflow_restore_replay.core.errors import Blame, NoSuchBackup, PreflightFailed
 from airflow_restore_replay.core.failure import Failure
-from airflow_restore_replay.core.repository.catalog import Backup, Catalog
+from airflow_restore_replay.core.holds import full_due, refuse_held
+from airflow_restore_replay.core.repository.catalog import Backup, Catalog, doubtful_backups
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict
-
-_STAMP = re.compile(r"\d{8}T\d{6}Z-")
+from airflow_restore_replay.core.sections import FullEvery
 
 REPLAY = "replay"
 FULL = "full"
@@ -67,13 +66,18 @@ def choose_base(
     force_full: bool = False,
     base_backup_id: str | None = None,
     before: datetime | None = None,
+    full_every: FullEvery | None = None,
+    now: datetime | None = None,
 ) -> Choice:
     """Choose the newest healthy proven backup.
 
     :param base_backup_id: use exactly this one.
     :param before: only backups whose data is from before that time.
+    :param full_every, now: when a fresh full takes the place of a healthy base.
     :raises NoSuchBackup: *base_backup_id* does not exist or must not be a base.
+    :raises Held: nothing may be published.
     """
+    refuse_held(catalog)
     if force_full:
         return Choice(None, "a fresh full was asked for")
     skipped = {path: f"unreadable: {why}" for path, why in catalog.unreadable.items()}
@@ -88,6 +92,8 @@ def choose_base(
             skipped[backup.backup_id] = backup.state.value
     if not usable:
         return Choice(None, "there is no healthy proven backup", skipped)
+    if full_every and now and (why := full_due(catalog, usable[-1].manifest, full_every, now)):
+        return Choice(None, why, skipped)
     return Choice(usable[-1], "newest healthy proven backup", skipped)
 
 
@@ -150,19 +156,6 @@ def stamp(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def doubtful_backups(catalog: Catalog) -> set[str]:
-    """Fail closed: a verdict that cannot be read may exclude any backup that is older than it.
-
-    :returns: ids of healthy backups that existed when an unreadable verdict was written. A verdict's name begins
-        with its time (see FORMAT.md); one whose name tells no time casts doubt on all.
-    """
-    names = [p.removeprefix("verdicts/") for p in catalog.unreadable if p.startswith("verdicts/")]
-    if not names:
-        return set()
-    newest = max(name[:16] if _STAMP.match(name) else "~" for name in names)
-    return {b.backup_id for b in catalog.healthy() if b.backup_id[:16] <= newest}
-
-
 def _named_base(catalog: Catalog, backup_id: str) -> Backup:
     backup = catalog.backup(backup_id)
     if backup.state is not BackupState.HEALTHY:
@@ -173,24 +166,36 @@ def _named_base(catalog: Catalog, backup_id: str) -> Backup:
     return backup
 
 
-def diagnose(catalog: Catalog, *, run: str, had_base: bool, as_of: datetime | None = None) -> Diagnosis:
+def diagnose(
+    catalog: Catalog,
+    *,
+    run: str,
+    had_base: bool,
+    as_of: datetime | None = None,
+    fallback: str = "full",
+    attempt: str = REPLAY,
+) -> Diagnosis:
     """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
 
     :param run: lease owner.
     :param had_base: whether choose_base found a base, so that a replay was attempted.
     :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
         evidence against its base stands, but no fresh full can take its place.
+    :param fallback: the cluster's; with ``none`` no fresh full takes a stranded base's place.
+    :param attempt: which one has ended.
     """
     if as_of is not None:
         return _diagnose_as_of(catalog, run, as_of)
     if not had_base:
         return Diagnosis(Next.FULL, "no base")
-    attempts = _attempts(catalog, run)
+    attempts = _attempts(catalog, run, attempt)
     if _published(catalog, attempts, run):
         return Diagnosis(Next.PUBLISHED, "the replayed backup is published", verdict=_last(attempts))
     last = _last(attempts)
     if last is None or last.failure is None:
         return _no_record(last)
+    if fallback == "none" and last.failure.blame is Blame.STRANDED:
+        return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
     return _by_blame(last, last.failure)
 
 
@@ -198,14 +203,14 @@ def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime) -> Diagnosis:
     # By the manifest alone: a scheduled run that is backfilled again has records from its first time.
     if any(b.manifest.as_of == as_of for b in catalog.healthy()):
         return Diagnosis(Next.PUBLISHED, f"the backup as of {stamp(as_of)} is published")
-    last = _last(_attempts(catalog, run))
+    last = _last(_attempts(catalog, run, REPLAY))
     if last is None or last.failure is None:
         return _no_record(last)
     return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
 
 
-def _attempts(catalog: Catalog, run: str) -> list[Verdict]:
-    return [v for v in catalog.attempts(run) if v.attempt == REPLAY]
+def _attempts(catalog: Catalog, run: str, attempt: str) -> list[Verdict]:
+    return [v for v in catalog.attempts(run) if v.attempt == attempt]
 
 
 def _no_record(last: Verdict | None) -> Diagnosis:
@@ -281,7 +286,7 @@ def recovered_from(catalog: Catalog, *, run: str) -> list[Verdict]:
     """
     earlier = [m.created_at for m in catalog.manifests if m.run != run and not m.as_of]
     since = max(earlier, default=None)
-    bad = (Outcome.QUARANTINED, Outcome.STRANDED)
+    bad = (Outcome.QUARANTINED, Outcome.STRANDED, Outcome.HELD)
     return [
         v
         for v in catalog.verdicts

@@ -18,16 +18,17 @@
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
     │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
-    │   └── StoreDenied (a StoreFailed)
+    │   ├── CheckUnfinished     └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
-    │   ├── SourceCorrupt       ├── SourceDrift          └── SourceFiltered
+    │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
+    │   ├── SourceShrank        ├── SourceUnexpected     └── Held
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
     │   ├── BinlogPurged        ├── HistoryDiverged      └── ErrantFromFormerPrimary
     └── BackupFault             evidence against the backup                              (backup)
         ├── ManifestCorrupt     ├── ChunkMissing         ├── ChunkCorrupt
         ├── PathEscapes         ├── ServerStartFailed    ├── ErrorLogDirty
         ├── FileMissing         ├── ReplayConflict       ├── TableCheckFailed
-        └── DataMismatch        └── ErrantFromNode
+        ├── DataMismatch        ├── AssertionFailed      └── ErrantFromNode
 
 Evidence quarantines; circumstance does not. An exception that is not in this tree is a bug of ours or of
 the platform and is treated as circumstance (:func:`Failure.of`).
@@ -246,6 +247,12 @@ class AgentFailed(Circumstance):
     """What the node's agent printed is not an answer."""
 
 
+class CheckUnfinished(Circumstance):
+    """A check did not come to an end, and what it saw by then says nothing."""
+
+    retryable = False
+
+
 class SeedFailed(Circumstance):
     """Filling the node from the primary failed for a reason that is not known to be the primary's."""
 
@@ -271,6 +278,18 @@ class SourceDrift(SourceFault):
 
 class SourceFiltered(SourceFault):
     """The primary filters its binary log, so no replica can equal it."""
+
+
+class SourceShrank(SourceFault):
+    """The primary has far fewer rows than when the last backup was made."""
+
+
+class SourceUnexpected(SourceFault):
+    """An assertion of the user's does not hold for the primary's own data."""
+
+
+class Held(SourceFault):
+    """Nothing is published until a person has released the cluster."""
 
 
 class Stranded(RestoreReplayError):
@@ -336,7 +355,11 @@ class TableCheckFailed(BackupFault):
 
 
 class DataMismatch(BackupFault):
-    """The node's rows differ from the primary's at the same position."""
+    """The node's rows, or what is defined on it, differ from the primary's at the same position."""
+
+
+class AssertionFailed(BackupFault):
+    """An assertion of the user's holds on the primary, but not on the node."""
 
 
 class ErrantFromNode(BackupFault):

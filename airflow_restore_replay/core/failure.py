@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.advice import ADVICE
 from airflow_restore_replay.core.errors import (
     Blame,
     InternalError,
@@ -44,7 +45,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             code=error.code,
             blame=error.blame,
             message=error.message,
-            hint=error.hint,
+            hint=error.hint or ADVICE.get(error.code, ""),
             retryable=error.retryable,
             fingerprint=fingerprint(error.code, error.message),
             evidence=error.evidence,
@@ -55,7 +56,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """:returns: the tables in which node and primary were found to differ."""
         differing = [str(d["table"]) for d in self.evidence.get("differences", [])]
         conflict = [str(self.evidence["table"])] if "table" in self.evidence else []
-        return frozenset((*differing, *conflict, *self.evidence.get("missing_tables", [])))
+        whole = [*self.evidence.get("missing_tables", []), *self.evidence.get("added_tables", [])]
+        return frozenset((*differing, *conflict, *whole))
 
     def to_exception(self) -> RestoreReplayError:
         """:returns: an exception of the original class."""

@@ -28,6 +28,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.protocol import (
     FULL,
+    OLDER,
     REPLAY,
     JobName,
     JobState,
@@ -166,25 +167,37 @@ class _Cycle:
             self.report.published_id = choice.existing.backup_id
             return
         if choice.base:
-            self._replay(epoch, choice.base.manifest)
+            self._replay(epoch, REPLAY, choice.base.manifest)
+        # Without a base, or where a fresh full was asked for, there is no older one to try.
+        self._go_on(epoch, self._diagnose(REPLAY, choice), after=REPLAY if choice.base else FULL)
+
+    def _diagnose(self, attempt: str, choice: Choice) -> Diagnosis:
         diagnosis = diagnose(
             self._repository.catalog(),
             run=self._run,
             had_base=choice.base is not None,
             as_of=self.report.as_of,
+            fallback=self._cluster.fallback,
+            attempt=attempt,
         )
         self.report.diagnosis = f"{diagnosis.next}: {diagnosis.reason}"
-        self._go_on(epoch, diagnosis)
+        return diagnosis
 
     def _choose(self, force_full: bool, base_backup_id: str | None) -> Choice:
         catalog, as_of = self._repository.catalog(), self.report.as_of
         if as_of is None:
-            return choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
+            return choose_base(
+                catalog,
+                force_full=force_full,
+                base_backup_id=base_backup_id,
+                full_every=self._cluster.full_every,
+                now=utc_now(),
+            )
         return choose_base_as_of(
             catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
         )
 
-    def _go_on(self, epoch: int, diagnosis: Diagnosis) -> None:
+    def _go_on(self, epoch: int, diagnosis: Diagnosis, *, after: str = REPLAY) -> None:
         if diagnosis.next is Next.PUBLISHED:
             # The manifest is the backup, even where the job died before it could say so.
             mine = [m.backup_id for m in self._repository.catalog().manifests if m.run == self._run]
@@ -195,7 +208,18 @@ class _Cycle:
         else:
             if diagnosis.next is Next.QUARANTINE:
                 self._quarantine(diagnosis)
+                if self._cluster.fallback == "none":
+                    raise self._why(diagnosis)
             self.report.failure = None
+            self._fall_back(epoch, older=after == REPLAY and self._cluster.fallback == "older_base")
+
+    def _fall_back(self, epoch: int, *, older: bool) -> None:
+        choice = choose_base(self._repository.catalog()) if older else None
+        if choice and choice.base:
+            self._note(choice)
+            self._replay(epoch, OLDER, choice.base.manifest)
+            self._go_on(epoch, self._diagnose(OLDER, choice), after=OLDER)
+        else:
             self._attempt(epoch, FULL, None)
 
     def _prune(self, epoch: int) -> None:
@@ -222,10 +246,10 @@ class _Cycle:
         shared = quarantine_shared(self._repository, self._repository.catalog(), diagnosis.verdict)
         self.report.quarantined += [v.backup_id for v in shared]
 
-    def _replay(self, epoch: int, base: Manifest) -> None:
-        """The replay attempt; how it failed is in its record, and diagnosed from there."""
+    def _replay(self, epoch: int, attempt: str, base: Manifest) -> None:
+        """An attempt from a base; how it failed is in its record, and diagnosed from there."""
         try:
-            self._attempt(epoch, REPLAY, base)
+            self._attempt(epoch, attempt, base)
         except RestoreReplayError as exc:
             self.report.failure = Failure.of(exc)
 

@@ -12,10 +12,9 @@ from msgspec import Meta
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.key_sources import Encryption
 from airflow_restore_replay.core.store_options import StoreOptions
-from airflow_restore_replay.core.strict import Strict
+from airflow_restore_replay.core.strict import Positive, Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds
 
-Positive = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -194,13 +193,14 @@ class Transfer(Strict, frozen=True, kw_only=True):
     paranoid: bool = False
 
 
-class Validation(Strict, frozen=True, kw_only=True):
-    """:param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; they are listed as such."""
+class FullEvery(Strict, frozen=True, kw_only=True):
+    """When a fresh full takes the place of a healthy base: what a lineage inherits is bounded by that.
 
-    compare: bool = True
-    check_table: Literal["quick", "medium", "extended"] = "quick"
-    exclude: list[str] = []
-    chunk_rows: Positive = 20_000
+    :param age: of the last one. :param generations: backups that were made since.
+    """
+
+    age: Seconds | None = None
+    generations: Positive | None = None
 
 
 class LeasePolicy(Strict, frozen=True, kw_only=True):

@@ -169,6 +169,24 @@ def quarantine_by_hand(repository: Repository, backup_id: str, *, run: str, by: 
     return verdict
 
 
+def release_hold(repository: Repository, verdict_id: str, *, by: str, reason: str) -> Verdict:
+    """Let a cluster publish again, by a new verdict.
+
+    :raises NoSuchBackup: no such hold stands.
+    """
+    standing = [hold.verdict_id for hold in repository.catalog().held_by]
+    if verdict_id not in standing:
+        raise NoSuchBackup(
+            f"No hold {verdict_id} stands; there is nothing to release.",
+            hint=f"Standing: {', '.join(standing) or 'none'}.",
+        )
+    verdict = repository.new_verdict(
+        Outcome.WITHDRAWN, "by hand", withdraws=[verdict_id], by=by, reason=reason
+    )
+    repository.record(verdict)
+    return verdict
+
+
 def release(repository: Repository, backup_id: str, *, by: str, reason: str) -> Verdict:
     """Withdraw all that stands against a backup, by a new verdict.
 

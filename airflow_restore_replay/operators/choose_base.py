@@ -87,7 +87,13 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
         base_backup_id = self.base_backup_id or None
         if as_of is None:
             done = published_by(catalog, owner)
-            return done or choose_base(catalog, force_full=force_full, base_backup_id=base_backup_id)
+            return done or choose_base(
+                catalog,
+                force_full=force_full,
+                base_backup_id=base_backup_id,
+                full_every=self.find_cluster().full_every,
+                now=utc_now(),
+            )
         return choose_base_as_of(
             catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
         )

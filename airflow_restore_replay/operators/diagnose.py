@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
 
-from airflow_restore_replay.compat import AirflowFailException
+from airflow_restore_replay.compat import AirflowFailException, AirflowSkipException
+from airflow_restore_replay.core.jobs.protocol import REPLAY
 from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
 from airflow_restore_replay.operators.links import VerdictLink
 
@@ -27,7 +28,9 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
     :param choice: what :class:`ChooseBaseOperator` pushed.
     :param published_task_id: followed when the attempt published a backup.
     :param quarantine_task_id: followed on evidence against the base.
-    :param full_task_id: followed when there is no base to replay from (any more).
+    :param full_task_id: followed when there is no base to replay from.
+    :param fallback_task_id: followed when the base is none any more; *full_task_id* unless given.
+    :param attempt: which one has ended; one that there was no need of is skipped.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
@@ -42,6 +45,8 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         published_task_id: str,
         quarantine_task_id: str,
         full_task_id: str,
+        fallback_task_id: str | None = None,
+        attempt: str = REPLAY,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -49,10 +54,14 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         self.published_task_id = published_task_id
         self.quarantine_task_id = quarantine_task_id
         self.full_task_id = full_task_id
+        self.fallback_task_id = fallback_task_id
+        self.attempt = attempt
 
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_restore_replay.core.cycle import Diagnosis, Next, diagnose
 
+        if self.choice is None and self.attempt != REPLAY:
+            raise AirflowSkipException("There was no need of an older base.")
         if not isinstance(self.choice, dict):
             raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
         with blame():
@@ -62,12 +71,14 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
                 run=run_owner(context),
                 had_base=bool(self.choice["backup_id"]),
                 as_of=run_as_of(context),
+                fallback=self.find_cluster().fallback,
+                attempt=self.attempt,
             )
             if self.choice.get("existing_id"):
                 found = Diagnosis(Next.PUBLISHED, str(self.choice["reason"]))
         self.log.info("Diagnosis: %s (%s)", found.next, found.reason)
         self.link(context, verdict_id=found.verdict.verdict_id if found.verdict else None)
-        branch = self._branches().get(found.next.value)
+        branch = self._branches(found).get(found.next.value)
         if branch is None:
             raise AirflowFailException(_explain(found) + self._culprits(context))
         result = {
@@ -79,11 +90,12 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         self.do_branch(context, branch)
         return result
 
-    def _branches(self) -> dict[str, str]:
+    def _branches(self, found: Diagnosis) -> dict[str, str]:
+        after = self.fallback_task_id if found.verdict else None
         return {
             "published": self.published_task_id,
             "quarantine": self.quarantine_task_id,
-            "full": self.full_task_id,
+            "full": after or self.full_task_id,
         }
 
     def _culprits(self, context: Context) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.operators.base import ClusterOperator, blame, call_all, run_owner
 from airflow_restore_replay.operators.links import BackupLink, VerdictLink
@@ -62,6 +63,10 @@ class QuarantineBackupOperator(ClusterOperator):
             "quarantined": [verdict.backup_id, *(v.backup_id for v in shared)],
         }
         self._announce(context, result)
+        if not self.backup_id and self.find_cluster().fallback == "none":
+            raise AirflowFailException(
+                f"Quarantined {verdict.backup_id}, and the cluster's fallback is none: {result['reason']}"
+            )
         return result
 
     def _verdict(self, repo: Repository, catalog: Catalog, context: Context) -> Verdict:

@@ -19,7 +19,8 @@ from airflow_restore_replay.core.errors import (
     StoreFailed,
     WrongPhase,
 )
-from airflow_restore_replay.core.repository.format.records import BackupState
+from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.operators import (
@@ -255,6 +256,22 @@ class TestQuarantine:
         with pytest.raises(AirflowFailException, match="recorded no evidence"):
             nobody.execute(context_of(nobody))
         assert cycle.rig.verdicts_against() == []
+
+    def test_without_a_fallback_the_run_ends_here(self, cycle: Shipped) -> None:
+        (backup,) = cycle.rig.catalog().backups
+        repository = cycle.rig.repository()
+        failure = Failure.of(ChunkCorrupt("a chunk is not what it was"))
+        found = {"attempt": "replay", "backup_id": backup.backup_id, "failure": failure}
+        repository.record(repository.new_verdict(Outcome.QUARANTINED, "a_dag/a_run", **found))
+        told: list[Any] = []
+        task = QuarantineBackupOperator(
+            task_id="quarantine",
+            cluster=cycle.rig.cluster(fallback="none"),
+            on_quarantine=lambda context: told.append(context["quarantine"]),
+        )
+        with pytest.raises(AirflowFailException, match="fallback is none: a chunk is not what it was"):
+            task.execute(context_of(task))
+        assert told[0]["quarantined"] == [backup.backup_id]
 
 
 class TestFreshness:

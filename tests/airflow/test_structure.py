@@ -40,6 +40,30 @@ def test_tasks_edges_and_trigger_rules(cluster_file: Path) -> None:
     assert found == EXPECTED
 
 
+#: what ``fallback: older_base`` puts between the replay attempt and the fresh full
+OLDER = {
+    "diagnose": ("all_done", {"published", "quarantine_backup", "choose_older", "full.create_node"}),
+    "quarantine_backup": ("all_success", {"choose_older"}),
+    "choose_older": ("none_failed_min_one_success", {"older.create_node", "diagnose_older"}),
+    "older.create_node": ("all_success", {"older.restore_backup", "older.destroy_node"}),
+    "older.restore_backup": ("all_success", {"older.catch_up"}),
+    "older.catch_up": ("all_success", {"older.validate"}),
+    "older.validate": ("all_success", {"older.snapshot"}),
+    "older.snapshot": ("all_success", {"older.destroy_node", "diagnose_older"}),
+    "older.destroy_node": ("all_done_setup_success", {"release_lease"}),
+    "diagnose_older": ("all_done", {"published", "quarantine_backup_older", "full.create_node"}),
+    "quarantine_backup_older": ("all_success", {"full.create_node"}),
+}
+
+
+def test_an_older_base_comes_before_the_fresh_full(cluster_file: Path) -> None:
+    clusters = yaml.safe_load(cluster_file.read_text())
+    clusters["clusters"]["orders"]["fallback"] = "older_base"
+    cluster_file.write_text(yaml.safe_dump(clusters))
+    found = {t.task_id: (str(t.trigger_rule.value), set(t.downstream_task_ids)) for t in shipped_dag().tasks}
+    assert found == EXPECTED | OLDER
+
+
 def test_setups_and_teardowns(cluster_file: Path) -> None:
     dag = shipped_dag()
     assert {t.task_id for t in dag.tasks if t.is_setup} == {

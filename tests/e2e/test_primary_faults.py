@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
+from airflow_restore_replay.core.steps import release_hold
 from tests.e2e.conftest import Seeded
 from tests.support.flavors import MANY_ROWS, on_both
 from tests.support.primary import Primary
 from tests.support.rig import Once, Rig, copy_repository
-from tests.support.tamper import running
+from tests.support.tamper import by_sql, running, tampered
 from tests.support.tcp import TcpGate
 
 NewPrimary = Callable[..., Primary]
@@ -116,6 +118,79 @@ def test_r11_r14_drift_is_found_and_found_again_it_is_the_primarys(
     assert "validate.exclude" in report.failure.hint
     assert rig.verdicts_against() == [quarantine]
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
+
+
+@on_both
+def test_d1_a_rotten_page_of_the_primary_holds(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """Nothing is published until somebody releases it, and the last good backup is kept."""
+    rig = Rig(new_primary(), tmp_path, overrides={"validate": {"checks": ["same_data"]}})
+    good = rig.full()
+    data, whole = rig.primary.datadir, tmp_path / "whole"
+    rig.primary._terminate(15)  # type: ignore[arg-type]
+    shutil.copytree(data, whole)
+    with (data / "shop/orders.ibd").open("r+b") as file:
+        file.seek(700 * 16384)
+        file.write(b"\xa5" * 16384)
+    rig.primary.restart()
+    report = rig.cycle()
+    assert report.failure is not None
+    if rig.primary.flavor == "mysql":
+        # It dies of reading such a page, which might be chance, once.
+        assert report.failure.blame is Blame.ENVIRONMENT
+        assert rig.catalog().held_by == []
+        rig.primary.restart()
+        report = rig.cycle()
+        assert report.failure is not None
+        assert "shop.orders" in report.failure.message
+    assert (report.failure.code, report.failure.blame) == ("SourceCorrupt", Blame.SOURCE)
+    (hold,) = rig.catalog().held_by
+    assert rig.verdicts_against() == []
+    rig.primary._terminate(15)  # type: ignore[arg-type]
+    shutil.rmtree(data)
+    shutil.copytree(whole, data)
+    rig.primary.restart()
+    for full in (False, True):
+        report = rig.cycle(force_full=full)
+        assert report.failure is not None
+        assert (report.failure.code, report.published_id) == ("Held", "")
+    release_hold(rig.repository(), hold.verdict_id, by="somebody", reason="restored the table")
+    made = rig.published(rig.cycle())
+    assert rig.catalog().backup(made).manifest.base.backup_id == good
+
+
+@on_both
+def test_without_a_fallback_a_bad_base_ends_the_run(rig: Rig, backup_id: str) -> None:
+    rig.flip_byte(rig.chunk_of(backup_id, "shop/orders.ibd"))
+    report = rig.cycle(fallback="none", retries=0)
+    assert report.failure is not None
+    assert report.failure.blame is Blame.BACKUP
+    assert (report.quarantined, report.published_id) == ([backup_id], "")
+
+
+@on_both
+def test_the_next_healthy_base_comes_before_a_fresh_full(rig: Rig, backup_id: str) -> None:
+    second = rig.published(rig.cycle())
+    bad = tampered(rig, second, by_sql("DELETE FROM shop.orders WHERE id = 11"))
+    report = rig.cycle(fallback="older_base")
+    made = rig.catalog().backup(rig.published(report)).manifest
+    assert (report.quarantined, made.base.backup_id) == ([bad], second)
+    assert "older.validate" in report.steps
+
+
+@on_both
+def test_where_the_next_base_is_bad_too_a_fresh_full_comes(rig: Rig, backup_id: str) -> None:
+    bad = tampered(rig, backup_id, by_sql("DELETE FROM shop.orders WHERE id = 12"))
+    worse = tampered(rig, backup_id, by_sql("DELETE FROM shop.orders WHERE id = 13"))
+    report = rig.cycle(fallback="older_base")
+    assert rig.catalog().backup(rig.published(report)).manifest.base.kind == "seed"
+    assert report.quarantined == [worse, bad]
+
+
+@on_both
+def test_a_forced_full_passes_over_every_older_base(rig: Rig, backup_id: str) -> None:
+    forced = rig.cycle(fallback="older_base", force_full=True)
+    assert rig.catalog().backup(rig.published(forced)).manifest.base.kind == "seed"
+    assert rig.verdicts_against() == []
 
 
 @on_both

@@ -17,15 +17,20 @@ from airflow_restore_replay.core.cycle import (
 )
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
+    Blame,
     ChunkCorrupt,
     DataMismatch,
+    Held,
     NoSuchBackup,
     PrimaryUnreachable,
     ReplayConflict,
     RestoreReplayError,
     SourceCorrupt,
+    SourceShrank,
+    TableCheckFailed,
 )
 from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.holds import holds, released
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import (
     BaseRef,
@@ -35,6 +40,8 @@ from airflow_restore_replay.core.repository.format.records import (
     Sizes,
     Verdict,
 )
+from airflow_restore_replay.core.sections import FullEvery
+from airflow_restore_replay.core.units import Seconds
 
 NOON = datetime(2026, 8, 21, 12, tzinfo=UTC)
 RUN = "orders/run-7"
@@ -136,7 +143,84 @@ class TestChooseBase:
         assert choice.base.backup_id == "old"  # type: ignore[union-attr]
 
 
+class TestHolds:
+    HOLD = verdict(Outcome.HELD, error=SourceCorrupt("page 7 of shop.orders"))
+
+    def test_nothing_is_chosen_while_a_hold_stands(self) -> None:
+        held = catalog([OLD, NEW], [self.HOLD])
+        for options in ({}, {"force_full": True}, {"base_backup_id": "new"}):
+            with pytest.raises(Held, match="page 7 of shop.orders") as refusal:
+                choose_base(held, **options)  # type: ignore[arg-type]
+            assert f"--hold {self.HOLD.verdict_id}" in refusal.value.hint
+
+    def test_a_released_hold_is_past(self) -> None:
+        release = verdict(Outcome.WITHDRAWN, verdict_id="w", withdraws=[self.HOLD.verdict_id])
+        later = catalog([OLD, NEW], [self.HOLD, release])
+        assert choose_base(later).base.backup_id == "new"  # type: ignore[union-attr]
+        assert released(later, "SourceCorrupt", NOON - timedelta(hours=1)) == [self.HOLD]
+        assert released(later, "SourceCorrupt", NOON) == []
+        assert released(later, "SourceShrank", None) == []
+
+    @pytest.mark.parametrize(
+        ("error", "step", "expected"),
+        [
+            (SourceCorrupt("a page"), "validate", True),
+            (SourceCorrupt("a dump"), "seed", True),
+            (SourceCorrupt("a binary log"), "catch_up", False),
+            (TableCheckFailed("after a full", blame=Blame.SOURCE), "validate", True),
+            (TableCheckFailed("of a base"), "validate", False),
+            (SourceShrank("nothing left"), "validate", True),
+            (PrimaryUnreachable("down"), "validate", False),
+        ],
+    )
+    def test_what_holds(self, error: RestoreReplayError, step: str, expected: bool) -> None:
+        assert holds(Failure.of(error), step) is expected
+
+
+class TestFullEvery:
+    def chain(self) -> Catalog:
+        """A full of 90 hours ago, and three generations since."""
+        names = [("full", 90.0, "seed"), ("a", 60.0, "full"), ("b", 40.0, "a"), ("c", 20.0, "b")]
+        made = []
+        for depth, (name, age_h, base) in enumerate(names):
+            ref = BaseRef(kind="seed") if base == "seed" else BaseRef(kind="backup", backup_id=base)
+            made.append(msgspec.structs.replace(manifest(name, age_h=age_h), base=ref, lineage_depth=depth))
+        return catalog(made)
+
+    @pytest.mark.parametrize(
+        ("policy", "due"),
+        [
+            ({}, ""),
+            ({"generations": 4}, ""),
+            ({"generations": 3}, "3 backups were made since the last"),
+            ({"age": Seconds("91h")}, ""),
+            ({"age": Seconds("90h")}, "the last is 3d18h old"),
+        ],
+    )
+    def test_a_lineage_ends(self, policy: dict[str, object], due: str) -> None:
+        choice = choose_base(self.chain(), full_every=FullEvery(**policy), now=NOON)  # type: ignore[arg-type]
+        assert (choice.base is None) == bool(due)
+        assert due in choice.reason
+
+    def test_its_age_is_known_without_its_first_backups(self) -> None:
+        newest = self.chain().manifests[-1]
+        newest = msgspec.structs.replace(newest, lineage_since=NOON - timedelta(hours=90))
+        alone = catalog([newest])
+        assert choose_base(alone, full_every=FullEvery(age=Seconds("89h")), now=NOON).base is None
+        assert choose_base(alone, full_every=FullEvery(age=Seconds("91h")), now=NOON).base is not None
+
+    def test_a_base_that_somebody_names_is_taken(self) -> None:
+        policy = FullEvery(generations=1)
+        choice = choose_base(self.chain(), base_backup_id="c", full_every=policy, now=NOON)
+        assert choice.base is not None
+
+
 class TestDiagnose:
+    def test_without_a_fallback_a_stranded_base_ends_the_run(self) -> None:
+        stranded = verdict(Outcome.STRANDED, "new", error=BinlogPurged("gone"))
+        found = diagnose(catalog([NEW], [stranded]), run=RUN, had_base=True, fallback="none")
+        assert (found.next, found.verdict) == (Next.FAIL, stranded)
+
     @pytest.mark.parametrize(
         ("error", "expected"),
         [

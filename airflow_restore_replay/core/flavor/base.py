@@ -25,6 +25,7 @@ from airflow_restore_replay.core.flavor.values import (
 )
 
 if TYPE_CHECKING:
+    from airflow_restore_replay.core.flavor.definitions import Definitions
     from airflow_restore_replay.core.flavor.examination import Finding, Wanted
     from airflow_restore_replay.core.flavor.seeding import DumpTools
 
@@ -216,6 +217,14 @@ class Flavor(Protocol):
 
     def row_digest(self, expression: str) -> str:
         """:returns: SQL of a digest of bytes, at least 128 bits in hexadecimal."""
+        ...
+
+    def limit_statements(self, conn: Conn, seconds: float) -> None:
+        """Have the server end queries on *conn* that take longer."""
+        ...
+
+    def definitions(self, conn: Conn) -> Definitions:
+        """:returns: accounts, privileges, routines, triggers, events and views."""
         ...
 
     def dump_tools(self) -> DumpTools: ...

@@ -11,6 +11,10 @@ from pymysql.cursors import DictCursor
 
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
+#: a server's numbers for data of its own that it cannot read
+CORRUPT_NUMBERS = frozenset(
+    {126, 127, 134, 144, 145, 1033, 1034, 1035, 1194, 1195, 1296, 1712, 1728, 1877, 1932, 3501}
+)
 CONNECT_TIMEOUT_S = 10
 # A comparison or an ALTER may keep the server busy for long between two packets.
 READ_TIMEOUT_S = 6 * 3600

@@ -21,6 +21,7 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
 from airflow_restore_replay.core.jobs.protocol import FULL, JobRequest, Progress
+from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 
 #: more only wait for each other's commits
@@ -114,6 +115,12 @@ class JobContext:
             write=True,
             compression_level=self.cluster.transfer.compression_level,
         )
+
+    @cached_property
+    def previous(self) -> Manifest | None:
+        """:returns: the cluster's newest backup, whatever became of it since; backfills are passed over."""
+        usual = [m for m in self.repository.catalog().manifests if m.as_of is None]
+        return usual[-1] if usual else None
 
     @property
     def state(self) -> NodeState:

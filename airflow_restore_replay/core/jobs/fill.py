@@ -158,6 +158,8 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         "start_seconds": round(start_seconds, 3),
     }
     ctx.node.update(facts={"fill": summary, "lineage_depth": manifest.lineage_depth + 1})
+    since = manifest.lineage_since or (None if manifest.lineage_depth else manifest.goal_read_at)
+    ctx.node.update(facts={"lineage_since": since.isoformat() if since else ""})
     return summary
 
 
@@ -236,5 +238,5 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
         "bytes": allocated_bytes(ctx.node.data),
         "seconds": round(time.monotonic() - started, 3),
     }
-    ctx.node.update(facts={"fill": summary, "lineage_depth": 0, "base_chains": []})
+    ctx.node.update(facts={"fill": summary, "lineage_depth": 0, "lineage_since": "", "base_chains": []})
     return summary

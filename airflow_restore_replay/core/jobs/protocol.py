@@ -20,6 +20,7 @@ from airflow_restore_replay.core.units import human_bytes, human_seconds
 PROTOCOL_VERSION = 3
 
 REPLAY = "replay"
+OLDER = "older"
 FULL = "full"
 
 
@@ -55,7 +56,7 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run a node works for.
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
-    :param attempt: ``replay`` or ``full``.
+    :param attempt: ``replay``; ``older``, from the next healthy base after that; or ``full``.
     :param as_of: rebuild the backup of that past time; None is now.
     """
 

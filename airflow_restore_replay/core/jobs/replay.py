@@ -45,6 +45,18 @@ def replay_until(ctx: JobContext, goal: Position) -> Replayed:
     return Replayed(reached, status.transactions, time.monotonic() - started)
 
 
+def follow_primary(ctx: JobContext) -> Position:
+    """Bring the node to where the primary is now.
+
+    :returns: that position, or a later one; the node's data is the backup's at it from then on.
+    """
+    with ctx.flavor.connect(ctx.primary) as primary:
+        position = ctx.flavor.primary_position(primary)
+    reached = replay_until(ctx, position).position
+    ctx.node.update(position=str(reached))
+    return reached
+
+
 def _at_rest(status: ReplicationStatus) -> bool:
     return not status.applier_running or not (status.io_running or status.io_connecting)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -126,6 +127,7 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         lease_epoch=state.run.lease_epoch,
         base=state.filled_from or BaseRef(kind="seed"),
         lineage_depth=int(state.facts.get("lineage_depth", 0)),
+        lineage_since=_lineage_since(state),
         position=state.position,
         goal=state.goal,
         goal_read_at=state.goal_read_at,
@@ -139,8 +141,15 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         chains=convert(state.facts.get("chains", []), list[EventStamp]),
         event_states=state.facts.get("event_states", {}),
         compared=state.facts.get("compared", {}),
+        checks=state.facts.get("checks", []),
         notes=_notes(state),
     )
+
+
+def _lineage_since(state: NodeState) -> datetime | None:
+    if state.facts.get("lineage_since"):
+        return datetime.fromisoformat(state.facts["lineage_since"])
+    return None if state.facts.get("lineage_depth") else state.goal_read_at
 
 
 def _notes(state: NodeState) -> dict[str, Any]:

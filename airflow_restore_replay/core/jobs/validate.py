@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
-
-import msgspec
 
 from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
 from airflow_restore_replay.core.jobs.as_of import omitted
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
-from airflow_restore_replay.core.jobs.checks import Check, CheckResult, failure_of
-from airflow_restore_replay.core.jobs.checks.comparison import SameData
-from airflow_restore_replay.core.jobs.checks.server import (
-    CheckTables,
-    ErrorLogClean,
-    GoalContained,
-    NoErrantTransactions,
-)
+from airflow_restore_replay.core.jobs.checks import CheckResult, ran
+from airflow_restore_replay.core.jobs.checks.run import chosen, run_checks
+from airflow_restore_replay.core.jobs.checks.server import CheckTables, ErrorLogClean
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild
 from airflow_restore_replay.core.jobs.node import require_phase
@@ -46,7 +38,7 @@ def validate(ctx: JobContext) -> dict[str, Any]:
     state = ctx.state
     return {
         "position": state.position,
-        "checks": [msgspec.to_builtins(r) for r in results],
+        "checks": ran(results),
         "compared": {k: v for k, v in state.facts.get("compared", {}).items() if k != "uncompared"},
         "uncompared": len(state.facts.get("compared", {}).get("uncompared", {})),
         "seconds": round(time.monotonic() - started, 3),
@@ -58,12 +50,12 @@ def _validate_restored(ctx: JobContext) -> dict[str, Any]:
     require_phase(ctx.state, Phase.FILLED, job="standalone validate", clear_from="restore_backup")
     started = time.monotonic()
     ensure_server(ctx)
-    results = _run(ctx, [ErrorLogClean(), CheckTables(), ErrorLogClean()])
+    results = run_checks(ctx, [ErrorLogClean(), CheckTables(), ErrorLogClean()])
     with ctx.server.connect() as node:
         position = ctx.flavor.executed_position(node)
     return {
         "position": str(position),
-        "checks": [msgspec.to_builtins(r) for r in results],
+        "checks": ran(results),
         "compared": {"omitted": "standalone"},
         "uncompared": 0,
         "seconds": round(time.monotonic() - started, 3),
@@ -88,30 +80,10 @@ def validate_node(ctx: JobContext) -> list[CheckResult]:
     return results
 
 
-def _checks(ctx: JobContext) -> Sequence[Check]:
-    # The primary may be another one than the node replayed from: nothing can be compared with it then.
-    checks: list[Check] = [GoalContained(), NoErrantTransactions(), ErrorLogClean(), CheckTables()]
-    if ctx.cluster.validate.compare and ctx.as_of is None:
-        checks.append(SameData())
-    # Again at the end: damage may show only when a table is read, and a node must not have written itself.
-    return [*checks, NoErrantTransactions(), ErrorLogClean()]
-
-
 def _run_checks(ctx: JobContext) -> list[CheckResult]:
     ctx.node.update(position=ctx.state.facts.get("catch_up", {}).get("position", ctx.state.goal))
     if ctx.as_of is not None:
         ctx.node.update(facts={"compared": omitted(ctx.as_of)})
-    return _run(ctx, _checks(ctx))
-
-
-def _run(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
-    results = []
-    for check in checks:
-        ctx.stop_if_cancelled()
-        ctx.report.phase(check.name)
-        with ctx.crash_guard(f"checking {check.name}"):
-            result = check.run(ctx)
-        if not result.passed:
-            raise failure_of(check, result)
-        results.append(result)
-    return results
+    elif "same_data" not in ctx.cluster.validate.checks:
+        ctx.node.update(facts={"compared": {"omitted": "not among validate.checks"}})
+    return run_checks(ctx, chosen(ctx))

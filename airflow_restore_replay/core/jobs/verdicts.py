@@ -20,12 +20,15 @@ from airflow_restore_replay.core.errors import (
     TableCheckFailed,
 )
 from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.holds import holds
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now
 
 #: phases that a node reaches only after its history was found to be the primary's
 _REPLAYED = (Phase.REPLAYING, Phase.CAUGHT_UP, Phase.VALIDATED)
+#: jobs that run checks
+_CHECKING = (JobName.VALIDATE, JobName.SNAPSHOT)
 
 
 def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
@@ -49,7 +52,7 @@ def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
 
 
 def record_failure(ctx: JobContext, failure: Failure) -> str:
-    """Record *failure*; evidence speaks about the base, circumstance about no backup.
+    """Record *failure*; evidence speaks about the base, circumstance about no backup. A rotten primary is held.
 
     A fallback that fails as the base did shows that the base was not at fault: its quarantine is withdrawn.
 
@@ -58,10 +61,17 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
     outcome = {Blame.BACKUP: Outcome.QUARANTINED, Blame.STRANDED: Outcome.STRANDED}.get(
         failure.blame, Outcome.FAILED
     )
+    if holds(failure, ctx.request.job.value):
+        outcome = Outcome.HELD
     base = base_of(ctx)
-    about = "" if outcome is Outcome.FAILED else base
+    about = base if outcome in (Outcome.QUARANTINED, Outcome.STRANDED) else ""
     # Says nothing about the base, yet people want to know which it was.
-    measured = {"base": base} if base and not about else {}
+    measured: dict[str, Any] = {"base": base} if base and not about else {}
+    if ctx.request.job in _CHECKING and ctx.state.facts.get("checks"):
+        measured["checks"] = [
+            {name: value for name, value in check.items() if name != "carry"}
+            for check in ctx.state.facts["checks"]
+        ]
     verdict_id = _record(ctx, outcome, backup_id=about, failure=failure, measured=measured)
     if ctx.is_full:
         _withdraw_alike(ctx, failure)
@@ -154,7 +164,7 @@ def _record(ctx: JobContext, outcome: Outcome, **fields: Any) -> str:
 def _measured(ctx: JobContext, result: dict[str, Any]) -> dict[str, Any]:
     facts = ctx.state.facts
     measured: dict[str, Any] = {name: facts[name] for name in ("fill", "catch_up") if name in facts}
-    return {**measured, ctx.request.job.value: {k: v for k, v in result.items() if k != "checks"}}
+    return {**measured, ctx.request.job.value: result}
 
 
 def is_evidence(exc: BaseException) -> bool:

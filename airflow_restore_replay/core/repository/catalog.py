@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,8 @@ from airflow_restore_replay.core.repository.format.records import (
     Proof,
     Verdict,
 )
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z-")
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,19 @@ class Catalog:
         """:returns: holds that nobody has released."""
         withdrawn = {i for v in self.verdicts for i in v.withdraws}
         return [v for v in self.verdicts if v.outcome is Outcome.HELD and v.verdict_id not in withdrawn]
+
+
+def doubtful_backups(catalog: Catalog) -> set[str]:
+    """Fail closed: a verdict that cannot be read may exclude any backup that is older than it.
+
+    :returns: ids of healthy backups that existed when an unreadable verdict was written. A verdict's name begins
+        with its time (see FORMAT.md); one whose name tells no time casts doubt on all.
+    """
+    names = [p.removeprefix("verdicts/") for p in catalog.unreadable if p.startswith("verdicts/")]
+    if not names:
+        return set()
+    newest = max(name[:16] if _STAMP.match(name) else "~" for name in names)
+    return {b.backup_id for b in catalog.healthy() if b.backup_id[:16] <= newest}
 
 
 def _oldest_first(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:

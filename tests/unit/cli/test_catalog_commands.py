@@ -106,3 +106,14 @@ def test_release_needs_a_reason(shop: Shop) -> None:
     shop.quarantine(backup_id)
     shop.run("release", "--backup", backup_id, "--reason", "  ", exit_code=2)
     assert shop.json("show", backup_id)["state"] == "quarantined"
+
+
+def test_selftest_tells_what_found_each_fault_and_writes_nothing(shop: Shop) -> None:
+    shop.publish()
+    before = sorted(p for p in shop.store.rglob("*"))
+    told = shop.run("selftest").stdout
+    assert "none: the control" in told
+    assert "manifest edited" in told
+    assert "NOTHING" not in told
+    assert shop.json("selftest")["ok"] is True
+    assert sorted(p for p in shop.store.rglob("*")) == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, dicts, identifier, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
+_NO_RELOAD = 1227
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
-_CORRUPT_NUMBERS = {126, 127, 134, 144, 145, 1034, 1035, 1194, 1195, 1712, 1728, 1877, 1932, 1033, 1296}
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
     r"seems to be corrupted|Corrupted|checksum mismatch",
@@ -96,7 +96,7 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
     number = error_number(line)
     if number in (1044, 1045, 1142, 1143, 1227, 1370, 1698):
         return classify.denied(number, line, "the dump's account")
-    if number in _CORRUPT_NUMBERS or _CORRUPT.search(line):
+    if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
         return SourceCorrupt(
             f"The primary cannot read its own data: {line}",
             hint="Repair the table on the primary; the last good backup is kept.",
@@ -153,9 +153,7 @@ class MariaDbDump:
         with contextlib.closing(connect(primary)) as guard:
             loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
             if loose:
-                names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
-                run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
-                run(guard, f"LOCK TABLES {names}")
+                _lock(guard, [f"{identifier(t.schema)}.{identifier(t.name)}" for t in loose])
             yield _Hold()
 
     def prepare(self, server: NodeServer, primary: Conn) -> None:
@@ -187,6 +185,17 @@ class MariaDbDump:
 
     def load_error(self, status: int, stderr: str) -> RestoreReplayError:
         return load_error(status, stderr)
+
+
+def _lock(guard: Conn, names: Sequence[str]) -> None:
+    """LOCK TABLES queues writers at the table itself, where they hold back those who come to read, the dump, too."""
+    run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
+    try:
+        run(guard, f"FLUSH TABLES {', '.join(names)} WITH READ LOCK")
+    except pymysql.err.OperationalError as exc:
+        if exc.args[0] != _NO_RELOAD:
+            raise
+        run(guard, f"LOCK TABLES {', '.join(f'{name} READ' for name in names)}")
 
 
 class _Hold:

@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.definitions import Definitions
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.mariadb import (
     canonical,
     connect,
     cut,
+    definitions,
     examine,
     history,
     identity,
@@ -24,6 +26,7 @@ from airflow_restore_replay.core.flavor.mariadb import (
 from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import (
     Conn,
     Cut,
@@ -153,6 +156,12 @@ class MariaDbFlavor:
 
     def row_digest(self, expression: str) -> str:
         return f"MD5({expression})"
+
+    def limit_statements(self, conn: Conn, seconds: float) -> None:
+        run(conn, f"SET SESSION max_statement_time = {seconds:.3f}")
+
+    def definitions(self, conn: Conn) -> Definitions:
+        return definitions.definitions(conn)
 
     def dump_tools(self) -> MariaDbDump:
         return MariaDbDump()

@@ -9,7 +9,7 @@ from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn
 
 #: the server's own accounts, and those by which managed services look after it
-_RESERVED = frozenset({"mysql.sys", "mysql.session", "mysql.infoschema", "rdsadmin", "rdsrepladmin"})
+RESERVED = frozenset({"mysql.sys", "mysql.session", "mysql.infoschema", "rdsadmin", "rdsrepladmin"})
 _NAMES_SHOWN = 20
 
 
@@ -23,7 +23,7 @@ def statements(primary: Conn) -> list[str]:
     run(primary, "SET SESSION print_identified_with_as_hex = ON")
     made, granted = [], []
     for user, host in rows(primary, "SELECT user, host FROM mysql.user ORDER BY user, host"):
-        if user in _RESERVED:
+        if user in RESERVED:
             continue
         who = account(user, host)
         created = str(rows(primary, f"SHOW CREATE USER {who}")[0][0])

@@ -27,14 +27,13 @@ from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.sql import identifier, rows, run
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, identifier, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
 #: printed after the dump has opened its snapshot, and before any row
 _SNAPSHOT_IS_OPEN = b"-- Current Database:"
-_CORRUPT_NUMBERS = {126, 127, 134, 144, 145, 1034, 1035, 1194, 1195, 1712, 1728, 1877, 1932, 1033, 1296, 3501}
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
     r"seems to be corrupted|Corrupted|checksum mismatch|is missing for table",
@@ -168,7 +167,7 @@ class MySqlDump:
         number = error_number(line)
         if number in _DENIED:
             return classify.denied(number, line, "the dump's account")
-        if number in _CORRUPT_NUMBERS or _CORRUPT.search(line):
+        if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
             return SourceCorrupt(
                 f"The primary cannot read its own data: {line}",
                 hint="Repair the table on the primary; the last good backup is kept.",

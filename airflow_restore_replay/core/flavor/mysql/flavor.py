@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.definitions import Definitions
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.mysql import (
     canonical,
     connect,
     cut,
+    definitions,
     examine,
     history,
     identity,
@@ -24,6 +26,7 @@ from airflow_restore_replay.core.flavor.mysql import (
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import (
     Conn,
     Cut,
@@ -153,6 +156,12 @@ class MySqlFlavor:
 
     def row_digest(self, expression: str) -> str:
         return canonical.row_digest(expression)
+
+    def limit_statements(self, conn: Conn, seconds: float) -> None:
+        run(conn, f"SET SESSION max_execution_time = {max(1, round(seconds * 1000))}")
+
+    def definitions(self, conn: Conn) -> Definitions:
+        return definitions.definitions(conn)
 
     def dump_tools(self) -> MySqlDump:
         return MySqlDump()

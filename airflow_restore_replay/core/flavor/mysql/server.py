@@ -17,6 +17,7 @@ from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mysql import account, classify, errorlog, options
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
+from airflow_restore_replay.core.flavor.mysql.tables import forget_cached_estimates
 from airflow_restore_replay.core.flavor.process import NodeProcess, last_line
 from airflow_restore_replay.core.flavor.sql import run, status
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
@@ -78,7 +79,10 @@ class MySqlServer(NodeProcess):
         return account.create_statements(password)
 
     def _connect(self, endpoint: Endpoint) -> Conn:
-        return connect(endpoint)
+        conn = connect(endpoint)
+        # A restored server would go on with estimates, and times of changes, that the primary had cached.
+        forget_cached_estimates(conn)
+        return conn
 
     def _begin(self, conn: Conn, *, replaying: bool) -> None:
         if replaying:

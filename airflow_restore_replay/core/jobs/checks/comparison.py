@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
-from airflow_restore_replay.core.jobs.checks import CheckResult
+from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
 from airflow_restore_replay.core.jobs.compare.comparison import (
     Comparison,
     compare_with_primary,
     evidence_of,
 )
+from airflow_restore_replay.core.jobs.compare.coverage import Coverage
+from airflow_restore_replay.core.jobs.compare.files import tables_of
 from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.transfer.untouched import untouched_files
 
 
 class SameData:
-    """Every MVCC table has the primary's rows at one exact position.
+    """MVCC tables have the primary's rows at one exact position: all, or those that it was the turn of.
 
     After :meth:`run`, the node's state carries that position: it is the backup's.
     """
 
     name = "same_data"
+    cost = Cost.READS_PRIMARY
     blames: type[RestoreReplayError] = DataMismatch
 
-    def run(self, ctx: JobContext) -> CheckResult:
-        comparison = compare_with_primary(ctx)
-        ctx.node.update(position=str(comparison.position), facts={"compared": _summary(comparison)})
+    def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
+        # A fresh full begins a line of its own: nothing of it was compared yet.
+        coverage = Coverage.after(left_by_the_base(ctx, self.name), utc_now())
+        before = deepcopy(coverage)
+        comparison = compare_with_primary(ctx, coverage, partial(_untouched, ctx))
+        ctx.node.update(
+            position=str(comparison.position),
+            facts={"compared": _summary(comparison) | {"coverage": coverage.summary()}},
+        )
         return CheckResult(
             name=self.name,
             passed=comparison.agrees,
@@ -32,20 +48,47 @@ class SameData:
             hint=""
             if comparison.agrees
             else "Other replicas of this primary may share the drift; compare them too.",
-            details={} if comparison.agrees else evidence_of(comparison),
+            details={} if comparison.agrees else evidence_of(comparison) | _last_good(comparison, before),
+            unfinished=_unfinished(coverage),
+            carry=coverage.carry(),
         )
+
+
+def _untouched(ctx: JobContext, names: set[str]) -> set[str]:
+    """The server may not have written yet what it changed: then it knows of it since it started."""
+    files = untouched_files(ctx.node.data, ctx.node.load_base(), ctx.flavor.skippable_files)
+    with ctx.server.connect() as node:
+        changed = rows(
+            node,
+            "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE UPDATE_TIME IS NOT NULL",
+        )
+    return (tables_of(files, ctx.node.data) & names) - {str(name) for (name,) in changed}
+
+
+def _last_good(comparison: Comparison, before: Coverage) -> dict[str, Any]:
+    """:returns: what tells since when backups may share the drift."""
+    tables = {difference.table for difference in comparison.differences}
+    return {"last_good_comparison": {name: before.last_good(name) or "never" for name in sorted(tables)}}
+
+
+def _unfinished(coverage: Coverage) -> str:
+    waiting = [n for n, progress in coverage.tables.items() if progress.since != coverage.cycle]
+    return f"{len(waiting)} of {len(coverage.tables)} tables are to be gone on with" if waiting else ""
 
 
 def _observed(comparison: Comparison) -> str:
     if comparison.missing:
         return f"table {comparison.missing[0]} is missing on the node at {comparison.position}"
+    if comparison.added:
+        return f"table {comparison.added[0]} is only on the node at {comparison.position}"
     if comparison.differences:
         first = comparison.differences[0].describe()
         return (
             f"{len(comparison.differences)} differing ranges at {comparison.position}, first in {first['table']}, "
             f"key range {first['key_range']}"
         )
-    return f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}"
+    paused = f"; paused {comparison.paused_s:.0f} s for the primary's load" if comparison.paused_s else ""
+    return f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}"
 
 
 def _summary(comparison: Comparison) -> dict[str, object]:
@@ -55,4 +98,5 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "rows": comparison.rows,
         "uncompared": comparison.uncompared,
         "snapshot": comparison.snapshot,
+        "paused_s": comparison.paused_s,
     }

@@ -10,7 +10,7 @@ from airflow_restore_replay.core.errors import (
     TableCheckFailed,
 )
 from airflow_restore_replay.core.flavor.values import Conn, Table
-from airflow_restore_replay.core.jobs.checks import CheckResult
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
 from airflow_restore_replay.core.jobs.complaints import most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
 
@@ -19,9 +19,10 @@ class ErrorLogClean:
     """The server has not reported damage since it was started on the restored data."""
 
     name = "error_log"
+    cost = Cost.MOMENT
     blames: type[RestoreReplayError] = ErrorLogDirty
 
-    def run(self, ctx: JobContext) -> CheckResult:
+    def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
         lines = ctx.server.log_errors()
         return CheckResult(
             name=self.name,
@@ -36,9 +37,10 @@ class GoalContained:
     """The node has executed the goal. A failure is ours: catch-up said that it was reached."""
 
     name = "goal_contained"
+    cost = Cost.MOMENT
     blames: type[RestoreReplayError] = InternalError
 
-    def run(self, ctx: JobContext) -> CheckResult:
+    def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
         goal = ctx.flavor.parse_position(ctx.state.goal)
         with ctx.server.connect() as node:
             executed = ctx.flavor.executed_position(node)
@@ -57,9 +59,10 @@ class NoErrantTransactions:
     """
 
     name = "no_errant_transactions"
+    cost = Cost.MOMENT
     blames: type[RestoreReplayError] = ErrantFromNode
 
-    def run(self, ctx: JobContext) -> CheckResult:
+    def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
         # The node is read first: what it has executed by then, the primary must have by now.
         with ctx.server.connect() as node:
             executed = ctx.flavor.executed_position(node)
@@ -80,27 +83,31 @@ class CheckTables:
     """``CHECK TABLE`` on every base table, with the cluster's thoroughness."""
 
     name = "check_table"
+    cost = Cost.READS_DATA
     blames: type[RestoreReplayError] = TableCheckFailed
 
-    def run(self, ctx: JobContext) -> CheckResult:
+    def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
         option = ctx.cluster.validate.check_table.upper()
         damaged: dict[str, str] = {}
         with ctx.server.connect() as node:
-            tables = ctx.flavor.tables(node)
-            for done, table in enumerate(tables, start=1):
+            tables = {table.qualified: table for table in ctx.flavor.tables(node)}
+            turn = Rotation(tables, carried(ctx, self.name).get("last", ""))
+            for name in turn.until(lambda: box.over):
                 ctx.stop_if_cancelled()
-                if complaint := _check(node, table, option):
-                    damaged[table.qualified] = complaint
-                ctx.report.count(done, len(tables), unit="tables", detail=table.qualified)
+                if complaint := _check(node, tables[name], option):
+                    damaged[name] = complaint
+                ctx.report.count(turn.done, len(tables), unit="tables", detail=name)
         first = next(iter(damaged.items()), None)
         return CheckResult(
             name=self.name,
             passed=not damaged,
             observed=f"{len(damaged)} damaged, first {first[0]}: {first[1]}"
             if first
-            else f"{len(tables)} intact",
+            else f"{turn.done} intact",
             expected="every table intact",
             details={"tables": damaged} if damaged else {},
+            unfinished=turn.unfinished,
+            carry=turn.carry,
         )
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+import pymysql
+
+from airflow_restore_replay.core.errors import PrimaryUnreachable, SourceCorrupt
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.compare.tables import Key, KeyRange, TablePlan
 
 _KEYS_SHOWN = 20
+#: the connection is gone, or the server is going
+_LOST = (0, 1053, 1927, 2006, 2013)
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,29 @@ class Sides:
 
     def both(self, sql: str, params: list[Any]) -> tuple[Any, Any]:
         """Run one query on both sides at the same time."""
-        theirs = self.pool.submit(fetch, self.primary, sql, params)
+        theirs = self.pool.submit(fetch_theirs, self.primary, sql, params)
         ours = fetch(self.node, sql, params)
         return theirs.result(), ours
+
+
+def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
+    """:raises SourceCorrupt: the primary cannot read its own rows.
+    :raises PrimaryUnreachable: the connection broke.
+    """
+    try:
+        return fetch(primary, sql, params)
+    except pymysql.err.MySQLError as exc:
+        if exc.args and exc.args[0] in _LOST:
+            raise PrimaryUnreachable(
+                f"The primary's connection broke while its rows were read: {exc.args[-1]}."
+            ) from exc
+        if not exc.args or exc.args[0] not in CORRUPT_NUMBERS:
+            raise
+        raise SourceCorrupt(
+            f"The primary cannot read its own data: {exc.args[1]} (error {exc.args[0]}).",
+            hint="Repair the table on the primary; the last good backup is kept.",
+            evidence={"error": exc.args[0]},
+        ) from exc
 
 
 def fetch(conn: Conn, sql: str, params: list[Any]) -> Any:
@@ -74,26 +101,63 @@ def fetch(conn: Conn, sql: str, params: list[Any]) -> Any:
         return cursor.fetchall()
 
 
+#: a chunk shall take about so long, on a slow server, too
+_CHUNK_S = 0.5
+_MOST_ROWS = 200_000
+
+
+@dataclass
+class Pace:
+    """How many rows a chunk has: as many as take half a second.
+
+    :param rows: of the first chunk.
+    """
+
+    rows: int
+
+    def took(self, seconds: float) -> None:
+        """Adapt to the time that a whole chunk took."""
+        factor = min(2.0, max(0.5, _CHUNK_S / max(seconds, 1e-6)))
+        self.rows = max(1, min(_MOST_ROWS, int(self.rows * factor)))
+
+
+@dataclass
+class Compared:
+    """:param after: where the time was over; None when all rows were compared."""
+
+    differences: list[Difference] = field(default_factory=list)
+    after: Key | None = None
+
+
 def compare_table(
     sides: Sides,
     plan: TablePlan,
     *,
-    chunk_rows: int,
+    pace: Pace,
+    after: Key | None = None,
+    over: Callable[[], bool] = lambda: False,
     on_chunk: Callable[[int], None],
-) -> list[Difference]:
-    """Compare every row of a table.
+) -> Compared:
+    """Compare every row of a table, or those after a key.
 
-    :param chunk_rows: rows per range.
-    :param on_chunk: called with the rows compared so far; may raise to stop.
+    :param over: asked after each range but the last; true ends the work there.
+    :param on_chunk: called with the rows compared so far; may wait, and raise to stop.
     :returns: differences, at most one per range.
     """
-    found = []
-    for span in _spans(sides.primary, plan, chunk_rows):
+    compared = Compared()
+    started = time.monotonic()
+    for span in _spans(sides.primary, plan, pace, after):
         difference = compare_range(sides, plan, span)
         if difference:
-            found.append(difference)
+            compared.differences.append(difference)
+        if span.to is not None:
+            pace.took(time.monotonic() - started)
         on_chunk(sides.rows)
-    return found
+        if span.to is not None and over():
+            compared.after = span.to
+            break
+        started = time.monotonic()
+    return compared
 
 
 def compare_range(sides: Sides, plan: TablePlan, span: KeyRange) -> Difference | None:
@@ -130,12 +194,11 @@ def _by_key(rows: Any) -> dict[Key, tuple[str, ...]]:
     return {key: tuple(sorted(values)) for key, values in digests.items()}
 
 
-def _spans(primary: Conn, plan: TablePlan, chunk_rows: int) -> Iterator[KeyRange]:
-    """Cut the primary's rows into ranges; together they cover every possible key."""
-    after: Key | None = None
+def _spans(primary: Conn, plan: TablePlan, pace: Pace, after: Key | None) -> Iterator[KeyRange]:
+    """Cut the primary's rows into ranges; together they cover every possible key beyond *after*."""
     while plan.key:
         where, params = plan.where(KeyRange(after=after))
-        boundary = fetch(primary, plan.boundary_sql(where, chunk_rows), params)
+        boundary = fetch_theirs(primary, plan.boundary_sql(where, pace.rows), params)
         if not boundary:
             break
         yield KeyRange(after=after, to=tuple(boundary[0]))

@@ -100,6 +100,7 @@ class Sizes(Record, frozen=True, kw_only=True):
 class Manifest(Record, frozen=True, kw_only=True):
     """Immutable description of one backup.
 
+    :param lineage_since: when the goal of the fresh full was read that it goes back to.
     :param position: GTID set the data stands at.
     :param goal_read_at: the wall-clock time at which the goal was read from the primary: freshness counts
         from it. Of a backup *as of* a past time: that time.
@@ -110,6 +111,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     :param key_id: the key of all chunks and of the file list; empty when the repository is not encrypted.
     :param chains: replication domains' last events, to recognise the primary's history.
     :param compared: whether and how the data was compared with the primary at *position*.
+    :param checks: which checks it passed: name, cost, seconds, what was observed, and what the next cycle's check of
+        that name goes on from.
     """
 
     format: int = FORMAT_VERSION
@@ -122,6 +125,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     lease_epoch: int
     base: BaseRef
     lineage_depth: int = 0
+    lineage_since: datetime | None = None
     position: str
     goal: str
     goal_read_at: datetime
@@ -136,6 +140,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     chains: list[EventStamp] = []
     event_states: dict[str, str] = {}
     compared: dict[str, Any] = {}
+    checks: list[dict[str, Any]] = []
     notes: dict[str, Any] = {}
 
 

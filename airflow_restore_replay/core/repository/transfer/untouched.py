@@ -28,6 +28,23 @@ def recorded_stats(root: Path, files: Iterable[FileEntry]) -> dict[str, FileStat
     return {e.path: FileStat.of((root / e.path).lstat()) for e in files if not e.directory}
 
 
+def untouched_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str, FileStat]:
+    """:param patterns: only files of these names.
+    :returns: those that nothing touched since the restore of *base*, of which there are none after a seed.
+    """
+    if known_file_system(root) is None:
+        return {}
+    found = {}
+    for path, known in base.stats.items():
+        if (
+            is_excluded(path, patterns)
+            and (root / path).exists()
+            and FileStat.of((root / path).lstat()) == known
+        ):
+            found[path] = known
+    return found
+
+
 def take_over(
     root: Path,
     files: Iterable[Source],

@@ -1,0 +1,44 @@
+"""Accounts and privileges of MariaDB, and what all flavors have."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.flavor.definitions import COMMON, Definitions, Source, read
+from airflow_restore_replay.core.flavor.process import AGENT
+from airflow_restore_replay.core.flavor.values import Conn
+
+#: authentication and global privileges, without what a server notes of itself in them; passwords apart
+_ACCOUNTS = (
+    "(SELECT Host, User, JSON_REMOVE(Priv, '$.password_last_changed', '$.version_id', '$.authentication_string',"
+    " '$.auth_or') AS Priv, CONCAT(COALESCE(JSON_VALUE(Priv, '$.authentication_string'), ''),"
+    " COALESCE(JSON_QUERY(Priv, '$.auth_or'), '')) AS authentication_string FROM mysql.global_priv) accounts"
+)
+_SOURCES = (
+    *COMMON,
+    Source("account", _ACCOUNTS, ("User", "Host")),
+    Source("privileges on schema", "mysql.db", ("User", "Host", "Db")),
+    Source(
+        "privileges on table",
+        "mysql.tables_priv",
+        ("User", "Host", "Db", "Table_name"),
+        ignored=("Grantor", "Timestamp"),
+    ),
+    Source(
+        "privileges on column",
+        "mysql.columns_priv",
+        ("User", "Host", "Db", "Table_name", "Column_name"),
+        ignored=("Timestamp",),
+    ),
+    Source(
+        "privileges on routine",
+        "mysql.procs_priv",
+        ("User", "Host", "Db", "Routine_name", "Routine_type"),
+        ignored=("Grantor", "Timestamp"),
+    ),
+    Source("role", "mysql.roles_mapping", ("User", "Host", "Role")),
+)
+_RESERVED = frozenset({AGENT, "mariadb.sys"})
+
+
+def definitions(conn: Conn) -> Definitions:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.definitions`."""
+    return read(conn, _SOURCES, lambda user: user in _RESERVED)

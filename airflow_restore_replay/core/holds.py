@@ -1,0 +1,77 @@
+"""What a cluster's past asks of its next cycle: to wait until a hold is released, and now and then a fresh full."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_restore_replay.core.errors import Blame, Held
+from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, Verdict
+from airflow_restore_replay.core.sections import FullEvery
+from airflow_restore_replay.core.units import human_seconds
+
+#: the primary lost data, whoever found out
+_LOST = ("SourceShrank",)
+#: the primary's own data is damaged; found in its binary log alone, a fresh full does without that
+_ROTTEN = ("SourceCorrupt", "TableCheckFailed")
+_READ_DATA = ("seed", "validate", "snapshot")
+
+
+def holds(failure: Failure, step: str) -> bool:
+    """:returns: whether nothing may be published any more until a person has looked at the primary."""
+    if failure.blame is not Blame.SOURCE:
+        return False
+    return failure.code in _LOST or (failure.code in _ROTTEN and step in _READ_DATA)
+
+
+def refuse_held(catalog: Catalog) -> None:
+    """:raises Held: a hold stands."""
+    if not catalog.held_by:
+        return
+    hold = catalog.held_by[0]
+    why = hold.failure.message if hold.failure else hold.reason
+    raise Held(
+        f"Cluster {catalog.cluster} is held since {hold.at:%Y-%m-%dT%H:%M:%SZ} by verdict {hold.verdict_id}: {why}",
+        hint=f"Mend the primary, then `restore-replay release --hold {hold.verdict_id} --reason …`; until then "
+        "nothing is published, and the healthy backups are kept.",
+        evidence={"hold": hold.verdict_id},
+    )
+
+
+def released(catalog: Catalog, code: str, since: datetime | None) -> list[Verdict]:
+    """:returns: holds over *code*, recorded after *since*, that somebody has released."""
+    standing = {hold.verdict_id for hold in catalog.held_by}
+    return [
+        v
+        for v in catalog.verdicts
+        if v.outcome is Outcome.HELD
+        and v.verdict_id not in standing
+        and v.failure is not None
+        and v.failure.code == code
+        and (since is None or v.at > since)
+    ]
+
+
+def full_due(catalog: Catalog, base: Manifest, policy: FullEvery, now: datetime) -> str:
+    """:param base: what the cycle would replay from.
+    :returns: why a fresh full has to take its place, ``""`` when none has to.
+    """
+    depth = base.lineage_depth + 1
+    if policy.generations is not None and depth > policy.generations:
+        return f"a fresh full is due: {depth - 1} backups were made since the last (full_every.generations)"
+    age_s = (now - _lineage_since(catalog, base)).total_seconds()
+    if policy.age is not None and age_s >= policy.age:
+        return f"a fresh full is due: the last is {human_seconds(age_s)} old (full_every.age)"
+    return ""
+
+
+def _lineage_since(catalog: Catalog, base: Manifest) -> datetime:
+    """:returns: when the full was taken that *base* goes back to, as far as there are records of it."""
+    manifests = {m.backup_id: m for m in catalog.manifests}
+    oldest = base
+    while oldest.lineage_since is None and oldest.base.kind == "backup":
+        if oldest.base.backup_id not in manifests:
+            break
+        oldest = manifests[oldest.base.backup_id]
+    return oldest.lineage_since or oldest.goal_read_at

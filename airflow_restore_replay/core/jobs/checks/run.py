@@ -1,0 +1,85 @@
+"""Which checks a node has to pass, in which order, and what is kept of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.jobs.checks import Check, CheckResult, TimeBox, failure_of, ran
+from airflow_restore_replay.core.jobs.checks.answers import Answers
+from airflow_restore_replay.core.jobs.checks.canary import Canary
+from airflow_restore_replay.core.jobs.checks.cold_pages import ColdPages
+from airflow_restore_replay.core.jobs.checks.comparison import SameData
+from airflow_restore_replay.core.jobs.checks.definitions import SameDefinitions
+from airflow_restore_replay.core.jobs.checks.drop_guard import NothingLost
+from airflow_restore_replay.core.jobs.checks.server import (
+    CheckTables,
+    ErrorLogClean,
+    GoalContained,
+    NoErrantTransactions,
+)
+from airflow_restore_replay.core.jobs.context import JobContext
+
+#: those of ``validate.checks``, in their order: what writes or asks the primary first, the longest last, because the
+#: comparison's position is the backup's
+OPTIONAL: Mapping[str, Callable[[], Check]] = {
+    Canary.name: Canary,
+    Answers.name: Answers,
+    SameDefinitions.name: SameDefinitions,
+    ColdPages.name: ColdPages,
+    CheckTables.name: CheckTables,
+    NothingLost.name: NothingLost,
+    SameData.name: SameData,
+}
+#: a past state has nothing to be compared with: the primary has gone on
+_OF_NOW = (Canary.name, Answers.name, SameDefinitions.name, NothingLost.name, SameData.name)
+
+
+def chosen(ctx: JobContext) -> list[Check]:
+    """:returns: the checks of this cluster and run."""
+    wanted = ctx.cluster.validate.checks
+    names = [n for n in OPTIONAL if n in wanted and (ctx.as_of is None or n not in _OF_NOW)]
+    # Again at the end: damage may show only when a table is read, and a node must not have written itself.
+    return [
+        GoalContained(),
+        NoErrantTransactions(),
+        ErrorLogClean(),
+        *(OPTIONAL[name]() for name in names),
+        NoErrantTransactions(),
+        ErrorLogClean(),
+    ]
+
+
+def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
+    """Run *checks*; the node's state tells which ran, also when one of them fails.
+
+    :raises RestoreReplayError: of the first that fails.
+    """
+    results: list[CheckResult] = []
+    for check in checks:
+        ctx.stop_if_cancelled()
+        ctx.report.phase(check.name)
+        result, error = _run(ctx, check)
+        results.append(result)
+        ctx.node.update(facts={"checks": ran(results, carry=True)})
+        if error:
+            raise error
+    return results
+
+
+def _run(ctx: JobContext, check: Check) -> tuple[CheckResult, RestoreReplayError | None]:
+    started = time.monotonic()
+    error: RestoreReplayError | None = None
+    try:
+        with ctx.crash_guard(f"checking {check.name}"):
+            result = check.run(ctx, TimeBox(ctx.cluster.validate.time_box))
+        if not result.passed:
+            error = failure_of(check, result)
+    except RestoreReplayError as exc:
+        error = exc
+        result = CheckResult(name=check.name, passed=False, observed=exc.message, expected="")
+    seconds = round(time.monotonic() - started, 3)
+    return msgspec.structs.replace(result, cost=check.cost.value, seconds=seconds), error

@@ -1,0 +1,220 @@
+"""One look at node and primary at one position: which tables are compared, and how far."""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
+
+import pymysql
+
+from airflow_restore_replay.core.errors import PrimaryUnreachable
+from airflow_restore_replay.core.flavor.values import Conn, Snapshot, Table
+from airflow_restore_replay.core.jobs.compare.coverage import Coverage
+from airflow_restore_replay.core.jobs.compare.death import read_to_death, up_since
+from airflow_restore_replay.core.jobs.compare.ranges import (
+    Compared,
+    Difference,
+    Pace,
+    Sides,
+    compare_range,
+    compare_table,
+    fetch,
+)
+from airflow_restore_replay.core.jobs.compare.tables import TablePlan, plan_table, quote
+from airflow_restore_replay.core.jobs.compare.throttle import Throttle
+from airflow_restore_replay.core.jobs.context import JobContext
+
+T = TypeVar("T")
+
+#: The snapshot cannot show the table any more: dropped, redefined, or locked away by DDL.
+#: Source: the servers' error codes 1051, 1054, 1146, 1412.
+_TAKEN_BY_DDL = (1051, 1054, 1146, 1412)
+#: of the time, for tables that changed, as long as others wait
+_FIRST_SHARE = 0.75
+_ROWS_PER_S = 50_000.0
+
+
+class Look:
+    """What one snapshot showed.
+
+    :param listed: the primary's tables shortly before the snapshot was opened.
+    :ivar ours: the tables of the node that can be compared.
+    :ivar taken: tables that DDL took away from the snapshot.
+    :ivar missing: tables that only the primary has. :ivar added: that only the node has.
+    :ivar too_large: table → why there will never be time for it.
+    """
+
+    def __init__(self, ctx: JobContext, sides: Sides, snapshot: Snapshot, listed: Collection[str]) -> None:
+        self._ctx, self._sides = ctx, sides
+        self.position = snapshot.position
+        self.snapshot = {"method": snapshot.method, "locked_s": round(snapshot.locked_s, 4)}
+        self.plans: dict[str, TablePlan] = {}
+        self.compared: set[str] = set()
+        self.differences: dict[str, list[Difference]] = {}
+        self.too_large: dict[str, str] = {}
+        self.ours = _comparable(ctx, sides.node)
+        theirs = _comparable(ctx, sides.primary)
+        self.missing = {n for n in theirs.keys() - self.ours.keys() if _in_snapshot(sides, theirs[n])}
+        self.taken = theirs.keys() - self.ours.keys() - self.missing
+        self.added = self.ours.keys() - theirs.keys() - set(listed) - names_of(ctx, sides.primary)
+        # A node that was just filled has no good estimates yet.
+        self._total = sum(max(t.rows_estimate, theirs.get(n, t).rows_estimate) for n, t in self.ours.items())
+        self._pace = Pace(ctx.cluster.validate.chunk_rows)
+        self._started = time.monotonic()
+        self._up_since = up_since(sides.primary)
+        self.throttle = Throttle(sides.primary, ctx.cluster.validate.pause_above)
+
+    @property
+    def rows(self) -> int:
+        return self._sides.rows
+
+    @property
+    def again(self) -> set[str]:
+        return set(self.differences) | self.missing | self.taken | self.added
+
+    def cover(self, coverage: Coverage) -> None:
+        """Compare tables in their turn until the time is over: changed ones first, but not for ever."""
+        done: set[str] = set()
+        for names, share in _stages(coverage):
+            for name in names:
+                if self.compared and self._over(share):
+                    break
+                if name not in done and name not in self.added and self._table(name, coverage, share):
+                    done.add(name)
+
+    def look_again(self, before: Look, coverage: Coverage) -> None:
+        """Compare once more what differed, or could not be compared, in another look."""
+        self.missing &= before.again
+        self.taken &= before.again
+        self.added &= before.again
+        for name in sorted(before.again & self.ours.keys() - self.added):
+            spans = before.differences.get(name)
+            if spans is None:
+                self._table(name, coverage, 1.0)
+            else:
+                self._same_ranges(name, before.plans[name], spans)
+
+    def _same_ranges(self, name: str, known: TablePlan, differing: list[Difference]) -> None:
+        def again() -> list[Difference]:
+            plan = self._plan(name)
+            if plan.key != known.key:
+                return compare_table(
+                    self._sides, plan, pace=self._pace, on_chunk=self._tell(name)
+                ).differences
+            found = [compare_range(self._sides, plan, difference.span) for difference in differing]
+            return [difference for difference in found if difference]
+
+        if (found := self._unless_taken(name, again)) is not None:
+            self._note(name, found)
+
+    def _table(self, name: str, coverage: Coverage, share: float) -> bool:
+        """:returns: whether the table is done with in this look."""
+
+        def go_on() -> Compared | None:
+            plan = self._plan(name)
+            if not plan.key and not self._fits(name):
+                return None
+            after = coverage.resume(name, plan.key)
+            return compare_table(
+                self._sides,
+                plan,
+                pace=self._pace,
+                after=after,
+                over=lambda: self._over(share),
+                on_chunk=self._tell(name),
+            )
+
+        compared = self._unless_taken(name, go_on)
+        if name in self.taken or compared is None:
+            return name in self.taken or name in self.too_large
+        self._note(name, compared.differences)
+        if compared.after is None:
+            coverage.finished(name)
+        else:
+            coverage.stopped(name, compared.after)
+        return compared.after is None
+
+    def _fits(self, name: str) -> bool:
+        """A table without a usable key is compared as a whole, or not at all."""
+        passed_s = time.monotonic() - self._started
+        rate = max(_ROWS_PER_S, self.rows / passed_s if passed_s > 1 else 0.0)
+        budget_s = self._ctx.cluster.validate.compare_budget
+        needed_s = self.ours[name].rows_estimate / rate
+        if needed_s > budget_s:
+            self.too_large[name] = "no usable key, and too many rows for one cycle's validate.compare_budget"
+        return needed_s <= budget_s - passed_s or not self.compared and needed_s <= budget_s
+
+    def _over(self, share: float) -> bool:
+        return time.monotonic() - self._started > share * self._ctx.cluster.validate.compare_budget
+
+    def _stop_waiting(self) -> bool:
+        self._ctx.stop_if_cancelled()
+        return self._over(1.0)
+
+    def _plan(self, name: str) -> TablePlan:
+        self.plans[name] = plan_table(self._ctx.flavor, self._sides.node, self.ours[name])
+        return self.plans[name]
+
+    def _note(self, name: str, found: list[Difference]) -> None:
+        self.compared.add(name)
+        if found:
+            self.differences[name] = [*self.differences.get(name, ()), *found]
+
+    def _unless_taken(self, name: str, compare: Callable[[], T]) -> T | None:
+        try:
+            return compare()
+        except PrimaryUnreachable as exc:
+            raise read_to_death(self._ctx, name, self._up_since, exc) from exc
+        except pymysql.err.MySQLError as exc:
+            if not self._ctx.server.alive() or not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
+                raise
+            self.taken.add(name)
+            return None
+
+    def _tell(self, name: str) -> Callable[[int], None]:
+        def on_chunk(rows: int) -> None:
+            self._ctx.stop_if_cancelled()
+            self._ctx.report.count(rows, self._total, unit="rows", detail=name)
+            self.throttle.wait(self._stop_waiting)
+
+        return on_chunk
+
+
+def _stages(coverage: Coverage) -> Iterator[tuple[list[str], float]]:
+    """:returns: which tables, until which share of the time is over."""
+    first, rest = coverage.first(), coverage.rest()
+    yield first, _FIRST_SHARE if rest else 1.0
+    yield rest, 1.0
+    yield first, 1.0
+
+
+def _in_snapshot(sides: Sides, table: Table) -> bool:
+    """The primary lists the tables of now; one that was made after the snapshot the node cannot have yet."""
+    try:
+        fetch(sides.primary, f"SELECT 1 FROM {quote(table.schema)}.{quote(table.name)} LIMIT 1", [])
+    except pymysql.err.MySQLError as exc:
+        if not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
+            raise
+        return False
+    return True
+
+
+def names_of(ctx: JobContext, conn: Conn) -> set[str]:
+    """:returns: all tables of users' schemas, those that are not compared, too."""
+    return {table.qualified for table in ctx.flavor.tables(conn)}
+
+
+def excluded(ctx: JobContext, name: str) -> bool:
+    """:returns: whether the user said not to compare that table."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in ctx.cluster.validate.exclude)
+
+
+def _comparable(ctx: JobContext, conn: Conn) -> dict[str, Table]:
+    left_out = ctx.flavor.uncompared(conn)
+    return {
+        t.qualified: t
+        for t in ctx.flavor.tables(conn)
+        if t.mvcc and t.qualified not in left_out and not excluded(ctx, t.qualified)
+    }

@@ -1,0 +1,107 @@
+"""A small copy of a backup that may be damaged: its manifest, and one stored content of each kind that it has."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
+from airflow_restore_replay.core.repository.format.refs import (
+    ChunkRef,
+    PageDelta,
+    Piece,
+    chunk_bytes,
+    leaves,
+    object_of,
+)
+from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.store.opening import open_store
+from airflow_restore_replay.core.sections import RepositorySpec
+
+_RUN = "selftest"
+#: kinds of stored content; of chunks two, so that they can be swapped
+_WANTED = ("chunk", "second chunk", "piece", "delta")
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """:param root: a local repository. :param files: kind of content → the only chunk of a file that has it."""
+
+    root: Path
+    cluster: str
+    keys: Sequence[str]
+    backup_id: str
+    files: dict[str, ChunkRef]
+
+    def open(self, *, keys: Sequence[str] | None = None) -> Repository:
+        spec = RepositorySpec(url=self.root.as_uri())
+        return Repository.open(
+            spec, cluster=self.cluster, keys=self.keys if keys is None else keys, write=False
+        )
+
+    def copy(self, root: Path) -> Scratch:
+        """:returns: the same at another place."""
+        shutil.copytree(self.root, root)
+        return replace(self, root=root)
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / manifest_path(self.backup_id)
+
+    def stored(self, kind: str) -> tuple[Path, slice]:
+        """:returns: where the bytes of that content are: of a delta, its pages."""
+        ref = self.files[kind]
+        assert ref is not None
+        leaf = leaves(ref)[-1]
+        whole = slice(None)
+        span = slice(leaf.offset, leaf.offset + leaf.stored_bytes) if isinstance(leaf, Piece) else whole
+        return self.root / object_of(leaf), span
+
+
+def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: Sequence[str]) -> Scratch:
+    """Copy what a damage can be done to; *production* is only read.
+
+    :param root: of the copy, a directory that does not exist yet.
+    """
+    root.mkdir(parents=True)
+    spec = RepositorySpec(url=root.as_uri())
+    store = open_store(spec, {})
+    found = _one_of_each(production.load_files(manifest), manifest.chunk_size_bytes)
+    contents = {object_of(leaf) for ref, _ in found.values() if ref for leaf in leaves(ref)}
+    records = ["repository.json", *(info.path for info in production.store.list("keys/"))]
+    for path in (*records, *sorted(contents)):
+        store.put_new(path, production.store.get(path))
+    copy = Repository.open(spec, cluster=production.cluster, keys=keys, write=True)
+    epoch = copy.lease.acquire(_RUN, 3600)
+    files = [
+        FileEntry(path=f"{kind.replace(' ', '_')}.ibd", size_bytes=size, chunks=[ref])
+        for kind, (ref, size) in found.items()
+    ]
+    copy.publish(msgspec.structs.replace(manifest, run=_RUN, lease_epoch=epoch), files)
+    copy.lease.release(_RUN, epoch)
+    kinds = {kind: ref for kind, (ref, _) in found.items()}
+    return Scratch(root, production.cluster, keys, manifest.backup_id, kinds)
+
+
+def _one_of_each(files: Sequence[FileEntry], chunk_size_bytes: int) -> dict[str, tuple[ChunkRef, int]]:
+    found: dict[str, tuple[ChunkRef, int]] = {}
+    for ref, size in _contents(files, chunk_size_bytes):
+        kind = "delta" if isinstance(ref, PageDelta) else "piece" if isinstance(ref, Piece) else "chunk"
+        if kind == "chunk" and "chunk" in found and found["chunk"][0] != ref and found["chunk"][1] == size:
+            kind = "second chunk"
+        found.setdefault(kind, (ref, size))
+        if len(found) == len(_WANTED):
+            break
+    return found
+
+
+def _contents(files: Sequence[FileEntry], chunk_size_bytes: int) -> Iterator[tuple[ChunkRef, int]]:
+    for entry in files:
+        for index, ref in enumerate(entry.chunks):
+            if ref is not None:
+                yield ref, chunk_bytes(entry.size_bytes, index, chunk_size_bytes)

@@ -1,0 +1,93 @@
+"""The tester is tested: all injected damage is found, the control is clean, the repository is only read."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from airflow_restore_replay.core.recovery.selftest import INJECTIONS, SelftestReport, selftest
+from airflow_restore_replay.core.repository.format.codec import Codec
+from airflow_restore_replay.core.repository.format.records import Manifest
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from airflow_restore_replay.core.sections import RepositorySpec
+from tests.support.backups import MIB, back_up, make_tree, manifest_for, tree_bytes
+
+KEY = "5e" * 32
+
+
+def replayed(root: Path, keys: tuple[str, ...]) -> tuple[Repository, Manifest]:
+    """:returns: a repository, and a backup with chunks, pieces and a delta."""
+    tree = make_tree(root / "data")
+    (tree / "shop" / "notes.ibd").write_bytes(random.Random(9).randbytes(3 * MIB))
+    spec = RepositorySpec(url=(root / "repository").as_uri())
+    repository = Repository.open(spec, cluster="orders", keys=keys, write=True)
+    first, files = back_up(repository, tree)
+    restored = root / "node"
+    base = restore_tree(
+        repository.chunks,
+        files,
+        restored,
+        chunk_size_bytes=first.chunk_size_bytes,
+        pages=root / "pages",
+        label=first.backup_id,
+    ).base
+    with (restored / "shop" / "orders.ibd").open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"changed")
+    epoch = repository.lease.acquire("run-2", ttl_s=600)
+    files, sizes = snapshot_tree(repository.chunks, restored, base=base, threads=1)
+    manifest = repository.publish(manifest_for(repository, run="run-2", epoch=epoch, sizes=sizes), files)
+    repository.lease.release("run-2", epoch)
+    assert sizes.delta_chunks == 1
+    return repository, manifest
+
+
+def run(root: Path, *keys: str) -> SelftestReport:
+    repository, manifest = replayed(root, keys)
+    before = tree_bytes(root / "repository")
+    reading = Repository.open(
+        RepositorySpec(url=(root / "repository").as_uri()), cluster="orders", keys=keys, write=False
+    )
+    report = selftest(reading, manifest, keys)
+    assert tree_bytes(root / "repository") == before
+    assert report.backup_id == manifest.backup_id
+    assert repository.cluster == report.cluster
+    return report
+
+
+def test_all_that_is_injected_is_found_and_the_control_is_clean(tmp_path: Path) -> None:
+    report = run(tmp_path)
+    assert report.control == {}
+    assert [t for t in report.tried if not t.found_by and not t.left_out] == []
+    assert report.ok
+    assert {t.row: t.left_out for t in report.tried if t.left_out} == dict.fromkeys(
+        ("S16", "X4"), "the repository is not encrypted"
+    )
+    found = {(t.row, t.fault): t.found_by for t in report.tried}
+    assert found[("S1", "one bit flipped in a delta")] == {
+        "restore": "ChunkCorrupt",
+        "verify": "ChunkCorrupt",
+    }
+    assert found[("S5", "file path leaves the data directory")]["restore"] == "PathEscapes"
+    assert found[("S10", "store replaces objects")] == {"start-up": "StoreUnsafe"}
+
+
+def test_in_an_encrypted_repository_also_keys_and_forgery(tmp_path: Path) -> None:
+    report = run(tmp_path, KEY)
+    assert report.ok
+    assert [t for t in report.tried if t.left_out] == []
+    assert len(report.tried) == len(INJECTIONS)
+    found = {t.row: t.found_by for t in report.tried}
+    assert found["S16"] == {"key check": "KeyRefused"}
+    assert "catalog" in found["X4"]
+
+
+def test_a_tester_that_has_gone_blind_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Codec, "_check", lambda self, data, name: None)
+    report = run(tmp_path)
+    assert not report.ok
+    assert "two chunks swapped" in {t.fault for t in report.tried if not t.found_by}
