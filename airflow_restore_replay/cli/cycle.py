@@ -16,8 +16,9 @@ from airflow_restore_replay.cli.output import show_failure, show_pairs, when
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.jobs.protocol import JobState
-from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
+from airflow_restore_replay.core.run_cycle import run_cycle
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
@@ -119,7 +120,7 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
         *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
         ("Published" if report.steps else "Already there", report.published_id),
         ("Position", str(snapshot.get("position", ""))),
-        ("Proof", str(snapshot.get("proof", ""))),
+        ("Proof", report.proof),
         ("Pruned", _pruned(report)),
         ("Took", human_seconds(report.seconds)),
     ]
