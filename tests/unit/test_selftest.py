@@ -74,6 +74,14 @@ def test_all_that_is_injected_is_found_and_the_control_is_clean(tmp_path: Path) 
     }
     assert found[("S5", "file path leaves the data directory")]["restore"] == "PathEscapes"
     assert found[("S10", "store replaces objects")] == {"start-up": "StoreUnsafe"}
+    by_row = {t.row: t.found_by for t in report.tried}
+    assert by_row["S7"] == {"restore": "StoreFailed", "verify": "StoreFailed"}
+    assert by_row["S9"] == {"snapshot": "StoreDenied"}
+    assert by_row["S11"] == {"restore": "NodeFull"}
+    assert by_row["S12"] == {"snapshot": "StoreFull"}
+    assert by_row["S13"] == {"snapshot": "StoreFailed"}
+    assert by_row["S15"] == {"prune": "PruneUnsafe"}
+    assert by_row["S17"] == {"read-back": "stored anew"}
 
 
 def test_in_an_encrypted_repository_also_keys_and_forgery(tmp_path: Path) -> None:

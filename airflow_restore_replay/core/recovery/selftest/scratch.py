@@ -19,7 +19,9 @@ from airflow_restore_replay.core.repository.format.refs import (
     object_of,
 )
 from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.marker import read_marker
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
 from airflow_restore_replay.core.sections import RepositorySpec
 
@@ -38,11 +40,13 @@ class Scratch:
     backup_id: str
     files: dict[str, ChunkRef]
 
-    def open(self, *, keys: Sequence[str] | None = None) -> Repository:
+    def open(self, *, keys: Sequence[str] | None = None, store: ObjectStore | None = None) -> Repository:
+        """:param store: through which the copy is read and written, where it is not as it should be."""
         spec = RepositorySpec(url=self.root.as_uri())
-        return Repository.open(
+        sound = Repository.open(
             spec, cluster=self.cluster, keys=self.keys if keys is None else keys, write=False
         )
+        return Repository(store, read_marker(store), sound.keyring) if store else sound
 
     def copy(self, root: Path) -> Scratch:
         """:returns: the same at another place."""
