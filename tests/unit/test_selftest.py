@@ -52,7 +52,7 @@ def run(root: Path, *keys: str) -> SelftestReport:
     reading = Repository.open(
         RepositorySpec(url=(root / "repository").as_uri()), cluster="orders", keys=keys, write=False
     )
-    report = selftest(reading, manifest, keys)
+    report = selftest(reading, manifest, keys, cluster=None)
     assert tree_bytes(root / "repository") == before
     assert report.backup_id == manifest.backup_id
     assert repository.cluster == report.cluster
