@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from datetime import datetime
-from types import FrameType
 from typing import Any
 
 import click
@@ -12,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import show_failure, show_pairs, when
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
@@ -62,7 +61,7 @@ def command(
     if force_full and as_of:
         raise click.UsageError("--full and --as-of exclude each other: a fresh full is today's data.")
     # A node must not outlive an orderly end of this process, whoever asks for it.
-    signal.signal(signal.SIGTERM, _interrupt)
+    clean_up_on_sigterm()
     with ProgressDisplay(scope.cluster.name) as display:
         report = run_cycle(
             _paranoid(scope.cluster) if paranoid else scope.cluster,
@@ -103,10 +102,6 @@ class _Narrator:
         if (step, what) not in self._said:
             self._said.add((step, what))
             self._display.say(f"{step}{what}")
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _pairs(report: CycleReport) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from airflow_restore_replay.cli.exit_codes import Exit
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
@@ -34,6 +35,7 @@ def command(scope: Scope, backup_id: str | None, metadata_only: bool, workdir: P
     temporary directory; the repository is only read. Exit codes: 0 all was found, and nothing in the copies that nobody
     damaged; 70 not so.
     """
+    clean_up_on_sigterm()
     repository = scope.repository()
     manifest = choose_backup(repository.catalog(), backup_id).manifest
     with ProgressDisplay(scope.cluster.name) as display:

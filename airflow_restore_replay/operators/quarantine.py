@@ -24,7 +24,8 @@ class QuarantineBackupOperator(ClusterOperator):
     """Announce the quarantine that the run recorded, and extend it to the backups that share the damaged chunks.
     Or, with *backup_id* and *reason*, quarantine a backup by a person's decision.
 
-    Returns ``backup_id``, ``reason`` and ``quarantined``: ids of all backups that are excluded now.
+    Returns ``backup_id``, ``reason``, ``quarantined``: ids of all backups that are excluded now, and ``attempt``, which
+    found it out.
 
     :param backup_id: quarantine this backup; the run's own verdict counts otherwise.
     :param reason: why; needed with *backup_id*.
@@ -64,6 +65,7 @@ class QuarantineBackupOperator(ClusterOperator):
             "backup_id": verdict.backup_id,
             "reason": verdict.failure.message if verdict.failure else verdict.reason,
             "quarantined": [verdict.backup_id, *(v.backup_id for v in shared)],
+            "attempt": verdict.attempt,
         }
         self._announce(context, result)
         if not (self.backup_id or self.attempt) and self.find_cluster().fallback == "none":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
+from airflow_restore_replay.notifications import message
 from tests.airflow.support import Shipped, asset_events, shipped_dag
 from tests.airflow.test_cycle import ALWAYS, FULL, REPLAY
 
@@ -40,7 +41,9 @@ def test_a_new_backup_that_does_not_restore_is_quarantined_and_the_run_is_red(cy
 
     dag = shipped_dag()
     dag.get_task("prove.create_node").on_execute_callback = [damage]
-    dag.get_task("quarantine_backup_prove").on_quarantine = told.append
+    dag.get_task("quarantine_backup_prove").on_quarantine = lambda context: told.append(
+        (context["quarantine"], message(context).todo)
+    )
     ran = cycle.run_dag(dag)
     assert ran.state == "failed"
     assert ran.of("failed") == {"prove.restore_backup"}
@@ -52,7 +55,9 @@ def test_a_new_backup_that_does_not_restore_is_quarantined_and_the_run_is_red(cy
     new = catalog.backups[-1]
     assert new.backup_id == ran.results["published"]["backup_id"]
     assert new.state is BackupState.QUARANTINED
-    assert [context["quarantine"]["quarantined"] for context in told] == [[new.backup_id]]
+    ((quarantine, todo),) = told
+    assert (quarantine["quarantined"], quarantine["attempt"]) == ([new.backup_id], "prove")
+    assert "the next run starts from the healthy backup before it; this run is red" in todo
     assert [b.backup_id for b in catalog.healthy()] == [older.backup_id]
     cycle.rig.assert_nothing_left()
 
