@@ -282,7 +282,7 @@ class SourceFiltered(SourceFault):
 
 
 class SourceShrank(SourceFault):
-    """The primary has far fewer rows or bytes than when the last backup was made."""
+    """The primary has far fewer rows than when the last backup was made."""
 
 
 class SourceUnexpected(SourceFault):

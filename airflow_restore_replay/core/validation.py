@@ -43,9 +43,10 @@ class Validation(Strict, frozen=True, kw_only=True):
         in any case.
     :param time_box: of each of them; what did not fit is named, and comes first in the next cycle.
     :param compare_budget: time box of the comparison alone, so that each cycle compares some rows of a large primary.
+    :param pause_above: while more of the primary's threads are running, the comparison waits, until its budget is over.
     :param chunk_rows: rows that the first statement of a comparison hashes; the others as many as take half a second.
     :param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; they are listed as such.
-    :param drop_guard: rows or bytes may not be fewer than before by more than this share.
+    :param drop_guard: rows may not be fewer than before by more than this share.
     :param canary: ``schema.table`` on the primary that a token is written to.
     """
 
@@ -62,6 +63,7 @@ class Validation(Strict, frozen=True, kw_only=True):
     check_table: Literal["quick", "medium", "extended"] = "quick"
     exclude: list[str] = []
     compare_budget: Seconds = Seconds("10m")
+    pause_above: Positive | None = 25
     chunk_rows: Positive = 20_000
     drop_guard: Share | None = 0.9
     assertions: list[Assertion] = []

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
+import pymysql
+from pymysql.connections import Connection
+
 from tests.support.flavors import on_both
-from tests.support.rig import Rig
+from tests.support.primary import Primary
+from tests.support.rig import Once, Rig, later
 from tests.support.tamper import by_sql, tampered
 
 #: time for one chunk a cycle
@@ -45,6 +52,59 @@ def test_a_pass_goes_on_in_the_next_cycle_and_finds_what_is_wrong_there(rig: Rig
     assert rig.catalog().backup(third).manifest.compared["coverage"]["never_count"] > 0
     rest = rig.published(rig.cycle())
     assert rig.catalog().backup(rest).manifest.compared["coverage"]["cycles"] <= 2
+
+
+@contextlib.contextmanager
+def busy(primary: Primary, threads: int) -> Iterator[list[Connection[Any]]]:
+    """Keep so many of the primary's threads running."""
+    connections = [primary.connect() for _ in range(threads)]
+
+    def work(conn: Connection[Any]) -> None:
+        with contextlib.suppress(pymysql.err.Error), conn.cursor() as cursor:
+            cursor.execute("SELECT SLEEP(300)")
+
+    workers = [threading.Thread(target=work, args=(conn,)) for conn in connections]
+    for worker in workers:
+        worker.start()
+    try:
+        yield connections
+    finally:
+        primary.execute(*(f"KILL {conn.thread_id()}" for conn in connections))
+        for worker in workers:
+            worker.join()
+
+
+@on_both
+def test_a_busy_primary_is_left_in_peace_until_the_time_is_over(rig: Rig, backup_id: str) -> None:
+    """One chunk is compared all the same, so that there is progress; without the load, or the limit, all are."""
+    some = {"checks": ["same_data"], "compare_budget": "4s", "chunk_rows": 1000, "pause_above": 12}
+    with busy(rig.primary, 12):
+        second = rig.published(rig.cycle(validate=some))
+        compared = rig.catalog().backup(second).manifest.compared
+        assert compared["paused_s"] > 2
+        assert compared["tables"] == 1
+        unlimited = rig.published(rig.cycle(validate=some | {"pause_above": None}))
+        assert rig.catalog().backup(unlimited).manifest.compared["paused_s"] == 0
+    quiet = rig.catalog().backup(rig.published(rig.cycle(validate=some))).manifest.compared
+    assert (quiet["paused_s"], quiet["tables"] > 1) == (0, True)
+    assert rig.verdicts_against() == []
+
+
+@on_both
+def test_a_primary_that_becomes_less_busy_is_gone_on_with(rig: Rig, backup_id: str) -> None:
+    some = {"checks": ["same_data"], "compare_budget": "60s", "pause_above": 12}
+    with busy(rig.primary, 12) as connections:
+
+        def end_the_load() -> None:
+            later(3, lambda: rig.primary.execute(*(f"KILL QUERY {c.thread_id()}" for c in connections[:8])))
+
+        watch = Once("replay.validate", "comparing", end_the_load)
+        compared = (
+            rig.catalog().backup(rig.published(rig.cycle(validate=some, watch=watch))).manifest.compared
+        )
+    assert watch.done
+    assert 1 < compared["paused_s"] < 30
+    assert compared["coverage"]["cycles"] == 1
 
 
 @on_both

@@ -14,6 +14,8 @@ from airflow_restore_replay.core.flavor.values import Conn
 
 #: the account may not look: SELECT, SHOW VIEW, EVENT or TRIGGER is lacking there
 _DENIED = (1044, 1142, 1143, 1227)
+#: columns that hold what passwords could be guessed by: compared, and never recorded
+SECRET = frozenset({"authentication_string", "User_attributes"})
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 
 
@@ -42,6 +44,18 @@ class Definitions:
 
     objects: dict[str, Mapping[str, str]] = field(default_factory=dict)
     hidden: dict[str, str] = field(default_factory=dict)
+
+    def recorded(self) -> dict[str, str]:
+        """:returns: what a manifest keeps: digest of each object's name → of what it is, secrets left out."""
+        return {
+            short(name): short(repr(sorted((c, d) for c, d in columns.items() if c not in SECRET)))
+            for name, columns in self.objects.items()
+        }
+
+
+def short(text: str) -> str:
+    """:returns: a digest that tells objects apart, and takes little room."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _in_schemas(column: str) -> str:

@@ -179,6 +179,22 @@ def test_a_physical_seed_runs_behind_a_prefix_with_the_hosts_own_credentials(
         shutil.rmtree(empty_node.layout.datadir)
 
 
+def test_who_waits_to_write_to_a_held_table_does_not_hold_back_the_dump(
+    primary: MariaDbPrimary, endpoint: Endpoint
+) -> None:
+    primary.execute("CREATE DATABASE loose", "CREATE TABLE loose.t (id INT) ENGINE=MyISAM")
+    with MariaDbFlavor().dump_tools().hold(endpoint):
+        writer = threading.Thread(target=primary.execute, args=("INSERT INTO loose.t VALUES (1)",))
+        writer.start()
+        waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%'"
+        while primary.execute(waiting) != [(1,)]:
+            assert writer.is_alive()
+        with primary.connect(read_timeout=20) as conn:
+            assert rows(conn, "SELECT * FROM loose.t") == []
+    writer.join()
+    assert primary.execute("SELECT * FROM loose.t") == [(1,)]
+
+
 def test_a_physical_seed_without_its_grant_says_so(
     tmp_path: Path, primary: MariaDbPrimary, endpoint: Endpoint, empty_node: MariaDbServer
 ) -> None:

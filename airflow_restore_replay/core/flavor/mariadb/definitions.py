@@ -6,10 +6,11 @@ from airflow_restore_replay.core.flavor.definitions import COMMON, Definitions, 
 from airflow_restore_replay.core.flavor.process import AGENT
 from airflow_restore_replay.core.flavor.values import Conn
 
-#: authentication and global privileges, without what a server notes of itself in them
+#: authentication and global privileges, without what a server notes of itself in them; passwords apart
 _ACCOUNTS = (
-    "(SELECT Host, User, JSON_REMOVE(Priv, '$.password_last_changed', '$.version_id') AS Priv"
-    " FROM mysql.global_priv) accounts"
+    "(SELECT Host, User, JSON_REMOVE(Priv, '$.password_last_changed', '$.version_id', '$.authentication_string',"
+    " '$.auth_or') AS Priv, CONCAT(COALESCE(JSON_VALUE(Priv, '$.authentication_string'), ''),"
+    " COALESCE(JSON_QUERY(Priv, '$.auth_or'), '')) AS authentication_string FROM mysql.global_priv) accounts"
 )
 _SOURCES = (
     *COMMON,

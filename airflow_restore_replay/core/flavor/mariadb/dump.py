@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
+_NO_RELOAD = 1227
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
@@ -152,9 +153,7 @@ class MariaDbDump:
         with contextlib.closing(connect(primary)) as guard:
             loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
             if loose:
-                names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
-                run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
-                run(guard, f"LOCK TABLES {names}")
+                _lock(guard, [f"{identifier(t.schema)}.{identifier(t.name)}" for t in loose])
             yield _Hold()
 
     def prepare(self, server: NodeServer, primary: Conn) -> None:
@@ -186,6 +185,17 @@ class MariaDbDump:
 
     def load_error(self, status: int, stderr: str) -> RestoreReplayError:
         return load_error(status, stderr)
+
+
+def _lock(guard: Conn, names: Sequence[str]) -> None:
+    """LOCK TABLES queues writers at the table itself, where they hold back those who come to read, the dump, too."""
+    run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
+    try:
+        run(guard, f"FLUSH TABLES {', '.join(names)} WITH READ LOCK")
+    except pymysql.err.OperationalError as exc:
+        if exc.args[0] != _NO_RELOAD:
+            raise
+        run(guard, f"LOCK TABLES {', '.join(f'{name} READ' for name in names)}")
 
 
 class _Hold:

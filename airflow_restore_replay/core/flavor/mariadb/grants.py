@@ -7,9 +7,10 @@ import re
 #: privilege → why the cycle needs it; the contract tests seed, replicate and compare with exactly these
 PRIVILEGES: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
-    "RELOAD": "mariadb-backup's BACKUP STAGE; a new binary log file for a dump behind a very large event",
+    "RELOAD": "mariadb-backup's BACKUP STAGE; hold tables without snapshots still during a logical seed, without"
+    " holding back who reads; a new binary log file for a dump behind a very large event",
     "PROCESS": "see which tablespaces lie outside the data directory; mariadb-backup",
-    "LOCK TABLES": "hold tables without snapshots still during a logical seed",
+    "LOCK TABLES": "the same, and where RELOAD cannot be had",
     "SHOW VIEW": "dump views",
     "EVENT": "dump events and record their states",
     "TRIGGER": "dump triggers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_restore_replay.core.flavor.floats import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mariadb import grants, tables
 from airflow_restore_replay.core.flavor.mariadb.identity import NODE_SERVER_IDS, release_of
 from airflow_restore_replay.core.flavor.sql import dicts, rows
@@ -100,6 +101,7 @@ def _tables(primary: Conn, refusals: dict[str, str], warnings: dict[str, str]) -
         refusals["udf"] = "Loadable functions do not run on a node: " + ", ".join(
             f"{name} ({library})" for name, library in functions
         )
+    warnings |= rounded_by_a_dump(primary, program="mariadb-dump", instead="seed physically")
     memory = tables.memory_tables(primary)
     if memory:
         names = {table.qualified: "MEMORY" for table in memory}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_restore_replay.core.flavor.floats import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mysql import grants, tables
 from airflow_restore_replay.core.flavor.mysql.connect import release
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_SERVER_IDS, release_of
@@ -138,12 +139,7 @@ def _tables(primary: Conn, refusals: dict[str, str], warnings: dict[str, str]) -
         refusals["udf"] = "Loadable functions do not run on a node: " + ", ".join(
             f"{name} ({library})" for name, library in functions
         )
-    floats = tables.with_floats(primary)
-    if floats:
-        warnings["float_columns"] = (
-            "mysqldump prints six digits of a FLOAT, so after a logical seed these differ from the primary, and the "
-            f"comparison says so; seed by CLONE, or list them in validate.exclude: {', '.join(floats[:_NAMES_SHOWN])}."
-        )
+    warnings |= rounded_by_a_dump(primary, program="mysqldump", instead="seed by CLONE")
     memory = tables.memory_tables(primary)
     if memory:
         names = {table.qualified: "MEMORY" for table in memory}

@@ -83,18 +83,6 @@ def uncompared(conn: Conn) -> dict[str, str]:
     }
 
 
-def with_floats(conn: Conn) -> list[str]:
-    """:returns: ``schema.table`` of tables with columns that a dump does not print exactly."""
-    found = rows(
-        conn,
-        "SELECT DISTINCT c.TABLE_SCHEMA, c.TABLE_NAME FROM information_schema.COLUMNS c"
-        " JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME)"
-        f" WHERE c.DATA_TYPE = 'float' AND t.TABLE_TYPE = 'BASE TABLE' AND c.TABLE_SCHEMA NOT IN {_SYSTEM}"
-        " ORDER BY 1, 2",
-    )
-    return [f"{schema}.{name}" for schema, name in found]
-
-
 def memory_tables(conn: Conn) -> list[Table]:
     """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
     return [table for table in tables(conn) if table.engine == "MEMORY"]

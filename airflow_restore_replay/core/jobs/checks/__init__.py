@@ -99,6 +99,15 @@ def carried(ctx: JobContext, name: str) -> dict[str, Any]:
     return {}
 
 
+def left_by_the_base(ctx: JobContext, name: str) -> dict[str, Any]:
+    """:returns: what the check *name* kept of the backup that the node was filled from; empty after a fresh full."""
+    base = ctx.state.filled_from
+    if base is None or base.kind != "backup":
+        return {}
+    manifest = ctx.repository.catalog().backup(base.backup_id).manifest
+    return next((dict(c.get("carry", {})) for c in manifest.checks if c.get("name") == name), {})
+
+
 class Rotation:
     """Work that may not be done in one cycle: it goes on after what came last, in the order of names.
 

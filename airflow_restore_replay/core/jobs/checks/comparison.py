@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import rows
-from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
 from airflow_restore_replay.core.jobs.compare.comparison import (
     Comparison,
     compare_with_primary,
@@ -32,7 +32,8 @@ class SameData:
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
-        coverage = Coverage.after(_left_by_the_base(ctx, self.name), utc_now())
+        # A fresh full begins a line of its own: nothing of it was compared yet.
+        coverage = Coverage.after(left_by_the_base(ctx, self.name), utc_now())
         before = deepcopy(coverage)
         comparison = compare_with_primary(ctx, coverage, partial(_untouched, ctx))
         ctx.node.update(
@@ -51,15 +52,6 @@ class SameData:
             unfinished=_unfinished(coverage),
             carry=coverage.carry(),
         )
-
-
-def _left_by_the_base(ctx: JobContext, name: str) -> dict[str, Any]:
-    """A fresh full begins a line of its own: nothing of it was compared yet."""
-    base = ctx.state.filled_from
-    if base is None or base.kind != "backup":
-        return {}
-    manifest = ctx.repository.catalog().backup(base.backup_id).manifest
-    return next((dict(c.get("carry", {})) for c in manifest.checks if c.get("name") == name), {})
 
 
 def _untouched(ctx: JobContext, names: set[str]) -> set[str]:
@@ -95,7 +87,8 @@ def _observed(comparison: Comparison) -> str:
             f"{len(comparison.differences)} differing ranges at {comparison.position}, first in {first['table']}, "
             f"key range {first['key_range']}"
         )
-    return f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}"
+    paused = f"; paused {comparison.paused_s:.0f} s for the primary's load" if comparison.paused_s else ""
+    return f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}"
 
 
 def _summary(comparison: Comparison) -> dict[str, object]:
@@ -105,4 +98,5 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "rows": comparison.rows,
         "uncompared": comparison.uncompared,
         "snapshot": comparison.snapshot,
+        "paused_s": comparison.paused_s,
     }

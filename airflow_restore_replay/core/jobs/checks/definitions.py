@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
-from airflow_restore_replay.core.flavor.definitions import Definitions
-from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
+from airflow_restore_replay.core.flavor.definitions import SECRET, Definitions, short
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.replay import follow_primary
 
@@ -17,10 +18,10 @@ _SHOWN = 50
 
 @dataclass(frozen=True)
 class _Look:
-    """:param differing: object → how; :param hidden: what the account on the primary may not see."""
+    """:param differing: object → in which columns; :param hidden: what the account on the primary may not see."""
 
-    objects: int
-    differing: Mapping[str, str]
+    ours: Definitions
+    differing: Mapping[str, tuple[str, ...]]
     hidden: Mapping[str, str]
 
 
@@ -29,6 +30,10 @@ class SameDefinitions:
 
     No snapshot covers definitions. The primary is asked before and after the node has replayed to where it is: what it
     says twice is what it had there. And only what differs in two such looks counts.
+
+    What the node still has as its base had it, when that was found to be the primary's, the replay did not touch: the
+    primary itself became another, by what its binary log does not tell (a failover, ``mariadb-upgrade``,
+    ``sql_log_bin=0``). No backup is at fault for that, and it is listed.
     """
 
     name = "definitions"
@@ -39,24 +44,50 @@ class SameDefinitions:
         look = _look(ctx)
         differing = dict(look.differing)
         if differing:
-            again = _look(ctx).differing
-            differing = {name: how for name, how in differing.items() if again.get(name) == how}
+            look = _look(ctx)
+            differing = {name: how for name, how in differing.items() if look.differing.get(name) == how}
+        unlogged = _unlogged(left_by_the_base(ctx, self.name), look.ours, differing)
+        differing = {name: how for name, how in differing.items() if name not in unlogged}
         first = next(iter(sorted(differing.items())), None)
+        listed = dict(look.hidden) | {
+            name: f"not as on the primary, which changed without its binary log ({', '.join(how)})"
+            for name, how in unlogged.items()
+        }
         return CheckResult(
             name=self.name,
             passed=not differing,
-            observed=f"{len(differing)} differ, first {first[0]}: {first[1]}"
+            observed=f"{len(differing)} differ, first {first[0]}: {', '.join(first[1])}"
             if first
-            else f"{look.objects} alike",
+            else f"{len(look.ours.objects) - len(unlogged)} alike",
             expected="the same definitions on node and primary",
             hint="Write it again on the primary where the binary log is on; or list it in validate.exclude.",
             details={"differences": _evidence(differing)} if differing else {},
-            unfinished="; ".join(f"{name}: {why}" for name, why in sorted(look.hidden.items())[:_SHOWN]),
+            unfinished="; ".join(f"{name}: {why}" for name, why in sorted(listed.items())[:_SHOWN]),
+            carry={"objects": look.ours.recorded(), "unlogged": sorted(short(name) for name in unlogged)},
         )
 
 
-def _evidence(differing: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"table": name, "key_range": how} for name, how in sorted(differing.items())[:_SHOWN]]
+def _unlogged(
+    base: Mapping[str, Any], ours: Definitions, differing: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """:param base: what the base's check left; without it nothing can be said. It has no secrets: what differs in these
+        alone is the primary's.
+    :returns: those of *differing* that the primary changed without logging it, now or in a cycle before.
+    """
+    recorded, now = base.get("objects"), ours.recorded()
+    known = base.get("unlogged", ())
+
+    def is_unlogged(name: str, how: tuple[str, ...]) -> bool:
+        key = short(name)
+        return recorded is not None and (
+            key in known or SECRET.issuperset(how) or recorded.get(key) == now.get(key)
+        )
+
+    return {name: how for name, how in differing.items() if is_unlogged(name, how)}
+
+
+def _evidence(differing: Mapping[str, tuple[str, ...]]) -> list[dict[str, str]]:
+    return [{"table": name, "key_range": ", ".join(how)} for name, how in sorted(differing.items())[:_SHOWN]]
 
 
 def _look(ctx: JobContext) -> _Look:
@@ -73,17 +104,17 @@ def _look(ctx: JobContext) -> _Look:
         and (how := _difference(name, ours, theirs))
         and not _excluded(ctx, name)
     }
-    return _Look(len(theirs.objects), differing, theirs.hidden)
+    return _Look(ours, differing, theirs.hidden)
 
 
-def _difference(name: str, ours: Definitions, theirs: Definitions) -> str:
-    """:returns: in what the object differs, ``""`` for nothing that could be seen."""
+def _difference(name: str, ours: Definitions, theirs: Definitions) -> tuple[str, ...]:
+    """:returns: in what the object differs; nothing where nothing could be seen."""
     if any(name == h or f"every {name}".startswith(f"{h} ") for h in theirs.hidden):
-        return ""
+        return ()
     there, here = theirs.objects.get(name), ours.objects.get(name)
     if there is None or here is None:
-        return "missing on the node" if here is None else "only on the node"
-    return ", ".join(column for column in there if column in here and there[column] != here[column])
+        return ("missing on the node" if here is None else "only on the node",)
+    return tuple(column for column in there if column in here and there[column] != here[column])
 
 
 def _excluded(ctx: JobContext, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pymysql
@@ -10,116 +11,157 @@ from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError,
 from airflow_restore_replay.core.flavor.sql import identifier, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.holds import released
-from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
 from airflow_restore_replay.core.jobs.compare.comparison import meet
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.units import human_bytes
 
-#: less than this says nothing: estimates are rough, and an empty table has pages, too
-_FEW = {"rows": 10_000, "bytes": 64 * 2**20}
+#: fewer than that may go
+_FEW_ROWS = 1_000
 _SMALL_BYTES = 64 * 2**20
 
 
-class NothingLost:
-    """Rows and bytes are not fewer than in the previous backup by more than ``validate.drop_guard``.
+@dataclass
+class _Rows:
+    """:param small: rows of all small tables. :param large: of each large one, when it was last counted.
+    :param last: the large table whose turn it was.
+    :param guessed: by how much the server's estimates of what was not counted now are more.
+    """
 
-    Small tables' rows are counted; of large ones the server's estimate is taken, unless rows seem to be gone. The
-    primary is asked, too: what it lacks as well, it lost itself.
+    tables: int
+    small: int = 0
+    large: dict[str, int] = field(default_factory=dict)
+    last: str = ""
+    guessed: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.small + sum(self.large.values())
+
+    @property
+    def likely(self) -> int:
+        return self.rows + self.guessed
+
+    def totals(self) -> dict[str, Any]:
+        return {"tables": self.tables, "rows": self.rows}
+
+    def carry(self) -> dict[str, Any]:
+        return self.totals() | {"large": dict(sorted(self.large.items())), "last": self.last}
+
+
+class NothingLost:
+    """Rows are not fewer than in the previous backup by more than ``validate.drop_guard``.
+
+    Servers' statistics may be of any time: they only make suspicious. What is carried and what decides was counted.
+    Small tables are counted each time; large ones when they are new and when their turn comes, one in each cycle; all
+    of them when rows seem to be gone. The primary is asked, too: what it lacks as well, it lost itself.
     """
 
     name = "drop_guard"
-    cost = Cost.SECONDS
+    cost = Cost.READS_DATA
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
         guard, before = ctx.cluster.validate.drop_guard, _before(ctx, self.name)
         with ctx.server.connect() as node:
-            tables = ctx.flavor.tables(node)
-            now = _totals(tables) | {"rows": _rows(ctx, node, tables, box)}
+            now = _count_some(ctx, node, before, box)
             dropped = _dropped(before, now, guard)
-            if "rows" in dropped:
-                now["rows"] = _rows(ctx, node, tables)
+            if dropped:
+                now = _count(ctx, node, ctx.flavor.tables(node))
                 dropped = _dropped(before, now, guard)
         if dropped and guard:
             _blame_the_primary(ctx, before, guard)
         return CheckResult(
             name=self.name,
             passed=not dropped,
-            observed=_described(now),
+            observed=_described(now.totals()),
             expected=f"at most {guard:.0%} fewer than {_described(before)}" if guard and before else "",
             hint="The primary has them: the node lost data.",
-            details={"before": before, "now": now} if dropped else {},
-            carry=now,
+            details={"before": _totals(before), "now": now.totals()} if dropped else {},
+            carry=now.carry(),
         )
 
 
 def _before(ctx: JobContext, name: str) -> dict[str, Any]:
-    """:returns: the previous backup's totals; or the primary's that somebody has seen since, and released."""
+    """:returns: the previous backup's rows; or the primary's that somebody has seen since, and released."""
     since = ctx.previous.created_at if ctx.previous else None
     seen = released(ctx.repository.catalog(), SourceShrank.__name__, since)
     found = seen[-1].failure.evidence if seen and seen[-1].failure else {}
-    return dict(found["now"]) if "now" in found else carried(ctx, name)
+    carry = carried(ctx, name)
+    return dict(found["now"]) if "now" in found else carry if "large" in carry else {}
 
 
-def _totals(tables: list[Table]) -> dict[str, Any]:
-    return {
-        "tables": len(tables),
-        "rows": sum(t.rows_estimate for t in tables),
-        "bytes": sum(t.data_bytes for t in tables),
-    }
+def _dropped(before: dict[str, Any], now: _Rows, guard: float | None) -> bool:
+    known = int(before.get("rows", 0))
+    return guard is not None and known >= _FEW_ROWS and now.likely < known * (1 - guard)
 
 
-def _dropped(before: dict[str, Any], now: dict[str, Any], guard: float | None) -> list[str]:
-    if guard is None:
-        return []
-    return [
-        what
-        for what, few in _FEW.items()
-        if before.get(what, 0) >= few and now[what] < before[what] * (1 - guard)
-    ]
+def _count_some(ctx: JobContext, node: Conn, before: dict[str, Any], box: TimeBox) -> _Rows:
+    """Count what is small, new or in turn; as much as there is time for."""
+    tables = ctx.flavor.tables(node)
+    counted: dict[str, int] = before.get("large", {})
+    known = {t.qualified: t for t in tables if _large(t) and t.qualified in counted}
+    last = next(iter(Rotation(known, str(before.get("last", ""))).until(lambda: True)), "")
+    known.pop(last, None)
+    now = _count(ctx, node, [t for t in tables if t.qualified not in known], box)
+    now.tables, now.last = len(tables), last
+    for name, table in known.items():
+        now.large[name] = counted[name]
+        now.guessed += table.rows_estimate - counted[name]
+    return now
 
 
-def _rows(ctx: JobContext, node: Conn, tables: list[Table], box: TimeBox | None = None) -> int:
-    """:param box: only small tables are counted, as many as there is time for; the others are estimated."""
-    rows = 0
+def _count(ctx: JobContext, conn: Conn, tables: list[Table], box: TimeBox | None = None) -> _Rows:
+    found = _Rows(len(tables))
     for table in tables:
         ctx.stop_if_cancelled()
-        counted = box is None or (table.data_bytes <= _SMALL_BYTES and not box.over)
-        rows += _count(ctx, node, table) if counted else table.rows_estimate
-    return rows
+        rows = None if box and box.over else _rows_of(ctx, conn, table)
+        if rows is None:
+            found.guessed += table.rows_estimate
+        elif _large(table):
+            found.large[table.qualified] = rows
+        else:
+            found.small += rows
+    return found
 
 
-def _count(ctx: JobContext, conn: Conn, table: Table) -> int:
+def _large(table: Table) -> bool:
+    return table.data_bytes > _SMALL_BYTES
+
+
+def _rows_of(ctx: JobContext, conn: Conn, table: Table) -> int | None:
     try:
         return int(value(conn, f"SELECT COUNT(*) FROM {identifier(table.schema)}.{identifier(table.name)}"))
     except pymysql.err.MySQLError:
         # Dropped meanwhile, or damaged: that is for other checks to say.
         if not ctx.server.alive():
             raise
-        return table.rows_estimate
+        return None
 
 
 def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) -> None:
-    """Estimates may be old: the rows of both are counted, at one position."""
+    """The rows of both are counted, at one position."""
     with ctx.flavor.connect(ctx.primary) as primary:
         position = meet(ctx, primary).position
         ctx.node.update(position=str(position))
-        theirs = _rows(ctx, primary, [t for t in ctx.flavor.tables(primary) if t.mvcc])
+        theirs = _count(ctx, primary, [t for t in ctx.flavor.tables(primary) if t.mvcc])
         with ctx.server.connect() as node:
             tables = ctx.flavor.tables(node)
-            ours = _rows(ctx, node, [t for t in tables if t.mvcc])
-            now = _totals(tables) | {"rows": _rows(ctx, node, tables)}
-    if ours < theirs * (1 - guard):
+            ours = _count(ctx, node, [t for t in tables if t.mvcc])
+            rest = _count(ctx, node, [t for t in tables if not t.mvcc])
+    if ours.likely < theirs.likely * (1 - guard):
         return
+    now = {"tables": len(tables), "rows": ours.likely + rest.likely}
     raise SourceShrank(
         f"The primary holds {_described(now)}; the previous backup was made of {_described(before)}.",
         hint="The last good backup has what is gone, and is kept. If it was meant to go, release the hold "
         "(`restore-replay list` names it).",
-        evidence={"before": before, "now": now},
+        evidence={"before": _totals(before), "now": now},
     )
 
 
+def _totals(known: dict[str, Any]) -> dict[str, Any]:
+    return {name: known[name] for name in ("tables", "rows")}
+
+
 def _described(totals: dict[str, Any]) -> str:
-    if not totals:
-        return "nothing known"
-    return f"{totals['rows']} rows in {totals['tables']} tables, {human_bytes(totals['bytes'])}"
+    return f"{totals['rows']} rows in {totals['tables']} tables" if totals else "nothing known"

@@ -31,6 +31,7 @@ class Comparison:
     :param uncompared: ``schema.table`` → why the comparison does not cover it.
     :param missing, added: tables that only the primary has, or only the node, at two positions.
     :param snapshot: how the first snapshot was made exact, and for how long that kept writers waiting.
+    :param paused_s: how long the comparison waited for the primary to be less busy.
     """
 
     position: Position
@@ -41,6 +42,7 @@ class Comparison:
     added: list[str] = field(default_factory=list)
     uncompared: dict[str, str] = field(default_factory=dict)
     snapshot: dict[str, Any] = field(default_factory=dict)
+    paused_s: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -64,7 +66,7 @@ def compare_with_primary(
 
     first = _look(ctx, all_in_turn)
     result = Comparison(first.position, rows=first.rows, snapshot=first.snapshot)
-    compared, last = set(first.compared), first
+    compared, last, result.paused_s = set(first.compared), first, first.throttle.paused_s
     for _ in range(_PASSES - 1):
         if not last.again:
             break
@@ -72,6 +74,7 @@ def compare_with_primary(
         last = _look(ctx, lambda look, before=before: look.look_again(before, coverage))  # type: ignore[misc]
         compared |= last.compared
         result.rows += last.rows
+        result.paused_s += last.throttle.paused_s
         result.differences += _confirmed(before, last)
         result.missing += sorted(before.missing & last.missing)
         result.added += sorted(before.added & last.added)

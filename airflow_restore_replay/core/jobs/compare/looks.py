@@ -9,8 +9,10 @@ from typing import TypeVar
 
 import pymysql
 
+from airflow_restore_replay.core.errors import PrimaryUnreachable
 from airflow_restore_replay.core.flavor.values import Conn, Snapshot, Table
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage
+from airflow_restore_replay.core.jobs.compare.death import read_to_death, up_since
 from airflow_restore_replay.core.jobs.compare.ranges import (
     Compared,
     Difference,
@@ -21,6 +23,7 @@ from airflow_restore_replay.core.jobs.compare.ranges import (
     fetch,
 )
 from airflow_restore_replay.core.jobs.compare.tables import TablePlan, plan_table, quote
+from airflow_restore_replay.core.jobs.compare.throttle import Throttle
 from airflow_restore_replay.core.jobs.context import JobContext
 
 T = TypeVar("T")
@@ -60,6 +63,8 @@ class Look:
         self._total = sum(max(t.rows_estimate, theirs.get(n, t).rows_estimate) for n, t in self.ours.items())
         self._pace = Pace(ctx.cluster.validate.chunk_rows)
         self._started = time.monotonic()
+        self._up_since = up_since(sides.primary)
+        self.throttle = Throttle(sides.primary, ctx.cluster.validate.pause_above)
 
     @property
     def rows(self) -> int:
@@ -144,6 +149,10 @@ class Look:
     def _over(self, share: float) -> bool:
         return time.monotonic() - self._started > share * self._ctx.cluster.validate.compare_budget
 
+    def _stop_waiting(self) -> bool:
+        self._ctx.stop_if_cancelled()
+        return self._over(1.0)
+
     def _plan(self, name: str) -> TablePlan:
         self.plans[name] = plan_table(self._ctx.flavor, self._sides.node, self.ours[name])
         return self.plans[name]
@@ -156,6 +165,8 @@ class Look:
     def _unless_taken(self, name: str, compare: Callable[[], T]) -> T | None:
         try:
             return compare()
+        except PrimaryUnreachable as exc:
+            raise read_to_death(self._ctx, name, self._up_since, exc) from exc
         except pymysql.err.MySQLError as exc:
             if not self._ctx.server.alive() or not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
                 raise
@@ -166,6 +177,7 @@ class Look:
         def on_chunk(rows: int) -> None:
             self._ctx.stop_if_cancelled()
             self._ctx.report.count(rows, self._total, unit="rows", detail=name)
+            self.throttle.wait(self._stop_waiting)
 
         return on_chunk
 

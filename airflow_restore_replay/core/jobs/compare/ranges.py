@@ -10,12 +10,14 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.errors import SourceCorrupt
+from airflow_restore_replay.core.errors import PrimaryUnreachable, SourceCorrupt
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.compare.tables import Key, KeyRange, TablePlan
 
 _KEYS_SHOWN = 20
+#: the connection is gone, or the server is going
+_LOST = (0, 1053, 1927, 2006, 2013)
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,16 @@ class Sides:
 
 
 def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
-    """:raises SourceCorrupt: the primary cannot read its own rows."""
+    """:raises SourceCorrupt: the primary cannot read its own rows.
+    :raises PrimaryUnreachable: the connection broke.
+    """
     try:
         return fetch(primary, sql, params)
     except pymysql.err.MySQLError as exc:
+        if exc.args and exc.args[0] in _LOST:
+            raise PrimaryUnreachable(
+                f"The primary's connection broke while its rows were read: {exc.args[-1]}."
+            ) from exc
         if not exc.args or exc.args[0] not in CORRUPT_NUMBERS:
             raise
         raise SourceCorrupt(
@@ -133,7 +141,7 @@ def compare_table(
     """Compare every row of a table, or those after a key.
 
     :param over: asked after each range but the last; true ends the work there.
-    :param on_chunk: called with the rows compared so far; may raise to stop.
+    :param on_chunk: called with the rows compared so far; may wait, and raise to stop.
     :returns: differences, at most one per range.
     """
     compared = Compared()
@@ -142,12 +150,12 @@ def compare_table(
         difference = compare_range(sides, plan, span)
         if difference:
             compared.differences.append(difference)
-        on_chunk(sides.rows)
         if span.to is not None:
             pace.took(time.monotonic() - started)
-            if over():
-                compared.after = span.to
-                break
+        on_chunk(sides.rows)
+        if span.to is not None and over():
+            compared.after = span.to
+            break
         started = time.monotonic()
     return compared
 

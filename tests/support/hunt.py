@@ -1,0 +1,129 @@
+"""The hunt for wrong verdicts: many cycles under random load, with every check on, over a primary that has no fault.
+
+``python -m tests.support.hunt --cycles 30 --flavor mysql --seed 1`` prints a line for each cycle, and ends with an
+error at the first one that blames anybody. A cycle's seed is the hunt's and its number; ``--first`` is the number to
+begin with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_restore_replay.core.jobs.checks.run import OPTIONAL
+from tests.support.flavors import KITS
+from tests.support.mixed_load import BALANCE, MixedLoad
+from tests.support.primary import Primary
+from tests.support.rig import Rig
+
+_CANARY = (
+    "CREATE TABLE hunt.canary (cluster VARCHAR(63) PRIMARY KEY, token CHAR(32) NOT NULL, written_at DATETIME NOT NULL)",
+    "GRANT INSERT, UPDATE ON hunt.canary TO restore_replay",
+)
+_EVERY_CHECK = {
+    "checks": list(OPTIONAL),
+    "canary": "hunt.canary",
+    "assertions": [{"name": "balance", "query": "SELECT SUM(balance) FROM hunt.accounts", "expect": BALANCE}],
+}
+
+
+@dataclass(frozen=True)
+class Hunted:
+    """:param wrong: what the cycle blamed, though nothing was at fault; empty for nothing."""
+
+    seed: str
+    how: str
+    statements: int
+    rows: int
+    seconds: float
+    wrong: str
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}: {self.how}; {self.statements} groups of statements meanwhile, {self.rows} rows "
+            f"compared, {self.seconds:.1f} s: {self.wrong or 'nothing blamed'}"
+        )
+
+
+def hunt(root: Path, flavor: str, *, seed: int, cycles: int, first: int = 1) -> Iterator[Hunted]:
+    """Run cycles on a primary of the hunt's own."""
+    kit = KITS[flavor]
+    primary = kit.start(root / "primary")
+    try:
+        MixedLoad.prepare(primary)
+        primary.execute(*_CANARY)
+        rig = Rig(primary, root)
+        for number in range(first, first + cycles):
+            yield _cycle(rig, f"{seed}-{number}", kit.seeds, full=number == first)
+    finally:
+        primary.stop()
+
+
+def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted:
+    dice = random.Random(seed)
+    settings: dict[str, Any] = {
+        "validate": _EVERY_CHECK
+        | {
+            "chunk_rows": dice.choice((50, 1000, 20_000)),
+            "compare_budget": dice.choice(("10m", "10m", "2s")),
+            "check_table": dice.choice(("quick", "medium", "extended")),
+        },
+        "catch_up": {"appliers": dice.choice((1, 2, 4))},
+        "seed": {"method": dice.choice(seeds)},
+    }
+    full = full or dice.random() < 0.15
+    restart = dice.random() < 0.15
+    how = (
+        f"fresh full, {settings['seed']['method']}"
+        if full
+        else f"{settings['catch_up']['appliers']} appliers"
+    )
+    started, verdicts = time.monotonic(), len(rig.verdicts_against())
+    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32)) as load:
+        time.sleep(dice.uniform(0.5, 3))
+        report = rig.cycle(force_full=full, **settings)
+    if restart:
+        _restart(rig.primary)
+        how += "; the primary restarted after it"
+    blamed = [str(v.failure) for v in rig.verdicts_against()[verdicts:]]
+    blamed += [f"errors of the load: {load.errors}"] if load.errors else []
+    blamed += [str(report.failure)] if report.failure else []
+    rows = 0
+    if report.published_id:
+        rows = int(rig.catalog().backup(report.published_id).manifest.compared["rows"])
+    seconds = time.monotonic() - started
+    return Hunted(seed, how, load.done.total(), rows, seconds, "; ".join(blamed))
+
+
+def _restart(primary: Primary) -> None:
+    """What was prepared and not committed stays so over a restart, with its locks."""
+    primary.restart()
+    for _, length, _, name in primary.execute("XA RECOVER"):
+        primary.execute(f"XA ROLLBACK '{str(name)[:length]}'")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cycles", type=int, default=30)
+    parser.add_argument("--flavor", choices=sorted(KITS), default="mariadb")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument("--first", type=int, default=1)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rr-hunt-") as root:
+        for hunted in hunt(Path(root), asked.flavor, seed=asked.seed, cycles=asked.cycles, first=asked.first):
+            sys.stdout.write(f"{asked.flavor}, {hunted}\n")
+            sys.stdout.flush()
+            if hunted.wrong:
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
