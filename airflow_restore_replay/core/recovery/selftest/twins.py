@@ -120,8 +120,8 @@ class Twins:
     def start(self) -> None:
         """Start both; from now on the checks see the twin as primary."""
         self.twin.start(replaying=False)
-        vars(self.ctx)["primary"] = cast(Any, self.twin).endpoint()
-        vars(self.ctx)["flavor"] = _StandIn(self.ctx.flavor)
+        self.ctx.primary = self.twin.endpoint()
+        self.ctx.flavor = cast(Flavor, _StandIn(self.ctx.flavor))
         self.restart()
 
     def restart(self) -> Found:
