@@ -13,9 +13,13 @@ from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.jobs.checks import CheckResult
 from airflow_restore_replay.core.jobs.checks.comparison import SameData
+from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.selftest import DATA, INJECTIONS, NOT_HERE, SelftestReport, selftest
+from airflow_restore_replay.core.repository.format.records import Proof
+from tests.e2e.conftest import Seeded
 from tests.support.flavors import Kit, on_both
-from tests.support.rig import Rig, processes_in
+from tests.support.keys import NEW
+from tests.support.rig import SECRETS, Rig, processes_in
 
 
 def written(root: Path) -> dict[str, tuple[int, int, int]]:
@@ -55,7 +59,21 @@ def test_every_fault_is_found_and_nothing_else(rig: Rig, backup_id: str, kit: Ki
 def run(rig: Rig, workdir: Path) -> SelftestReport:
     repository = rig.repository(write=False)
     manifest = repository.catalog().healthy()[-1].manifest
-    return selftest(repository, manifest, (), cluster=rig.cluster(), workdir=workdir)
+    keys = read_keys(rig.cluster().repository.encryption)
+    return selftest(repository, manifest, keys, cluster=rig.cluster(), workdir=workdir)
+
+
+def test_an_encrypted_backup_that_its_run_has_proven(seeded: Seeded, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(NEW)
+    encrypted = {"encryption": {"key": {"file": str(tmp_path / "key")}}}
+    rig = Rig(seeded.primary, tmp_path, overrides={"repository": encrypted}, secrets=(*SECRETS, NEW))
+    backup_id = rig.full(prove="restored")
+    assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
+    report = run(rig, tmp_path)
+    assert report.ok, report
+    found = {t.row: t.found_by for t in report.tried}
+    assert found["S16"] == {"key check": "KeyRefused"}
+    assert found["D2"] == {"start": "ServerStartFailed"}
 
 
 def test_a_comparison_that_has_gone_blind_is_noticed(
