@@ -83,13 +83,17 @@ def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: S
     copy = Repository.open(spec, cluster=production.cluster, keys=keys, write=True)
     epoch = copy.lease.acquire(_RUN, 3600)
     files = [
-        FileEntry(path=f"{kind.replace(' ', '_')}.ibd", size_bytes=size, chunks=[ref])
-        for kind, (ref, size) in found.items()
+        FileEntry(path=file_of(kind), size_bytes=size, chunks=[ref]) for kind, (ref, size) in found.items()
     ]
     copy.publish(msgspec.structs.replace(manifest, run=_RUN, lease_epoch=epoch), files)
     copy.lease.release(_RUN, epoch)
     kinds = {kind: ref for kind, (ref, _) in found.items()}
     return Scratch(root, production.cluster, keys, manifest.backup_id, kinds)
+
+
+def file_of(kind: str) -> str:
+    """:returns: the file of the copy that is made of a content of that kind."""
+    return f"{kind.replace(' ', '_')}.ibd"
 
 
 def _one_of_each(files: Sequence[FileEntry], chunk_size_bytes: int) -> dict[str, tuple[ChunkRef, int]]:

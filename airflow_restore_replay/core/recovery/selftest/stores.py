@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.recovery.selftest.injections import Found, Injection, nothing, read
-from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
+from airflow_restore_replay.core.recovery.selftest.scratch import Scratch, file_of
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.repository.format.refs import leaves, object_of
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
@@ -188,7 +188,7 @@ def _skewed(scratch: Scratch) -> Found:
 
 
 def _partly_listed(scratch: Scratch) -> Found:
-    hidden = scratch.stored("chunk")[0].relative_to(scratch.root).as_posix()
+    hidden = scratch.stored(_any(scratch))[0].relative_to(scratch.root).as_posix()
     return _prune(scratch, _Listing(scratch.root, hidden), timedelta())
 
 
@@ -196,7 +196,8 @@ def _the_same_again(scratch: Scratch) -> Found:
     """A fresh full may produce the very chunk that is corrupt: stored beside that, it makes the new backup restore."""
     repository = scratch.open()
     manifest = repository.load_manifest(scratch.backup_id)
-    wanted = [f for f in repository.load_files(manifest) if f.path == "chunk.ibd"]
+    kind = _any(scratch)
+    wanted = [f for f in repository.load_files(manifest) if f.path == file_of(kind)]
     tree = scratch.root.parent / f"{scratch.root.name}-again"
     restore_tree(
         repository.chunks_for(manifest),
@@ -205,8 +206,10 @@ def _the_same_again(scratch: Scratch) -> Found:
         chunk_size_bytes=manifest.chunk_size_bytes,
         label="copy",
     )
-    path, _ = scratch.stored("chunk")
-    path.write_bytes(path.read_bytes()[:-1])
+    path, span = scratch.stored(kind)
+    damaged_bytes = bytearray(path.read_bytes())
+    damaged_bytes[span] = bytes(len(damaged_bytes[span]))
+    path.write_bytes(damaged_bytes)
     new_id = _next_backup(scratch, repository, tree)
     (entry,) = repository.load_files(repository.load_manifest(new_id))
     stored = {object_of(leaf) for ref in entry.chunks if ref for leaf in leaves(ref)}
@@ -215,6 +218,11 @@ def _the_same_again(scratch: Scratch) -> Found:
     if old in stored or "restore" not in damaged or "restore" in again:
         return {}
     return {"read-back": "stored anew"}
+
+
+def _any(scratch: Scratch) -> str:
+    """:returns: a kind of content that the backup has."""
+    return next(iter(scratch.files))
 
 
 def _denied() -> RestoreReplayError:
@@ -240,6 +248,6 @@ STORES: tuple[Injection, ...] = (
         find=_upload_that_ends_with(lambda: StoreFailed("503.")),
     ),
     Injection("S15", "clock ten minutes off", nothing, find=_skewed),
-    Injection("S15", "listing lacks a chunk", nothing, "chunk", find=_partly_listed),
-    Injection("S17", "a fresh full produces the corrupt chunk", nothing, "chunk", find=_the_same_again),
+    Injection("S15", "listing lacks an object", nothing, find=_partly_listed),
+    Injection("S17", "a fresh full produces the corrupt content", nothing, find=_the_same_again),
 )

@@ -38,6 +38,7 @@ from airflow_restore_replay.core.recovery.selftest import probe
 from airflow_restore_replay.core.recovery.selftest.injections import Found
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
+from airflow_restore_replay.core.repository.objects.manifests import encode_record
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.base import Base, FileStat
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
@@ -110,7 +111,9 @@ class Twins:
         with ctx.server.connect() as conn:
             for statement in probe.STATEMENTS:
                 run(conn, statement)
+            defined = ctx.flavor.definitions(conn).recorded()
         ctx.server.stop()
+        _leave(scratch, {"name": SameDefinitions.name, "carry": {"objects": defined}})
         layout = _layout(workdir / "twin", ctx.server.layout)
         shutil.copytree(ctx.node.data, layout.datadir)
         # The two must not be taken for the same server.
@@ -157,6 +160,15 @@ class Twins:
         """Both servers are gone."""
         self.ctx.server.kill()
         self.twin.kill()
+
+
+def _leave(scratch: Scratch, check: dict[str, Any]) -> None:
+    """Let the copied manifest say that the backup has the probe: what its checks leave for the next cycle's."""
+    repository = scratch.open()
+    manifest = repository.load_manifest(scratch.backup_id)
+    others = [c for c in manifest.checks if c.get("name") != check["name"]]
+    changed = replace(manifest, checks=[*others, check])
+    scratch.manifest.write_bytes(encode_record(changed, repository.sealer))
 
 
 def _checks() -> list[Check]:
