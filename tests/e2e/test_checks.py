@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.steps import release_hold
 from tests.support.flavors import on_both
-from tests.support.primary import Primary, create_zoo
+from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
 from tests.support.tamper import by_sql, tampered
 
@@ -54,8 +56,18 @@ def test_every_check_runs_on_one_of_every_object(new_primary: NewPrimary, tmp_pa
     assertions = [{"name": "orders", "query": "SELECT COUNT(*) FROM shop.orders", "at_least": 20000}]
     rig.overrides["validate"] = {"canary": "shop.canary", "assertions": assertions}
     first = rig.full()
+    rig.primary.execute(
+        "CREATE VIEW shop.late AS SELECT 1 AS one",
+        "CREATE PROCEDURE shop.late() SELECT 1",
+        "CREATE TRIGGER shop.late BEFORE INSERT ON shop.notes FOR EACH ROW SET NEW.body = UPPER(NEW.body)",
+        "CREATE EVENT shop.late ON SCHEDULE EVERY 1 DAY DO DELETE FROM shop.notes",
+        "ALTER EVENT shop.late ON SCHEDULE EVERY 2 DAY",
+        "CREATE USER late IDENTIFIED BY 'late-43c1'",
+        "GRANT SELECT (id) ON shop.orders TO late",
+    )
     second = rig.published(rig.cycle())
     assert rig.verdicts_against() == []
+    assert "unfinished" not in checks_of(rig, second)["definitions"]
     found = checks_of(rig, second)
     assert list(found) == [
         *("goal_contained", "no_errant_transactions", "error_log", "canary", "assertions", "definitions"),
@@ -127,6 +139,16 @@ def test_definitions_that_the_primary_changed_without_its_binary_log(
         "ALTER USER local@localhost IDENTIFIED BY 'second-20ae'",
         "GRANT SELECT ON shop.notes TO local@localhost",
     )
+    if rig.primary.flavor == "mariadb":
+        upgrade = [
+            rig.primary.program("mariadb-upgrade"),
+            "--force",
+            "-uroot",
+            f"--socket={rig.primary.socket}",
+        ]
+        subprocess.run(
+            upgrade, env=os.environ | {"MYSQL_PWD": ROOT_PASSWORD}, check=True, capture_output=True
+        )
     expected = {"view shop.mine", "account local.localhost", "privileges on table local.localhost.shop.notes"}
     for _ in range(2):
         listed = checks_of(rig, rig.published(rig.cycle()))["definitions"]["unfinished"]

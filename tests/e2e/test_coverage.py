@@ -85,7 +85,8 @@ def test_a_busy_primary_is_left_in_peace_until_the_time_is_over(rig: Rig, backup
         assert compared["tables"] == 1
         unlimited = rig.published(rig.cycle(validate=some | {"pause_above": None}))
         assert rig.catalog().backup(unlimited).manifest.compared["paused_s"] == 0
-    quiet = rig.catalog().backup(rig.published(rig.cycle(validate=some))).manifest.compared
+    third = rig.published(rig.cycle(validate=some))
+    quiet = rig.catalog().backup(third).manifest.compared
     assert (quiet["paused_s"], quiet["tables"] > 1) == (0, True)
     assert rig.verdicts_against() == []
 
@@ -99,9 +100,8 @@ def test_a_primary_that_becomes_less_busy_is_gone_on_with(rig: Rig, backup_id: s
             later(3, lambda: rig.primary.execute(*(f"KILL QUERY {c.thread_id()}" for c in connections[:8])))
 
         watch = Once("replay.validate", "comparing", end_the_load)
-        compared = (
-            rig.catalog().backup(rig.published(rig.cycle(validate=some, watch=watch))).manifest.compared
-        )
+        made = rig.published(rig.cycle(validate=some, watch=watch))
+    compared = rig.catalog().backup(made).manifest.compared
     assert watch.done
     assert 1 < compared["paused_s"] < 30
     assert compared["coverage"]["cycles"] == 1

@@ -133,7 +133,12 @@ def _add(found: Definitions, source: Source, row: dict[str, Any], ours: Callable
     if any(c in _TEXTS and not row[c] for c in columns):
         found.hidden[name] = "the account may not see its text"
         return
-    found.objects[name] = {c: _digest(row[c]) for c in columns}
+    found.objects[name] = {c: _digest(_sql_mode(row[c]) if c == "SQL_MODE" else row[c]) for c in columns}
+
+
+def _sql_mode(modes: object) -> str:
+    """A MySQL node's applier adds NO_DIR_IN_CREATE, under which nodes run, to whatever it defines."""
+    return ",".join(mode for mode in _text(modes).split(",") if mode != "NO_DIR_IN_CREATE")
 
 
 def _text(value: object) -> str:
