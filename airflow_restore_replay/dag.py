@@ -34,7 +34,10 @@ choose_base ──▶ replay: create_node ▶ restore_backup ▶ catch_up ▶ va
      full: create_node ▶ seed ▶ catch_up ▶ validate ▶ snapshot
 ```
 
-`acquire_lease` and `release_lease` enclose everything: one run of a cluster at a time. Both nodes are always
+With `prove: restored`, `prove: create_node ▶ restore_backup ▶ validate ▶ proven` comes between `published` and
+`prune`: the new backup is restored on a node of its own, and quarantined (`quarantine_backup_prove`) if it does not.
+
+`acquire_lease` and `release_lease` enclose everything: one run of a cluster at a time. Nodes are always
 destroyed. Parameters: `force_full` takes a fresh full copy; `base_backup_id` names the backup to replay from.
 
 A backfill rebuilds the backup *as of* the end of each interval, from the newest base before it and the primary's

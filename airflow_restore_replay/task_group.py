@@ -4,65 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import FULL, OLDER, REPLAY
+from airflow_restore_replay.node_groups import Attempt, Common, as_setup, attempt_tasks, proof_tasks, sibling
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, TASK_FAILURE
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,
     ChooseBaseOperator,
-    CreateReplayNodeOperator,
-    DestroyReplayNodeOperator,
     DiagnoseCycleOperator,
     PruneOperator,
     PublishedOperator,
     QuarantineBackupOperator,
     ReleaseLeaseOperator,
-    RestoreBackupOperator,
-    SeedNodeOperator,
-    SnapshotOperator,
-    ValidateReplicaOperator,
     backup_asset,
 )
 from airflow_restore_replay.operators.result_of import ResultOf
 from airflow_restore_replay.policy import Callback, add_failure_callbacks, listed, timeout_of
-from airflow_restore_replay.sensors import BinlogCatchupSensor
 
 
 @dataclass(frozen=True)
 class Cycle:
     """The tasks of one cycle that other tasks may be attached to.
 
-    :param first: runs before everything else. :param published: succeeds when a backup was published.
+    :param first: runs before everything else. :param published: succeeds when a backup was published, and is proven
+        as far as the cluster asks for.
     :param tasks: all tasks of the cycle.
     """
 
     first: BaseOperator
     published: BaseOperator
     tasks: tuple[BaseOperator, ...]
-
-
-@dataclass(frozen=True)
-class _Common:
-    """Arguments of every task, and of those that wait; who is told.
-
-    :param on_quarantine, on_recovery: callbacks of the tasks that find that out.
-    """
-
-    task: dict[str, Any]
-    deferrable: dict[str, Any] = field(default_factory=dict)
-    on_quarantine: list[Callback] = field(default_factory=list)
-    on_recovery: list[Callback] = field(default_factory=list)
-
-    @property
-    def waiting(self) -> dict[str, Any]:
-        return {**self.task, **self.deferrable}
 
 
 def restore_replay_task_group(
@@ -87,7 +64,7 @@ def restore_replay_task_group(
     :returns: where to attach further tasks.
     """
     announcers = cluster_announcers(cluster, notifiers)
-    common = _Common(
+    common = Common(
         {"cluster": cluster},
         {} if deferrable is None else {"deferrable": deferrable},
         [*listed(on_quarantine), *callbacks_for(announcers, QUARANTINE)],
@@ -102,22 +79,17 @@ def restore_replay_task_group(
 
 
 def _cycle(
-    common: _Common,
+    common: Common,
     cluster: Cluster,
     force_full: bool | str,
     base_backup_id: str | None,
 ) -> Cycle:
     acquire = AcquireLeaseOperator(task_id="acquire_lease", **common.waiting)
-    choice_id = _sibling(acquire, "choose_base")
-    replay = _attempt(common, acquire.task_id, choice_id, REPLAY)
-    full = _attempt(common, acquire.task_id, choice_id, FULL)
-    published = PublishedOperator(
-        task_id="published",
-        outlets=[backup_asset(cluster)],
-        on_recovery=common.on_recovery,
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-        **common.task,
-    )
+    choice_id = sibling(acquire, "choose_base")
+    replay = attempt_tasks(common, acquire.task_id, choice_id, REPLAY)
+    full = attempt_tasks(common, acquire.task_id, choice_id, FULL)
+    proves = cluster.prove == "restored"
+    published = _published(common, cluster, "published", reports=not proves)
     after, older = (full.create, None)
     if cluster.fallback == "older_base":
         older = _older(common, acquire.task_id, published, full)
@@ -135,22 +107,42 @@ def _cycle(
     prune = PruneOperator(task_id="prune", lease=ResultOf(acquire.task_id), **common.task)
     release = ReleaseLeaseOperator(task_id="release_lease", lease=ResultOf(acquire.task_id), **common.task)
 
-    _setup(acquire) >> choose >> [replay.create, diagnose]
+    as_setup(acquire) >> choose >> [replay.create, diagnose]
     replay.snapshot >> diagnose
-    full.snapshot >> published >> prune
+    full.snapshot >> published
     [prune, replay.destroy, full.destroy] >> release.as_teardown(setups=acquire)
     tasks = (acquire, choose, diagnose, quarantine, published, prune, release, *replay.tasks, *full.tasks)
     if older:
         older.destroy >> release
         tasks = (*tasks, *older.tasks)
-    return Cycle(acquire, published, tasks)
+    last = published
+    if proves:
+        proof = proof_tasks(common, acquire.task_id, published.task_id)
+        last = _published(common, cluster, "proven", reports=True)
+        published >> proof.first
+        proof.validate >> last
+        [proof.quarantine, proof.destroy] >> release
+        tasks = (*tasks, last, *proof.tasks)
+    last >> prune
+    return Cycle(acquire, last, tasks)
+
+
+def _published(common: Common, cluster: Cluster, name: str, *, reports: bool) -> BaseOperator:
+    """:param reports: whether the backup is proven as far as it has to be: who waits for it hears of it then."""
+    return PublishedOperator(
+        task_id=name,
+        outlets=[backup_asset(cluster)] if reports else [],
+        on_recovery=common.on_recovery if reports else [],
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+        **common.task,
+    )
 
 
 def _decision(
-    common: _Common,
+    common: Common,
     choice_id: str,
     published: BaseOperator,
-    full: _Attempt,
+    full: Attempt,
     after: BaseOperator,
     attempt: str,
 ) -> tuple[BaseOperator, BaseOperator]:
@@ -188,10 +180,10 @@ class _Older:
     tasks: tuple[BaseOperator, ...]
 
 
-def _older(common: _Common, acquire_id: str, published: BaseOperator, full: _Attempt) -> _Older:
+def _older(common: Common, acquire_id: str, published: BaseOperator, full: Attempt) -> _Older:
     """Between the replay attempt and the fresh full, as ``fallback: older_base`` asks for."""
-    choice_id = _sibling(published, "choose_older")
-    attempt = _attempt(common, acquire_id, choice_id, OLDER)
+    choice_id = sibling(published, "choose_older")
+    attempt = attempt_tasks(common, acquire_id, choice_id, OLDER)
     quarantine, diagnose = _decision(common, choice_id, published, full, full.create, OLDER)
     choose = ChooseBaseOperator(
         task_id="choose_older",
@@ -203,56 +195,3 @@ def _older(common: _Common, acquire_id: str, published: BaseOperator, full: _Att
     choose >> [attempt.create, diagnose]
     attempt.snapshot >> diagnose
     return _Older(choose, attempt.destroy, (choose, diagnose, quarantine, *attempt.tasks))
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """The tasks of a node's life that others connect to."""
-
-    create: BaseOperator
-    snapshot: BaseOperator
-    destroy: BaseOperator
-    tasks: tuple[BaseOperator, ...]
-
-
-def _attempt(common: _Common, acquire_id: str, choice_id: str, attempt: str) -> _Attempt:
-    """Make the task group of one attempt: each has a node of its own, and the fallback never reuses the first's."""
-    with TaskGroup(attempt):
-        create = CreateReplayNodeOperator(
-            task_id="create_node",
-            lease=ResultOf(acquire_id),
-            attempt=attempt,
-            backup_id=ResultOf(choice_id, "backup_id") if attempt == REPLAY else None,
-            # The fallback also runs when quarantine_backup was skipped.
-            trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
-            if attempt == FULL
-            else TriggerRule.ALL_SUCCESS,
-            **common.task,
-        )
-        waiting = {**common.waiting, "node": ResultOf(create.task_id)}
-        fill: BaseOperator
-        if attempt != FULL:
-            fill = RestoreBackupOperator(
-                task_id="restore_backup", backup_id=ResultOf(choice_id, "backup_id"), **waiting
-            )
-        else:
-            fill = SeedNodeOperator(task_id="seed", **waiting)
-        catch_up = BinlogCatchupSensor(task_id="catch_up", **waiting)
-        validate = ValidateReplicaOperator(task_id="validate", **waiting)
-        snapshot = SnapshotOperator(task_id="snapshot", **waiting)
-        destroy = DestroyReplayNodeOperator(
-            task_id="destroy_node", node=ResultOf(create.task_id), **common.task
-        )
-        _setup(create) >> fill >> catch_up >> validate >> snapshot
-        snapshot >> destroy.as_teardown(setups=create)
-    return _Attempt(create, snapshot, destroy, (create, fill, catch_up, validate, snapshot, destroy))
-
-
-def _setup(task: BaseOperator) -> BaseOperator:
-    task.is_setup = True
-    return task
-
-
-def _sibling(task: BaseOperator, name: str) -> str:
-    """:returns: the id of the task *name* next to *task*: inside a task group ids carry the group's prefix."""
-    return task.task_id.removesuffix(task.label or "") + name

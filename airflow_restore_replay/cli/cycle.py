@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from datetime import datetime
-from types import FrameType
 from typing import Any
 
 import click
@@ -12,12 +10,14 @@ import msgspec
 from msgspec.structs import replace
 
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import show_failure, show_pairs, when
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.jobs.protocol import JobState
-from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
+from airflow_restore_replay.core.run_cycle import run_cycle
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
@@ -61,7 +61,7 @@ def command(
     if force_full and as_of:
         raise click.UsageError("--full and --as-of exclude each other: a fresh full is today's data.")
     # A node must not outlive an orderly end of this process, whoever asks for it.
-    signal.signal(signal.SIGTERM, _interrupt)
+    clean_up_on_sigterm()
     with ProgressDisplay(scope.cluster.name) as display:
         report = run_cycle(
             _paranoid(scope.cluster) if paranoid else scope.cluster,
@@ -104,10 +104,6 @@ class _Narrator:
             self._display.say(f"{step}{what}")
 
 
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _pairs(report: CycleReport) -> list[tuple[str, str]]:
     snapshot = next((r for step, r in report.steps.items() if step.endswith(".snapshot")), {})
     return [
@@ -119,7 +115,7 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
         *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
         ("Published" if report.steps else "Already there", report.published_id),
         ("Position", str(snapshot.get("position", ""))),
-        ("Proof", str(snapshot.get("proof", ""))),
+        ("Proof", report.proof),
         ("Pruned", _pruned(report)),
         ("Took", human_seconds(report.seconds)),
     ]

@@ -37,6 +37,7 @@ def summary(backup: Backup) -> dict[str, Any]:
         "backup_id": backup.backup_id,
         "state": backup.state,
         "proof": backup.proof,
+        "proof_cost": backup.proof_cost,
         "goal_read_at": manifest.goal_read_at,
         "as_of": manifest.as_of,
         "age_s": (utc_now() - manifest.goal_read_at).total_seconds(),
@@ -54,6 +55,20 @@ def base_text(backup: Backup) -> str:
     """:returns: what filled the node: a backup's id, or ``logical seed``."""
     base = backup.manifest.base
     return base.backup_id or f"{base.method} {base.kind}".strip()
+
+
+def proof_text(backup: Backup) -> str:
+    """:returns: how far it is proven, and what that took, where it is known."""
+    cost = backup.proof_cost
+    if not cost:
+        return backup.proof.value
+    amounts = [human_bytes(cost.get(name, 0)) for name in ("bytes", "fetched_bytes")]
+    return f"{_proof(backup)}: {amounts[0]}, {amounts[1]} of them read from the store"
+
+
+def _proof(backup: Backup) -> str:
+    cost = backup.proof_cost
+    return f"{backup.proof} in {human_seconds(cost.get('seconds', 0))}" if cost else backup.proof.value
 
 
 def _show(catalog: Catalog) -> None:
@@ -79,7 +94,7 @@ def _row(backup: Backup) -> list[str]:
     return [
         backup.backup_id,
         backup.state.value,
-        backup.proof.value,
+        _proof(backup),
         human_seconds((utc_now() - manifest.goal_read_at).total_seconds()),
         # The time part of an id tells backups apart; whole ids are in --json.
         manifest.base.backup_id[-8:] or base_text(backup),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import msgspec
 
 from airflow_restore_replay.cli.exit_codes import Exit
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console, show_table
+from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.restore import choose_backup
@@ -15,16 +19,34 @@ from airflow_restore_replay.core.recovery.selftest import SelftestReport, selfte
 
 @click.command("selftest")
 @click.option("--backup", "backup_id", metavar="ID", help="Instead of the newest healthy one.")
+@click.option(
+    "--metadata-only", is_flag=True, help="Leave out the faults in the data, which need two copies of it."
+)
+@click.option(
+    "--workdir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="For the copies; else the system's directory for temporary files.",
+)
 @scoped
-def command(scope: Scope, backup_id: str | None) -> None:
-    """Damage copies of a backup's metadata and of some of its contents in every way, and tell what found it.
+def command(scope: Scope, backup_id: str | None, metadata_only: bool, workdir: Path | None) -> None:
+    """Damage copies of a backup in every way, and tell what found it.
 
-    The copies are in a temporary directory; the repository is only read. Exit codes: 0 all was found, and nothing
-    in the copy that nobody damaged; 70 not so.
+    Copies of its metadata and of some of its contents; and, with servers of this host, its data. They are in a
+    temporary directory; the repository is only read. Exit codes: 0 all was found, and nothing in the copies that nobody
+    damaged; 70 not so.
     """
+    clean_up_on_sigterm()
     repository = scope.repository()
     manifest = choose_backup(repository.catalog(), backup_id).manifest
-    report = selftest(repository, manifest, read_keys(scope.cluster.repository.encryption))
+    with ProgressDisplay(scope.cluster.name) as display:
+        report = selftest(
+            repository,
+            manifest,
+            read_keys(scope.cluster.repository.encryption),
+            cluster=None if metadata_only else scope.cluster,
+            workdir=workdir,
+            tell=display.say,
+        )
     if scope.as_json:
         scope.emit(msgspec.to_builtins(report) | {"ok": report.ok})
     else:

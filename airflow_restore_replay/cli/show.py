@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from airflow_restore_replay.cli.list_backups import base_text, summary
+from airflow_restore_replay.cli.list_backups import base_text, proof_text, summary
 from airflow_restore_replay.cli.output import console, show_pairs, show_table, when
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.repository.catalog import Backup
@@ -49,7 +49,7 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("Backup", backup.backup_id),
         ("Cluster", manifest.cluster),
         ("State", backup.state.value),
-        ("Proof", backup.proof.value),
+        ("Proof", proof_text(backup)),
         ("Position", manifest.position),
         ("As of", when(manifest.as_of) if manifest.as_of else ""),
         ("Position read", f"{when(manifest.goal_read_at)}, {human_seconds(age_s)} ago"),

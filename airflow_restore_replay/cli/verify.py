@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
-
 import click
 import msgspec
 
 from airflow_restore_replay.cli.exit_codes import Exit
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, person, scoped
@@ -42,7 +40,7 @@ def command(
     it was. It reports; only --quarantine records verdicts. Exit codes: 0 all is well, 4 damage was found, 1 the store
     did not answer.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    clean_up_on_sigterm()
     transfer = scope.cluster.transfer
     with ProgressDisplay(scope.cluster.name) as display:
         report = Reporter(display.update)
@@ -69,10 +67,6 @@ def _bytes(text: str | None) -> ByteCount | None:
         return ByteCount(text) if text else None
     except ValueError as exc:
         raise click.UsageError(f"--rate-limit: {exc}") from exc
-
-
-def _interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _show(found: VerifyReport) -> None:

@@ -66,4 +66,5 @@ ADVICE: Mapping[str, str] = {
     "DataMismatch": "Compare other replicas, too; find what made the table drift.",
     "AssertionFailed": "Compare other replicas, too; find what made the data drift.",
     "ErrantFromNode": "Nothing.",
+    "PositionMismatch": "Find who wrote to the repository, or report it.",
 }

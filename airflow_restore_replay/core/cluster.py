@@ -46,6 +46,8 @@ class Cluster(Strict, frozen=True, kw_only=True):
 
     :param fallback: what takes the place of a base that turned out to be bad: a fresh full in the same run; the next
         healthy base, and a fresh full only after that; or nothing, so that the run is red.
+    :param prove: how far a new backup is proven in the run that makes it: what is stored reads back; or it is also
+        restored, on a second node.
     """
 
     name: str = ""
@@ -58,6 +60,7 @@ class Cluster(Strict, frozen=True, kw_only=True):
     seed: Seed = Seed()
     full_every: FullEvery = FullEvery()
     fallback: Literal["full", "older_base", "none"] = "full"
+    prove: Literal["read_back", "restored"] = "read_back"
     catch_up: CatchUp = CatchUp()
     transfer: Transfer = Transfer()
     validate: Validation = Validation()

@@ -28,7 +28,8 @@
         ├── ManifestCorrupt     ├── ChunkMissing         ├── ChunkCorrupt
         ├── PathEscapes         ├── ServerStartFailed    ├── ErrorLogDirty
         ├── FileMissing         ├── ReplayConflict       ├── TableCheckFailed
-        ├── DataMismatch        ├── AssertionFailed      └── ErrantFromNode
+        ├── DataMismatch        ├── AssertionFailed      ├── ErrantFromNode
+        └── PositionMismatch
 
 Evidence quarantines; circumstance does not. An exception that is not in this tree is a bug of ours or of
 the platform and is treated as circumstance (:func:`Failure.of`).
@@ -364,6 +365,10 @@ class AssertionFailed(BackupFault):
 
 class ErrantFromNode(BackupFault):
     """The backup has transactions that an earlier replay node wrote."""
+
+
+class PositionMismatch(BackupFault):
+    """The restored server stands at another position than the manifest says."""
 
 
 def error_class(code: str) -> type[RestoreReplayError] | None:

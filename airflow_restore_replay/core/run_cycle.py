@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from airflow_restore_replay.core.cycle import (
     diagnose,
     past,
 )
+from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.errors import (
     Blame,
     Circumstance,
@@ -29,6 +29,7 @@ from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.protocol import (
     FULL,
     OLDER,
+    PROVE,
     REPLAY,
     JobName,
     JobState,
@@ -37,8 +38,8 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.key_sources import read_keys
-from airflow_restore_replay.core.repository.format.records import Manifest, new_id, utc_now
-from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune
+from airflow_restore_replay.core.repository.format.records import Manifest, Proof, Verdict, new_id, utc_now
+from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
@@ -51,38 +52,6 @@ Report = Callable[[str, JobState | None], None]
 #: environment failures are tried this often before the run fails
 _TRIES = 3
 _RETRY_PAUSE_S = 2.0
-
-
-@dataclass
-class CycleReport:
-    """What a cycle came to.
-
-    :param as_of: the past time whose backup was to be rebuilt.
-    :param published_id: the new backup, or the one as of that time that was there already; empty when the run
-        failed.
-    :param steps: results of the jobs, ``replay.restore`` … ``full.snapshot``.
-    :param quarantined: ids of the backups quarantined in this run.
-    :param pruned: what retention let go afterwards.
-    :param failure: why the run failed; a backup is published all the same when only pruning failed.
-    """
-
-    cluster: str
-    run: str
-    as_of: datetime | None = None
-    base_id: str = ""
-    reason: str = ""
-    published_id: str = ""
-    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    quarantined: list[str] = field(default_factory=list)
-    pruned: PruneReport | None = None
-    skipped: dict[str, str] = field(default_factory=dict)
-    diagnosis: str = ""
-    failure: Failure | None = None
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        return bool(self.published_id) and self.failure is None
 
 
 def run_cycle(
@@ -145,6 +114,7 @@ class _Cycle:
         epoch = self._acquire()
         try:
             self._attempts(epoch, force_full, base_backup_id)
+            self._prove(epoch)
             self._prune(epoch)
         finally:
             self._repository.lease.release(self._run, epoch)
@@ -207,7 +177,7 @@ class _Cycle:
             raise self._why(diagnosis)
         else:
             if diagnosis.next is Next.QUARANTINE:
-                self._quarantine(diagnosis)
+                self._quarantine(diagnosis.verdict)
                 if self._cluster.fallback == "none":
                     raise self._why(diagnosis)
             self.report.failure = None
@@ -222,8 +192,23 @@ class _Cycle:
         else:
             self._attempt(epoch, FULL, None)
 
+    def _prove(self, epoch: int) -> None:
+        """Restore the new backup as whoever needs it will, where the cluster asks for that."""
+        new = self._repository.catalog().backup(self.report.published_id)
+        self.report.proof = new.proof.value
+        if self._cluster.prove != "restored" or new.proof is Proof.RESTORED:
+            return
+        alone: dict[str, Any] = {"standalone": True}
+        jobs = {JobName.RESTORE: {"backup_id": new.backup_id, **alone}, JobName.VALIDATE: alone}
+        try:
+            self._on_node(epoch, PROVE, new.manifest, jobs)
+            self.report.proof = Proof.RESTORED.value
+        except RestoreReplayError:
+            self._quarantine(self._repository.catalog().evidence(self._run, PROVE))
+            raise
+
     def _prune(self, epoch: int) -> None:
-        """Only a run that published gets here."""
+        """Only a run that published gets here, and proved what it published where it has to."""
         self._tell("prune", None)
         cluster = self._cluster
         self.report.pruned = prune(
@@ -239,11 +224,11 @@ class _Cycle:
         self.report.reason = choice.reason
         self.report.skipped = choice.skipped
 
-    def _quarantine(self, diagnosis: Diagnosis) -> None:
-        if diagnosis.verdict is None:
+    def _quarantine(self, verdict: Verdict | None) -> None:
+        if verdict is None:
             return
-        self.report.quarantined.append(diagnosis.verdict.backup_id)
-        shared = quarantine_shared(self._repository, self._repository.catalog(), diagnosis.verdict)
+        self.report.quarantined.append(verdict.backup_id)
+        shared = quarantine_shared(self._repository, self._repository.catalog(), verdict)
         self.report.quarantined += [v.backup_id for v in shared]
 
     def _replay(self, epoch: int, attempt: str, base: Manifest) -> None:
@@ -254,22 +239,31 @@ class _Cycle:
             self.report.failure = Failure.of(exc)
 
     def _attempt(self, epoch: int, attempt: str, base: Manifest | None) -> None:
-        """Fill a node of the attempt's own, from *base* or the primary, and take it to a published backup; the node
-        is always destroyed.
-        """
+        """Fill a node from *base* or the primary, and take it to a published backup."""
         fill = JobName.RESTORE if base else JobName.SEED
         params = {"backup_id": base.backup_id} if base else {"method": self._cluster.seed.method}
+        jobs = {fill: params, JobName.CATCH_UP: {}, JobName.VALIDATE: {}, JobName.SNAPSHOT: {}}
+        self.report.published_id = str(self._on_node(epoch, attempt, base, jobs)["backup_id"])
+
+    def _on_node(
+        self, epoch: int, attempt: str, base: Manifest | None, jobs: dict[JobName, dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Run *jobs* on a node of the attempt's own, which is always destroyed.
+
+        :returns: the last job's result.
+        """
+        result: dict[str, Any] = {}
         run = RunRef(run=self._run, attempt=attempt, lease_epoch=epoch, as_of=self.report.as_of)
         release = release_needed(self._cluster, base, self._secrets)
         key = f"{self._run}/{attempt}"
         node = create_node(self._runtime, self._cluster, run, key=key, release=release)
         try:
-            for job in (fill, JobName.CATCH_UP, JobName.VALIDATE, JobName.SNAPSHOT):
-                result = self._job(node, run, job, params if job is fill else {})
+            for job, params in jobs.items():
+                result = self._job(node, run, job, params)
                 self.report.steps[f"{attempt}.{job.value}"] = result
-            self.report.published_id = str(result["backup_id"])
         finally:
             self._runtime.destroy(node)
+        return result
 
     def _job(self, node: NodeHandle, run: RunRef, job: JobName, params: dict[str, Any]) -> dict[str, Any]:
         step = f"{run.attempt}.{job.value}"

@@ -9,6 +9,7 @@ from airflow_restore_replay.compat import AirflowFailException, redacted
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.jobs.protocol import PROVE
 from airflow_restore_replay.notifications.scene import Scene
 from airflow_restore_replay.notifications.wording import (
     QUARANTINE,
@@ -64,7 +65,8 @@ def _task_failure(scene: Scene) -> dict[str, str]:
         "what": f"{task_id}: {describe(known) if known else exc}",
         "blames": blames(failure),
         "backup_id": scene.backup_id,
-        "todo": advice(failure, run_failed=False),
+        # Nothing takes the place of a backup that fails its proof, in this run.
+        "todo": advice(failure, run_failed=verdict is not None and verdict.attempt == PROVE),
     }
 
 
@@ -110,9 +112,15 @@ def _quarantine(scene: Scene) -> dict[str, str]:
         "what": f"{found['reason']}{also}",
         "blames": "the backup",
         "backup_id": first,
-        "todo": "Nothing is urgent: it is not used any more, and a fresh full follows. "
+        "todo": f"Nothing is urgent: it is not used any more, and {_what_follows(found)}. "
         f"`restore-replay show {first}` has the evidence.",
     }
+
+
+def _what_follows(found: dict[str, Any]) -> str:
+    if found.get("attempt") == PROVE:
+        return "the next run starts from the healthy backup before it; this run is red"
+    return "a fresh full follows"
 
 
 def _are(others: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_restore_replay.compat import AirflowFailException
+from airflow_restore_replay.compat import AirflowFailException, AirflowSkipException
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.operators.base import ClusterOperator, blame, call_all, run_owner
 from airflow_restore_replay.operators.links import BackupLink, VerdictLink
@@ -21,13 +21,15 @@ QuarantineCallback = Callable[[Any], Any]
 
 
 class QuarantineBackupOperator(ClusterOperator):
-    """Announce the quarantine that the run's replay attempt recorded, and extend it to the backups that share
-    the damaged chunks. Or, with *backup_id* and *reason*, quarantine a backup by a person's decision.
+    """Announce the quarantine that the run recorded, and extend it to the backups that share the damaged chunks.
+    Or, with *backup_id* and *reason*, quarantine a backup by a person's decision.
 
-    Returns ``backup_id``, ``reason`` and ``quarantined``: ids of all backups that are excluded now.
+    Returns ``backup_id``, ``reason``, ``quarantined``: ids of all backups that are excluded now, and ``attempt``, which
+    found it out.
 
     :param backup_id: quarantine this backup; the run's own verdict counts otherwise.
     :param reason: why; needed with *backup_id*.
+    :param attempt: only what this attempt of the run recorded; without such a record the task is skipped.
     :param on_quarantine: called with the context, which then has ``quarantine``: any function or notifier.
     """
 
@@ -40,12 +42,14 @@ class QuarantineBackupOperator(ClusterOperator):
         *,
         backup_id: str | None = None,
         reason: str | None = None,
+        attempt: str | None = None,
         on_quarantine: QuarantineCallback | Sequence[QuarantineCallback] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.backup_id = backup_id
         self.reason = reason
+        self.attempt = attempt
         self.on_quarantine = on_quarantine
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -61,9 +65,10 @@ class QuarantineBackupOperator(ClusterOperator):
             "backup_id": verdict.backup_id,
             "reason": verdict.failure.message if verdict.failure else verdict.reason,
             "quarantined": [verdict.backup_id, *(v.backup_id for v in shared)],
+            "attempt": verdict.attempt,
         }
         self._announce(context, result)
-        if not self.backup_id and self.find_cluster().fallback == "none":
+        if not (self.backup_id or self.attempt) and self.find_cluster().fallback == "none":
             raise AirflowFailException(
                 f"Quarantined {verdict.backup_id}, and the cluster's fallback is none: {result['reason']}"
             )
@@ -72,11 +77,10 @@ class QuarantineBackupOperator(ClusterOperator):
     def _verdict(self, repo: Repository, catalog: Catalog, context: Context) -> Verdict:
         if self.backup_id:
             return self._by_decision(repo, self.backup_id, run_owner(context))
-        from airflow_restore_replay.core.repository.format.records import Outcome
-
-        for verdict in reversed(catalog.attempts(run_owner(context))):
-            if verdict.outcome is Outcome.QUARANTINED:
-                return verdict
+        if verdict := catalog.evidence(run_owner(context), self.attempt):
+            return verdict
+        if self.attempt:
+            raise AirflowSkipException(f"The attempt {self.attempt} recorded no evidence against a backup.")
         raise PreflightFailed(
             f"Run {run_owner(context)} recorded no evidence against a backup.",
             hint="To quarantine a backup by decision, give backup_id and reason.",

@@ -60,7 +60,13 @@ def test_weekly_drill_needs_no_primary_and_proves_nothing_more(cycle: Shipped) -
     assert set(ran.states.values()) == {"success"}
     assert ran.results["restore"]["backup_id"] == backup.backup_id
     checks = ran.results["validate"]["checks"]
-    assert [check["name"] for check in checks] == ["error_log", "check_table", "error_log"]
+    assert [check["name"] for check in checks] == [
+        "error_log",
+        "position",
+        "cold_pages",
+        "check_table",
+        "error_log",
+    ]
     assert all(check["passed"] for check in checks)
     assert ran.results["validate"]["position"] == backup.manifest.position
     (after,) = cycle.rig.catalog().backups

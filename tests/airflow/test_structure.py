@@ -64,6 +64,35 @@ def test_an_older_base_comes_before_the_fresh_full(cluster_file: Path) -> None:
     assert found == EXPECTED | OLDER
 
 
+#: what ``prove: restored`` puts between publishing and pruning
+PROVE = {
+    "published": ("none_failed_min_one_success", {"prove.create_node"}),
+    "prove.create_node": ("all_success", {"prove.restore_backup", "prove.destroy_node"}),
+    "prove.restore_backup": ("all_success", {"prove.validate", "quarantine_backup_prove"}),
+    "prove.validate": ("all_success", {"prove.destroy_node", "quarantine_backup_prove", "proven"}),
+    "prove.destroy_node": ("all_done_setup_success", {"release_lease"}),
+    "quarantine_backup_prove": ("one_failed", {"release_lease"}),
+    "proven": ("none_failed_min_one_success", {"prune"}),
+}
+
+
+def test_a_proof_comes_between_publishing_and_all_who_wait_for_it(cluster_file: Path) -> None:
+    clusters = yaml.safe_load(cluster_file.read_text())
+    clusters["clusters"]["orders"]["prove"] = "restored"
+    cluster_file.write_text(yaml.safe_dump(clusters))
+    dag = shipped_dag()
+    found = {t.task_id: (str(t.trigger_rule.value), set(t.downstream_task_ids)) for t in dag.tasks}
+    assert found == EXPECTED | PROVE
+    assert dag.get_task("prove.create_node").is_setup
+    assert dag.get_task("prove.destroy_node").is_teardown
+    assert dag.get_task("published").outlets == []
+    assert [a.name for a in dag.get_task("proven").outlets] == ["restore_replay_orders"]
+    assert dag.get_task("prove.restore_backup").standalone
+    assert dag.get_task("prove.validate").standalone
+    hours = {t.task_id: t.execution_timeout.total_seconds() / 3600 for t in dag.tasks}
+    assert hours["prove.restore_backup"] == hours["prove.validate"] == 24
+
+
 def test_setups_and_teardowns(cluster_file: Path) -> None:
     dag = shipped_dag()
     assert {t.task_id for t in dag.tasks if t.is_setup} == {

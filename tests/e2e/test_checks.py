@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
-from airflow_restore_replay.core.run_cycle import CycleReport
 from airflow_restore_replay.core.steps import release_hold
 from tests.support.flavors import on_both
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NODE_SERVER_IDS, NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
-from airflow_restore_replay.core.run_cycle import CycleReport
 from tests.support.flavors import MANY_ROWS, on_both
 from tests.support.primary import Primary, WriteLoad, free_port
 from tests.support.rig import Once, Rig, later

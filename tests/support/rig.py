@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.jobs.protocol import JobState, Secrets
 from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.restore import restore_backup
@@ -20,7 +21,7 @@ from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import FileEntry, Outcome, Verdict
 from airflow_restore_replay.core.repository.format.refs import PageDelta, Piece, leaves, object_of
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.run_cycle import CycleReport, run_cycle
+from airflow_restore_replay.core.run_cycle import run_cycle
 from tests.support.primary import BACKUP_PASSWORD, ROOT_PASSWORD, Primary
 
 SECRETS = (BACKUP_PASSWORD, ROOT_PASSWORD)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.recovery.selftest import INJECTIONS, SelftestReport, selftest
+from airflow_restore_replay.core.recovery.selftest import DATA, INJECTIONS, NOT_HERE, SelftestReport, selftest
 from airflow_restore_replay.core.repository.format.codec import Codec
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
@@ -52,7 +52,7 @@ def run(root: Path, *keys: str) -> SelftestReport:
     reading = Repository.open(
         RepositorySpec(url=(root / "repository").as_uri()), cluster="orders", keys=keys, write=False
     )
-    report = selftest(reading, manifest, keys)
+    report = selftest(reading, manifest, keys, cluster=None)
     assert tree_bytes(root / "repository") == before
     assert report.backup_id == manifest.backup_id
     assert repository.cluster == report.cluster
@@ -64,9 +64,9 @@ def test_all_that_is_injected_is_found_and_the_control_is_clean(tmp_path: Path) 
     assert report.control == {}
     assert [t for t in report.tried if not t.found_by and not t.left_out] == []
     assert report.ok
-    assert {t.row: t.left_out for t in report.tried if t.left_out} == dict.fromkeys(
-        ("S16", "X4"), "the repository is not encrypted"
-    )
+    left_out = {t.row: t.left_out for t in report.tried if t.left_out and t.row[0] != "D"}
+    encrypted = dict.fromkeys(("S16", "X4"), "the repository is not encrypted")
+    assert left_out == encrypted | {row: why for row, _, why in NOT_HERE if row[0] == "S"}
     found = {(t.row, t.fault): t.found_by for t in report.tried}
     assert found[("S1", "one bit flipped in a delta")] == {
         "restore": "ChunkCorrupt",
@@ -74,16 +74,33 @@ def test_all_that_is_injected_is_found_and_the_control_is_clean(tmp_path: Path) 
     }
     assert found[("S5", "file path leaves the data directory")]["restore"] == "PathEscapes"
     assert found[("S10", "store replaces objects")] == {"start-up": "StoreUnsafe"}
+    by_row = {t.row: t.found_by for t in report.tried}
+    assert by_row["S7"] == {"restore": "StoreFailed", "verify": "StoreFailed"}
+    assert by_row["S9"] == {"snapshot": "StoreDenied"}
+    assert by_row["S11"] == {"restore": "NodeFull"}
+    assert by_row["S12"] == {"snapshot": "StoreFull"}
+    assert by_row["S13"] == {"snapshot": "StoreFailed"}
+    assert by_row["S15"] == {"prune": "PruneUnsafe"}
+    assert by_row["S17"] == {"read-back": "stored anew"}
 
 
 def test_in_an_encrypted_repository_also_keys_and_forgery(tmp_path: Path) -> None:
     report = run(tmp_path, KEY)
     assert report.ok
-    assert [t for t in report.tried if t.left_out] == []
-    assert len(report.tried) == len(INJECTIONS)
+    assert len([t for t in report.tried if not t.left_out]) == len(INJECTIONS)
     found = {t.row: t.found_by for t in report.tried}
     assert found["S16"] == {"key check": "KeyRefused"}
     assert "catalog" in found["X4"]
+
+
+def test_every_row_about_storage_and_data_is_tried_or_says_where_it_is() -> None:
+    tried = {fault.row for fault in (*INJECTIONS, *DATA)}
+    elsewhere = {row: why for row, _, why in NOT_HERE}
+    assert tried | elsewhere.keys() >= {f"S{n}" for n in range(1, 18)} | {f"D{n}" for n in range(1, 9)}
+    assert not tried & elsewhere.keys()
+    for row, why in elsewhere.items():
+        text = (Path(__file__).parents[2] / why.rpartition(" ")[2]).read_text()
+        assert f"def test_{row.lower()}_" in text
 
 
 def test_a_tester_that_has_gone_blind_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

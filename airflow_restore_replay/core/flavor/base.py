@@ -68,6 +68,10 @@ class NodeServer(Protocol):
         """:returns: an autocommit connection as the agent's socket-only account, utf8mb4, UTC."""
         ...
 
+    def endpoint(self) -> Endpoint:
+        """:returns: the agent's way in: the socket of the running server."""
+        ...
+
     def alive(self) -> bool: ...
 
     def log_errors(self) -> list[str]:

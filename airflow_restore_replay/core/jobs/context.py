@@ -20,7 +20,7 @@ from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
-from airflow_restore_replay.core.jobs.protocol import FULL, JobRequest, Progress
+from airflow_restore_replay.core.jobs.protocol import FULL, PROVE, JobRequest, Progress
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 
@@ -138,6 +138,11 @@ class JobContext:
     @property
     def is_full(self) -> bool:
         return self.request.run.attempt == FULL
+
+    @property
+    def is_proof(self) -> bool:
+        """:returns: whether the node is there to restore what the run has published."""
+        return self.request.run.attempt == PROVE
 
     @property
     def as_of(self) -> datetime | None:

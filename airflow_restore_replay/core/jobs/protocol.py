@@ -22,6 +22,7 @@ PROTOCOL_VERSION = 3
 REPLAY = "replay"
 OLDER = "older"
 FULL = "full"
+PROVE = "prove"
 
 
 class Phase(StrEnum):
@@ -56,7 +57,8 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run a node works for.
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
-    :param attempt: ``replay``; ``older``, from the next healthy base after that; or ``full``.
+    :param attempt: ``replay``; ``older``, from the next healthy base after that; ``full``; or ``prove``, which restores
+        the backup that one of these has published.
     :param as_of: rebuild the backup of that past time; None is now.
     """
 

@@ -9,8 +9,7 @@ from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, 
 from airflow_restore_replay.core.jobs.as_of import omitted
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.checks import CheckResult, ran
-from airflow_restore_replay.core.jobs.checks.run import chosen, run_checks
-from airflow_restore_replay.core.jobs.checks.server import CheckTables, ErrorLogClean
+from airflow_restore_replay.core.jobs.checks.run import alone, chosen, run_checks
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild
 from airflow_restore_replay.core.jobs.node import require_phase
@@ -20,7 +19,8 @@ from airflow_restore_replay.core.jobs.protocol import Phase
 def validate(ctx: JobContext) -> dict[str, Any]:
     """Run the checks; the node ends at the comparison position, which is the backup's.
 
-    With ``params["standalone"]`` a node that was only restored is checked, without the primary.
+    With ``params["standalone"]`` a node that was only restored is checked, without the primary; that proves the backup
+    if the run has just published it.
     A run as of a past time has nothing to compare with: the primary has gone on. It ends where catch-up did.
 
     :returns: position, checks, compared, seconds.
@@ -46,11 +46,11 @@ def validate(ctx: JobContext) -> dict[str, Any]:
 
 
 def _validate_restored(ctx: JobContext) -> dict[str, Any]:
-    """The node stays in its phase, from which nothing can be published, and the base's proof is not raised."""
+    """The node stays in its phase, from which nothing can be published."""
     require_phase(ctx.state, Phase.FILLED, job="standalone validate", clear_from="restore_backup")
     started = time.monotonic()
     ensure_server(ctx)
-    results = run_checks(ctx, [ErrorLogClean(), CheckTables(), ErrorLogClean()])
+    results = run_checks(ctx, alone(ctx))
     with ctx.server.connect() as node:
         position = ctx.flavor.executed_position(node)
     return {

@@ -37,9 +37,12 @@ def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
     :returns: the verdict's id, ``""`` when the job proves nothing by itself.
     """
     base = ctx.state.filled_from
-    caught_up = not ctx.params.get("standalone")
-    if ctx.request.job is JobName.VALIDATE and base and base.kind == "backup" and caught_up:
-        return _record(ctx, Outcome.RESTORED, backup_id=base.backup_id, measured=_measured(ctx, result))
+    proves = ctx.is_proof or not ctx.params.get("standalone")
+    if ctx.request.job is JobName.VALIDATE and base and base.kind == "backup" and proves:
+        measured = _measured(ctx, result)
+        return _record(
+            ctx, Outcome.RESTORED, backup_id=base.backup_id, measured=measured | {"cost": _cost(measured)}
+        )
     if ctx.request.job is JobName.SNAPSHOT:
         return _record(
             ctx,
@@ -165,6 +168,17 @@ def _measured(ctx: JobContext, result: dict[str, Any]) -> dict[str, Any]:
     facts = ctx.state.facts
     measured: dict[str, Any] = {name: facts[name] for name in ("fill", "catch_up") if name in facts}
     return {**measured, ctx.request.job.value: result}
+
+
+def _cost(measured: dict[str, Any]) -> dict[str, Any]:
+    """:returns: what it took to prove a backup: seconds of all jobs, bytes restored, and those read from the store."""
+    fill = measured.get("fill", {})
+    seconds = sum(float(job.get("seconds", 0)) for job in measured.values())
+    return {
+        "seconds": round(seconds, 3),
+        "bytes": fill.get("bytes", 0),
+        "fetched_bytes": fill.get("fetched_bytes", 0),
+    }
 
 
 def is_evidence(exc: BaseException) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from airflow_restore_replay.core.errors import NoSuchBackup
 from airflow_restore_replay.core.repository.format.records import (
@@ -46,8 +47,19 @@ class Backup:
 
     @property
     def proof(self) -> Proof:
-        restored = any(v.outcome is Outcome.RESTORED for v in self._standing)
-        return Proof.RESTORED if restored else self.manifest.proof
+        return Proof.RESTORED if self.restored else self.manifest.proof
+
+    @property
+    def restored(self) -> Verdict | None:
+        """:returns: the newest standing verdict that the backup was restored."""
+        restored = [v for v in self._standing if v.outcome is Outcome.RESTORED]
+        return restored[-1] if restored else None
+
+    @property
+    def proof_cost(self) -> dict[str, Any]:
+        """:returns: ``seconds``, ``bytes`` and ``fetched_bytes`` of restoring it; empty where nobody knows."""
+        cost = self.restored.measured.get("cost") if self.restored else None
+        return dict(cost) if isinstance(cost, dict) else {}
 
     def stands_before(self, time: datetime) -> bool:
         """:returns: whether the data is from before *time*, by our clock and by the primary's.
@@ -123,6 +135,13 @@ class Catalog:
     def attempts(self, run: str) -> list[Verdict]:
         """:returns: what *run* recorded, oldest first."""
         return [v for v in self.verdicts if v.run == run and v.attempt]
+
+    def evidence(self, run: str, attempt: str | None = None) -> Verdict | None:
+        """:param attempt: only of that one.
+        :returns: the last quarantine that *run* recorded.
+        """
+        found = [v for v in self.attempts(run) if v.outcome is Outcome.QUARANTINED]
+        return next((v for v in reversed(found) if attempt is None or v.attempt == attempt), None)
 
     def records_of(self, run: str) -> list[str]:
         """:returns: ids of all that *run* recorded, backups and verdicts."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from airflow_restore_replay.core.repository.format.records import new_id
+from airflow_restore_replay.core.repository.format.records import Outcome, new_id
 from airflow_restore_replay.core.repository.objects.manifests import write_record
 from tests.unit.cli.conftest import Shop
 
@@ -30,6 +30,25 @@ def test_list_shows_state_proof_and_sizes_of_every_backup(shop: Shop) -> None:
     assert rows[1]["proof"] == "read_back"
     assert 7100 < rows[1]["age_s"] < 7400
     assert rows[1]["total_bytes"] == 9_106_000
+
+
+def test_what_a_proof_took_is_shown(shop: Shop) -> None:
+    unknown, known = (shop.publish(age=timedelta(hours=age)).backup_id for age in (30, 2))
+    cost = {"seconds": 128.25, "bytes": 3 * 2**30, "fetched_bytes": 2**29}
+    for backup_id, measured in ((unknown, {}), (known, {"cost": cost})):
+        shop.repository.record(
+            shop.repository.new_verdict(
+                Outcome.RESTORED, "dag/run", attempt="prove", backup_id=backup_id, measured=measured
+            )
+        )
+    text = shop.run("list").stdout
+    assert max(map(len, text.splitlines())) <= 100
+    assert "restored in 2m08s" in text
+    rows = shop.json("list")["backups"]
+    assert [(row["proof"], row["proof_cost"]) for row in rows] == [("restored", {}), ("restored", cost)]
+    shown = shop.run("show", known).stdout
+    assert "restored in 2m08s: 3.2 GB, 536.9 MB of them read from the store" in shown
+    assert shop.json("show", known)["proof_cost"] == cost
 
 
 def test_a_damaged_manifest_is_reported_not_hidden(shop: Shop) -> None:
@@ -111,9 +130,9 @@ def test_release_needs_a_reason(shop: Shop) -> None:
 def test_selftest_tells_what_found_each_fault_and_writes_nothing(shop: Shop) -> None:
     shop.publish()
     before = sorted(p for p in shop.store.rglob("*"))
-    told = shop.run("selftest").stdout
+    told = shop.run("selftest", "--metadata-only").stdout
     assert "none: the control" in told
     assert "manifest edited" in told
     assert "NOTHING" not in told
-    assert shop.json("selftest")["ok"] is True
+    assert shop.json("selftest", "--metadata-only")["ok"] is True
     assert sorted(p for p in shop.store.rglob("*")) == before

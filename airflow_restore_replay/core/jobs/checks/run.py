@@ -15,6 +15,7 @@ from airflow_restore_replay.core.jobs.checks.cold_pages import ColdPages
 from airflow_restore_replay.core.jobs.checks.comparison import SameData
 from airflow_restore_replay.core.jobs.checks.definitions import SameDefinitions
 from airflow_restore_replay.core.jobs.checks.drop_guard import NothingLost
+from airflow_restore_replay.core.jobs.checks.position import PositionKept
 from airflow_restore_replay.core.jobs.checks.server import (
     CheckTables,
     ErrorLogClean,
@@ -51,6 +52,12 @@ def chosen(ctx: JobContext) -> list[Check]:
         NoErrantTransactions(),
         ErrorLogClean(),
     ]
+
+
+def alone(ctx: JobContext) -> list[Check]:
+    """:returns: the checks of a backup that was only restored: they need no primary."""
+    cold: list[Check] = [ColdPages()] if ColdPages.name in ctx.cluster.validate.checks else []
+    return [ErrorLogClean(), PositionKept(), *cold, CheckTables(), ErrorLogClean()]
 
 
 def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:

@@ -19,7 +19,9 @@ from airflow_restore_replay.core.repository.format.refs import (
     object_of,
 )
 from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.marker import read_marker
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
 from airflow_restore_replay.core.sections import RepositorySpec
 
@@ -38,11 +40,13 @@ class Scratch:
     backup_id: str
     files: dict[str, ChunkRef]
 
-    def open(self, *, keys: Sequence[str] | None = None) -> Repository:
+    def open(self, *, keys: Sequence[str] | None = None, store: ObjectStore | None = None) -> Repository:
+        """:param store: through which the copy is read and written, where it is not as it should be."""
         spec = RepositorySpec(url=self.root.as_uri())
-        return Repository.open(
+        sound = Repository.open(
             spec, cluster=self.cluster, keys=self.keys if keys is None else keys, write=False
         )
+        return Repository(store, read_marker(store), sound.keyring) if store else sound
 
     def copy(self, root: Path) -> Scratch:
         """:returns: the same at another place."""
@@ -79,13 +83,17 @@ def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: S
     copy = Repository.open(spec, cluster=production.cluster, keys=keys, write=True)
     epoch = copy.lease.acquire(_RUN, 3600)
     files = [
-        FileEntry(path=f"{kind.replace(' ', '_')}.ibd", size_bytes=size, chunks=[ref])
-        for kind, (ref, size) in found.items()
+        FileEntry(path=file_of(kind), size_bytes=size, chunks=[ref]) for kind, (ref, size) in found.items()
     ]
     copy.publish(msgspec.structs.replace(manifest, run=_RUN, lease_epoch=epoch), files)
     copy.lease.release(_RUN, epoch)
     kinds = {kind: ref for kind, (ref, _) in found.items()}
     return Scratch(root, production.cluster, keys, manifest.backup_id, kinds)
+
+
+def file_of(kind: str) -> str:
+    """:returns: the file of the copy that is made of a content of that kind."""
+    return f"{kind.replace(' ', '_')}.ibd"
 
 
 def _one_of_each(files: Sequence[FileEntry], chunk_size_bytes: int) -> dict[str, tuple[ChunkRef, int]]:

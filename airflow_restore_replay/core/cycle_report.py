@@ -1,0 +1,44 @@
+"""What a cycle came to, for people and programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.repository.pruning.prune import PruneReport
+
+
+@dataclass
+class CycleReport:
+    """What a cycle came to.
+
+    :param as_of: the past time whose backup was to be rebuilt.
+    :param published_id: the new backup, or the one as of that time that was there already; empty when the run
+        failed.
+    :param steps: results of the jobs, ``replay.restore`` … ``full.snapshot``.
+    :param quarantined: ids of the backups quarantined in this run.
+    :param pruned: what retention let go afterwards.
+    :param proof: how far the new backup is proven.
+    :param failure: why the run failed; a backup is published all the same when only its proof or pruning failed.
+    """
+
+    cluster: str
+    run: str
+    as_of: datetime | None = None
+    base_id: str = ""
+    reason: str = ""
+    published_id: str = ""
+    proof: str = ""
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    quarantined: list[str] = field(default_factory=list)
+    pruned: PruneReport | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    diagnosis: str = ""
+    failure: Failure | None = None
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.published_id) and self.failure is None

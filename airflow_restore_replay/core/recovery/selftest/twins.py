@@ -1,0 +1,233 @@
+"""Two servers on copies of one backup: a node that is harmed, and one that stands in for the primary."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec.structs import replace
+
+from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.errors import NodeFull, RestoreReplayError
+from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.sql import run
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ServerLayout, Snapshot, Table
+from airflow_restore_replay.core.jobs.checks import Check
+from airflow_restore_replay.core.jobs.checks.cold_pages import ColdPages
+from airflow_restore_replay.core.jobs.checks.comparison import SameData
+from airflow_restore_replay.core.jobs.checks.definitions import SameDefinitions
+from airflow_restore_replay.core.jobs.checks.position import PositionKept
+from airflow_restore_replay.core.jobs.checks.run import run_checks
+from airflow_restore_replay.core.jobs.checks.server import CheckTables, ErrorLogClean
+from airflow_restore_replay.core.jobs.context import JobContext, Reporter
+from airflow_restore_replay.core.jobs.fill import refuse_dirty_log
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.protocol import (
+    PROVE,
+    JobName,
+    JobRequest,
+    NodeRequest,
+    Phase,
+    RunRef,
+    Secrets,
+)
+from airflow_restore_replay.core.recovery.selftest import probe
+from airflow_restore_replay.core.recovery.selftest.injections import Found
+from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
+from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
+from airflow_restore_replay.core.repository.objects.manifests import encode_record
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.transfer.base import Base, FileStat
+from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.sections import NodeSpec, RepositorySpec
+from airflow_restore_replay.core.units import human_bytes
+from airflow_restore_replay.core.validation import Validation
+
+_RUN = RunRef(run="selftest", attempt=PROVE, lease_epoch=0)
+#: two copies, and what the servers write
+_COPIES = 2.2
+
+
+class _StandIn:
+    """A flavor whose primary writes no binary log: it stands where it has executed to. Only the probe is looked at."""
+
+    skippable_files: Sequence[str] = (f"{probe.SCHEMA}/*.ibd",)
+
+    def __init__(self, flavor: Flavor) -> None:
+        self._flavor = flavor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._flavor, name)
+
+    def tables(self, conn: Conn) -> list[Table]:
+        return [table for table in self._flavor.tables(conn) if table.schema == probe.SCHEMA]
+
+    def primary_position(self, primary: Conn) -> Position:
+        return self._flavor.executed_position(primary)
+
+    def open_snapshot(self, _: Endpoint, primary: Conn) -> Snapshot:
+        run(primary, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        run(primary, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        return Snapshot(self.primary_position(primary), "selftest")
+
+
+@dataclass
+class Twins:
+    """:param ctx: of the node. :param twin: stands in for the primary."""
+
+    ctx: JobContext
+    twin: NodeServer
+
+    @classmethod
+    def make(
+        cls, production: Repository, manifest: Manifest, scratch: Scratch, cluster: Cluster, workdir: Path
+    ) -> Twins:
+        """Restore the backup, add the probe to it, and copy it.
+
+        :param production: is only read. :param scratch: a copy of its records for the checks.
+        :raises RestoreReplayError: there is no server of that release here, or no room; or the backup is damaged.
+        """
+        _refuse_lack_of_space(manifest, workdir)
+        ctx = _context(scratch, _configured(cluster, scratch, workdir))
+        ctx.flavor.refuse_release(
+            backup=manifest.server_release, node=ctx.server.release(), primary=ctx.server.release()
+        )
+        restored = restore_tree(
+            production.chunks_for(manifest),
+            production.load_files(manifest),
+            ctx.node.data,
+            chunk_size_bytes=manifest.chunk_size_bytes,
+            label=manifest.backup_id,
+        )
+        ctx.node.update(
+            phase=Phase.FILLED,
+            filled_from=BaseRef(kind="backup", backup_id=manifest.backup_id),
+            facts={"fill": {"position": manifest.position, "bytes": restored.bytes}},
+        )
+        ctx.server.start(replaying=False)
+        with ctx.server.connect() as conn:
+            for statement in probe.STATEMENTS:
+                run(conn, statement)
+            defined = ctx.flavor.definitions(conn).recorded()
+        ctx.server.stop()
+        _leave(scratch, {"name": SameDefinitions.name, "carry": {"objects": defined}})
+        layout = _layout(workdir / "twin", ctx.server.layout)
+        shutil.copytree(ctx.node.data, layout.datadir)
+        # The two must not be taken for the same server.
+        (layout.datadir / "auto.cnf").unlink(missing_ok=True)
+        return cls(ctx, ctx.flavor.server(layout))
+
+    def start(self) -> None:
+        """Start both; from now on the checks see the twin as primary."""
+        self.twin.start(replaying=False)
+        self.ctx.primary = self.twin.endpoint()
+        self.ctx.flavor = cast(Flavor, _StandIn(self.ctx.flavor))
+        self.restart()
+
+    def restart(self) -> Found:
+        """Start the node as if its files had just been restored.
+
+        :returns: what its start found.
+        """
+        node = self.ctx.node
+        names = [path.relative_to(node.data).as_posix() for path in node.data.glob(f"{probe.SCHEMA}/*.ibd")]
+        node.save_base(Base(stats={name: FileStat.of((node.data / name).lstat()) for name in names}))
+        try:
+            self.ctx.server.start(replaying=False)
+            refuse_dirty_log(self.ctx)
+        except RestoreReplayError as exc:
+            return {"start": exc.code}
+        return {}
+
+    def check(self) -> Found:
+        """:returns: the check that failed first → its error."""
+        try:
+            run_checks(self.ctx, _checks())
+        except RestoreReplayError as exc:
+            return {str(self.ctx.state.facts["checks"][-1]["name"]): exc.code}
+        return {}
+
+    def execute(self, statements: Sequence[str]) -> None:
+        """Run statements on the node."""
+        with self.ctx.server.connect() as conn:
+            for statement in statements:
+                run(conn, statement)
+
+    def end(self) -> None:
+        """Both servers are gone."""
+        self.ctx.server.kill()
+        self.twin.kill()
+
+
+def _leave(scratch: Scratch, check: dict[str, Any]) -> None:
+    """Let the copied manifest say that the backup has the probe: what its checks leave for the next cycle's."""
+    repository = scratch.open()
+    manifest = repository.load_manifest(scratch.backup_id)
+    others = [c for c in manifest.checks if c.get("name") != check["name"]]
+    changed = replace(manifest, checks=[*others, check])
+    scratch.manifest.write_bytes(encode_record(changed, repository.sealer))
+
+
+def _checks() -> list[Check]:
+    return [
+        ErrorLogClean(),
+        PositionKept(),
+        SameDefinitions(),
+        ColdPages(),
+        CheckTables(),
+        SameData(),
+        ErrorLogClean(),
+    ]
+
+
+def _refuse_lack_of_space(manifest: Manifest, workdir: Path) -> None:
+    free = shutil.disk_usage(workdir).free
+    needed = int(_COPIES * (manifest.sizes.total_bytes - manifest.sizes.zero_bytes))
+    if free < needed:
+        raise NodeFull(f"{workdir} has {human_bytes(free)} free; two copies need {human_bytes(needed)}.")
+
+
+def _configured(cluster: Cluster, scratch: Scratch, workdir: Path) -> Cluster:
+    here = cluster.node.runtime == "process"
+    node = NodeSpec(
+        workdir=str(workdir / "nodes"),
+        bindir=cluster.node.bindir if here else None,
+        buffer_pool=cluster.node.buffer_pool,
+    )
+    return replace(
+        cluster,
+        repository=RepositorySpec(url=scratch.root.as_uri()),
+        node=node,
+        validate=Validation(),
+    )
+
+
+def _context(scratch: Scratch, cluster: Cluster) -> JobContext:
+    built = cluster_to_builtins(cluster)
+    request = NodeRequest(node_id="selftest", run=_RUN, cluster=built)
+    node = NodeDir.create(Path(cluster.node.workdir), request)
+    job = JobRequest(
+        key="selftest",
+        job=JobName.VALIDATE,
+        run=_RUN,
+        cluster=built,
+        secrets=Secrets(keys=tuple(scratch.keys)),
+    )
+    return JobContext(node, job, Reporter(lambda progress: None))
+
+
+def _layout(root: Path, like: ServerLayout) -> ServerLayout:
+    root.mkdir()
+    return ServerLayout(
+        datadir=root / "data",
+        run_dir=root / "run",
+        tmp_dir=root / "tmp",
+        log_path=root / "log" / "server.err",
+        plugin_dir=root / "plugin",
+        bindir=like.bindir,
+        buffer_pool_bytes=like.buffer_pool_bytes,
+        server_id=like.server_id + 1,
+    )
