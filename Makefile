@@ -40,7 +40,7 @@ test: lint ## everything; needs root or a user that may run mariadbd
 live: setup ## of these, the proofs under a real scheduler, triggerer and LocalExecutor, with PostgreSQL
 	$(PY) -m pytest $(LIVE)
 
-demo: setup ## four cycles on a real MariaDB (FLAVOR=mysql) under Airflow's scheduler, then the proof; KEEP=1 keeps all
+demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
 	@$(PY) -m demo run
 
 bench: setup ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept
