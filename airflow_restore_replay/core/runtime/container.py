@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from docker.errors import NotFound
-
 from airflow_restore_replay.core.errors import NodeGone, NodeUnreachable
-from airflow_restore_replay.core.runtime.engine import Engine
+from airflow_restore_replay.core.runtime.engine import Engine, NotFound
 from airflow_restore_replay.core.runtime.remote import Completed
 
 # Not every connection to an engine can be closed in one direction (TLS, SSH, proxies), and the program's input must

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from docker.errors import APIError, NotFound
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import (
@@ -22,7 +21,7 @@ from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeHandle
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.runtime.container import ContainerTransport
-from airflow_restore_replay.core.runtime.engine import Engine
+from airflow_restore_replay.core.runtime.engine import APIError, Engine, NotFound
 from airflow_restore_replay.core.runtime.host import findings, information
 from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, persistently
@@ -30,8 +29,8 @@ from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, 
 #: where a node's volume is; images have that directory, owned by the user that they run as
 MOUNT_POINT = "/var/lib/restore-replay"
 _PREFIX = "restore-replay."
-#: a job that is told to end has this long; then its container is killed under it
-_FAREWELL_S = 30.0
+#: for a job that is told to end before its container is killed, and for what a node tells of itself
+_PATIENCE_S = 30.0
 #: HTTP status codes of a request that will not do better the next time
 _REFUSALS = (400, 404)
 #: a visit that was killed leaves a node of this age to the reaper
@@ -66,7 +65,7 @@ class DockerRuntime:
             )
 
     def create(self, request: NodeRequest) -> NodeHandle:
-        image = suitable_image(self._engine, self._cluster, request.release)
+        image = persistently(lambda: suitable_image(self._engine, self._cluster, request.release))
         name = self._container(request.node_id)
         try:
             labels = self._labels(
@@ -91,18 +90,23 @@ class DockerRuntime:
             agent = self._agent(self._container(handle.node_id))
             return agent(command, f"{handle.workdir}/{handle.node_id}", payload)
         except NodeGone:
-            if handle.host == self._engine.name:
-                raise
+            self._refuse_elsewhere(handle)
+            raise
+
+    def destroy(self, handle: NodeHandle) -> None:
+        self._refuse_elsewhere(handle)
+        name = self._container(handle.node_id)
+        self._end_jobs(name, f"{handle.workdir}/{handle.node_id}")
+        self._remove(name)
+
+    def _refuse_elsewhere(self, handle: NodeHandle) -> None:
+        """:raises WrongHost: another engine has the node."""
+        if handle.host != self._engine.name:
             raise WrongHost(
                 f"Replay node {handle.node_id} lives on the engine of {handle.host}, this one is "
                 f"{self._engine.name}'s.",
                 hint="Set node.engine to one that all workers reach, or give the cluster node.queue.",
-            ) from None
-
-    def destroy(self, handle: NodeHandle) -> None:
-        name = self._container(handle.node_id)
-        self._end_jobs(name, f"{handle.workdir}/{handle.node_id}")
-        self._remove(name)
+            )
 
     def probe(self, bindir: str | None) -> str:
         if depends_on_release(self._spec.image or ""):
@@ -221,8 +225,8 @@ class DockerRuntime:
         }
 
     def _told(self, node: dict[str, Any]) -> dict[str, Any]:
-        with contextlib.suppress(RestoreReplayError):
-            answer = self._agent(self._container(node["node_id"]))("nodes", self._spec.workdir, b"{}")
+        with contextlib.suppress(RestoreReplayError, msgspec.MsgspecError):
+            answer = self._ask_once(self._container(node["node_id"]), "nodes", self._spec.workdir)
             for told in information(answer)["nodes"]:
                 if told["node_id"] == node["node_id"]:
                     return dict(told)
@@ -233,8 +237,12 @@ class DockerRuntime:
         with contextlib.suppress(RestoreReplayError, NotFound), self._engine.failures():
             if not self._engine.client.inspect_container(name)["State"]["Running"]:
                 return
-            argv = agent_argv(self._spec.python, "destroy", directory)
-            ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_FAREWELL_S)
+            self._ask_once(name, "destroy", directory)
+
+    def _ask_once(self, name: str, command: str, directory: str) -> bytes:
+        """Ask an agent that may not be able to answer any more, where we can go on without."""
+        argv = agent_argv(self._spec.python, command, directory)
+        return ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_PATIENCE_S).stdout
 
     def _remove(self, name: str) -> None:
         persistently(lambda: self._remove_once(name))

@@ -15,18 +15,20 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
+from airflow_restore_replay.core.runtime.remote import persistently
 from airflow_restore_replay.core.sections import NodeSpec
 
 try:
-    import docker.errors
-    import requests
-
     import docker
+    import requests
+    from docker.errors import APIError, DockerException, NotFound
 except ImportError as missing:
     raise PreflightFailed(
         "node.runtime docker needs the package docker, which is not installed here.",
         hint="Install it on workers and triggerers: pip install 'airflow-restore-replay[docker]'",
     ) from missing
+
+__all__ = ["APIError", "Engine", "NotFound"]
 
 _TIMEOUT_S = 60
 _DENIED = (401, 403)
@@ -58,13 +60,16 @@ class Engine:
     @cached_property
     def name(self) -> str:
         """:returns: the engine's name for itself, its host's."""
+        return persistently(self._named)
+
+    def _named(self) -> str:
         with self.failures():
             return str(self.client.info()["Name"])
 
     def pull(self, repository: str, tag: str) -> None:
         """Make the engine fetch an image, as the registry's account if there is one.
 
-        :raises docker.errors.APIError: it cannot.
+        :raises APIError: it cannot.
         """
         if self._access.user:
             self.client.login(self._access.user, self._access.password, registry=self._access.registry)
@@ -76,12 +81,12 @@ class Engine:
         where = place or f"the Docker engine {self.url or 'of this host'}"
         try:
             yield
-        except (docker.errors.NotFound, RestoreReplayError):
+        except (NotFound, RestoreReplayError):
             raise
-        except docker.errors.APIError as exc:
+        except APIError as exc:
             kind = NodeDenied if exc.status_code in _DENIED else NodeUnreachable
             raise kind(f"{where} refused: {exc.explanation or exc}.") from exc
-        except (docker.errors.DockerException, requests.RequestException, OSError, EOFError) as exc:
+        except (DockerException, requests.RequestException, OSError, EOFError) as exc:
             raise NodeUnreachable(f"{where} does not answer: {exc}.", hint=_hint(self.url)) from exc
         except Exception as exc:
             if type(exc).__module__.partition(".")[0] != "paramiko":

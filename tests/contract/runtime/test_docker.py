@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import importlib
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +20,6 @@ from airflow_restore_replay.core.errors import (
     WrongHost,
 )
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
-from airflow_restore_replay.core.runtime import engine
 from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.steps import reap
@@ -135,6 +133,8 @@ def test_another_engine_is_not_taken_for_a_lost_node(kit: DockerKit) -> None:
     )
     with pytest.raises(WrongHost, match="lives on the engine of docker2"):
         runtime.ask(elsewhere, "describe", b"")
+    with pytest.raises(WrongHost, match="lives on the engine of docker2"):
+        runtime.destroy(elsewhere)
 
 
 def test_what_a_container_cannot_see_is_refused(kit: DockerKit, tmp_path: Path) -> None:
@@ -165,9 +165,10 @@ def test_settings_that_make_no_sense(kit: DockerKit, node: dict[str, Any], messa
 
 def test_without_the_extra_it_says_which(kit: DockerKit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
-    monkeypatch.delitem(sys.modules, engine.__name__)
+    for name in ("docker", "container", "engine"):
+        monkeypatch.delitem(sys.modules, f"airflow_restore_replay.core.runtime.{name}", raising=False)
     with pytest.raises(PreflightFailed, match=r"pip install 'airflow-restore-replay\[docker\]'"):
-        importlib.import_module(engine.__name__)
+        get_runtime(cluster(kit))
 
 
 def test_a_probe_names_engine_image_and_server(kit: DockerKit) -> None:
