@@ -154,10 +154,9 @@ class Containers(Place):
 
 def _works_here() -> bool:
     """:returns: whether the engine of the environment answers, and its containers can have this host's network."""
+    import docker
     import docker.errors
     import requests
-
-    import docker
 
     try:
         told = docker.from_env(timeout=10).info()
