@@ -6,7 +6,8 @@ PY := .venv/bin/python
 WORKERS ?= -n 3 --dist loadgroup
 TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
 # By themselves: one Airflow that is killed again and again takes both cores.
-LIVE ?= tests/live
+# The second starts docker-compose.yaml as a whole.
+LIVE ?= tests/live tests/compose
 # Real servers on a busy machine miss a deadline now and then. What failed is run once more by itself, loudly: a defect
 # fails twice. Nothing to run again (a wrong skip, an error in collecting) stays a failure.
 AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" >&2; $(PY) -m pytest --last-failed --last-failed-no-failures none
@@ -37,7 +38,7 @@ test: lint ## everything; needs root or a user that may run mariadbd
 	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
 	$(PY) -m pytest $(LIVE) || { $(AGAIN) $(LIVE); }
 
-live: setup ## of these, the proofs under a real scheduler, triggerer and LocalExecutor, with PostgreSQL
+live: setup ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery, and the tour
 	$(PY) -m pytest $(LIVE)
 
 demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1

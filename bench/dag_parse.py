@@ -44,7 +44,7 @@ def measure(clusters: int, rounds: int) -> dict[str, Any]:
     """:returns: medians over *rounds* of parsing ``dags/restore_replay.py`` for so many *clusters*."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "clusters.yaml"
-        config.write_text(json.dumps({"clusters": {f"c{n}": _cluster(n) for n in range(clusters)}}))
+        config.write_text(json.dumps({"clusters": {f"c{n}": cluster_section(n) for n in range(clusters)}}))
         home = {"AIRFLOW_HOME": directory, "RESTORE_REPLAY_CONFIG": str(config), "PYTHONPATH": str(REPO)}
         done = [_round(home) for _ in range(rounds)]
     modules = done[0]["modules"]
@@ -71,7 +71,7 @@ def _round(environment: dict[str, str]) -> dict[str, Any]:
     return answer
 
 
-def _cluster(number: int) -> dict[str, Any]:
+def cluster_section(number: int) -> dict[str, Any]:
     return {
         "primary": {"connection": f"primary_{number}"},
         "repository": {"url": f"s3://backups/c{number}"},

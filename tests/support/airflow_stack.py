@@ -171,6 +171,10 @@ class AirflowStack(AirflowApi):
         known = {dag["dag_id"] for dag in self.get("/api/v2/dags?limit=100")["dags"]}
         return ", ".join([*unwell, *(d for d in dag_ids if d not in known)])
 
+    def pid(self, name: str) -> int:
+        """:returns: of one process, which leads a session of its own."""
+        return self._children[name].pid
+
     def kill(self, name: str) -> None:
         """SIGKILL one process, as the kernel does when memory is short; its children are left alone."""
         self._children[name].kill()

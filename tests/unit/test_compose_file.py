@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_restore_replay.core.flavor.mysql import grants
 from tests.support.compose import REPO, Compose
 
 #: they make something and end
@@ -70,3 +71,8 @@ def test_no_secret_is_in_the_file(file: Any) -> None:
         and "EXECUTION_API" not in n
     ]
     assert "secret_access_key" not in text
+
+
+def test_the_primarys_account_has_the_documented_grants() -> None:
+    script = (REPO / "docker" / "tour" / "primary").read_text()
+    assert all(f"{statement};" in script for statement in grants.statements("restore_replay", "%"))
