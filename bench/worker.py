@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_restore_replay.core.agent.memory import give_large_blocks_back
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.base import Base
@@ -54,6 +55,7 @@ class Answer(msgspec.Struct, kw_only=True):
 
 
 def main() -> None:
+    give_large_blocks_back()
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
     begun, read_before = time.monotonic(), _read_bytes()
     answer = _OPS[request.op](request)

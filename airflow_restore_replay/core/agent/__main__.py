@@ -25,8 +25,10 @@ def main(argv: list[str]) -> int:
 
 
 def _run(node: NodeDir, payload: bytes, *, attempt_no: int) -> int:
+    from airflow_restore_replay.core.agent.memory import give_large_blocks_back
     from airflow_restore_replay.core.agent.runner import JobRunner
 
+    give_large_blocks_back()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     request = decode(payload, JobRequest)
     state = JobRunner(node, request, attempt_no=attempt_no).run()

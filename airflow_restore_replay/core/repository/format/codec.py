@@ -58,7 +58,9 @@ class Codec:
 
         :returns: at most ``bound(len(data))`` bytes; with a key, others each time.
         """
-        compressed = self._compress(data)
+        if not hasattr(self._local, "compressor"):
+            self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
+        compressed: bytes = self._local.compressor.compress(data)
         if not self._key:
             return compressed
         nonce = os.urandom(NONCE_BYTES)
@@ -92,22 +94,6 @@ class Codec:
         observed = self.name(data)
         if observed != name:
             raise CodecError(f"its content hashes to {observed}")
-
-    def _compress(self, data: Content) -> bytes:
-        local = self._local
-        if not hasattr(local, "compressor"):
-            local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
-            local.frame_room = bytearray()
-        if not data:  # zstandard 0.25 reads an empty buffer for ever
-            return bytes(local.compressor.compress(b""))
-        # As in decoding: memory for the worst case, fresh for each chunk, would be most of what a snapshot needs.
-        if len(local.frame_room) < self.bound(len(data)):
-            local.frame_room = bytearray(self.bound(len(data)))
-        room, size = memoryview(local.frame_room), 0
-        with local.compressor.stream_reader(data, size=len(data)) as reader:
-            while count := reader.readinto(room[size:]):
-                size += count
-        return bytes(room[:size])
 
     def bound(self, size_bytes: int) -> int:
         """:returns: more than anything takes that *size_bytes* encode to (``ZSTD_COMPRESSBOUND`` and headers)."""

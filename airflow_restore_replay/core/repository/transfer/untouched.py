@@ -58,7 +58,8 @@ def take_over(
 def sample(skipped: Sequence[Source], rng: random.Random) -> list[tuple[Source, int]]:
     """:returns: one in 256 of the chunks of *skipped*, at random, and at least one."""
     total = sum(len(s.chunks) for s in skipped)
-    chosen = sorted(rng.sample(range(total), -(-total // _SAMPLE)), reverse=True)
+    count = max(total // _SAMPLE, min(total, 1))
+    chosen = sorted(rng.sample(range(total), count), reverse=True)
     found, first = [], 0
     for source in skipped:
         while chosen and chosen[-1] < first + len(source.chunks):
