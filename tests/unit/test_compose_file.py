@@ -10,7 +10,7 @@ from airflow_restore_replay.core.flavor.mysql import grants
 from tests.support.compose import REPO, Compose
 
 #: they make something and end
-ONE_SHOTS = {"secrets", "redis-image", "node-image", "primary-image", "airflow-image", "migrate"}
+ONE_SHOTS = {"secrets", "node-image", "migrate"}
 
 
 @pytest.fixture(scope="module")
