@@ -76,14 +76,14 @@ class Stock:
             return ["--master-data=2", "--gtid"] if with_gtid else []
         return ["--no-tablespaces", f"--set-gtid-purged={'ON' if with_gtid else 'OFF'}"]
 
-    def gtid_in(self, head: str) -> str | None:
-        """:returns: the GTID that a dump names."""
+    def gtid_in(self, dump: str) -> str | None:
+        """:param dump: the first and the last of it. :returns: the GTID that it names."""
         pattern = (
             r"SET GLOBAL gtid_slave_pos='([^']+)'"
             if self.name == "mariadb"
             else r"GTID_PURGED=/\*!80000 '\+'\*/ '([^']+)'"
         )
-        found = re.search(pattern, head)
+        found = re.search(pattern, dump)
         return found[1].replace("\n", "") if found else None
 
     def last_number(self, gtid: str) -> int:

@@ -36,7 +36,7 @@ def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
         site = Site(
             cluster=cluster,
             flavor=flavor,
-            server=flavor.server(_layout(cluster, scratch)),
+            server=flavor.server(ServerLayout.for_asking(scratch, cluster.node.bindir)),
             repository=lambda: Repository.open(
                 cluster.repository,
                 cluster=cluster.name,
@@ -46,14 +46,3 @@ def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
             ),
         )
         return [first, *preconditions.examine(site, connected[0] if connected else None)]
-
-
-def _layout(cluster: Cluster, scratch: Path) -> ServerLayout:
-    return ServerLayout(
-        datadir=scratch / "data",
-        run_dir=scratch / "run",
-        tmp_dir=scratch / "tmp",
-        log_path=scratch / "log",
-        plugin_dir=scratch / "plugin",
-        bindir=Path(cluster.node.bindir) if cluster.node.bindir else None,
-    )

@@ -26,7 +26,7 @@ def probe_node(workdir: str, bindir: str | None = None) -> str:
     try:
         with temporary_directory(parent) as scratch:
             replace_file(scratch / "file", b"probe")
-            servers = _servers(_layout(scratch, bindir))
+            servers = _servers(ServerLayout.for_asking(scratch, bindir))
             free = shutil.disk_usage(scratch).free
     except OSError as exc:
         raise PreflightFailed(
@@ -64,17 +64,6 @@ def _servers(layout: ServerLayout) -> dict[str, str]:
 
 def _seeded_by_program(servers: Iterable[str]) -> list[Flavor]:
     return [flavor for flavor in flavors() if flavor.name in servers and flavor.backup_program]
-
-
-def _layout(root: Path, bindir: str | None) -> ServerLayout:
-    return ServerLayout(
-        datadir=root / "data",
-        run_dir=root,
-        tmp_dir=root,
-        log_path=root / "log",
-        plugin_dir=root / "plugins",
-        bindir=Path(bindir) if bindir else None,
-    )
 
 
 def _backup_program(name: str, bindir: str | None) -> str:

@@ -143,6 +143,18 @@ class ServerLayout:
     buffer_pool_bytes: int = 256 * 2**20
     server_id: int = 3_900_000_001
 
+    @classmethod
+    def for_asking(cls, scratch: Path, bindir: str | None) -> ServerLayout:
+        """:returns: of a server that is not started, only asked for its programs and release."""
+        return cls(
+            datadir=scratch / "data",
+            run_dir=scratch / "run",
+            tmp_dir=scratch / "tmp",
+            log_path=scratch / "log",
+            plugin_dir=scratch / "plugin",
+            bindir=Path(bindir) if bindir else None,
+        )
+
 
 @dataclass(frozen=True)
 class ReplicationStatus:
