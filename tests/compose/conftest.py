@@ -28,6 +28,14 @@ class Tour:
     api: TourApi
 
 
+def end(compose: Compose) -> None:
+    """As docs/tour.md says, amid a cycle or not."""
+    compose("stop", "--timeout", "5", "scheduler", "triggerer", "worker-1", "worker-2")
+    reap = ("restore-replay", "node", "reap", "--all", "--cluster", "shop")
+    compose("run", "--rm", "-T", "--no-deps", "worker-1", *reap)
+    compose("down", "--volumes", "--timeout", "20")
+
+
 @pytest.fixture(scope="session")
 def tour() -> Iterator[Tour]:
     if without("docker") or without("mysql"):
@@ -39,4 +47,4 @@ def tour() -> Iterator[Tour]:
             compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "900")
             yield Tour(engine, compose, TourApi(compose))
         finally:
-            compose("down", "--volumes", "--timeout", "20")
+            end(compose)
