@@ -51,6 +51,7 @@ SHOP = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process for all of Airflow's tests: each further one would pay for its start and its database."""
     for item in items:

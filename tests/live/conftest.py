@@ -51,6 +51,7 @@ IMPATIENT = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process for all of them: there is one Airflow, which takes its time to notice that it was killed."""
     for item in items:

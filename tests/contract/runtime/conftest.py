@@ -15,6 +15,7 @@ from tests.support.primary import Primary
 from tests.support.rig import Rig
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process for all of Docker's tests: each further one would start an engine of its own and load images."""
     for item in items:
