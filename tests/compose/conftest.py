@@ -13,6 +13,7 @@ from tests.support.dockerd import Dockerd
 from tests.support.unpacked import without
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
