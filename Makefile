@@ -1,4 +1,4 @@
-# make setup | test | lint | live | demo | bench | images | up | down
+# make setup | test | lint | live | tour | demo | bench | images | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -6,8 +6,7 @@ PY := .venv/bin/python
 WORKERS ?= -n 3 --dist loadgroup
 TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
 # By themselves: one Airflow that is killed again and again takes both cores.
-# The second starts docker-compose.yaml as a whole.
-LIVE ?= tests/live tests/compose
+LIVE ?= tests/live
 # Real servers on a busy machine miss a deadline now and then. What failed is run once more by itself, loudly: a defect
 # fails twice. Nothing to run again (a wrong skip, an error in collecting) stays a failure.
 AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" >&2; $(PY) -m pytest --last-failed --last-failed-no-failures none
@@ -17,7 +16,7 @@ SIZE ?= 2g
 ROW ?=
 export BENCH_DIR
 
-.PHONY: help setup lint unit test live demo bench images up down clean
+.PHONY: help setup lint unit test live tour demo bench images up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +37,11 @@ test: lint ## everything; needs root or a user that may run mariadbd
 	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
 	$(PY) -m pytest $(LIVE) || { $(AGAIN) $(LIVE); }
 
-live: setup ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery, and the tour
+live: setup ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
 	$(PY) -m pytest $(LIVE)
+
+tour: setup ## docker-compose.yaml as a whole, with images built here, and cycles through it; takes many minutes
+	$(PY) -m pytest tests/compose
 
 demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
 	@$(PY) -m demo run
