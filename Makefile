@@ -1,4 +1,4 @@
-# make setup | test | lint | live | demo | bench | images | up | down
+# make setup | test | lint | live | tour | demo | bench | images | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -16,7 +16,7 @@ SIZE ?= 2g
 ROW ?=
 export BENCH_DIR
 
-.PHONY: help setup lint unit test live demo bench images up down clean
+.PHONY: help setup lint unit test live tour demo bench images up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +37,13 @@ test: lint ## everything; needs root or a user that may run mariadbd
 	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
 	$(PY) -m pytest $(LIVE) || { $(AGAIN) $(LIVE); }
 
-live: setup ## of these, the proofs under a real scheduler, triggerer and LocalExecutor, with PostgreSQL
+live: setup ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
 	$(PY) -m pytest $(LIVE)
 
-demo: setup ## four cycles on a real MariaDB (FLAVOR=mysql) under Airflow's scheduler, then the proof; KEEP=1 keeps all
+tour: setup ## docker-compose.yaml as a whole, with images built here, and cycles through it; takes many minutes
+	$(PY) -m pytest tests/compose
+
+demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
 	@$(PY) -m demo run
 
 bench: setup ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, get_parsing_context
 
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.cluster import Cluster
@@ -74,7 +74,7 @@ def build_restore_replay_dag(
     """
     told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
     with DAG(
-        dag_id or f"restore_replay_{cluster.name}",
+        dag_id or default_dag_id(cluster),
         description=f"Backups of {cluster.name} that are produced by being restored",
         doc_md=DOC.format(cluster=cluster.name),
         schedule=_schedule(cluster),
@@ -104,15 +104,23 @@ def build_restore_replay_dag(
 
 
 def build_configured_dags(config: str | None = None, **kwargs: Any) -> dict[str, DAG]:
-    """Build one DAG per cluster of the cluster file.
+    """Build one DAG per cluster of the cluster file; in a task only its own, since each task reads the DAG file anew.
 
     :param config: its path; the variable ``RESTORE_REPLAY_CONFIG`` names it otherwise.
     :param kwargs: for :func:`build_restore_replay_dag`.
     :returns: DAGs by id, fit for ``globals().update``.
     :raises ConfigInvalid: the file is wrong; Airflow shows it as import error.
     """
-    dags = [build_restore_replay_dag(c, **kwargs) for c in configured_clusters(config).values()]
+    wanted = get_parsing_context().dag_id
+    clusters = configured_clusters(config).values()
+    chosen = [c for c in clusters if default_dag_id(c) == wanted] or clusters
+    dags = [build_restore_replay_dag(c, **kwargs) for c in chosen]
     return {dag.dag_id: dag for dag in dags}
+
+
+def default_dag_id(cluster: Cluster) -> str:
+    """:returns: the id of a cluster's DAG, unless it is given another."""
+    return f"restore_replay_{cluster.name}"
 
 
 def _schedule(cluster: Cluster) -> CronDataIntervalTimetable | None:

@@ -1,7 +1,7 @@
 """How long Airflow needs for the DAG file, and what that imports: ``python -m bench.dag_parse [clusters] [rounds]``.
 
-Each round is a fresh process. Airflow's own imports come first, as in its DAG processor, which has them loaded.
-Prints a table, then the same as one line of JSON.
+Each round is a fresh process. Airflow's own imports come first, as in its DAG processor, which has them loaded. The DAG
+processor reads the file for all DAGs, each task for its own. Prints a table, then the same as one line of JSON.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ import airflow.sdk, airflow.triggers.base, airflow.providers.standard.operators.
 from airflow.sdk import DAG, Asset, BaseHook, BaseOperator, BaseSensorOperator, CronDataIntervalTimetable
 from airflow.sdk import TaskGroup
 import runpy
+from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 before, wall, cpu = set(sys.modules), time.perf_counter(), time.process_time()
 found = runpy.run_path(sys.argv[1])
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 new = sorted(set(sys.modules) - before)
+again = time.process_time()
+with _airflow_parsing_context_manager(dag_id="restore_replay_c0", task_id="published"):
+    runpy.run_path(sys.argv[1])
+task = time.process_time() - again
 dags = sum(isinstance(value, DAG) for value in found.values())
-print(json.dumps({"wall_s": wall, "cpu_s": cpu, "modules": new, "dags": dags}))
+print(json.dumps({"wall_s": wall, "cpu_s": cpu, "task_cpu_s": task, "modules": new, "dags": dags}))
 """
 
 
@@ -39,7 +44,7 @@ def measure(clusters: int, rounds: int) -> dict[str, Any]:
     """:returns: medians over *rounds* of parsing ``dags/restore_replay.py`` for so many *clusters*."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "clusters.yaml"
-        config.write_text(json.dumps({"clusters": {f"c{n}": _cluster(n) for n in range(clusters)}}))
+        config.write_text(json.dumps({"clusters": {f"c{n}": cluster_section(n) for n in range(clusters)}}))
         home = {"AIRFLOW_HOME": directory, "RESTORE_REPLAY_CONFIG": str(config), "PYTHONPATH": str(REPO)}
         done = [_round(home) for _ in range(rounds)]
     modules = done[0]["modules"]
@@ -50,6 +55,7 @@ def measure(clusters: int, rounds: int) -> dict[str, Any]:
         "dags": done[0]["dags"],
         "wall_s": round(statistics.median(r["wall_s"] for r in done), 3),
         "cpu_s": round(statistics.median(r["cpu_s"] for r in done), 3),
+        "task_cpu_s": round(statistics.median(r["task_cpu_s"] for r in done), 3),
         "limit_s": LIMIT_S,
         "modules": len(modules),
         "own_modules": len(own),
@@ -65,7 +71,7 @@ def _round(environment: dict[str, str]) -> dict[str, Any]:
     return answer
 
 
-def _cluster(number: int) -> dict[str, Any]:
+def cluster_section(number: int) -> dict[str, Any]:
     return {
         "primary": {"connection": f"primary_{number}"},
         "repository": {"url": f"s3://backups/c{number}"},
@@ -76,12 +82,11 @@ def _cluster(number: int) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     clusters, rounds = (int(value) for value in [*argv, *("20", "5")[len(argv) :]])
     results = [measure(n, rounds) for n in sorted({1, clusters})]
-    print(f"{'clusters':>8} {'wall s':>8} {'CPU s':>8} {'limit s':>8} {'modules':>8} {'own':>5}  forbidden")
+    heads = ("clusters", "wall s", "CPU s", "a task s", "limit s", "modules", "own")
+    print(*(f"{head:>8}" for head in heads), " forbidden")
     for r in results:
-        print(
-            f"{r['clusters']:>8} {r['wall_s']:>8.3f} {r['cpu_s']:>8.3f} {r['limit_s']:>8.1f} {r['modules']:>8} "
-            f"{r['own_modules']:>5}  {', '.join(r['forbidden']) or 'none'}"
-        )
+        figures = ("clusters", "wall_s", "cpu_s", "task_cpu_s", "limit_s", "modules", "own_modules")
+        print(*(f"{r[name]:>8}" for name in figures), "", ", ".join(r["forbidden"]) or "none")
     print(json.dumps(results))
     return 0 if all(r["cpu_s"] < LIMIT_S and not r["forbidden"] for r in results) else 1
 

@@ -19,6 +19,7 @@ from airflow_restore_replay.core.units import human_bytes
 from demo import cycles
 from demo.cycles import CycleRun, open_repository, published_by
 from demo.damage import flip_one_byte, references
+from demo.place import Place, chosen
 from demo.proof import prove
 from demo.screen import heading, say
 from demo.shop import CONNECTION, Shop
@@ -36,8 +37,10 @@ def main() -> None:
 @click.option("--screenshot", type=click.Path(path_type=Path), help="Save a picture of the DAG's grid there.")
 def run(screenshot: Path | None) -> None:
     """Four cycles of the shipped DAG, one more pair for a physical seed, the table and the final proof."""
-    with demo_cluster() as (space, shop, airflow):
-        runs = [*_four_cycles(space, airflow), *_collision(space, airflow)]
+    with demo_cluster() as (space, place, shop, airflow):
+        runs = _four_cycles(space, place, airflow)
+        if PHYSICAL in clusters_of(place, shop):
+            runs += _collision(space, place, airflow)
         heading("What the cycles came to")
         cycles.show_table(space, runs)
         if screenshot:
@@ -50,7 +53,7 @@ def run(screenshot: Path | None) -> None:
     heading("Done: every process of the demo is stopped")
 
 
-def _four_cycles(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
+def _four_cycles(space: Workspace, place: Place, airflow: AirflowStack) -> list[CycleRun]:
     heading("Cycle 1: there is no backup yet, so the node is seeded from the primary")
     runs = [cycles.run_cycle(space, airflow, SHOP)]
     heading("Cycle 2: backup 1 is restored, replays the binary log, and is published as backup 2")
@@ -58,9 +61,9 @@ def _four_cycles(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
     repository = open_repository(space, SHOP)
     catalog = repository.catalog()
     first, second = (published_by(catalog, r) for r in runs)
-    damage = flip_one_byte(repository, space.repository(SHOP), second, "load/t.ibd", not_in=first)
+    damage = flip_one_byte(repository, place, second, "load/t.ibd", not_in=first)
     heading("Cycle 3: one byte of backup 2 was flipped in the repository")
-    say(f"  {damage.path.relative_to(space.root)}: chunk {damage.index} of {damage.file}", "yellow")
+    say(f"  {damage.stored}: chunk {damage.index} of {damage.file}", "yellow")
     runs.append(cycles.run_cycle(space, airflow, SHOP))
     _show_quarantine(space, SHOP, second.backup_id, damage.name, damage.file)
     heading("Cycle 4: as always again, from backup 3")
@@ -68,17 +71,15 @@ def _four_cycles(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
     return runs
 
 
-def _collision(space: Workspace, airflow: AirflowStack) -> list[CycleRun]:
+def _collision(space: Workspace, place: Place, airflow: AirflowStack) -> list[CycleRun]:
     """A physical copy of cold data produces the very chunk that is corrupt: it must not be mistaken for stored."""
     cold = "shop/archive.ibd"
     heading("The same with a physical seed, whose fresh full produces the very chunk that is corrupt")
     runs = [cycles.run_cycle(space, airflow, PHYSICAL)]
     repository = open_repository(space, PHYSICAL)
     first = published_by(repository.catalog(), runs[0])
-    damage = flip_one_byte(repository, space.repository(PHYSICAL), first, cold)
-    say(
-        f"  flipped one byte: {damage.path.relative_to(space.root)}, chunk {damage.index} of {cold}", "yellow"
-    )
+    damage = flip_one_byte(repository, place, first, cold)
+    say(f"  flipped one byte: {damage.stored}, chunk {damage.index} of {cold}", "yellow")
     runs.append(cycles.run_cycle(space, airflow, PHYSICAL))
     _show_quarantine(space, PHYSICAL, first.backup_id, damage.name, cold)
     second = published_by(repository.catalog(), runs[1])
@@ -109,20 +110,24 @@ def _show_quarantine(space: Workspace, cluster: str, backup_id: str, ref: str, f
 
 
 @contextmanager
-def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Shop, AirflowStack]]:
+def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Shop, AirflowStack]]:
     """A primary under load, and Airflow with the shipped DAGs; all of it ends with the context."""
     heading("Starting a primary and Airflow")
     space = Workspace.create()
     say(f"  Everything lives in {space.root}; nothing is installed beyond what `make setup` named.")
     with ExitStack() as stack:
-        stack.push(_CleanUp(space))
+        place = chosen(space.root)
+        stack.push(_CleanUp(space, place))
         shop = Shop(space)
         stack.callback(shop.stop)
+        place.start(shop.stock)
+        clusters = clusters_of(place, shop)
         space.write_cluster_file(
             connection=CONNECTION,
             flavor=shop.stock.name,
-            seeds=shop.stock.seeds,
-            bindir=shop.primary.bindir,
+            seeds=clusters,
+            node=place.node(shop.primary.bindir),
+            repositories={name: place.repository(name) for name in clusters},
         )
         airflow = AirflowStack(
             space.root / "airflow",
@@ -132,23 +137,29 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Shop, Air
             env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
         )
         stack.callback(airflow.stop)
-        airflow.add_connection(CONNECTION, shop.connection())
+        for conn_id, fields in {CONNECTION: shop.connection(), **place.connections}.items():
+            airflow.add_connection(conn_id, fields)
         migration = airflow.migrate()
         size_bytes = shop.fill()
         shop.start_load()
-        place = f"127.0.0.1:{shop.primary.port}"
-        say(f"  Primary: {shop.stock.title} on {place}, {human_bytes(size_bytes)}, two writers.")
+        address = f"127.0.0.1:{shop.primary.port}"
+        say(f"  Primary: {shop.stock.title} on {address}, {human_bytes(size_bytes)}, two writers.")
         if migration.wait():
             sys.exit(f"airflow db migrate failed; see {space.logs}.")
-        _start(airflow)
+        _start(airflow, *map(cycles.dag_id, clusters))
         say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API at {airflow.url}.")
-        yield space, shop, airflow
+        yield space, place, shop, airflow
 
 
-def _start(airflow: AirflowStack) -> None:
+def clusters_of(place: Place, shop: Shop) -> dict[str, str]:
+    """:returns: how each cluster of the demo is seeded: all have the same primary."""
+    return dict(zip((SHOP, PHYSICAL), place.seeds(shop.stock), strict=False))
+
+
+def _start(airflow: AirflowStack, *dag_ids: str) -> None:
     airflow.start()
     try:
-        airflow.wait_for(cycles.dag_id(SHOP), cycles.dag_id(PHYSICAL))
+        airflow.wait_for(*dag_ids)
     except RuntimeError as exc:
         sys.exit(str(exc))
 
@@ -156,15 +167,18 @@ def _start(airflow: AirflowStack) -> None:
 class _CleanUp:
     """Ends what is left of the demo's processes; removes its files, unless they are wanted or tell of a failure."""
 
-    def __init__(self, space: Workspace) -> None:
+    def __init__(self, space: Workspace, place: Place) -> None:
         self._space = space
+        self._place = place
 
     def __enter__(self) -> _CleanUp:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         space = self._space
-        if left := [*space.sweep(), *space.reap_nodes()]:
+        reaped = space.reap_nodes()
+        self._place.stop()
+        if left := [*reaped, *space.sweep()]:
             say(f"  Ended what was still running: {', '.join(map(str, left))}", "yellow")
         failed = kind is not None and not issubclass(kind, KeyboardInterrupt)
         if not failed and os.environ.get("KEEP") != "1":
@@ -203,10 +217,10 @@ def up() -> None:
 @main.command(hidden=True)
 def serve() -> None:
     """Hold the cluster and Airflow until told to end."""
-    with demo_cluster(port=int(os.environ.get("PORT", "8080"))) as (space, _, airflow):
+    with demo_cluster(port=int(os.environ.get("PORT", "8080"))) as (space, place, shop, airflow):
         text = (
             f"Airflow's UI: {airflow.url}  (user admin, password {airflow.password})\n"
-            f"DAGs: {cycles.dag_id(SHOP)}, {cycles.dag_id(PHYSICAL)}; trigger one to make a backup.\n"
+            f"DAGs: {', '.join(map(cycles.dag_id, clusters_of(place, shop)))}; trigger one to make a backup.\n"
             f"Command line: .venv/bin/restore-replay list --config {space.cluster_file} --cluster {SHOP}\n"
             "`make down` ends and removes all of it."
         )

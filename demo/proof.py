@@ -19,6 +19,7 @@ from tests.support.processes import end
 
 _SCHEMAS = ["shop", "load"]
 _END_BYTES = 64 * 1024
+_STALL_S = 60.0
 
 
 class RestoredServer:
@@ -66,10 +67,12 @@ class RestoredServer:
         follow, status_of, stop = self._stock.follow(shop.primary.endpoint("restore_replay"), gtid)
         before = self.position()
         self.query(*follow)
-        deadline = time.monotonic() + 120
-        while self.position() != gtid:
+        last, moved = before, time.monotonic()
+        while (now := self.position()) != gtid:
+            if now != last:
+                last, moved = now, time.monotonic()
             status = self.query(status_of)[0]
-            if status["Last_SQL_Error"] or status["Last_IO_Error"] or time.monotonic() > deadline:
+            if status["Last_SQL_Error"] or status["Last_IO_Error"] or time.monotonic() > moved + _STALL_S:
                 sys.exit(f"The restored copy does not replicate: {status}")
             time.sleep(0.2)
         self.query(stop)

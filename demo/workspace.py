@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -79,9 +80,6 @@ class Workspace:
         path.mkdir(exist_ok=True)
         return path
 
-    def repository(self, cluster: str) -> Path:
-        return self.root / "repository" / cluster
-
     def owner(self) -> int | None:
         """:returns: the process that runs the demo of this workspace, if it lives."""
         try:
@@ -99,23 +97,24 @@ class Workspace:
         return path
 
     def write_cluster_file(
-        self, *, connection: str, flavor: str, seeds: tuple[str, str], bindir: str | None
+        self,
+        *,
+        connection: str,
+        flavor: str,
+        seeds: dict[str, str],
+        node: dict[str, Any],
+        repositories: dict[str, dict[str, Any]],
     ) -> None:
-        """Write the clusters: one primary, seeded in two ways, each with a repository of its own."""
-        programs = {"bindir": bindir} if bindir else {}
+        """Write the clusters: one primary, each with its own way to seed and its own repository."""
         shared = {
             "flavor": flavor,
             "primary": {"connection": connection},
-            "node": {"workdir": str(self.root / "nodes"), "buffer_pool": "128MiB", **programs},
+            "node": {"buffer_pool": "128MiB", **node},
             "schedule": None,
         }
         clusters = {
-            name: {
-                **shared,
-                "repository": {"url": f"file://{self.repository(name)}"},
-                "seed": {"method": method},
-            }
-            for name, method in zip((SHOP, PHYSICAL), seeds, strict=True)
+            name: {**shared, "repository": repositories[name], "seed": {"method": method}}
+            for name, method in seeds.items()
         }
         self.cluster_file.write_text(yaml.safe_dump({"clusters": clusters}, sort_keys=False))
 

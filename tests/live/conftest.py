@@ -143,7 +143,7 @@ def destroy_nodes(cases: Path) -> None:
 def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, primary: MariaDbPrimary) -> Live:
     primary.create_backup_account()
     primary.execute(*SHOP)
-    airflow.add_connection("orders_primary", _connection(primary))
+    airflow.add_connection("orders_primary", primary_connection(primary))
     seeded = Rig(primary, root / "seeded")
     seeded.full()
     witnessed = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
@@ -200,7 +200,7 @@ def _add_stranded(live: Live, other: MariaDbPrimary) -> None:
         "INSERT INTO shop.orders VALUES (1)", "INSERT INTO shop.orders VALUES (2)", "FLUSH BINARY LOGS"
     )
     other.purge_logs()
-    live.stack.add_connection("other_primary", _connection(other))
+    live.stack.add_connection("other_primary", primary_connection(other))
     case.configure(primary={"connection": "other_primary"})
 
 
@@ -208,14 +208,14 @@ def _add_mysql(live: Live, primary: Primary) -> None:
     """Two clusters on a primary of the other flavor."""
     seeded = Rig(primary, live.root / "seeded-mysql")
     seeded.full()
-    live.stack.add_connection("mysql_primary", _connection(primary))
+    live.stack.add_connection("mysql_primary", primary_connection(primary))
     for name in ("ok_mysql", "quarantined_mysql"):
         case = Case(name, Rig(primary, live.root / "cases" / name), live.stack)
         live.cases[name] = case.configure(primary={"connection": "mysql_primary"})
         copy_repository(seeded, case.rig)
 
 
-def _connection(primary: Primary) -> str:
+def primary_connection(primary: Primary) -> str:
     fields = {
         "conn_type": "mysql",
         "host": "127.0.0.1",

@@ -75,11 +75,13 @@ class Case:
         spoilt: str = "",
         max_active_runs: int = 1,
         end_date: str | None = None,
+        queues: dict[str, str] | None = None,
         **section: Any,
     ) -> Case:
         """Write its cluster file and how its DAG differs from the shipped one.
 
         :param spoilt: id of a task that fails. :param end_date: after which nothing is scheduled.
+        :param queues: task id → the executor's queue that it goes to.
         """
         self.deferrable = deferrable
         cluster = {**self.rig.section(**section), "schedule": section.get("schedule")}
@@ -93,6 +95,7 @@ class Case:
             "spoilt": spoilt,
             "max_active_runs": max_active_runs,
             "end_date": end_date,
+            "queues": queues or {},
         }
         (self.rig.root / "case.json").write_text(json.dumps(case))
         return self

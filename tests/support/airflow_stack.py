@@ -8,16 +8,15 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
+from tests.support.airflow_api import AirflowApi
 from tests.support.mariadb import free_port
 from tests.support.processes import command_line, end, marked, pids, session_of, signal_if_there, sweep
 
@@ -32,12 +31,13 @@ _PROCESSES = {
 }
 
 
-class AirflowStack:
+class AirflowStack(AirflowApi):
     """One Airflow installation.
 
     :param home: an empty directory for it. :param dags: the DAGs folder. :param logs: for its processes' output.
     :param database: SQLAlchemy URL of the metadata database; SQLite in *home* unless given.
     :param settings: further ones by ``SECTION__KEY``. :param env: further environment variables.
+    :param workers: further processes: name → arguments of ``airflow``.
     """
 
     def __init__(
@@ -50,16 +50,17 @@ class AirflowStack:
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
+        workers: Mapping[str, list[str]] | None = None,
     ) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.logs = logs
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        super().__init__(f"http://127.0.0.1:{self.port}")
         self._marker = secrets.token_hex(8)
+        self._programs = {**_PROCESSES, **(workers or {})}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
-        self._token = ""
         found = {**self._settings(dags, database or f"sqlite:///{home}/airflow.db"), **(settings or {})}
         self.env = {
             **os.environ,
@@ -120,7 +121,7 @@ class AirflowStack:
 
     def start(self) -> None:
         """Start all processes that do not run; :meth:`wait_for` waits."""
-        for name, arguments in _PROCESSES.items():
+        for name, arguments in self._programs.items():
             child = self._children.get(name)
             if child is None or child.poll() is not None:
                 self._children[name] = self._launch(name, *arguments)
@@ -170,49 +171,28 @@ class AirflowStack:
         known = {dag["dag_id"] for dag in self.get("/api/v2/dags?limit=100")["dags"]}
         return ", ".join([*unwell, *(d for d in dag_ids if d not in known)])
 
-    def get(self, path: str, *, patience_s: float = 120.0) -> Any:
-        """Ask Airflow's public API; on a busy machine it may keep one waiting for a while."""
-        deadline = time.monotonic() + patience_s
-        while True:
-            try:
-                return self.call("GET", path, None)
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
-
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        return self.call("POST", path, body)
-
-    def patch(self, path: str, body: dict[str, Any]) -> Any:
-        return self.call("PATCH", path, body)
-
-    def call(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        try:
-            return self._request(method, path, body)
-        except urllib.error.HTTPError as exc:
-            if exc.code != 401:
-                raise
-            credentials = {"username": "admin", "password": self.password}
-            self._token = self._request("POST", "/auth/token", credentials)["access_token"]
-            return self._request(method, path, body)
-
-    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        request = urllib.request.Request(
-            self.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
-        )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            request, timeout=120
-        ) as answer:
-            return json.load(answer)
+    def pid(self, name: str) -> int:
+        """:returns: of one process, which leads a session of its own."""
+        return self._children[name].pid
 
     def kill(self, name: str) -> None:
         """SIGKILL one process, as the kernel does when memory is short; its children are left alone."""
         self._children[name].kill()
         self._children[name].wait()
+
+    def kill_session(self, name: str) -> int:
+        """SIGKILL one process and all that it started, as when its machine is lost.
+
+        :returns: how many there were.
+        """
+        child = self._children[name]
+        killed = 0
+        while found := [pid for pid in pids() if session_of(pid) == child.pid]:
+            for pid in found:
+                signal_if_there(pid, signal.SIGKILL)
+            child.wait()
+            killed += len(found)
+        return killed
 
     def kill_tasks(self, wanted: Callable[[str], bool]) -> int:
         """SIGKILL the processes of running tasks.
@@ -249,6 +229,11 @@ class AirflowStack:
         :returns: those that there were.
         """
         return sweep(lambda: sorted({*self._processes(), *marked(MARKER, self._marker)}))
+
+
+def process_name() -> str:
+    """:returns: which of a stack's processes this is, or belongs to: as ``core.hostname_callable`` a host's name."""
+    return os.environ.get("PGAPPNAME") or socket.gethostname()
 
 
 _AIRFLOW = str(Path(sys.executable).parent / "airflow")

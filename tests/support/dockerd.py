@@ -70,14 +70,6 @@ class Dockerd:
             "tls_key": str(self.tls.client_key),
         }
 
-    def provide(self, *flavors: str) -> None:
-        """Give the engine the images of those nodes: built, or as they were built before."""
-        environment = {**os.environ, "DOCKER_HOST": self.url, "PYTHON": sys.executable}
-        done = subprocess.run(
-            [str(_TOOL), "--keep", *flavors], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"the images of nodes cannot be had:\n{done.stderr}"
-
     def client(self) -> Any:
         """:returns: a new low-level client of the engine."""
         import docker
@@ -146,6 +138,20 @@ class Dockerd:
         return self.log_path.read_text(encoding="utf-8", errors="replace")[-3000:]
 
 
+def provide_nodes(url: str | None, *flavors: str) -> list[str]:
+    """Give an engine the images of those nodes: built, or as they were built before.
+
+    :param url: of the engine; that of the environment without it.
+    :returns: their names.
+    """
+    environment = {**os.environ, "PYTHON": sys.executable, **({"DOCKER_HOST": url} if url else {})}
+    done = subprocess.run(
+        [str(_TOOL), "--keep", *flavors], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"the images of nodes cannot be had:\n{done.stderr}"
+    return done.stdout.split()
+
+
 @contextlib.contextmanager
 def node_engine(*flavors: str) -> Iterator[Dockerd]:
     """:returns: an engine that has the images of nodes.
@@ -155,5 +161,5 @@ def node_engine(*flavors: str) -> Iterator[Dockerd]:
     if without("docker"):
         pytest.skip("RR_WITHOUT=docker")
     with Dockerd() as engine:
-        engine.provide(*flavors)
+        provide_nodes(engine.url, *flavors)
         yield engine

@@ -250,6 +250,19 @@ def test_what_clone_lacks_is_named_before_anything_starts(
     assert not empty_node.layout.datadir.exists()
 
 
+def test_the_primary_may_load_the_plugin_by_an_option(
+    primary: MySqlPrimary, endpoint: Endpoint, empty_node: MySqlServer
+) -> None:
+    # As with plugin-load-add: it is active, and mysql.plugin does not name it.
+    primary.execute("SET sql_log_bin=0", "DELETE FROM mysql.plugin WHERE name = 'clone'")
+    try:
+        assert seed(endpoint, empty_node, "clone").method == "clone"
+    finally:
+        primary.execute("SET sql_log_bin=0", "INSERT INTO mysql.plugin VALUES ('clone', 'mysql_clone.so')")
+    with empty_node.connect() as conn:
+        assert value(conn, "SELECT COUNT(*) FROM mysql.plugin WHERE name = 'clone'") == 0
+
+
 def at_primary(primary: MySqlPrimary, endpoint: Endpoint, node: MySqlServer) -> None:
     """Declare an initialized node to be at the primary's present position, with the table of the tests."""
     node.start(replaying=True)

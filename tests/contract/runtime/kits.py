@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from docker.errors import APIError
 
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.runtime.docker import MOUNT_POINT
@@ -168,10 +169,16 @@ class DockerKit(RuntimeKit):
         self.engine.gate.drop_connections()
         return True
 
+    def jobs(self) -> list[JobState]:
+        """:returns: those of the only node; none as long as there is none."""
+        try:
+            lines = self._inside("for file in */jobs/*.json; do cat $file; echo; done").splitlines()
+        except (ValueError, APIError):
+            return []
+        return [msgspec.json.decode(line, type=JobState) for line in lines if line.startswith("{")]
+
     def kill_job(self, rig: Rig) -> None:
-        lines = self._inside("for file in */jobs/*.json; do cat $file; echo; done").splitlines()
-        states = [msgspec.json.decode(line, type=JobState) for line in lines if line.startswith("{")]
-        (running,) = [s for s in states if s.status is JobStatus.RUNNING]
+        (running,) = [s for s in self.jobs() if s.status is JobStatus.RUNNING]
         self._inside(f"kill -9 {running.process.pid}")
 
     def kill_server(self, rig: Rig) -> None:

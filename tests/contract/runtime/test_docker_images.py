@@ -21,6 +21,7 @@ from airflow_restore_replay.core.runtime.base import NodeAccess, get_runtime
 from airflow_restore_replay.core.steps import create_node
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
+from tests.support.dockerd import provide_nodes
 from tests.support.flavors import KITS as FLAVORS
 from tests.support.rig import Rig
 from tests.support.unpacked import without
@@ -110,7 +111,7 @@ def test_an_image_without_our_agent_says_so(kit: DockerKit) -> None:
 @pytest.mark.skipif(without("mysql"), reason="RR_WITHOUT=mysql")
 def test_mysql_in_a_container(kit: DockerKit, tmp_path: Path) -> None:
     """A fresh full by CLONE, and a backup that is its replay."""
-    kit.engine.provide("mysql")
+    provide_nodes(kit.engine.url, "mysql")
     primary = FLAVORS["mysql"].start(tmp_path / "primary")
     try:
         section = kit.section()

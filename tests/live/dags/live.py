@@ -77,6 +77,8 @@ def build(folder: Path) -> DAG:
         dag.end_date = datetime.fromisoformat(case["end_date"])
     acquire: Any = dag.get_task("acquire_lease")
     acquire.poll_interval_s = 8.0
+    for task_id, queue in case["queues"].items():
+        dag.get_task(task_id).queue = queue
     if case["spoilt"]:
         spoil(dag, case["spoilt"])
     return dag

@@ -83,13 +83,19 @@ def _alike(one: str, other: str) -> bool:
 
 def prepare_recipient(node: Conn, donor: Endpoint) -> None:
     """Load the plugin, name the donor, and say how to know it."""
-    loaded = rows(node, "SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'")
-    if not loaded:
-        run(node, f"INSTALL PLUGIN clone SONAME '{_PLUGIN}'")
+    _load_plugin(node)
     run(node, "SET GLOBAL clone_valid_donor_list = %s", (f"{donor.host}:{donor.port}",))
     # With a CA, the donor's certificate is verified; its host name is only by our own connections (9.7).
     for name, path in (("ca", donor.ssl_ca), ("cert", donor.ssl_cert), ("key", donor.ssl_key)):
         run(node, f"SET GLOBAL clone_ssl_{name} = %s", (path,))
+
+
+def _load_plugin(node: Conn) -> bool:
+    """:returns: whether it was not loaded before."""
+    if rows(node, "SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'"):
+        return False
+    run(node, f"INSTALL PLUGIN clone SONAME '{_PLUGIN}'")
+    return True
 
 
 def clone_instance(node: Conn, donor: Endpoint) -> None:
@@ -118,9 +124,13 @@ def progress(node: Conn) -> Progress:
 
 def cloned_position(node: Conn) -> MySqlPosition:
     """:raises SeedFailed: the last clone did not complete."""
+    # The copy of a primary that loads the plugin by an option, not by mysql.plugin, has started without.
+    added = _load_plugin(node)
     found = rows(
         node, "SELECT STATE, ERROR_NO, ERROR_MESSAGE, GTID_EXECUTED FROM performance_schema.clone_status"
     )
+    if added:
+        run(node, "UNINSTALL PLUGIN clone")
     if not found or found[0][0] != "Completed" or int(found[0][1]):
         raise SeedFailed(f"The clone is not complete: {found[0][:3] if found else 'there is none'}.")
     return MySqlPosition.parse(str(found[0][3] or ""))
