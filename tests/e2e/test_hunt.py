@@ -15,4 +15,5 @@ from tests.support.hunt import hunt
 def test_a_few_cycles_under_random_load_blame_nobody(kit: Kit, tmp_path: Path) -> None:
     hunted = list(hunt(tmp_path, kit.flavor, seed=7, cycles=3))
     assert [cycle.wrong for cycle in hunted] == ["", "", ""], "\n".join(str(cycle) for cycle in hunted)
-    assert all(cycle.statements and cycle.rows for cycle in hunted)
+    assert all(cycle.statements for cycle in hunted)
+    assert any(cycle.rows for cycle in hunted)
