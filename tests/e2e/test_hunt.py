@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.flavors import Kit, on_both
 from tests.support.hunt import hunt
 
 
+@pytest.mark.timeout(900)
 @on_both
 def test_a_few_cycles_under_random_load_blame_nobody(kit: Kit, tmp_path: Path) -> None:
     hunted = list(hunt(tmp_path, kit.flavor, seed=7, cycles=3))
