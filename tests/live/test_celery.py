@@ -107,7 +107,7 @@ def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Celery]:
         running = Celery(root, airflow, kit, primary)
         assert migration.wait() == 0, (root / "logs" / "airflow-migrate.log").read_text()
         airflow.start()
-        airflow.wait_for(*running.cases)
+        airflow.wait_for(*running.cases, timeout_s=600.0)
         yield running
 
 
