@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
-# Most tests wait for servers, so three at a time use two cores. Airflow's share one process (tests/airflow/conftest.py).
-WORKERS ?= -n 3 --dist loadgroup
+# Most tests wait for servers, so three at a time use two cores. Which share a process: tests/conftest.py.
+WORKERS ?= -n 3
 TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
 # By themselves: one Airflow that is killed again and again takes both cores.
 LIVE ?= tests/live

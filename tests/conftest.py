@@ -1,15 +1,42 @@
-"""Counts what was skipped; in CI (``CI=true``) a skipped test is a failed run, unless it is known to be."""
+"""Counts what was skipped, and says which tests share a process.
+
+In CI (``CI=true``) a skipped test is a failed run, unless it is known to be.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 #: reasons that begin like this are accepted in CI, too: what no CI machine can offer
 EXPECTED_SKIPS: tuple[str, ...] = ()
 
+#: folders whose tests share one process: each further one would pay for Airflow's start and its database
+ONE_PROCESS: tuple[str, ...] = ("tests/airflow/", "tests/live/")
+#: so do those of a folder with this in their names: each further process would start an engine and load images
+ENGINE = ("tests/contract/runtime/", "docker")
+
 _unexpected: list[str] = []
+
+
+class ByModule(LoadScopeScheduling):
+    """Tests of a module share a process, and so its fixtures' servers; the most tests first.
+
+    Not by the marks of pytest-xdist: they change the names of tests, which ``--last-failed`` then does not find.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(ENGINE[0]) and ENGINE[1] in nodeid:
+            return ENGINE[0]
+        return next(filter(nodeid.startswith, ONE_PROCESS), nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
+    return ByModule(config, log)
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -51,14 +51,6 @@ SHOP = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process for all of Airflow's tests: each further one would pay for its start and its database."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("airflow"))
-
-
 @pytest.fixture(autouse=True)
 def defer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The jobs of these tests are too short to be deferred otherwise."""

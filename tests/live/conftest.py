@@ -51,12 +51,10 @@ IMPATIENT = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process for all of them: there is one Airflow, which takes its time to notice that it was killed."""
+    """There is one Airflow, which takes its time to notice that it was killed."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("airflow-live"))
             item.add_marker(pytest.mark.timeout(1800))
 
 

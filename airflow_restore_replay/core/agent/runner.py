@@ -53,8 +53,9 @@ class JobRunner:
 
     def run(self) -> JobState:
         """Run the job; the state file has the end before this returns."""
-        self._change()
+        # Before anybody can see that it runs, and end it.
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        self._change()
         renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
         try:
             self.ctx.repository.lease.check(self.ctx.request.run.run, self.ctx.request.run.lease_epoch)

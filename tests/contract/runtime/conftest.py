@@ -15,14 +15,6 @@ from tests.support.primary import Primary
 from tests.support.rig import Rig
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process for all of Docker's tests: each further one would start an engine of its own and load images."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents and "docker" in item.name:
-            item.add_marker(pytest.mark.xdist_group("docker"))
-
-
 @pytest.fixture(scope="session")
 def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
     started = FLAVORS["mariadb"].start(tmp_path_factory.mktemp("runtimes") / "primary")
