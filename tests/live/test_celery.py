@@ -64,7 +64,7 @@ class Celery:
 
 
 _SHARED = (TASKS["restore"], TASKS["catch_up"], TASKS["snapshot"])
-_SLOW = {"rate_limit": "400kB", "threads": 1}
+_SLOW = {"rate_limit": "400KB", "threads": 1}
 
 
 def _worker(name: str) -> list[str]:
