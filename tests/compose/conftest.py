@@ -13,12 +13,10 @@ from tests.support.dockerd import Dockerd
 from tests.support.unpacked import without
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.compose)
-            item.add_marker(pytest.mark.xdist_group("compose"))
             item.add_marker(pytest.mark.timeout(2400))
 
 

@@ -64,7 +64,7 @@ class Celery:
 
 
 _SHARED = (TASKS["restore"], TASKS["catch_up"], TASKS["snapshot"])
-_SLOW = {"rate_limit": "400kB", "threads": 1}
+_SLOW = {"rate_limit": "400KB", "threads": 1}
 
 
 def _worker(name: str) -> list[str]:
@@ -107,7 +107,7 @@ def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Celery]:
         running = Celery(root, airflow, kit, primary)
         assert migration.wait() == 0, (root / "logs" / "airflow-migrate.log").read_text()
         airflow.start()
-        airflow.wait_for(*running.cases)
+        airflow.wait_for(*running.cases, timeout_s=600.0)
         yield running
 
 
