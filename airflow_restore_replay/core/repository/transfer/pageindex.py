@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from functools import cached_property
 from pathlib import Path
 
 from blake3 import blake3
@@ -37,7 +38,6 @@ class PageIndex:
         self._pages = page_count(chunk_size_bytes)
         self._row_bytes = (self._pages + 1) * _HASH_BYTES
         self._key = key
-        self._gcm = AESGCM(key)
         self._descriptor = descriptor
 
     @classmethod
@@ -64,6 +64,11 @@ class PageIndex:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+    @cached_property
+    def _gcm(self) -> AESGCM:
+        # A snapshot that finds no changed chunk need not have OpenSSL read from the disk.
+        return AESGCM(self._key)
 
     def hashes(self, data: Content) -> list[bytes]:
         """:returns: a keyed hash of 8 bytes for each page of *data*."""
