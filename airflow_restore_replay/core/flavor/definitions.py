@@ -9,14 +9,13 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.flavor.sql import dicts
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts
 from airflow_restore_replay.core.flavor.values import Conn
 
 #: the account may not look: SELECT, SHOW VIEW, EVENT or TRIGGER is lacking there
 _DENIED = (1044, 1142, 1143, 1227)
 #: columns that hold what passwords could be guessed by: compared, and never recorded
 SECRET = frozenset({"authentication_string", "User_attributes"})
-_SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def short(text: str) -> str:
 
 
 def _in_schemas(column: str) -> str:
-    return f"WHERE {column} NOT IN {_SYSTEM}"
+    return f"WHERE {column} NOT IN {SYSTEM_SCHEMAS}"
 
 
 #: the same on all flavors; definitions of views, routines and triggers are not shown to everybody
@@ -104,6 +103,28 @@ COMMON = (
             *("SQL_MODE", "DEFINER", "TIME_ZONE"),
         ),
         where=_in_schemas("EVENT_SCHEMA"),
+    ),
+)
+#: what is granted on less than the whole server; whom, and with what, each flavor keeps in its own way
+PRIVILEGES = (
+    Source("privileges on schema", "mysql.db", ("User", "Host", "Db")),
+    Source(
+        "privileges on table",
+        "mysql.tables_priv",
+        ("User", "Host", "Db", "Table_name"),
+        ignored=("Grantor", "Timestamp"),
+    ),
+    Source(
+        "privileges on column",
+        "mysql.columns_priv",
+        ("User", "Host", "Db", "Table_name", "Column_name"),
+        ignored=("Timestamp",),
+    ),
+    Source(
+        "privileges on routine",
+        "mysql.procs_priv",
+        ("User", "Host", "Db", "Routine_name", "Routine_type"),
+        ignored=("Grantor", "Timestamp"),
     ),
 )
 _TEXTS = frozenset({"VIEW_DEFINITION", "ROUTINE_DEFINITION", "ACTION_STATEMENT", "EVENT_DEFINITION"})

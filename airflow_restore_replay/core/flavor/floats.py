@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows
 from airflow_restore_replay.core.flavor.values import Conn
 
 _NAMES_SHOWN = 20
@@ -15,7 +15,7 @@ def rounded_by_a_dump(conn: Conn, *, program: str, instead: str) -> dict[str, st
         "SELECT DISTINCT c.TABLE_SCHEMA, c.TABLE_NAME FROM information_schema.COLUMNS c"
         " JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME)"
         " WHERE c.DATA_TYPE = 'float' AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
-        " AND c.TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') ORDER BY 1, 2",
+        f" AND c.TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS} ORDER BY 1, 2",
     )
     named = ", ".join(f"{schema}.{name}" for schema, name in found[:_NAMES_SHOWN])
     text = (

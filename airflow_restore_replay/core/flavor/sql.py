@@ -11,6 +11,8 @@ from pymysql.cursors import DictCursor
 
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
+#: schemas of the server itself, as an SQL list
+SYSTEM_SCHEMAS = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 #: a server's numbers for data of its own that it cannot read
 CORRUPT_NUMBERS = frozenset(
     {126, 127, 134, 144, 145, 1033, 1034, 1035, 1194, 1195, 1296, 1712, 1728, 1877, 1932, 3501}

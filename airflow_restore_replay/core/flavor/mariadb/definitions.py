@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.definitions import COMMON, Definitions, Source, read
+from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, Definitions, Source, read
 from airflow_restore_replay.core.flavor.process import AGENT
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -15,25 +15,7 @@ _ACCOUNTS = (
 _SOURCES = (
     *COMMON,
     Source("account", _ACCOUNTS, ("User", "Host")),
-    Source("privileges on schema", "mysql.db", ("User", "Host", "Db")),
-    Source(
-        "privileges on table",
-        "mysql.tables_priv",
-        ("User", "Host", "Db", "Table_name"),
-        ignored=("Grantor", "Timestamp"),
-    ),
-    Source(
-        "privileges on column",
-        "mysql.columns_priv",
-        ("User", "Host", "Db", "Table_name", "Column_name"),
-        ignored=("Timestamp",),
-    ),
-    Source(
-        "privileges on routine",
-        "mysql.procs_priv",
-        ("User", "Host", "Db", "Routine_name", "Routine_type"),
-        ignored=("Grantor", "Timestamp"),
-    ),
+    *PRIVILEGES,
     Source("role", "mysql.roles_mapping", ("User", "Host", "Role")),
 )
 _RESERVED = frozenset({AGENT, "mariadb.sys"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from airflow_restore_replay.core.flavor.sql import identifier, rows, value
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, identifier, rows, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose rows a consistent snapshot covers
@@ -14,7 +14,6 @@ CARRIED_ENGINES = frozenset(
     {"InnoDB", "Aria", "MyISAM", "MRG_MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"}
 )
 
-_SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 _ELSEWHERE = "DATA DIRECTORY or INDEX DIRECTORY: its files lie outside the data directory"
 _BASE = "TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 
@@ -25,7 +24,7 @@ def tables(conn: Conn) -> list[Table]:
         conn,
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, COALESCE(TABLE_ROWS, 0),"
         " COALESCE(DATA_LENGTH + INDEX_LENGTH, 0)"
-        f" FROM information_schema.TABLES WHERE {_BASE} AND TABLE_SCHEMA NOT IN {_SYSTEM}"
+        f" FROM information_schema.TABLES WHERE {_BASE} AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS}"
         " ORDER BY TABLE_SCHEMA, TABLE_NAME",
     )
     return [
@@ -59,7 +58,7 @@ def unsupported_tables(conn: Conn) -> dict[str, str]:
     for schema, name, options in rows(
         conn,
         "SELECT TABLE_SCHEMA, TABLE_NAME, LOWER(CREATE_OPTIONS) FROM information_schema.TABLES"
-        f" WHERE {_BASE} AND TABLE_SCHEMA NOT IN {_SYSTEM} AND CREATE_OPTIONS <> ''",
+        f" WHERE {_BASE} AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS} AND CREATE_OPTIONS <> ''",
     ):
         reason = _unsupported_option(conn, schema, name, options)
         if reason:
@@ -90,7 +89,7 @@ def uncompared(conn: Conn) -> dict[str, str]:
     sequences = rows(
         conn,
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
-        f" WHERE TABLE_TYPE = 'SEQUENCE' AND TABLE_SCHEMA NOT IN {_SYSTEM}",
+        f" WHERE TABLE_TYPE = 'SEQUENCE' AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS}",
     )
     why.update({f"{schema}.{name}": "sequence: a snapshot does not cover it" for schema, name in sequences})
     return why

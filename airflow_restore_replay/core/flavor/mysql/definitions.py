@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.definitions import COMMON, Definitions, Source, read
+from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, Definitions, Source, read
 from airflow_restore_replay.core.flavor.mysql import accounts
 from airflow_restore_replay.core.flavor.process import AGENT
 from airflow_restore_replay.core.flavor.values import Conn
@@ -10,25 +10,7 @@ from airflow_restore_replay.core.flavor.values import Conn
 _ACCOUNTS = (
     Source("account", "mysql.user", ("User", "Host"), ignored=("password_last_changed",)),
     Source("dynamic privilege", "mysql.global_grants", ("USER", "HOST", "PRIV")),
-    Source("privileges on schema", "mysql.db", ("User", "Host", "Db")),
-    Source(
-        "privileges on table",
-        "mysql.tables_priv",
-        ("User", "Host", "Db", "Table_name"),
-        ignored=("Grantor", "Timestamp"),
-    ),
-    Source(
-        "privileges on column",
-        "mysql.columns_priv",
-        ("User", "Host", "Db", "Table_name", "Column_name"),
-        ignored=("Timestamp",),
-    ),
-    Source(
-        "privileges on routine",
-        "mysql.procs_priv",
-        ("User", "Host", "Db", "Routine_name", "Routine_type"),
-        ignored=("Grantor", "Timestamp"),
-    ),
+    *PRIVILEGES,
     Source("role", "mysql.role_edges", ("FROM_USER", "FROM_HOST", "TO_USER", "TO_HOST")),
     Source("default role", "mysql.default_roles", ("USER", "HOST", "DEFAULT_ROLE_USER", "DEFAULT_ROLE_HOST")),
 )

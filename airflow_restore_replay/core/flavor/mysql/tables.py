@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.sql import rows, run, value
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose rows a consistent snapshot covers
@@ -10,10 +10,6 @@ MVCC_ENGINES = frozenset({"InnoDB"})
 #: engines that are only files in the data directory, so that a cold copy carries them
 CARRIED_ENGINES = frozenset({"InnoDB", "MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"})
 
-#: schemas of the server itself, and of a managed service's own agents
-SYSTEM_SCHEMAS = ("mysql", "information_schema", "performance_schema", "sys")
-
-_SYSTEM = f"({', '.join(repr(name) for name in SYSTEM_SCHEMAS)})"
 _ELSEWHERE = "DATA DIRECTORY: its files lie outside the data directory"
 _ENCRYPTED = "encrypted at rest; the node has no keyring"
 
@@ -24,7 +20,7 @@ def tables(conn: Conn) -> list[Table]:
         conn,
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, COALESCE(TABLE_ROWS, 0),"
         " COALESCE(DATA_LENGTH + INDEX_LENGTH, 0)"
-        f" FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {_SYSTEM}"
+        f" FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS}"
         " ORDER BY TABLE_SCHEMA, TABLE_NAME",
     )
     return [
@@ -93,7 +89,7 @@ def event_states(conn: Conn) -> dict[str, str]:
     found = rows(
         conn,
         "SELECT EVENT_SCHEMA, EVENT_NAME, STATUS FROM information_schema.EVENTS"
-        f" WHERE EVENT_SCHEMA NOT IN {_SYSTEM} ORDER BY 1, 2",
+        f" WHERE EVENT_SCHEMA NOT IN {SYSTEM_SCHEMAS} ORDER BY 1, 2",
     )
     return {f"{schema}.{name}": status for schema, name, status in found}
 
@@ -102,7 +98,7 @@ def schemas(conn: Conn) -> list[str]:
     """:returns: the users' schemas."""
     found = rows(
         conn,
-        f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN {_SYSTEM} ORDER BY 1",
+        f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN {SYSTEM_SCHEMAS} ORDER BY 1",
     )
     return [str(name) for (name,) in found]
 
