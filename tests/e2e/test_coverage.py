@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
 
+from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.support.flavors import on_both
 from tests.support.primary import Primary
 from tests.support.rig import Once, Rig, later
@@ -88,6 +90,35 @@ def test_a_busy_primary_is_left_in_peace_until_the_time_is_over(rig: Rig, backup
     third = rig.published(rig.cycle(validate=some))
     quiet = rig.catalog().backup(third).manifest.compared
     assert (quiet["paused_s"], quiet["tables"] > 1) == (0, True)
+    assert rig.verdicts_against() == []
+
+
+@on_both
+def test_ddl_does_not_wait_for_the_comparison(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
+    """Else it would wait until the time is over, and all who use the table with it."""
+    rig = Rig(new_primary(), tmp_path)
+    rig.full()
+    tables, altered = ("orders", "notes", "archive"), []
+
+    def alter(step: str, state: JobState | None) -> None:
+        if step == "replay.validate" and state and state.progress.unit == "rows" and not altered:
+            for table in tables:
+                statement = f"ALTER TABLE shop.{table} ADD COLUMN added INT"
+                rig.primary.execute("SET SESSION lock_wait_timeout = 5", statement)
+                altered.append(table)
+
+    with busy(rig.primary, 3):
+        report = rig.cycle(
+            watch=alter, validate={"chunk_rows": 100, "pause_above": 3, "compare_budget": "20s"}, retries=0
+        )
+    assert altered == [*tables]
+    compared = rig.catalog().backup(rig.published(report)).manifest.compared
+    assert compared["rows"] >= 100
+    # Where only the end of the snapshot frees a table, that is what happens; the next cycle goes on.
+    assert compared["gave_way"] is (rig.primary.flavor == "mariadb")
+    second = rig.published(rig.cycle())
+    rest = rig.catalog().backup(second).manifest.compared
+    assert (rest["gave_way"], rest["coverage"]["cycles"] > 0) == (False, True)
     assert rig.verdicts_against() == []
 
 

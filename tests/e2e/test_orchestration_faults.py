@@ -99,6 +99,31 @@ def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, p
 
 
 @on_both
+@pytest.mark.parametrize(
+    ("step", "phase"),
+    [
+        ("replay.catch_up", "catching up"),
+        ("replay.validate", ""),
+        ("replay.snapshot", "stopping the server"),
+    ],
+)
+def test_o2_agent_killed_while_it_fills_again(rig: Rig, backup_id: str, step: str, phase: str) -> None:
+    """First the server, then the agent amid what mends that: the retry goes on."""
+    slow_catch_up(rig)
+    server, agent = Once(step, phase, kill(server_pid, rig)), Once(step, "restoring", kill(live_job_pid, rig))
+
+    def watch(step: str, state: JobState | None) -> None:
+        server(step, state)
+        agent(step, state)
+
+    report = rig.cycle(watch=watch, retries=2, **SLOW)
+    assert (server.done, agent.done) == (True, True)
+    new_id = rig.published(report)
+    assert rig.verdicts_against() == []
+    assert rig.catalog().backup(new_id).manifest.base.backup_id == backup_id
+
+
+@on_both
 def test_o2_server_that_is_killed_again_and_again_is_the_environment(rig: Rig, backup_id: str) -> None:
     slow_catch_up(rig)
 

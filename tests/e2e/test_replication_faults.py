@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.node import NODE_SERVER_IDS, NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
@@ -109,7 +111,7 @@ def test_r3_conflict_that_does_not_recur(rig: Rig, backup_id: str) -> None:
 
     def lose_a_row(step: str, state: JobState | None) -> None:
         if step == "replay.restore" and state is not None and state.status is JobStatus.SUCCEEDED:
-            on_node(rig, "SET SESSION sql_log_bin=0", "DELETE FROM shop.orders WHERE id = 4243")
+            on_node(rig, "SET SESSION sql_log_bin=0", "DELETE FROM shop.orders WHERE id = 4243").close()
 
     report = rig.cycle(watch=lose_a_row)
     rig.published(report)
@@ -118,14 +120,18 @@ def test_r3_conflict_that_does_not_recur(rig: Rig, backup_id: str) -> None:
     assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
 
 
-def on_node(rig: Rig, *statements: str) -> None:
-    """Run statements on the live node as its agent."""
+def on_node(rig: Rig, *statements: str) -> Conn:
+    """Run statements on the live node as its agent.
+
+    :returns: the connection, to keep open what they began.
+    """
     (path,) = rig.workdir.iterdir()
     node = NodeDir(path)
-    server = get_flavor(rig.primary.flavor).server(node.layout(node.load(), rig.cluster()))
-    with server.connect() as conn, conn.cursor() as cursor:
+    conn = get_flavor(rig.primary.flavor).server(node.layout(node.load(), rig.cluster())).connect()
+    with conn.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+    return conn
 
 
 @on_both
@@ -183,6 +189,63 @@ def test_r6_connecting_for_ever(new_primary: NewPrimary, tmp_path: Path) -> None
         )
     assert watch.done
     assert "stalled" in assert_environment(rig, report, "CatchUpStalled")
+
+
+@on_both
+def test_r7_an_applier_that_stands_still(rig: Rig, backup_id: str) -> None:
+    """What the receiver brings meanwhile is no progress towards a goal that it brought long ago."""
+    rig.primary.execute("UPDATE shop.orders SET note = CONCAT(note, '.') WHERE id = 4244")
+    held = []
+
+    def lock_a_row(step: str, state: JobState | None) -> None:
+        if step == "replay.restore" and state is not None and state.status is JobStatus.SUCCEEDED:
+            held.append(on_node(rig, "BEGIN", "SELECT * FROM shop.orders WHERE id = 4244 FOR UPDATE"))
+
+    with WriteLoad(rig.primary):
+        report = rig.cycle(
+            watch=lock_a_row, catch_up={"stall_timeout": "4s", "deadline": "1m"}, validate={}, retries=0
+        )
+    assert held
+    assert "it lacks" in assert_environment(rig, report, "CatchUpStalled")
+
+
+@on_both
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("ALTER TABLE shop.orders ADD COLUMN h CHAR(128) AS (SHA2(RPAD(note, 100000, 'x'), 512)) STORED",),
+        (
+            "CREATE TABLE shop.keyless AS SELECT id, customer, total FROM shop.orders LIMIT 9000",
+            "DELETE FROM shop.keyless",
+        ),
+    ],
+    ids=["alter", "keyless-delete"],
+)
+def test_r7_one_long_statement_is_no_standstill(
+    new_primary: NewPrimary, tmp_path: Path, statements: tuple[str, ...]
+) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.full()
+    rig.primary.execute(*statements)
+    second = rig.published(rig.cycle(catch_up={"stall_timeout": "2s"}, retries=0))
+    assert rig.verdicts_against() == []
+    assert rig.catalog().backup(second).manifest.base.kind == "backup"
+
+
+@on_both
+def test_r8_more_is_written_than_the_node_can_apply_before_its_deadline(
+    new_primary: NewPrimary, tmp_path: Path
+) -> None:
+    """A goal that stays where it was is reached; else the deadline ends the run, and says what was missing."""
+    rig = Rig(new_primary(), tmp_path)
+    first = rig.full()
+    rig.primary.execute(MANY_ROWS, MANY_ROWS, MANY_ROWS)
+    with WriteLoad(rig.primary):
+        report = rig.cycle(catch_up={"deadline": "1s"}, retries=0)
+        message = assert_environment(rig, report, "CatchUpDeadline")
+        assert re.search(r"within 1 s: \d+ transactions at \d+/s, lacking ", message)
+        second = rig.published(rig.cycle())
+    assert rig.catalog().backup(second).manifest.base.backup_id == first
 
 
 @on_both

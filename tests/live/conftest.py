@@ -176,6 +176,7 @@ def _add_cases(live: Live) -> None:
         "backfilled",
         schedule="* * * * * */2",
         end_date=(live.witnessed + timedelta(seconds=4)).isoformat(),
+        prove="restored",
         lease={"wait": "10m", "ttl": "10m"},
     )
     live.case("fallback_failed", seed={"method": "physical", "prefix": ["false"]})

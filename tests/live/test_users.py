@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
-from airflow_restore_replay.core.repository.format.records import BackupState
+from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from airflow_restore_replay.core.steps import quarantine_by_hand
 from tests.live.conftest import Live
 from tests.live.support import TASKS, WAITING, Case, Ended, holding, until
@@ -130,6 +130,7 @@ def test_o4_o5_two_runs_at_once(live: Live) -> None:
     for end, backup in made.items():
         assert end is not None
         assert witnessed(backfilled.rig, backup.backup_id, live.witness) == live.witness.before(end)
+        assert backup.proof is Proof.RESTORED
     for done in (case, overtaken, backfilled):
         assert done.rig.verdicts_against() == []
         done.rig.assert_nothing_left()

@@ -2,7 +2,7 @@
 
 ``python -m tests.support.hunt --cycles 30 --flavor mysql --seed 1`` prints a line for each cycle, and ends with an
 error at the first one that blames anybody. A cycle's seed is the hunt's and its number; ``--first`` is the number to
-begin with.
+begin with; ``--innodb`` leaves out tables of other engines.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.checks.run import OPTIONAL
+from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.support.flavors import KITS
 from tests.support.mixed_load import BALANCE, MixedLoad
 from tests.support.primary import Primary
@@ -53,13 +54,20 @@ class Hunted:
         )
 
 
-def hunt(root: Path, flavor: str, *, seed: int, cycles: int, first: int = 1) -> Iterator[Hunted]:
-    """Run cycles on a primary of the hunt's own."""
+def hunt(
+    root: Path, flavor: str, *, seed: int, cycles: int, first: int = 1, innodb: bool = False
+) -> Iterator[Hunted]:
+    """Run cycles on a primary of the hunt's own.
+
+    :param innodb: no table of another engine; MySQL's CLONE leaves those out, and a dump is the seed then.
+    """
     kit = KITS[flavor]
     primary = kit.start(root / "primary")
     try:
         MixedLoad.prepare(primary)
         primary.execute(*_CANARY)
+        if innodb:
+            primary.execute(*(f"ALTER TABLE hunt.{name} ENGINE=InnoDB" for name in ("files", "cache")))
         rig = Rig(primary, root)
         for number in range(first, first + cycles):
             yield _cycle(rig, f"{seed}-{number}", kit.seeds, full=number == first)
@@ -81,15 +89,20 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
     }
     full = full or dice.random() < 0.15
     restart = dice.random() < 0.15
-    how = (
-        f"fresh full, {settings['seed']['method']}"
-        if full
-        else f"{settings['catch_up']['appliers']} appliers"
-    )
     started, verdicts = time.monotonic(), len(rig.verdicts_against())
+    said: dict[str, None] = {}
+
+    def watch(step: str, state: JobState | None) -> None:
+        if state and state.progress.phase == "filling again":
+            said[f"{step} filled the node again: {state.progress.detail}"] = None
+        if state and state.failure:
+            said[f"{step} failed: {state.failure.message}"] = None
+
     with MixedLoad(rig.primary, random.Random(seed).randrange(2**32)) as load:
         time.sleep(dice.uniform(0.5, 3))
-        report = rig.cycle(force_full=full, **settings)
+        report = rig.cycle(force_full=full, watch=watch, **settings)
+    seeded = report.steps.get("full.seed")
+    how = f"fresh full, {seeded['method']}" if seeded else f"{settings['catch_up']['appliers']} appliers"
     if restart:
         _restart(rig.primary)
         how += "; the primary restarted after it"
@@ -98,7 +111,8 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
     # A dump that DDL spoils again and again is circumstance: the run is red, and nobody is blamed.
     red = report.failure if report.failure and report.failure.blame is Blame.ENVIRONMENT else None
     blamed += [str(report.failure)] if report.failure and not red else []
-    how += f"; red: {red.message}" if red else ""
+    how += "; red" if red else ""
+    how += "".join(f"; {line}" for line in said)
     rows = 0
     if report.published_id:
         rows = int(rig.catalog().backup(report.published_id).manifest.compared["rows"])
@@ -119,9 +133,16 @@ def main() -> int:
     parser.add_argument("--flavor", choices=sorted(KITS), default="mariadb")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--innodb", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rr-hunt-") as root:
-        for hunted in hunt(Path(root), asked.flavor, seed=asked.seed, cycles=asked.cycles, first=asked.first):
+        hunted_for = {
+            "seed": asked.seed,
+            "cycles": asked.cycles,
+            "first": asked.first,
+            "innodb": asked.innodb,
+        }
+        for hunted in hunt(Path(root), asked.flavor, **hunted_for):
             sys.stdout.write(f"{asked.flavor}, {hunted}\n")
             sys.stdout.flush()
             if hunted.wrong:

@@ -74,6 +74,10 @@ class NodeServer(Protocol):
 
     def alive(self) -> bool: ...
 
+    def await_exit(self, timeout_s: float) -> bool:
+        """:returns: whether the server ended by itself in time."""
+        ...
+
     def log_errors(self) -> list[str]:
         """:returns: error lines since the last start that blame the data (known harmless ones left out)."""
         ...
@@ -157,6 +161,14 @@ class Flavor(Protocol):
 
     def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
         """Begin a consistent snapshot on *conn*, a connection to *primary*, without a lasting lock."""
+        ...
+
+    def give_way(self, conn: Conn) -> bool:
+        """Let go of the tables that a snapshot's reads keep from being altered.
+
+        :param conn: in the midst of the snapshot.
+        :returns: whether it can be gone on with; if not, somebody waits for a table that only the snapshot's end frees.
+        """
         ...
 
     def last_events(

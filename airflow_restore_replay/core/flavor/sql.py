@@ -17,6 +17,8 @@ SYSTEM_SCHEMAS = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 CORRUPT_NUMBERS = frozenset(
     {126, 127, 134, 144, 145, 1033, 1034, 1035, 1194, 1195, 1296, 1712, 1728, 1877, 1932, 3501}
 )
+#: the connection is gone, or the server is going
+LOST_NUMBERS = frozenset({0, 1053, 1927, 2002, 2003, 2006, 2013})
 CONNECT_TIMEOUT_S = 10
 # A comparison or an ALTER may keep the server busy for long between two packets.
 READ_TIMEOUT_S = 6 * 3600

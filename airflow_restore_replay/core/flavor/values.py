@@ -161,7 +161,9 @@ class ReplicationStatus:
     """One reading of the node's replication.
 
     :param applied: what the node has executed.
-    :param progress: opaque; two readings that differ in it mean that something moved (GTID, relay log
+    :param received: the transactions that have come from the primary as a whole, applied or not.
+    :param arriving: opaque; two readings that differ in it mean that the receiver got something.
+    :param progress: opaque; two readings that differ in it mean that the applier moved (GTID, relay log
         position, rows, I/O), so a long ALTER or a keyless DELETE is not a stall.
     :param transactions: transactions applied since replication was configured.
     :param error: the classified error, when a thread stopped because of one.
@@ -173,6 +175,8 @@ class ReplicationStatus:
     applier_running: bool
     progress: tuple[Any, ...]
     transactions: int
+    received: Position
+    arriving: tuple[Any, ...] = ()
     lag_s: float | None = None
     error: RestoreReplayError | None = None
 

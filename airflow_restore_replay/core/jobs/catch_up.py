@@ -9,7 +9,7 @@ from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict
 from airflow_restore_replay.core.flavor.values import EventStamp, Position
 from airflow_restore_replay.core.jobs.as_of import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refuse_missing_file
+from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling, refuse_missing_file
 from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_primary
 from airflow_restore_replay.core.jobs.protocol import Phase
@@ -31,6 +31,7 @@ def catch_up(ctx: JobContext) -> dict[str, Any]:
         Phase.FILLED,
         Phase.REPLAYING,
         Phase.CAUGHT_UP,
+        *refilling(ctx.state),
         job="catch_up",
         clear_from="restore_backup (or seed)",
     )

@@ -18,12 +18,14 @@ from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.sql import LOST_NUMBERS
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
 from airflow_restore_replay.core.jobs.protocol import FULL, PROVE, JobRequest, Progress
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 
+_GONE_WITHIN_S = 5.0
 #: more only wait for each other's commits
 _MOST_APPLIERS = 16
 
@@ -167,7 +169,9 @@ class JobContext:
         try:
             yield
         except pymysql.err.MySQLError as exc:
-            if self.server.alive():
+            # A process that was killed closes its sockets before it is gone.
+            lost = bool(exc.args) and exc.args[0] in LOST_NUMBERS
+            if not self.server.await_exit(_GONE_WITHIN_S if lost else 0):
                 raise
             raise NodeServerCrashed(
                 f"The server of node {self.node.path.name} died while {doing}.",

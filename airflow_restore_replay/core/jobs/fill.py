@@ -23,7 +23,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.files import allocated_bytes
 from airflow_restore_replay.core.jobs.complaints import missing_file, most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.node import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
@@ -72,9 +72,13 @@ def _begin(ctx: JobContext, job: JobName, clear_from: str) -> None:
     same = state.fill == {"job": job.value, "params": dict(ctx.params)}
     # A server may have begun to write: only files that nobody has opened can be gone on with.
     if state.phase is Phase.STARTING or not same:
-        ctx.server.kill()
-        ctx.node.wipe()
+        _empty(ctx)
     ctx.node.update(fill={"job": job.value, "params": dict(ctx.params)})
+
+
+def _empty(ctx: JobContext) -> None:
+    ctx.server.kill()
+    ctx.node.wipe()
 
 
 def run_fill(ctx: JobContext) -> dict[str, Any]:
@@ -99,17 +103,29 @@ def rebuild(ctx: JobContext, cause: Exception) -> None:
             hint="Clear the run from create_node.",
         )
     ctx.report.phase("filling again", detail=str(cause)[:200])
-    ctx.server.kill()
-    ctx.node.wipe()
+    _empty(ctx)
     ctx.node.update(rebuilt=state.rebuilt + 1, single_applier=True)
     run_fill(ctx)
 
 
+def refilling(state: NodeState) -> tuple[Phase, ...]:
+    """:returns: the phases that a node is left in when the job that filled it again was ended amid that."""
+    return (*_FILLABLE, Phase.FILLED, Phase.REPLAYING) if state.rebuilt and state.goal else ()
+
+
 def ensure_server(ctx: JobContext) -> bool:
-    """Make sure that the node's server runs since it was filled; a node whose server died is filled again.
+    """Make sure that the node's server runs since it was filled.
+
+    A node whose server died is filled again; and where a job was ended amid that, it is gone on with.
 
     :returns: whether the node had to be filled again.
     """
+    state = ctx.state
+    if state.rebuilt and state.phase in _FILLABLE:
+        if state.phase is Phase.STARTING:
+            _empty(ctx)
+        run_fill(ctx)
+        return True
     if ctx.server.alive():
         return False
     rebuild(ctx, NodeServerCrashed(f"The server of node {ctx.state.node_id} is gone without a clean stop."))
@@ -214,8 +230,7 @@ def refuse_missing_file(ctx: JobContext) -> None:
 
 def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
     started = time.monotonic()
-    ctx.server.kill()
-    ctx.node.wipe()
+    _empty(ctx)
     ctx.node.update(phase=Phase.FILLING)
     ctx.report.phase(f"seeding ({method})")
     inputs = SeedInputs(

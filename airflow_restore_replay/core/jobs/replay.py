@@ -88,8 +88,10 @@ class _Watch:
             time.sleep(_POLL_S)
 
     def _judge(self, status: ReplicationStatus, now: float) -> None:
-        if status.progress != self._progress:
-            self._progress, self._moved = status.progress, now
+        # What arrives after the goal is no step towards it.
+        arriving = () if status.received.contains(self._goal) else status.arriving
+        if (progress := (*status.progress, *arriving)) != self._progress:
+            self._progress, self._moved = progress, now
         elif _at_rest(status) and now - self._restarted > _REST_S:
             # A connection that broke amid the handshake stops the IO thread for good, and UNTIL stops the applier
             # before every domain has arrived, as they interleave: go on to the same goal.

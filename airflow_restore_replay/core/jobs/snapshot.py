@@ -14,7 +14,7 @@ from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.fill import ensure_server
+from airflow_restore_replay.core.jobs.fill import ensure_server, refilling
 from airflow_restore_replay.core.jobs.node import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import refuse_unsupported_tables
 from airflow_restore_replay.core.jobs.protocol import Phase
@@ -38,15 +38,17 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
     :returns: backup_id, position, proof, goal_read_at, the manifest's sizes, seconds.
     """
     started = time.monotonic()
+    refilled = (*refilling(ctx.state), Phase.CAUGHT_UP) if refilling(ctx.state) else ()
     require_phase(
         ctx.state,
         Phase.VALIDATED,
         Phase.STOPPED,
         Phase.SNAPSHOTTED,
+        *refilled,
         job="snapshot",
         clear_from="restore_backup (or seed)",
     )
-    if ctx.state.phase is Phase.VALIDATED:
+    if ctx.state.phase in (Phase.VALIDATED, *refilled):
         _stop_cleanly(ctx)
     base = ctx.node.load_base()
     manifest, files = _copy(ctx, base)
@@ -58,7 +60,7 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
 
 def _stop_cleanly(ctx: JobContext) -> None:
     """Take from the running server what the manifest needs, forget the primary, stop with full durability."""
-    if ensure_server(ctx):
+    if ensure_server(ctx) or ctx.state.phase is not Phase.VALIDATED:
         catch_up_to_goal(ctx)
         validate_node(ctx)
     ctx.report.phase("stopping the server")

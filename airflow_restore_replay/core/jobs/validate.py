@@ -11,7 +11,7 @@ from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.checks import CheckResult, ran
 from airflow_restore_replay.core.jobs.checks.run import alone, chosen, run_checks
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild
+from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling
 from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.protocol import Phase
 
@@ -29,10 +29,15 @@ def validate(ctx: JobContext) -> dict[str, Any]:
     if ctx.params.get("standalone"):
         return _validate_restored(ctx)
     require_phase(
-        ctx.state, Phase.CAUGHT_UP, Phase.VALIDATED, job="validate", clear_from="restore_backup (or seed)"
+        ctx.state,
+        Phase.CAUGHT_UP,
+        Phase.VALIDATED,
+        *refilling(ctx.state),
+        job="validate",
+        clear_from="restore_backup (or seed)",
     )
     started = time.monotonic()
-    if ensure_server(ctx):
+    if ensure_server(ctx) or ctx.state.phase not in (Phase.CAUGHT_UP, Phase.VALIDATED):
         catch_up_to_goal(ctx)
     results = validate_node(ctx)
     state = ctx.state

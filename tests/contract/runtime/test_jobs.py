@@ -102,11 +102,12 @@ def test_x1_x3_each_job_of_a_cycle_and_nobody_sees_a_secret(
     modes: set[str] = set()
     look = Once("replay.validate", "", lambda: modes.update(kit.modes(rig)))
     with ProcessListWatch() as watch:
-        published = cycle(rig, [look])
+        published = cycle(rig, [look], prove="restored")
     assert watch.looks > 10
     assert watch.leaks == set()
     assert modes == {"0o700"}
-    assert rig.catalog().backup(published).manifest.base.backup_id == seeded.backup_id
+    new = rig.catalog().backup(published)
+    assert (new.manifest.base.backup_id, new.proof) == (seeded.backup_id, Proof.RESTORED)
     rig.restores(published)
 
 

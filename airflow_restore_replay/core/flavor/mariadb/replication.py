@@ -89,6 +89,7 @@ def replication_status(node: Conn) -> ReplicationStatus:
             applier_running=False,
             progress=(str(applied),),
             transactions=0,
+            received=applied,
         )
     row = found[0]
     lag = row.get("Seconds_Behind_Master")
@@ -99,6 +100,8 @@ def replication_status(node: Conn) -> ReplicationStatus:
         applier_running=row["Slave_SQL_Running"] == "Yes",
         progress=_progress(node, row, applied),
         transactions=_transactions(row),
+        received=MariaDbPosition.parse(row["Gtid_IO_Pos"]),
+        arriving=(row["Gtid_IO_Pos"], row["Read_Master_Log_Pos"]),
         lag_s=None if lag is None else float(lag),
         error=_error(row, applied),
     )
@@ -128,11 +131,8 @@ def _open_temp_tables(node: Conn) -> int:
 
 def _progress(node: Conn, row: Mapping[str, Any], applied: MariaDbPosition) -> tuple[Any, ...]:
     counters = rows(node, f"SHOW GLOBAL STATUS WHERE variable_name IN ({_PROGRESS})")
-    replicated = [
-        row.get(name)
-        for name in ("Gtid_IO_Pos", "Read_Master_Log_Pos", "Exec_Master_Log_Pos", "Relay_Log_Pos")
-    ]
-    return (str(applied), *replicated, *(count for _, count in counters))
+    positions = row["Exec_Master_Log_Pos"], row["Relay_Log_Pos"]
+    return (str(applied), *positions, *(count for _, count in counters))
 
 
 def _transactions(row: Mapping[str, Any]) -> int:

@@ -113,6 +113,9 @@ class MySqlFlavor:
     def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
         return snapshot.open_snapshot(primary, conn)
 
+    def give_way(self, conn: Conn) -> bool:
+        return snapshot.give_way(conn)
+
     def last_events(
         self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()
     ) -> list[EventStamp]:

@@ -114,6 +114,7 @@ def replication_status(node: Conn) -> ReplicationStatus:
             applier_running=False,
             progress=(str(applied),),
             transactions=0,
+            received=applied,
         )
     row = _in_new_words(found[0])
     lag = row.get("Seconds_Behind_Source")
@@ -125,6 +126,8 @@ def replication_status(node: Conn) -> ReplicationStatus:
         applier_running=row["Replica_SQL_Running"] == "Yes",
         progress=_progress(node, row, applied),
         transactions=received.common(applied).count,
+        received=MySqlPosition.parse(f"{applied},{received}"),
+        arriving=(str(received), row["Read_Source_Log_Pos"]),
         lag_s=None if lag is None else float(lag),
         error=_error(node, row, applied),
     )
@@ -141,8 +144,8 @@ def _open_temp_tables(node: Conn, prefix: str) -> int:
 
 def _progress(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> tuple[Any, ...]:
     counters = rows(node, f"SHOW GLOBAL STATUS WHERE variable_name IN ({_PROGRESS})")
-    names = ("Retrieved_Gtid_Set", "Read_Source_Log_Pos", "Exec_Source_Log_Pos", "Relay_Log_Pos")
-    return (str(applied), *(row.get(name) for name in names), *(count for _, count in counters))
+    positions = row["Exec_Source_Log_Pos"], row["Relay_Log_Pos"]
+    return (str(applied), *positions, *(count for _, count in counters))
 
 
 def _error(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> RestoreReplayError | None:

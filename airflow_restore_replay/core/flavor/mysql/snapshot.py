@@ -57,6 +57,14 @@ def open_snapshot(primary: Endpoint, conn: Conn) -> Snapshot:
     return Snapshot(position, hold.method, hold.seconds)
 
 
+def give_way(conn: Conn) -> bool:
+    """Going back to where nothing had been read frees every table; the snapshot stays, and what is altered then is
+    refused to it (error 1412). ``mysqldump --single-transaction`` does so between tables.
+    """
+    run(conn, "ROLLBACK TO SAVEPOINT nothing_read")
+    return True
+
+
 def may_read_log_status(conn: Conn) -> bool:
     """:returns: whether the account has BACKUP_ADMIN."""
     try:
@@ -81,6 +89,7 @@ def _open_when_quiet(conn: Conn) -> MySqlPosition | None:
 
 def _begin(conn: Conn) -> None:
     run(conn, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    run(conn, "SAVEPOINT nothing_read")
 
 
 def _log_status(conn: Conn) -> tuple[str, ...]:

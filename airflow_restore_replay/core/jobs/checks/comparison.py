@@ -99,4 +99,5 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "uncompared": comparison.uncompared,
         "snapshot": comparison.snapshot,
         "paused_s": comparison.paused_s,
+        "gave_way": comparison.gave_way,
     }

@@ -31,6 +31,7 @@ class Comparison:
     :param uncompared: ``schema.table`` → why the comparison does not cover it.
     :param missing, added: tables that only the primary has, or only the node, at two positions.
     :param snapshot: how the first snapshot was made exact, and for how long that kept writers waiting.
+    :param gave_way: whether the first look ended early, for DDL that waited; what is left is for the next cycle.
     :param paused_s: how long the comparison waited for the primary to be less busy.
     """
 
@@ -42,6 +43,7 @@ class Comparison:
     added: list[str] = field(default_factory=list)
     uncompared: dict[str, str] = field(default_factory=dict)
     snapshot: dict[str, Any] = field(default_factory=dict)
+    gave_way: bool = False
     paused_s: float = 0.0
 
     @property
@@ -65,7 +67,7 @@ def compare_with_primary(
         look.cover(coverage)
 
     first = _look(ctx, all_in_turn)
-    result = Comparison(first.position, rows=first.rows, snapshot=first.snapshot)
+    result = Comparison(first.position, rows=first.rows, snapshot=first.snapshot, gave_way=first.gave_way)
     compared, last, result.paused_s = set(first.compared), first, first.throttle.paused_s
     for _ in range(_PASSES - 1):
         if not last.again:

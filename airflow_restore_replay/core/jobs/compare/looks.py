@@ -18,6 +18,7 @@ from airflow_restore_replay.core.jobs.compare.ranges import (
     Difference,
     Pace,
     Sides,
+    asking_the_primary,
     compare_range,
     compare_table,
     fetch,
@@ -43,6 +44,7 @@ class Look:
     :ivar ours: the tables of the node that can be compared.
     :ivar taken: tables that DDL took away from the snapshot.
     :ivar missing: tables that only the primary has. :ivar added: that only the node has.
+    :ivar gave_way: whether the look ended early, because DDL waited for a table that its snapshot had read.
     :ivar too_large: table → why there will never be time for it.
     """
 
@@ -53,6 +55,7 @@ class Look:
         self.plans: dict[str, TablePlan] = {}
         self.compared: set[str] = set()
         self.differences: dict[str, list[Difference]] = {}
+        self.gave_way = False
         self.too_large: dict[str, str] = {}
         self.ours = _comparable(ctx, sides.node)
         theirs = _comparable(ctx, sides.primary)
@@ -147,11 +150,20 @@ class Look:
         return needed_s <= budget_s - passed_s or not self.compared and needed_s <= budget_s
 
     def _over(self, share: float) -> bool:
-        return time.monotonic() - self._started > share * self._ctx.cluster.validate.compare_budget
+        return (
+            self.gave_way
+            or time.monotonic() - self._started > share * self._ctx.cluster.validate.compare_budget
+        )
 
     def _stop_waiting(self) -> bool:
         self._ctx.stop_if_cancelled()
+        self._give_way()
         return self._over(1.0)
+
+    def _give_way(self) -> None:
+        """A transaction keeps what it has read from being altered; and behind an ALTER that waits, everybody does."""
+        with asking_the_primary():
+            self.gave_way = self.gave_way or not self._ctx.flavor.give_way(self._sides.primary)
 
     def _plan(self, name: str) -> TablePlan:
         self.plans[name] = plan_table(self._ctx.flavor, self._sides.node, self.ours[name])
@@ -177,6 +189,7 @@ class Look:
         def on_chunk(rows: int) -> None:
             self._ctx.stop_if_cancelled()
             self._ctx.report.count(rows, self._total, unit="rows", detail=name)
+            self._give_way()
             self.throttle.wait(self._stop_waiting)
 
         return on_chunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -11,13 +12,11 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.errors import PrimaryUnreachable, SourceCorrupt
-from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, LOST_NUMBERS
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.compare.tables import Key, KeyRange, TablePlan
 
 _KEYS_SHOWN = 20
-#: the connection is gone, or the server is going
-_LOST = (0, 1053, 1927, 2006, 2013)
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,15 @@ class Sides:
         return theirs.result(), ours
 
 
-def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
+@contextlib.contextmanager
+def asking_the_primary() -> Iterator[None]:
     """:raises SourceCorrupt: the primary cannot read its own rows.
     :raises PrimaryUnreachable: the connection broke.
     """
     try:
-        return fetch(primary, sql, params)
+        yield
     except pymysql.err.MySQLError as exc:
-        if exc.args and exc.args[0] in _LOST:
+        if exc.args and exc.args[0] in LOST_NUMBERS:
             raise PrimaryUnreachable(
                 f"The primary's connection broke while its rows were read: {exc.args[-1]}."
             ) from exc
@@ -93,6 +93,12 @@ def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
             hint="Repair the table on the primary; the last good backup is kept.",
             evidence={"error": exc.args[0]},
         ) from exc
+
+
+def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
+    """:raises SourceCorrupt, PrimaryUnreachable: see :func:`asking_the_primary`."""
+    with asking_the_primary():
+        return fetch(primary, sql, params)
 
 
 def fetch(conn: Conn, sql: str, params: list[Any]) -> Any:
