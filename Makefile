@@ -7,6 +7,7 @@ WORKERS ?= -n 3
 TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
 # By themselves: one Airflow that is killed again and again takes both cores.
 LIVE ?= tests/live
+TOUR ?= tests/compose
 # Real servers on a busy machine miss a deadline now and then. What failed is run once more by itself, loudly: a defect
 # fails twice. Nothing to run again (a wrong skip, an error in collecting) stays a failure.
 AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" >&2; $(PY) -m pytest --last-failed --last-failed-no-failures none
@@ -36,12 +37,13 @@ unit: setup ## the tests that start no server
 test: lint ## everything; needs root or a user that may run mariadbd
 	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
 	$(PY) -m pytest $(LIVE) || { $(AGAIN) $(LIVE); }
+	$(PY) -m pytest $(TOUR) || { $(AGAIN) $(TOUR); }
 
 live: setup ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
 	$(PY) -m pytest $(LIVE)
 
 tour: setup ## docker-compose.yaml as a whole, with images built here, and cycles through it; takes many minutes
-	$(PY) -m pytest tests/compose
+	$(PY) -m pytest $(TOUR)
 
 demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
 	@$(PY) -m demo run

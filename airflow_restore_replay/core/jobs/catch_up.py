@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_restore_replay.core.decoding import convert
-from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict
+from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict, WrongPhase
 from airflow_restore_replay.core.flavor.values import EventStamp, Position
 from airflow_restore_replay.core.jobs.as_of import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -80,6 +80,11 @@ def fix_goal(ctx: JobContext) -> Position:
 
 def catch_up_to_goal(ctx: JobContext) -> Replayed:
     """Replay to the node's fixed goal; fills the node again once after a conflict or a crash."""
+    if ctx.state.goal_read_at is None:
+        raise WrongPhase(
+            f"Node {ctx.state.node_id} has no goal to catch up to.",
+            hint="Clear the run from the task catch_up.",
+        )
     goal = ctx.flavor.parse_position(ctx.state.goal)
     ensure_server(ctx)
     while True:

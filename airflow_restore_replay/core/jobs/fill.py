@@ -110,7 +110,7 @@ def rebuild(ctx: JobContext, cause: Exception) -> None:
 
 def refilling(state: NodeState) -> tuple[Phase, ...]:
     """:returns: the phases that a node is left in when the job that filled it again was ended amid that."""
-    return (*_FILLABLE, Phase.FILLED, Phase.REPLAYING) if state.rebuilt and state.goal else ()
+    return (*_FILLABLE, Phase.FILLED, Phase.REPLAYING) if state.rebuilt else ()
 
 
 def ensure_server(ctx: JobContext) -> bool:
