@@ -57,8 +57,10 @@ def follow_primary(ctx: JobContext) -> Position:
     return reached
 
 
-def _at_rest(status: ReplicationStatus) -> bool:
-    return not status.applier_running or not (status.io_running or status.io_connecting)
+def _at_rest(status: ReplicationStatus, goal: Position) -> bool:
+    """A receiver that has the goal may rest: MariaDB's stops there. To stop the applier then would wait for its event."""
+    receiving = status.io_running or status.io_connecting or status.received.contains(goal)
+    return not status.applier_running or not receiving
 
 
 class _Watch:
@@ -92,7 +94,7 @@ class _Watch:
         arriving = () if status.received.contains(self._goal) else status.arriving
         if (progress := (*status.progress, *arriving)) != self._progress:
             self._progress, self._moved = progress, now
-        elif _at_rest(status) and now - self._restarted > _REST_S:
+        elif _at_rest(status, self._goal) and now - self._restarted > _REST_S:
             # A connection that broke amid the handshake stops the IO thread for good, and UNTIL stops the applier
             # before every domain has arrived, as they interleave: go on to the same goal.
             self._restarted = now
