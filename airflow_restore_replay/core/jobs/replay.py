@@ -58,7 +58,7 @@ def follow_primary(ctx: JobContext) -> Position:
 
 
 def _at_rest(status: ReplicationStatus, goal: Position) -> bool:
-    """A receiver that has the goal may rest: MariaDB's stops there. To stop the applier then would wait for its event."""
+    """A receiver that has the goal may rest, as MariaDB's does; to stop the applier then would wait for its event."""
     receiving = status.io_running or status.io_connecting or status.received.contains(goal)
     return not status.applier_running or not receiving
 
