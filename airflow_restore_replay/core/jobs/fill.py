@@ -103,8 +103,9 @@ def rebuild(ctx: JobContext, cause: Exception) -> None:
             hint="Clear the run from create_node.",
         )
     ctx.report.phase("filling again", detail=str(cause)[:200])
+    # Noted before anything is deleted: whoever ends this job now lets the next one go on with it.
+    ctx.node.update(phase=Phase.EMPTY, rebuilt=state.rebuilt + 1, single_applier=True)
     _empty(ctx)
-    ctx.node.update(rebuilt=state.rebuilt + 1, single_applier=True)
     run_fill(ctx)
 
 
@@ -122,7 +123,7 @@ def ensure_server(ctx: JobContext) -> bool:
     """
     state = ctx.state
     if state.rebuilt and state.phase in _FILLABLE:
-        if state.phase is Phase.STARTING:
+        if state.phase is not Phase.FILLING:
             _empty(ctx)
         run_fill(ctx)
         return True

@@ -52,7 +52,9 @@ def validate(ctx: JobContext) -> dict[str, Any]:
 
 def _validate_restored(ctx: JobContext) -> dict[str, Any]:
     """The node stays in its phase, from which nothing can be published."""
-    require_phase(ctx.state, Phase.FILLED, job="standalone validate", clear_from="restore_backup")
+    require_phase(
+        ctx.state, Phase.FILLED, *refilling(ctx.state), job="standalone validate", clear_from="restore_backup"
+    )
     started = time.monotonic()
     ensure_server(ctx)
     results = run_checks(ctx, alone(ctx))

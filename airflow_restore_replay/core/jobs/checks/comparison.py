@@ -88,7 +88,10 @@ def _observed(comparison: Comparison) -> str:
             f"key range {first['key_range']}"
         )
     paused = f"; paused {comparison.paused_s:.0f} s for the primary's load" if comparison.paused_s else ""
-    return f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}"
+    short = "; ended early for DDL that waited" if comparison.gave_way else ""
+    return (
+        f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}{short}"
+    )
 
 
 def _summary(comparison: Comparison) -> dict[str, object]:
