@@ -73,6 +73,9 @@ class _StandIn:
         run(primary, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
         return Snapshot(self.primary_position(primary), "selftest")
 
+    def give_way(self, _: Conn) -> bool:
+        return True  # nobody else uses the twin
+
 
 @dataclass
 class Twins:
