@@ -34,6 +34,14 @@ def kill(pid_of: Callable[[Rig], int], rig: Rig) -> Callable[[], None]:
     return lambda: os.kill(pid_of(rig), signal.SIGKILL)
 
 
+while_the_server_is_used = pytest.mark.parametrize(
+    ("step", "phase"),
+    [
+        ("replay.catch_up", "catching up"),
+        ("replay.validate", ""),
+        ("replay.snapshot", "stopping the server"),
+    ],
+)
 SLOW = {"transfer": {"rate_limit": "60MB", "threads": 2}}
 
 
@@ -79,14 +87,7 @@ def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> No
 
 
 @on_both
-@pytest.mark.parametrize(
-    ("step", "phase"),
-    [
-        ("replay.catch_up", "catching up"),
-        ("replay.validate", ""),
-        ("replay.snapshot", "stopping the server"),
-    ],
-)
+@while_the_server_is_used
 def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, phase: str) -> None:
     slow_catch_up(rig)
     watch = Once(step, phase, kill(server_pid, rig))
@@ -99,14 +100,7 @@ def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, p
 
 
 @on_both
-@pytest.mark.parametrize(
-    ("step", "phase"),
-    [
-        ("replay.catch_up", "catching up"),
-        ("replay.validate", ""),
-        ("replay.snapshot", "stopping the server"),
-    ],
-)
+@while_the_server_is_used
 def test_o2_agent_killed_while_it_fills_again(rig: Rig, backup_id: str, step: str, phase: str) -> None:
     """First the server, then the agent amid what mends that: the retry goes on."""
     slow_catch_up(rig)

@@ -136,13 +136,7 @@ def main() -> int:
     parser.add_argument("--innodb", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rr-hunt-") as root:
-        hunted_for = {
-            "seed": asked.seed,
-            "cycles": asked.cycles,
-            "first": asked.first,
-            "innodb": asked.innodb,
-        }
-        for hunted in hunt(Path(root), asked.flavor, **hunted_for):
+        for hunted in hunt(Path(root), **vars(asked)):
             sys.stdout.write(f"{asked.flavor}, {hunted}\n")
             sys.stdout.flush()
             if hunted.wrong:

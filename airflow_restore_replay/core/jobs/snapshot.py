@@ -38,7 +38,8 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
     :returns: backup_id, position, proof, goal_read_at, the manifest's sizes, seconds.
     """
     started = time.monotonic()
-    refilled = (*refilling(ctx.state), Phase.CAUGHT_UP) if refilling(ctx.state) else ()
+    if refilled := refilling(ctx.state):
+        refilled += (Phase.CAUGHT_UP,)
     require_phase(
         ctx.state,
         Phase.VALIDATED,
