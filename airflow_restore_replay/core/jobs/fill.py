@@ -31,8 +31,6 @@ from airflow_restore_replay.core.repository.format.records import BaseRef, Manif
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 
-#: from the restore's last write to the server's first: more than file systems' time stamps are coarse
-_SETTLE_S = 1.1
 #: phases from which filling may begin or go on
 _FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)
 
@@ -159,10 +157,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     )
     ctx.stop_if_cancelled()
     ctx.node.save_base(result.base)
-    recorded = time.monotonic()
     ctx.node.update(facts={"base_chains": msgspec.to_builtins(manifest.chains)})
-    # What the server writes must have other time stamps than what was restored.
-    time.sleep(max(0.0, _SETTLE_S - (time.monotonic() - recorded)))
     start_seconds = start_filled_server(ctx)
     ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="backup", backup_id=backup_id))
     seconds = time.monotonic() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,27 @@ class TestUntouched:
         assert copy(chunks, data, base)[1].skipped_files == 0
         assert node(chunks, files, tmp_path / "three")[1].stats == {}
 
+    def test_a_change_right_after_the_restore_is_seen(
+        self, chunks: ChunkStore, files: list[FileEntry], tmp_path: Path
+    ) -> None:
+        """Same size, and the modification time is put back: the time of the change tells."""
+        for number in range(20):
+            data, base = node(chunks, files, tmp_path / f"node-{number}")
+            changed = data / "shop/cold.ibd"
+            info = changed.stat()
+            with changed.open("r+b") as file:
+                file.write(b"x")
+            os.utime(changed, ns=(info.st_atime_ns, info.st_mtime_ns))
+            assert "shop/cold.ibd" not in untouched.untouched_files(data, base, ["*/*.ibd"])
+
+    def test_a_clock_that_was_set_back_is_not_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(untouched, "_LONGEST_SETTLE_S", 0.05)
+        assert untouched._time_stamps_pass(tmp_path, time.time_ns() - 10**9)
+        assert not untouched._time_stamps_pass(tmp_path, time.time_ns() + 3600 * 10**9)
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_change_behind_the_file_system_is_found_by_the_sample(
         self, chunks: ChunkStore, files: list[FileEntry], tmp_path: Path
     ) -> None:
@@ -299,7 +321,7 @@ class TestUntouched:
         lying = Base(
             base.files,
             base.chunk_size_bytes,
-            stats=untouched.recorded_stats(data, [f for f in files if f.path.endswith(".ibd")]),
+            stats=untouched.settled_stats(data, [f for f in files if f.path.endswith(".ibd")]),
         )
         with pytest.raises(InternalError, match="shop/.*although size, times and inode"):
             copy(chunks, data, lying)

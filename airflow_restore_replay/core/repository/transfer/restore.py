@@ -28,7 +28,7 @@ from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.transfer.base import Base
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
 from airflow_restore_replay.core.repository.transfer.target import Target, write_all
-from airflow_restore_replay.core.repository.transfer.untouched import recorded_stats
+from airflow_restore_replay.core.repository.transfer.untouched import settled_stats
 
 _BATCH_BYTES = 4 * 2**20
 _BATCH_CHUNKS = 256
@@ -95,6 +95,8 @@ def restore_tree(
 ) -> RestoreResult:
     """Rebuild *files* below *target*; when this returns, all of it is on disk.
 
+    With *pages*, whatever is written after this returns has later time stamps than the restored files.
+
     :param pages: file for the page index that the snapshot of the same cycle finds changed pages with.
     :param resume: *target* may have content: bytes that hash to their chunk's name are kept, the rest is
         fetched. Otherwise *target* must be empty or absent.
@@ -116,7 +118,7 @@ def restore_tree(
         spots = _spots(files, chunk_size_bytes)
         result = _write_all(run, files, spots, threads, progress, cancelled)
         place.make_durable(threads, cancelled)
-    stats = recorded_stats(target, files) if index else {}
+    stats = settled_stats(target, files) if index else {}
     result.base = Base(files, chunk_size_bytes, result.base.unverified, stats, index, chunks.codec.key_id)
     return result
 

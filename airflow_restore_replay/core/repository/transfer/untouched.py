@@ -1,12 +1,15 @@
 """Files that nothing touched since the restore of this cycle: they need not be read again.
 
-A file is untouched when its size, both times, its inode and device are those recorded when the restore was on disk, a
-second or more before the server's first start. (Size and mtime alone do not tell a swap by RENAME TABLE.)
+A file is untouched when its size, both times, its inode and device are those recorded when the restore was on disk,
+before anything could be written under the same time stamp. (Size and mtime alone do not tell a swap by RENAME TABLE.)
 """
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -19,13 +22,38 @@ from airflow_restore_replay.core.repository.transfer.walk import Source, is_excl
 
 #: of the skipped chunks, one in so many is read and compared all the same
 _SAMPLE = 256
+#: time stamps advance by a timer tick (10 ms at most), or by a second on ext4 with small inodes
+_LONGEST_SETTLE_S = 2.5
+_SETTLE_POLL_S = 0.002
 
 
-def recorded_stats(root: Path, files: Iterable[FileEntry]) -> dict[str, FileStat]:
-    """:returns: what the file system says of each file now; nothing where it is not one that can be relied on."""
+def settled_stats(root: Path, files: Iterable[FileEntry]) -> dict[str, FileStat]:
+    """Record the files' stats, then wait until the file system stamps writes with a later time.
+
+    :returns: what the file system says of each file. Nothing where the file system is unknown, or its clock stands
+        still: then no file can be taken for untouched.
+    """
     if known_file_system(root) is None:
         return {}
-    return {e.path: FileStat.of((root / e.path).lstat()) for e in files if not e.directory}
+    stats = {e.path: FileStat.of((root / e.path).lstat()) for e in files if not e.directory}
+    newest_ns = max((s.ctime_ns for s in stats.values()), default=0)
+    return stats if _time_stamps_pass(root, newest_ns) else {}
+
+
+def _time_stamps_pass(root: Path, newest_ns: int) -> bool:
+    """Wait until a change below *root* gets a time stamp later than *newest_ns*.
+
+    :returns: whether that happened; a clock that was set back may take hours.
+    """
+    deadline = time.monotonic() + _LONGEST_SETTLE_S
+    with tempfile.TemporaryFile(dir=root) as probe:
+        while True:
+            os.utime(probe.fileno())
+            if os.fstat(probe.fileno()).st_ctime_ns > newest_ns:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_SETTLE_POLL_S)
 
 
 def untouched_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str, FileStat]:
