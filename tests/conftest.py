@@ -1,4 +1,4 @@
-"""Counts what was skipped, and says which tests share a process.
+"""What all tests share: places for files, forked jobs, processes by module, durations, and the count of skips.
 
 In CI (``CI=true``) a skipped test is a failed run, unless it is known to be.
 """
@@ -6,10 +6,18 @@ In CI (``CI=true``) a skipped test is a failed run, unless it is known to be.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.support import places, templates
+from tests.support.durations import Durations
+from tests.support.job_server import forked_jobs, launched_jobs
 
 #: reasons that begin like this are accepted in CI, too: what no CI machine can offer
 EXPECTED_SKIPS: tuple[str, ...] = ()
@@ -20,6 +28,35 @@ ONE_PROCESS: tuple[str, ...] = ("tests/airflow/", "tests/live/")
 ENGINE = ("tests/contract/runtime/", "docker")
 
 _unexpected: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--durations-json", metavar="FILE", help="write the seconds of each test there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Read when the first temporary directory is made; workers get theirs from this process.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(places.temporary_root()))
+    if hasattr(config, "workerinput"):
+        return
+    shared = Path(tempfile.mkdtemp(prefix="rr-tests-", dir=os.environ["PYTEST_DEBUG_TEMPROOT"]))
+    os.environ[templates.RUN_DIRECTORY] = str(shared)
+    config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
+    if path := config.getoption("--durations-json"):
+        config.pluginmanager.register(Durations(Path(path)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_jobs() -> Iterator[None]:
+    with forked_jobs():
+        yield
+
+
+@pytest.fixture
+def as_in_production() -> Iterator[None]:
+    """Jobs are launched as in production: each by a start of Python, each node initialized by its own server."""
+    with launched_jobs():
+        yield
 
 
 class ByModule(LoadScopeScheduling):

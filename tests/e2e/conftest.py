@@ -1,4 +1,4 @@
-"""Real servers, whole cycles. One primary and one first backup are shared; each test has its own repository."""
+"""Real servers, whole cycles. Tests share a primary and its first backup, or have a copy of both for themselves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import templates
 from tests.support.flavors import KITS, Kit
 from tests.support.primary import Primary
 from tests.support.rig import Rig, copy_repository
@@ -33,7 +34,7 @@ def new_primary(tmp_path: Path, kit: Kit) -> Iterator[Callable[..., Primary]]:
 
     yield start
     for primary in started:
-        primary.stop()
+        primary.discard()
 
 
 @dataclass
@@ -45,15 +46,51 @@ class Seeded:
     backup_id: str
 
 
+def seed(kit: Kit) -> Path:
+    """:returns: a stopped primary and the repository with its first full backup, made once in a run of the tests."""
+
+    def make(root: Path) -> None:
+        primary = kit.start(root)
+        try:
+            Rig(primary, root).full()
+        finally:
+            primary.stop()
+
+    return templates.of_this_run(f"seeded-{kit.name}", make)
+
+
+def seeded_copy(kit: Kit, root: Path, overrides: dict[str, Any], **options: Any) -> Rig:
+    """:param overrides: of the cluster. :param options: of the primary.
+    :returns: a copy of :func:`seed`, with its primary running.
+    """
+    template = seed(kit)
+    templates.copy_tree(template / "data", root / "primary" / "data")
+    templates.copy_tree(template / "repository", root / "repository")
+    return Rig(kit.primary.start(root / "primary", **options), root, overrides)
+
+
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory, kit: Kit) -> Iterator[Seeded]:
-    root = tmp_path_factory.mktemp("seeded")
-    primary = kit.start(root / "primary")
+    rig = seeded_copy(kit, tmp_path_factory.mktemp("seeded"), {})
     try:
-        rig = Rig(primary, root)
-        yield Seeded(primary, rig, rig.full())
+        (backup,) = rig.catalog().backups
+        yield Seeded(rig.primary, rig, backup.backup_id)
     finally:
-        primary.stop()
+        rig.primary.discard()
+
+
+@pytest.fixture
+def own_rig(tmp_path: Path, kit: Kit) -> Iterator[Callable[..., Rig]]:
+    """Makes a cluster with a primary of the test's own and a first full backup."""
+    made: list[Rig] = []
+
+    def make(*, overrides: dict[str, Any] | None = None, **options: Any) -> Rig:
+        made.append(seeded_copy(kit, tmp_path, overrides or {}, **options))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.primary.discard()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import templates
 from tests.support.mariadb import MariaDb118Primary, MariaDbPrimary
 from tests.support.mysql import MySqlPrimary
 from tests.support.primary import Primary
@@ -52,11 +53,13 @@ MANY_ROWS = (
 
 @dataclass(frozen=True)
 class Kit:
-    """:param archive: path of the table that no test writes to, in the data directory.
+    """:param name: of the kit.
+    :param archive: path of the table that no test writes to, in the data directory.
     :param seeds: the methods of this flavor, as ``seed.method``.
     :param series: of releases that the kit is about; the system's own may be any.
     """
 
+    name: str
     primary: type[Primary]
     archive: str
     seeds: tuple[str, ...]
@@ -73,14 +76,21 @@ class Kit:
 
     def start(self, root: Path, **options: Any) -> Primary:
         """:returns: a primary with the protection account and the shop."""
-        primary = self.primary.start(root, **options)
-        try:
-            primary.create_backup_account()
-            primary.execute(*self.shop)
-        except BaseException:
-            primary.stop()
-            raise
-        return primary
+        templates.copy_tree(self._with_shop() / "data", root / "data")
+        return self.primary.start(root, **options)
+
+    def _with_shop(self) -> Path:
+        """:returns: the stopped primary that others are copies of, made once in a run of the tests."""
+
+        def fill(root: Path) -> None:
+            primary = self.primary.start(root)
+            try:
+                primary.create_backup_account()
+                primary.execute(*self.shop)
+            finally:
+                primary.stop()
+
+        return templates.of_this_run(f"shop-{self.name}", fill)
 
     def start_replica(self, root: Path, source: Primary) -> Primary:
         """:returns: a server that follows *source*, and could take its place."""
@@ -89,12 +99,14 @@ class Kit:
         return replica
 
 
+_ARIA = ("shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"])
 KITS = {
-    "mariadb": Kit(MariaDbPrimary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"]),
-    "mariadb-11.8": Kit(
-        MariaDb118Primary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"], series="11.8."
-    ),
-    "mysql": Kit(MySqlPrimary, "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
+    kit.name: kit
+    for kit in (
+        Kit("mariadb", MariaDbPrimary, *_ARIA),
+        Kit("mariadb-11.8", MariaDb118Primary, *_ARIA, series="11.8."),
+        Kit("mysql", MySqlPrimary, "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
+    )
 }
 
 

@@ -34,6 +34,7 @@ class MariaDbPrimary(Primary):
     """See :class:`~tests.support.primary.Primary`."""
 
     flavor: ClassVar[str] = "mariadb"
+    server_program: ClassVar[str] = "mariadbd"
     zoo: ClassVar[tuple[str, ...]] = ("zoo.sql",)
 
     def _install(self) -> None:
@@ -41,6 +42,7 @@ class MariaDbPrimary(Primary):
         command = [self.program("mariadb-install-db"), "--no-defaults", f"--datadir={self.datadir}", *user]
         command += [f"--tmpdir={self.tmp_dir}"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        command += ["--innodb-log-file-size=16M"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

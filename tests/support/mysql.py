@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
-import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import ClassVar
 
 from airflow_restore_replay.core.flavor.mysql import grants
@@ -25,28 +20,11 @@ def _user() -> list[str]:
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
-@functools.cache
-def template() -> Path:
-    """An initialized data directory, made once per process: that takes seconds."""
-    root = Path(tempfile.mkdtemp(prefix="rr-mysql-template-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    command = [f"{programs()}/mysqld", "--no-defaults", *_user(), "--initialize-insecure"]
-    command += [f"--datadir={root / 'data'}", f"--tmpdir={root}", "--innodb-redo-log-capacity=32M"]
-    command += [
-        "--innodb-flush-log-at-trx-commit=0",
-        "--innodb-doublewrite=OFF",
-        "--innodb-flush-method=nosync",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (root / "data" / "auto.cnf").unlink()
-    return root / "data"
-
-
 class MySqlPrimary(Primary):
     """See :class:`~tests.support.primary.Primary`."""
 
     flavor: ClassVar[str] = "mysql"
+    server_program: ClassVar[str] = "mysqld"
     zoo: ClassVar[tuple[str, ...]] = ("zoo_mysql.sql",)
 
     @property
@@ -54,7 +32,11 @@ class MySqlPrimary(Primary):
         return programs()
 
     def _install(self) -> None:
-        shutil.copytree(template(), self.datadir)
+        command = [self.program("mysqld"), "--no-defaults", *_user(), "--initialize-insecure"]
+        command += [f"--datadir={self.datadir}", f"--tmpdir={self.tmp_dir}", "--innodb-redo-log-capacity=32M"]
+        command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF", "--innodb-flush-method=nosync"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def _command(self) -> list[str]:
         return [

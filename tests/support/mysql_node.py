@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,8 @@ from airflow_restore_replay.core.flavor.values import (
     ReplicationStatus,
     ServerLayout,
 )
-from tests.support.mysql import programs, template
+from tests.support import templates
+from tests.support.mysql import programs
 
 
 def layout_at(root: Path, **changes: Any) -> ServerLayout:
@@ -34,9 +34,9 @@ def layout_at(root: Path, **changes: Any) -> ServerLayout:
 
 
 def initialized(root: Path) -> MySqlServer:
-    """:returns: a node as :meth:`initialize` leaves it, from a template: that takes seconds."""
+    """:returns: a node as :meth:`initialize` leaves it."""
     server = MySqlServer(layout_at(root))
-    shutil.copytree(template(), server.layout.datadir)
+    templates.initialize(server)
     return server
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +23,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from airflow_restore_replay.core.flavor.values import Endpoint
+from tests.support import templates
 
 ROOT_PASSWORD = "root-secret-5c1f"
 BACKUP_PASSWORD = "protect-secret-93ab"
@@ -58,20 +61,37 @@ class Primary(abc.ABC):
     def start(
         cls, root: Path, *, server_id: int = 1, port: int | None = None, options: Sequence[str] = ()
     ) -> Self:
-        """Install a fresh data directory below *root* and start on it, with further *options* of the server."""
-        root.mkdir(parents=True, exist_ok=True)
+        """Start on the data directory below *root*, with further *options*; where there is none, on a fresh one."""
         primary = cls(root, server_id=server_id, port=port or free_port(), options=options)
-        primary.tmp_dir.mkdir(exist_ok=True)
+        primary.tmp_dir.mkdir(parents=True, exist_ok=True)
         if not (primary.datadir / "mysql").exists():
-            primary._install()
-            primary._launch()
-            primary._secure()
-        else:
-            primary._launch()
+            templates.copy_tree(primary._installed(), primary.datadir)
+        primary._launch()
         return primary
+
+    def _installed(self) -> Path:
+        """:returns: a fresh data directory of this release, in which root has a password; installed once."""
+
+        def install(work: Path) -> None:
+            new = type(self)(work, server_id=1, port=free_port(), options=["--skip-log-bin"])
+            new.tmp_dir.mkdir()
+            try:
+                new._install()
+                new._launch()
+                new._secure()
+            finally:
+                new.stop()
+            shutil.rmtree(new.tmp_dir)
+            # Each copy is a server of its own.
+            (new.datadir / "auto.cnf").unlink(missing_ok=True)
+
+        recipe = inspect.getsource(sys.modules[type(self).__module__])
+        release = templates.release_of(self.program(self.server_program))
+        return templates.kept(f"primary-{self.flavor}", recipe + release, install) / "data"
 
     #: of the cluster file
     flavor: ClassVar[str]
+    server_program: ClassVar[str]
     #: scripts beside this module that create one of every object of that release
     zoo: ClassVar[tuple[str, ...]]
 
@@ -154,6 +174,11 @@ class Primary(abc.ABC):
     def kill(self) -> None:
         """Crash it; :meth:`restart` brings it back."""
         self._terminate(signal.SIGKILL)
+
+    def discard(self) -> None:
+        """End it where nobody needs its data any more: a clean stop takes longer."""
+        self.kill()
+        self.stop()
 
     def _launch(self) -> None:
         self._socket_dir.mkdir(exist_ok=True)

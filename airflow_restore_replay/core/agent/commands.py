@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.agent.launch import launch
 from airflow_restore_replay.core.agent.states import StateFile
 from airflow_restore_replay.core.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
@@ -66,20 +64,9 @@ def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
 
 
 def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int) -> JobState:
-    """Start the job's process in a session of its own and wait until it has written its first state."""
+    """Start the job's process and wait until it has written its first state."""
     states.path.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "airflow_restore_replay.core.agent", "run", str(node.path), str(attempt_no)]
-    # util-linux' setsid --fork returns at once and leaves the job without a parent that could take it along.
-    with states.log_path.open("ab") as log:
-        process = subprocess.Popen(
-            ["setsid", "--fork", *argv],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            cwd=node.path,
-            env=_environment(),
-        )
-        process.communicate(payload)
+    launch(node, states.log_path, payload, attempt_no=attempt_no)
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
         state = states.read()
@@ -90,15 +77,6 @@ def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int)
         f"The job's process on node {node.path.name} did not start within {_START_TIMEOUT_S:.0f} s.",
         hint=f"Its log is {states.log_path}.",
     )
-
-
-def _environment() -> dict[str, str]:
-    """The job's environment: ours, able to import this package wherever it was imported from."""
-    import airflow_restore_replay
-
-    root = str(Path(airflow_restore_replay.__file__).parent.parent)
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
 def status(node: NodeDir, payload: bytes) -> JobState:

@@ -18,6 +18,7 @@ from airflow_restore_replay.core.flavor.values import (
     ReplicationStatus,
     ServerLayout,
 )
+from tests.support import templates
 from tests.support.mariadb import MariaDbPrimary
 
 NodeFactory = Callable[[], MariaDbServer]
@@ -27,7 +28,7 @@ NodeFactory = Callable[[], MariaDbServer]
 def primary(tmp_path: Path) -> Iterator[MariaDbPrimary]:
     started = MariaDbPrimary.start(tmp_path / "primary")
     yield started
-    started.stop()
+    started.discard()
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def layout_at(root: Path, **changes: Any) -> ServerLayout:
 def node(tmp_path: Path) -> Iterator[MariaDbServer]:
     """An initialized node; not started."""
     server = MariaDbServer(layout_at(tmp_path / "node"))
-    server.initialize()
+    templates.initialize(server)
     yield server
     server.kill()
 
