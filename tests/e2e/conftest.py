@@ -14,6 +14,8 @@ from tests.support.flavors import KITS, Kit
 from tests.support.primary import Primary
 from tests.support.rig import Rig, copy_repository
 
+OwnRig = Callable[..., Rig]
+
 
 @pytest.fixture(scope="session")
 def kit(request: pytest.FixtureRequest) -> Kit:
@@ -69,18 +71,18 @@ def seeded_copy(kit: Kit, root: Path, overrides: dict[str, Any], **options: Any)
     return Rig(kit.primary.start(root / "primary", **options), root, overrides)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory, kit: Kit) -> Iterator[Seeded]:
+    """Shared by the tests of a module, which replay what those before them wrote."""
     rig = seeded_copy(kit, tmp_path_factory.mktemp("seeded"), {})
     try:
-        (backup,) = rig.catalog().backups
-        yield Seeded(rig.primary, rig, backup.backup_id)
+        yield Seeded(rig.primary, rig, rig.newest)
     finally:
         rig.primary.discard()
 
 
 @pytest.fixture
-def own_rig(tmp_path: Path, kit: Kit) -> Iterator[Callable[..., Rig]]:
+def own_rig(tmp_path: Path, kit: Kit) -> Iterator[OwnRig]:
     """Makes a cluster with a primary of the test's own and a first full backup."""
     made: list[Rig] = []
 

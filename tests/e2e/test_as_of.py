@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
+from tests.e2e.conftest import OwnRig
 from tests.support.flavors import on_both
 from tests.support.primary import Primary, Witness
 from tests.support.rig import Rig
@@ -99,11 +100,10 @@ def test_damaged_base_fails_the_run_and_is_quarantined(rig: Rig, backup_id: str)
 
 
 @on_both
-def test_purged_binary_logs_are_named(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
+def test_purged_binary_logs_are_named(own_rig: OwnRig) -> None:
     """Nothing is published, and the base is stranded: no other run can go on from it either."""
-    primary = new_primary()
-    rig = Rig(primary, tmp_path)
-    base = rig.full()
+    rig = own_rig()
+    primary, base = rig.primary, rig.newest
     witness = Witness(primary)
     witness.write_until(next_second())
     primary.execute("FLUSH BINARY LOGS")

@@ -13,6 +13,7 @@ from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.steps import release_hold
+from tests.e2e.conftest import OwnRig
 from tests.support.flavors import on_both
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
@@ -161,9 +162,9 @@ def test_definitions_that_the_primary_changed_without_its_binary_log(
 
 
 @on_both
-def test_a_primary_that_lost_its_rows(new_primary: NewPrimary, tmp_path: Path) -> None:
-    rig = Rig(new_primary(), tmp_path)
-    first = rig.full()
+def test_a_primary_that_lost_its_rows(own_rig: OwnRig) -> None:
+    rig = own_rig()
+    first = rig.newest
     rig.primary.execute("TRUNCATE TABLE shop.orders")
     failure = source_failure(rig.cycle(), "SourceShrank")
     assert "rows in 3 tables" in failure.message

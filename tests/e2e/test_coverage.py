@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
 
 from airflow_restore_replay.core.jobs.protocol import JobState
+from tests.e2e.conftest import OwnRig
 from tests.support.flavors import on_both
 from tests.support.primary import Primary
 from tests.support.rig import Once, Rig, later
@@ -94,10 +94,9 @@ def test_a_busy_primary_is_left_in_peace_until_the_time_is_over(rig: Rig, backup
 
 
 @on_both
-def test_ddl_does_not_wait_for_the_comparison(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
+def test_ddl_does_not_wait_for_the_comparison(own_rig: OwnRig) -> None:
     """Else it would wait until the time is over, and all who use the table with it."""
-    rig = Rig(new_primary(), tmp_path)
-    rig.full()
+    rig = own_rig()
     tables, altered = ("orders", "notes", "archive"), []
 
     def alter(step: str, state: JobState | None) -> None:

@@ -12,6 +12,7 @@ from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
+from tests.e2e.conftest import OwnRig
 from tests.support import unpacked
 from tests.support.flavors import KITS, MANY_ROWS, Kit, on_both, on_every
 from tests.support.independent import dump_text
@@ -235,11 +236,8 @@ class DdlLoad:
 
 
 @on_both
-def test_d7_ddl_a_large_transaction_and_large_rows(
-    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
-) -> None:
-    rig = Rig(new_primary(options=[f"--max-allowed-packet={PACKET_BYTES}"]), tmp_path)
-    rig.full()
+def test_d7_ddl_a_large_transaction_and_large_rows(own_rig: OwnRig) -> None:
+    rig = own_rig(options=[f"--max-allowed-packet={PACKET_BYTES}"])
     rig.primary.execute(*DDL_AND_LARGE_ROWS)
     with DdlLoad(rig.primary) as load:
         second = rig.published(rig.cycle())

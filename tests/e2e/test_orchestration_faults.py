@@ -14,8 +14,20 @@ import pytest
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
+from tests.e2e.conftest import OwnRig
 from tests.support.flavors import on_both
 from tests.support.rig import Once, Rig, later
+
+
+@pytest.fixture
+def rig(own_rig: OwnRig) -> Rig:
+    """With a primary of the test's own: nobody else shall replay what these write."""
+    return own_rig()
+
+
+@pytest.fixture
+def backup_id(rig: Rig) -> str:
+    return rig.newest
 
 
 def live_job_pid(rig: Rig) -> int:

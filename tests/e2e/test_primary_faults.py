@@ -11,7 +11,7 @@ from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
 from airflow_restore_replay.core.steps import release_hold
-from tests.e2e.conftest import Seeded
+from tests.e2e.conftest import OwnRig, Seeded
 from tests.support.flavors import MANY_ROWS, on_both
 from tests.support.primary import Primary
 from tests.support.rig import Once, Rig, copy_repository
@@ -40,13 +40,13 @@ def notes_of(rig: Rig, backup_id: str) -> set[str]:
 
 
 @on_both
-def test_r9_primary_fails_over_mid_catch_up(new_primary: NewPrimary, tmp_path: Path) -> None:
+def test_r9_primary_fails_over_mid_catch_up(new_primary: NewPrimary, own_rig: OwnRig) -> None:
     """The connection points to its replica from then on; nothing is lost, nothing is applied twice."""
-    first = new_primary()
+    rig = own_rig()
+    first, base = rig.primary, rig.newest
     second = new_primary("second", replica_of=first)
     with TcpGate(first.port) as gate:
-        rig = Rig(first, tmp_path, overrides={"primary": {"port": gate.port}})
-        base = rig.full()
+        rig.overrides["primary"] = {"port": gate.port}
         first.execute(MANY_ROWS, "INSERT INTO shop.notes VALUES ('before')")
         await_equal(first, second)
 
@@ -65,13 +65,13 @@ def test_r9_primary_fails_over_mid_catch_up(new_primary: NewPrimary, tmp_path: P
 
 
 @on_both
-def test_r9_failover_that_lost_transactions(new_primary: NewPrimary, tmp_path: Path) -> None:
+def test_r9_failover_that_lost_transactions(new_primary: NewPrimary, own_rig: OwnRig) -> None:
     """The node has what the new primary lacks: it is discarded, its base is not to blame and serves the next run."""
-    first = new_primary()
+    rig = own_rig()
+    first, base = rig.primary, rig.newest
     second = new_primary("second", replica_of=first)
     with TcpGate(first.port) as gate:
-        rig = Rig(first, tmp_path, overrides={"primary": {"port": gate.port}})
-        base = rig.full()
+        rig.overrides["primary"] = {"port": gate.port}
         await_equal(first, second)
         second.promote()
         first.execute("INSERT INTO shop.notes VALUES ('lost')", "INSERT INTO shop.notes VALUES ('lost, too')")
@@ -121,10 +121,10 @@ def test_r11_r14_drift_is_found_and_found_again_it_is_the_primarys(
 
 
 @on_both
-def test_d1_a_rotten_page_of_the_primary_holds(new_primary: NewPrimary, tmp_path: Path) -> None:
+def test_d1_a_rotten_page_of_the_primary_holds(own_rig: OwnRig, tmp_path: Path) -> None:
     """Nothing is published until somebody releases it, and the last good backup is kept."""
-    rig = Rig(new_primary(), tmp_path, overrides={"validate": {"checks": ["same_data"]}})
-    good = rig.full()
+    rig = own_rig(overrides={"validate": {"checks": ["same_data"]}})
+    good = rig.newest
     data, whole = rig.primary.datadir, tmp_path / "whole"
     rig.primary._terminate(15)  # type: ignore[arg-type]
     shutil.copytree(data, whole)

@@ -18,6 +18,7 @@ from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.node import NODE_SERVER_IDS, NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
+from tests.e2e.conftest import OwnRig
 from tests.support.flavors import MANY_ROWS, on_both
 from tests.support.primary import Primary, WriteLoad, free_port
 from tests.support.rig import Once, Rig, later
@@ -52,9 +53,9 @@ def assert_environment(rig: Rig, report: CycleReport, code: str) -> str:
 
 
 @on_both
-def test_r1_binlogs_purged(new_primary: NewPrimary, tmp_path: Path) -> None:
-    rig = Rig(new_primary(), tmp_path)
-    first = rig.full()
+def test_r1_binlogs_purged(own_rig: OwnRig) -> None:
+    rig = own_rig()
+    first = rig.newest
     rig.primary.execute("INSERT INTO shop.notes VALUES ('lost')", "FLUSH BINARY LOGS")
     rig.primary.execute("INSERT INTO shop.notes VALUES ('kept')", "FLUSH BINARY LOGS")
     rig.primary.purge_logs()
@@ -141,9 +142,8 @@ def test_r4_primary_unreachable_at_first(rig: Rig) -> None:
 
 
 @on_both
-def test_r4_primary_disappears_and_comes_back(new_primary: NewPrimary, tmp_path: Path) -> None:
-    rig = Rig(new_primary(), tmp_path)
-    rig.full()
+def test_r4_primary_disappears_and_comes_back(own_rig: OwnRig) -> None:
+    rig = own_rig()
     rig.primary.execute(MANY_ROWS)
 
     def crash() -> None:
@@ -177,10 +177,9 @@ def test_r5_missing_grant_is_named(new_primary: NewPrimary, tmp_path: Path) -> N
 
 
 @on_both
-def test_r6_connecting_for_ever(new_primary: NewPrimary, tmp_path: Path) -> None:
+def test_r6_connecting_for_ever(own_rig: OwnRig) -> None:
     """The primary answers until replay has begun; then nobody gets through any more, and nothing is an error."""
-    rig = Rig(new_primary(), tmp_path)
-    rig.full()
+    rig = own_rig()
     rig.primary.execute(MANY_ROWS)
     with TcpGate(rig.primary.port) as gate:
         watch = Once("replay.catch_up", "catching up", gate.shut)
@@ -221,11 +220,8 @@ def test_r7_an_applier_that_stands_still(rig: Rig, backup_id: str) -> None:
     ],
     ids=["alter", "keyless-delete"],
 )
-def test_r7_one_long_statement_is_no_standstill(
-    new_primary: NewPrimary, tmp_path: Path, statements: tuple[str, ...]
-) -> None:
-    rig = Rig(new_primary(), tmp_path)
-    rig.full()
+def test_r7_one_long_statement_is_no_standstill(own_rig: OwnRig, statements: tuple[str, ...]) -> None:
+    rig = own_rig()
     rig.primary.execute(*statements)
     second = rig.published(rig.cycle(catch_up={"stall_timeout": "2s"}, retries=0))
     assert rig.verdicts_against() == []
@@ -233,12 +229,10 @@ def test_r7_one_long_statement_is_no_standstill(
 
 
 @on_both
-def test_r8_more_is_written_than_the_node_can_apply_before_its_deadline(
-    new_primary: NewPrimary, tmp_path: Path
-) -> None:
+def test_r8_more_is_written_than_the_node_can_apply_before_its_deadline(own_rig: OwnRig) -> None:
     """A goal that stays where it was is reached; else the deadline ends the run, and says what was missing."""
-    rig = Rig(new_primary(), tmp_path)
-    first = rig.full()
+    rig = own_rig()
+    first = rig.newest
     rig.primary.execute(MANY_ROWS, MANY_ROWS)
     with WriteLoad(rig.primary):
         report = rig.cycle(catch_up={"deadline": "1s"}, retries=0)
@@ -249,9 +243,8 @@ def test_r8_more_is_written_than_the_node_can_apply_before_its_deadline(
 
 
 @on_both
-def test_r10_binlogs_rotate_and_the_network_drops(new_primary: NewPrimary, tmp_path: Path) -> None:
-    rig = Rig(new_primary(), tmp_path)
-    rig.full()
+def test_r10_binlogs_rotate_and_the_network_drops(own_rig: OwnRig) -> None:
+    rig = own_rig()
     with TcpGate(rig.primary.port) as gate, WriteLoad(rig.primary):
         time.sleep(1)
         rig.primary.execute("FLUSH BINARY LOGS")
@@ -282,9 +275,8 @@ def test_r12_memory_tables_and_a_restarted_primary(new_primary: NewPrimary, tmp_
 
 
 @on_both
-def test_r12_temporary_tables_under_mixed(new_primary: NewPrimary, tmp_path: Path) -> None:
-    rig = Rig(new_primary(options=["--binlog-format=MIXED"]), tmp_path)
-    rig.full()
+def test_r12_temporary_tables_under_mixed(own_rig: OwnRig) -> None:
+    rig = own_rig(options=["--binlog-format=MIXED"])
     with rig.primary.connect() as conn, conn.cursor() as cursor:
         cursor.execute("CREATE TEMPORARY TABLE shop.t (id INT)")
         cursor.execute("INSERT INTO shop.t VALUES (1)")
@@ -338,11 +330,8 @@ def test_r13_primary_rewound(new_primary: NewPrimary, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("appliers", [4])
-def test_several_domains_with_parallel_appliers(
-    new_primary: NewPrimary, tmp_path: Path, appliers: int
-) -> None:
-    rig = Rig(new_primary(), tmp_path, overrides={"catch_up": {"appliers": appliers}})
-    rig.full()
+def test_several_domains_with_parallel_appliers(own_rig: OwnRig, appliers: int) -> None:
+    rig = own_rig(overrides={"catch_up": {"appliers": appliers}})
     with rig.primary.connect() as conn, conn.cursor() as cursor:
         for n in range(60):
             cursor.execute(f"SET SESSION gtid_domain_id = {n % 3}")

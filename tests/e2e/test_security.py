@@ -13,6 +13,7 @@ import pytest
 from airflow_restore_replay.core.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.jobs.protocol import JobState
+from tests.e2e.conftest import OwnRig
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import BACKUP_PASSWORD, Primary
 from tests.support.process_list import ProcessListWatch
@@ -127,13 +128,10 @@ def test_x5_metacharacters_are_inert(
 
 
 @on_both
-def test_x7_replicated_statements_stay_inside_the_node(
-    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
-) -> None:
+def test_x7_replicated_statements_stay_inside_the_node(own_rig: OwnRig, tmp_path: Path, kit: Kit) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o777)
-    rig = Rig(new_primary(options=kit.may_write_to(elsewhere)), tmp_path)
-    rig.full()
+    rig = own_rig(options=kit.may_write_to(elsewhere))
     rig.primary.execute(
         f"CREATE TABLE shop.far (id INT PRIMARY KEY) DATA DIRECTORY='{elsewhere}'",
         "INSERT INTO shop.far VALUES (1), (2)",
@@ -153,11 +151,8 @@ def test_x7_replicated_statements_stay_inside_the_node(
 
 
 @on_both
-def test_x8_a_restored_copy_does_not_replicate_and_knows_no_password(
-    new_primary: Callable[..., Primary], tmp_path: Path
-) -> None:
-    rig = Rig(new_primary(), tmp_path)
-    rig.full()
+def test_x8_a_restored_copy_does_not_replicate_and_knows_no_password(own_rig: OwnRig) -> None:
+    rig = own_rig()
     rig.primary.execute("INSERT INTO shop.notes VALUES ('replicated')")
     data = rig.restores(rig.published(rig.cycle()))
     needle = BACKUP_PASSWORD.encode()

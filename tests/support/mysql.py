@@ -34,7 +34,11 @@ class MySqlPrimary(Primary):
     def _install(self) -> None:
         command = [self.program("mysqld"), "--no-defaults", *_user(), "--initialize-insecure"]
         command += [f"--datadir={self.datadir}", f"--tmpdir={self.tmp_dir}", "--innodb-redo-log-capacity=32M"]
-        command += ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF", "--innodb-flush-method=nosync"]
+        command += [
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-doublewrite=OFF",
+            "--innodb-flush-method=nosync",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -168,6 +168,11 @@ class Rig:
     def catalog(self) -> Catalog:
         return self.repository().catalog()
 
+    @property
+    def newest(self) -> str:
+        """:returns: id of the newest backup."""
+        return self.catalog().backups[-1].backup_id
+
     def against(self, backup_id: str) -> list[Verdict]:
         return self.catalog().backup(backup_id).against
 
