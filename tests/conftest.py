@@ -22,8 +22,8 @@ from tests.support.job_server import forked_jobs, launched_jobs
 #: reasons that begin like this are accepted in CI, too: what no CI machine can offer
 EXPECTED_SKIPS: tuple[str, ...] = ()
 
-#: folders whose tests share one process: each further one would pay for Airflow's start and its database
-ONE_PROCESS: tuple[str, ...] = ("tests/airflow/", "tests/live/")
+#: folders whose tests share one process: each further one would start a scheduler of its own
+ONE_PROCESS: tuple[str, ...] = ("tests/live/",)
 #: so do those of a folder with this in their names: each further process would start an engine and load images
 ENGINE = ("tests/contract/runtime/", "docker")
 

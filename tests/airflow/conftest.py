@@ -6,15 +6,20 @@ import atexit
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+
+from tests.support.places import temporary_root
 
 LOCAL_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 REPO = Path(__file__).parents[2]
 # Airflow reads its environment when it is first imported, which the test modules do.
-HOME = Path(tempfile.mkdtemp(prefix="rr-airflow-"))
+HOME = Path(tempfile.mkdtemp(prefix="rr-airflow-", dir=temporary_root()))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ |= {
     "AIRFLOW_HOME": str(HOME),
@@ -38,8 +43,11 @@ import yaml  # noqa: E402
 
 from airflow_restore_replay.operators import base as operators_base  # noqa: E402
 from tests.airflow.support import Shipped  # noqa: E402
-from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary  # noqa: E402
+from tests.support import templates  # noqa: E402
+from tests.support.flavors import KITS  # noqa: E402
+from tests.support.primary import BACKUP_PASSWORD, Primary  # noqa: E402
 from tests.support.rig import Rig, copy_repository  # noqa: E402
+from tests.support.seeding import seeded_copy  # noqa: E402
 
 SHOP = (
     "CREATE DATABASE shop",
@@ -49,6 +57,7 @@ SHOP = (
     "INSERT INTO shop.orders (customer, note) SELECT CONCAT('customer-', seq), REPEAT(MD5(seq), 20) "
     "FROM seq_1_to_5000",
 )
+KIT = replace(KITS["mariadb"], name="airflow", shop=SHOP)
 
 
 @pytest.fixture(autouse=True)
@@ -59,10 +68,14 @@ def defer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def metadata_db() -> None:
-    """An empty metadata database."""
-    from airflow.utils.db import initdb
+    """An empty metadata database; migrating one takes seconds."""
 
-    initdb()
+    def migrate(root: Path) -> None:
+        place = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{root}/airflow.db"}
+        program = "from airflow.utils.db import initdb; initdb()"
+        subprocess.run([sys.executable, "-c", program], env={**os.environ, **place}, check=True)
+
+    shutil.copy(templates.of_this_run("airflow-metadata", migrate) / "airflow.db", HOME)
 
 
 @pytest.fixture
@@ -81,18 +94,20 @@ def cluster_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDbPrimary]:
-    server = MariaDbPrimary.start(tmp_path_factory.mktemp("airflow-primary"))
-    try:
-        server.create_backup_account()
-        server.execute(*SHOP)
-        yield server
-    finally:
-        server.stop()
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A primary and a repository with one full backup."""
+    rig = seeded_copy(KIT, tmp_path_factory.mktemp("airflow"), {})
+    yield rig
+    rig.primary.discard()
+
+
+@pytest.fixture(scope="session")
+def primary(seeded: Rig) -> Primary:
+    return seeded.primary
 
 
 @contextmanager
-def shipped(root: Path, primary: MariaDbPrimary) -> Iterator[Shipped]:
+def shipped(root: Path, primary: Primary) -> Iterator[Shipped]:
     """The shipped DAG for a cluster whose primary is an Airflow connection."""
     connection = {
         "conn_type": "mysql",
@@ -109,17 +124,9 @@ def shipped(root: Path, primary: MariaDbPrimary) -> Iterator[Shipped]:
         yield dag
 
 
-@pytest.fixture(scope="session")
-def first(metadata_db: None, primary: MariaDbPrimary, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
-    """The shipped DAG after its first run, which found no backup."""
-    with shipped(tmp_path_factory.mktemp("first"), primary) as dag:
-        dag.run()
-    return dag
-
-
 @pytest.fixture
-def cycle(first: Shipped, primary: MariaDbPrimary, tmp_path: Path) -> Iterator[Shipped]:
-    """The shipped DAG on a copy of the repository with the first run's backup."""
-    with shipped(tmp_path, primary) as dag:
-        copy_repository(first.rig, dag.rig)
+def cycle(metadata_db: None, seeded: Rig, tmp_path: Path) -> Iterator[Shipped]:
+    """The shipped DAG, and a repository with one backup."""
+    with shipped(tmp_path, seeded.primary) as dag:
+        copy_repository(seeded, dag.rig)
         yield dag

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from airflow_restore_replay.core.errors import NodeGone, PruneUnsafe
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 from airflow_restore_replay.hooks import ReplayNodeHook
-from tests.airflow.conftest import HOME
+from tests.airflow.conftest import HOME, shipped
 from tests.airflow.support import Shipped, asset_events
 from tests.support.backups import aged_copy
-from tests.support.mariadb import BACKUP_PASSWORD
+from tests.support.primary import BACKUP_PASSWORD, Primary
 
 FULL = {
     f"full.{name}" for name in ("create_node", "seed", "catch_up", "validate", "snapshot", "destroy_node")
@@ -25,8 +27,15 @@ REPLAY = {
 ALWAYS = {"acquire_lease", "choose_base", "diagnose", "release_lease"}
 
 
+@pytest.fixture
+def first(metadata_db: None, primary: Primary, tmp_path: Path) -> Iterator[Shipped]:
+    """The shipped DAG, and no backup."""
+    with shipped(tmp_path, primary) as dag:
+        yield dag
+
+
 def test_first_run_finds_no_base_and_publishes_a_full(first: Shipped) -> None:
-    ran = first.runs[0]
+    ran = first.run()
     assert ran.state == "success"
     assert ran.of("success") == ALWAYS | FULL | {"published", "prune"}
     assert ran.of("skipped") == REPLAY | {"quarantine_backup"}

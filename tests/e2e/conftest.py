@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import templates
 from tests.support.flavors import KITS, Kit
 from tests.support.primary import Primary
 from tests.support.rig import Rig, copy_repository
+from tests.support.seeding import seeded_copy
 
 OwnRig = Callable[..., Rig]
 
@@ -46,29 +46,6 @@ class Seeded:
     primary: Primary
     rig: Rig
     backup_id: str
-
-
-def seed(kit: Kit) -> Path:
-    """:returns: a stopped primary and the repository with its first full backup, made once in a run of the tests."""
-
-    def make(root: Path) -> None:
-        primary = kit.start(root)
-        try:
-            Rig(primary, root).full()
-        finally:
-            primary.stop()
-
-    return templates.of_this_run(f"seeded-{kit.name}", make)
-
-
-def seeded_copy(kit: Kit, root: Path, overrides: dict[str, Any], **options: Any) -> Rig:
-    """:param overrides: of the cluster. :param options: of the primary.
-    :returns: a copy of :func:`seed`, with its primary running.
-    """
-    template = seed(kit)
-    templates.copy_tree(template / "data", root / "primary" / "data")
-    templates.copy_tree(template / "repository", root / "repository")
-    return Rig(kit.primary.start(root / "primary", **options), root, overrides)
 
 
 @pytest.fixture(scope="module")
