@@ -1,23 +1,14 @@
-# make setup | test | lint | live | tour | demo | bench | images | up | down
+# make setup | test | sweep | lint | live | tour | demo | bench | images | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
-# Most tests wait for servers, so three at a time use two cores. Which share a process: tests/conftest.py.
-WORKERS ?= -n 3
-TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
-# By themselves: one Airflow that is killed again and again takes both cores.
-LIVE ?= tests/live
-TOUR ?= tests/compose
-# Real servers on a busy machine miss a deadline now and then. What failed is run once more by itself, loudly: a defect
-# fails twice. Nothing to run again (a wrong skip, an error in collecting) stays a failure.
-AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" >&2; $(PY) -m pytest --last-failed --last-failed-no-failures none
 
 # `make bench`: size of the database; only the rows whose id begins with ROW; a directory that keeps the data sets.
 SIZE ?= 2g
 ROW ?=
 export BENCH_DIR
 
-.PHONY: help setup lint unit test live tour demo bench images up down clean
+.PHONY: help setup lint unit test sweep live tour demo bench images up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,16 +25,17 @@ lint: setup ## ruff, mypy --strict, import-linter
 unit: setup ## the tests that start no server
 	$(PY) -m pytest tests/unit
 
-test: lint ## everything; needs root or a user that may run mariadbd
-	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
-	$(PY) -m pytest $(LIVE) || { $(AGAIN) $(LIVE); }
-	$(PY) -m pytest $(TOUR) || { $(AGAIN) $(TOUR); }
+test: setup ## lint and all tests but the sweeps; needs root or a user that may run mariadbd
+	@$(PY) -m tests.suite run
 
-live: setup ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
-	$(PY) -m pytest $(LIVE)
+sweep: setup ## what takes longer: the hunt, more kills, the tour (docs/testing.md)
+	@$(PY) -m tests.suite sweep
 
-tour: setup ## docker-compose.yaml as a whole, with images built here, and cycles through it; takes many minutes
-	$(PY) -m pytest $(TOUR)
+live: setup ## of the tests, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
+	$(PY) -m pytest -m "not sweep" tests/live
+
+tour: setup ## of the sweeps, docker-compose.yaml as a whole, with images built here, and cycles through it
+	$(PY) -m pytest tests/compose
 
 demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
 	@$(PY) -m demo run

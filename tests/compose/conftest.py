@@ -16,7 +16,9 @@ from tests.support.unpacked import without
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.compose)
+            item.add_marker(
+                pytest.mark.sweep(guards="the tour of docs/tour.md, as `docker compose up` starts it")
+            )
             item.add_marker(pytest.mark.timeout(2400))
 
 

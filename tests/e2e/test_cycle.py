@@ -1,11 +1,29 @@
-"""The cycle itself, when nothing is wrong."""
+"""The cycle itself, when nothing is wrong; on a disk, and with jobs and nodes made as in production."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
+from airflow_restore_replay.core.repository.transfer.filesystem import known_file_system
+from tests.support import places
 from tests.support.flavors import Kit, on_both, on_every
 from tests.support.primary import WriteLoad
 from tests.support.rig import Rig
+
+pytestmark = pytest.mark.usefixtures("as_in_production")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    path = places.on_disk()
+    assert known_file_system(path) != "tmpfs"
+    yield path
+    shutil.rmtree(path)
 
 
 @on_every

@@ -10,6 +10,7 @@ from tests.support.flavors import Kit, on_both
 from tests.support.hunt import hunt
 
 
+@pytest.mark.sweep(guards="no backup and no primary is blamed under random load")
 @pytest.mark.timeout(900)
 @on_both
 def test_a_few_cycles_under_random_load_blame_nobody(kit: Kit, tmp_path: Path) -> None:

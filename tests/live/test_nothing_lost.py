@@ -5,14 +5,31 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from tests.live.conftest import Live
 from tests.live.support import TASKS, Held, holding, until
 
+#: job → how its task waits. Each way twice; the other half is a sweep.
+WAITS = {"restore": "deferred", "catch_up": "synchronous", "validate": "synchronous", "snapshot": "deferred"}
+OTHER_WAYS = {"deferred": "synchronous", "synchronous": "deferred"}
 
-def test_o1_o10_killed_in_every_task(live: Live) -> None:
-    """In each of restore, catch-up, validation and snapshot, deferred and not: the task's process and the triggerer
-    are killed, then the scheduler, then all of Airflow, and then its metadata database is restarted."""
-    cases = {c: job for job in TASKS for c in live.cases.values() if c.name.startswith(f"killed_in_{job}_")}
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        pytest.param(WAITS, id="one_way"),
+        pytest.param(
+            {job: OTHER_WAYS[way] for job, way in WAITS.items()},
+            id="the_other_way",
+            marks=pytest.mark.sweep(guards="tasks of the other kind survive the same kills"),
+        ),
+    ],
+)
+def test_o1_o10_killed_in_every_task(live: Live, waits: dict[str, str]) -> None:
+    """In each of restore, catch-up, validation and snapshot, half of them deferred: the task's process and the
+    triggerer are killed, then the scheduler, then all of Airflow, and then its metadata database is restarted."""
+    cases = {live[f"killed_in_{job}_{way}"]: job for job, way in waits.items()}
     runs = {case.name: case.trigger() for case in cases}
     with holding((case, runs[case.name], job) for case, job in cases.items()) as held:
         for fault in (kill_tasks_and_triggerer, kill_scheduler, kill_everything, restart_database):

@@ -20,12 +20,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_restore_replay.core.agent import commands, launch
+from airflow_restore_replay.core.agent import launch
 from airflow_restore_replay.core.jobs.node import NodeDir
 
 #: variables that decide how an interpreter starts: with others than the server's, a job needs a start of its own
 _STARTS = ("PYTHON", "LD_", "FAKETIME")
 _SIZE = struct.Struct("!Q")
+#: production's own
+_LAUNCH = launch.launch
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class JobServer:
         """See :func:`airflow_restore_replay.core.agent.launch.launch`."""
         environment = launch.environment()
         if _starts(environment) != _starts(self._environment):
-            launch.launch(node, log_path, payload, attempt_no=attempt_no)
+            _LAUNCH(node, log_path, payload, attempt_no=attempt_no)
             return
         job = pickle.dumps(Job(str(node.path), attempt_no, str(log_path), payload, environment))
         self._socket.sendall(_SIZE.pack(len(job)) + job)
@@ -80,11 +82,11 @@ def forked_jobs() -> Iterator[None]:
             server.append(JobServer())
         server[0].launch(node, log_path, payload, attempt_no=attempt_no)
 
-    commands.launch = fork
+    launch.launch = fork
     try:
         yield
     finally:
-        commands.launch = launch.launch
+        launch.launch = _LAUNCH
         for started in server:
             started.stop()
 
@@ -92,11 +94,11 @@ def forked_jobs() -> Iterator[None]:
 @contextmanager
 def launched_jobs() -> Iterator[None]:
     """Take :func:`forked_jobs` back for as long as the context lasts."""
-    before, commands.launch = commands.launch, launch.launch
+    before, launch.launch = launch.launch, _LAUNCH
     try:
         yield
     finally:
-        commands.launch = before
+        launch.launch = before
 
 
 def _starts(environment: dict[str, str]) -> dict[str, str]:

@@ -25,5 +25,5 @@ def temporary_root() -> Path:
 
 
 def on_disk() -> Path:
-    """:returns: a new directory on the disk that this checkout is on, or on the system's for temporary files."""
+    """:returns: a new directory on a disk, where temporary files outlive a boot."""
     return Path(tempfile.mkdtemp(prefix="rr-on-disk-", dir="/var/tmp"))

@@ -70,6 +70,14 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
         assert (path.parent / target).exists(), target
 
 
+def test_every_sweep_is_listed_with_what_it_guards() -> None:
+    _, _, table = (ROOT / "docs/testing.md").read_text().partition("## Sweeps")
+    listed = re.findall(r"^\| `tests/.*\| (.*) \|$", table.partition("\n## ")[0], re.MULTILINE)
+    marks = [re.findall(r'sweep\(\s*guards="(.*?)"', p.read_text()) for p in ROOT.glob("tests/[!u]*/**/*.py")]
+    assert sorted(text for found in marks for text in found) == sorted(listed)
+    assert listed
+
+
 def configuration_keys(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:
     """:returns: every key of the cluster file, and its default as the file would have it."""
     for field in msgspec.structs.fields(kind):

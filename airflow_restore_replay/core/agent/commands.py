@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.agent.launch import launch
+from airflow_restore_replay.core.agent import launch
 from airflow_restore_replay.core.agent.states import StateFile
 from airflow_restore_replay.core.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
@@ -66,7 +65,7 @@ def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
 def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int) -> JobState:
     """Start the job's process and wait until it has written its first state."""
     states.path.unlink(missing_ok=True)
-    launch(node, states.log_path, payload, attempt_no=attempt_no)
+    launch.launch(node, states.log_path, payload, attempt_no=attempt_no)
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline:
         state = states.read()
