@@ -42,6 +42,7 @@ import pytest  # noqa: E402
 import yaml  # noqa: E402
 
 from airflow_restore_replay.operators import base as operators_base  # noqa: E402
+from airflow_restore_replay.triggers import job as job_trigger  # noqa: E402
 from tests.airflow.support import Shipped  # noqa: E402
 from tests.support import templates  # noqa: E402
 from tests.support.flavors import KITS  # noqa: E402
@@ -62,8 +63,9 @@ KIT = replace(KITS["mariadb"], name="airflow", shop=SHOP)
 
 @pytest.fixture(autouse=True)
 def defer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The jobs of these tests are too short to be deferred otherwise."""
+    """The jobs of these tests are too short to be deferred otherwise; and there is no scheduler that lags behind."""
     monkeypatch.setattr(operators_base, "DEFER_AFTER_S", 0.0)
+    monkeypatch.setattr(job_trigger, "SETTLE_S", 0.0)
 
 
 @pytest.fixture(scope="session")

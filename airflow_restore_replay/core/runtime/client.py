@@ -13,7 +13,7 @@ from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobSta
 from airflow_restore_replay.core.runtime.base import Runtime
 
 _json = msgspec.json
-_LONGEST_POLL_S = 5.0
+_SHORTEST_POLL_S, _USUAL_POLL_S, _LONGEST_POLL_S = 0.03, 0.25, 5.0
 
 
 class NodeClient:
@@ -43,19 +43,16 @@ class NodeClient:
         key: str,
         *,
         on_progress: Callable[[JobState], None] = lambda _: None,
-        poll_s: float = 0.25,
     ) -> dict[str, Any]:
         """Wait for the job.
 
-        :param poll_s: pause between two questions at first; it grows with the job's age, since a remote node starts a
-            program for each.
         :returns: its result.
         :raises RestoreReplayError: the job's failure, of its original class.
         """
         started = time.monotonic()
         while (state := self.status(key)).status is JobStatus.RUNNING:
             on_progress(state)
-            time.sleep(min(max(poll_s, (time.monotonic() - started) / 50), _LONGEST_POLL_S))
+            time.sleep(_pause_s(time.monotonic() - started))
         on_progress(state)
         return result_of(state)
 
@@ -68,6 +65,11 @@ class NodeClient:
                 f"The agent answered {command} of node {self.handle.node_id} without a state."
             )
         return answer.state
+
+
+def _pause_s(age_s: float) -> float:
+    """:returns: a tenth of the job's age at first, a fiftieth later: a remote node starts a program for each question."""
+    return min(max(_SHORTEST_POLL_S, min(age_s / 10, _USUAL_POLL_S), age_s / 50), _LONGEST_POLL_S)
 
 
 def result_of(state: JobState) -> dict[str, Any]:
