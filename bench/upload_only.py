@@ -8,11 +8,11 @@ from airflow_restore_replay.core.repository.objects.bundles import Bundler
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
 
 
-def _no_fault(self: object, ref: str, expected: Any) -> str:
+def _no_fault(*_: Any) -> str:
     return ""
 
 
 def without_read_back() -> None:
     """Let this process's snapshots prove nothing."""
-    ChunkStore._read_back = _no_fault  # type: ignore[method-assign]
-    Bundler._read_back = _no_fault  # type: ignore[method-assign]
+    ChunkStore._read_back = _no_fault  # type: ignore[method-assign, assignment]
+    Bundler._read_back = _no_fault  # type: ignore[method-assign, assignment]

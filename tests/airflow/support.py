@@ -176,6 +176,7 @@ def _create_backfill(dag_id: str, begin: datetime, end: datetime, options: tuple
     args.func(args)
     with create_session() as session:
         newest = session.scalars(select(Backfill).order_by(Backfill.id.desc())).first()
+        assert newest is not None
         newest.completed_at = datetime.now(
             UTC
         )  # the scheduler's part: otherwise there could be no second one
@@ -210,9 +211,7 @@ def asset_events(run_id: str) -> list[tuple[str, dict[str, Any]]]:
         ]
 
 
-def context_of(
-    task: Any, *, run_id: str = "a_run", try_number: int = 1, max_tries: int | None = None
-) -> dict[str, Any]:
+def context_of(task: Any, *, run_id: str = "a_run", try_number: int = 1, max_tries: int | None = None) -> Any:
     """:returns: as much of a task's context as the operators read."""
     pushed: dict[str, Any] = {}
     ti = SimpleNamespace(

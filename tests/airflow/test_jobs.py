@@ -58,7 +58,9 @@ class Slow:
         )
 
     def trigger(self) -> JobTrigger:
-        return self.deferred().trigger
+        trigger = self.deferred().trigger
+        assert isinstance(trigger, JobTrigger)
+        return trigger
 
     def deferred(self) -> Any:
         task = self.new_task(deferrable=True)

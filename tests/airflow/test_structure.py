@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -178,7 +179,7 @@ def test_who_is_told_of_what(cluster_file: Path) -> None:
     dags = build_configured_dags(
         notifiers=[everything, runs], on_failure_callback=mine, on_run_failure_callback=mine
     )
-    dag = dags["restore_replay_orders"]
+    dag: Any = dags["restore_replay_orders"]
     told = {t.task_id: [getattr(c, "notifier", c) for c in t.on_failure_callback] for t in dag.tasks}
     assert told.pop("diagnose") == [mine], "the run says it"
     assert set(map(tuple, told.values())) == {(mine, mine)}
@@ -218,11 +219,11 @@ def test_branches_stay_inside_a_task_group_of_ones_own(cluster_file: Path) -> No
         group = restore_replay_task_group(find_cluster("orders"), group_id="backup")
     assert set(dag.task_dict) == {f"backup.{task_id}" for task_id in EXPECTED}
     assert group.published.task_id == "backup.published"
-    diagnose = dag.get_task("backup.diagnose")
+    diagnose: Any = dag.get_task("backup.diagnose")
     followed = {diagnose.published_task_id, diagnose.quarantine_task_id, diagnose.full_task_id}
     assert followed == set(diagnose.downstream_task_ids)
     assert diagnose.choice.task_id == "backup.choose_base"
-    choose = dag.get_task("backup.choose_base")
+    choose: Any = dag.get_task("backup.choose_base")
     assert {choose.replay_task_id, choose.no_base_task_id} == set(choose.downstream_task_ids)
 
 

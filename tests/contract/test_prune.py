@@ -214,7 +214,7 @@ class Listing:
 
 
 def _hide(repository: Repository, path: str) -> None:
-    repository.store = Listing(repository.store, path)  # type: ignore[assignment]
+    repository.store = Listing(repository.store, path)
 
 
 @pytest.mark.parametrize("what", ["manifest", "file list", "chunk"])
@@ -322,7 +322,7 @@ def test_o6_killed_anywhere_leaves_no_half_backup(place: Place, tree: Path, afte
     for nth in range(1, 60):
         mortal = Mortal(place.store(), nth, after=after)
         dying = place.open()
-        dying.store = mortal  # type: ignore[assignment]
+        dying.store = mortal
         epoch = repository.lease.acquire("pruner", ttl_s=600)
         try:
             prune(dying, policy(), run="pruner", epoch=epoch, now=later)
@@ -361,7 +361,7 @@ def test_x6_without_the_right_to_delete_cycles_work_and_prune_says_so(place: Pla
     repository = place.open()
     old, new, _ = two_backups(repository, tree)
     locked = Locked(place.store())
-    repository.store = locked  # type: ignore[assignment]
+    repository.store = locked
     report = run_prune(repository)
     assert (report.deleted, report.kept, report.denied_count) == ([], 2, 1)
     assert "right to delete" in report.complaint
@@ -379,7 +379,7 @@ def test_many_denials_are_not_all_tried(place: Place, tree: Path) -> None:
         repository.store.put_new(f"chunks/00/{number:064d}.0", b"orphan")
     run_prune(repository)
     locked = Locked(place.store())
-    repository.store = locked  # type: ignore[assignment]
+    repository.store = locked
     report = run_prune(repository)
     assert (report.freed_objects, report.denied_count) == (0, 30)
     assert locked.tries == 10
@@ -436,7 +436,7 @@ def test_a_store_that_fails_ends_pruning_loudly(place: Place, tree: Path) -> Non
         def delete(self, path: str) -> None:
             raise StoreFailed("The store does not answer.")
 
-    repository.store = Failing(place.store())  # type: ignore[assignment]
+    repository.store = Failing(place.store())
     with pytest.raises(StoreFailed):
         run_prune(repository)
     assert ids(repository) == {old.backup_id, new.backup_id}

@@ -97,7 +97,8 @@ def test_a_busy_primary_is_left_in_peace_until_the_time_is_over(rig: Rig, backup
 def test_ddl_does_not_wait_for_the_comparison(own_rig: OwnRig) -> None:
     """Else it would wait until the time is over, and all who use the table with it."""
     rig = own_rig()
-    tables, altered = ("orders", "notes", "archive"), []
+    tables = ("orders", "notes", "archive")
+    altered: list[str] = []
 
     def alter(step: str, state: JobState | None) -> None:
         if step == "replay.validate" and state and state.progress.unit == "rows" and not altered:
@@ -127,7 +128,8 @@ def test_a_primary_that_becomes_less_busy_is_gone_on_with(rig: Rig, backup_id: s
     with busy(rig.primary, 12) as connections:
 
         def end_the_load() -> None:
-            later(3, lambda: rig.primary.execute(*(f"KILL QUERY {c.thread_id()}" for c in connections[:8])))
+            kills = [f"KILL QUERY {c.thread_id()}" for c in connections[:8]]
+            later(3, lambda: None if rig.primary.execute(*kills) else None)
 
         watch = Once("replay.validate", "comparing", end_the_load)
         made = rig.published(rig.cycle(validate=some, watch=watch))

@@ -177,7 +177,7 @@ def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary
     second = rig.published(rig.cycle())
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
     with running(rig.restores(second), rig) as conn:
-        root = Endpoint(socket=conn.unix_socket, user="root", password=ROOT_PASSWORD)
+        root = Endpoint(socket=str(conn.unix_socket), user="root", password=ROOT_PASSWORD)
         restored = dump_text(root, rig.primary).splitlines()
     assert restored == dump_text(rig.primary.endpoint(), rig.primary).splitlines()
 

@@ -10,9 +10,9 @@ from typing import Any
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState
 from airflow_restore_replay.core.repository.repository import Repository
-from tests.e2e.test_security import ProcessListWatch
 from tests.support.keys import NEW, OLD, OTHER, key_id
 from tests.support.mariadb import MariaDbPrimary
+from tests.support.process_list import ProcessListWatch
 from tests.support.rig import SECRETS, Rig, processes_in
 
 NEW_TEXT = base64.b64encode(bytes.fromhex(NEW)).decode()

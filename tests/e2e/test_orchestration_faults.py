@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -54,7 +55,7 @@ while_the_server_is_used = pytest.mark.parametrize(
         ("replay.snapshot", "stopping the server"),
     ],
 )
-SLOW = {"transfer": {"rate_limit": "60MB", "threads": 2}}
+SLOW: dict[str, Any] = {"transfer": {"rate_limit": "60MB", "threads": 2}}
 
 
 @on_both

@@ -142,6 +142,7 @@ def test_d1_a_rotten_page_of_the_primary_holds(own_rig: OwnRig, tmp_path: Path) 
         report = rig.cycle()
         assert report.failure is not None
         assert "shop.orders" in report.failure.message
+    assert report.failure is not None
     assert (report.failure.code, report.failure.blame) == ("SourceCorrupt", Blame.SOURCE)
     (hold,) = rig.catalog().held_by
     assert rig.verdicts_against() == []

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ def test_x5_metacharacters_are_inert(
     password = "'\"$(touch $RR_M)`;\\#%41 &|"
     primary.create_backup_account("r'`\"$(touch $RR_M);", password)
     rig = Rig(primary, tmp_path / INERT, secrets=(password, json.dumps(password)[1:-1], *SECRETS))
-    usual = {
+    usual: dict[str, Any] = {
         "primary": {"user": "r'`\"$(touch $RR_M);"},
         "node": {"bindir": str(programs_in(tmp_path / f"{INERT}programs", primary.bindir))},
         "password": password,

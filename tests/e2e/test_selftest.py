@@ -14,7 +14,8 @@ from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.jobs.checks import CheckResult
 from airflow_restore_replay.core.jobs.checks.comparison import SameData
 from airflow_restore_replay.core.key_sources import read_keys
-from airflow_restore_replay.core.recovery.selftest import DATA, INJECTIONS, NOT_HERE, SelftestReport, selftest
+from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
+from airflow_restore_replay.core.recovery.selftest.data import DATA
 from airflow_restore_replay.core.repository.format.records import Proof
 from tests.e2e.conftest import Seeded
 from tests.support.flavors import Kit, on_both

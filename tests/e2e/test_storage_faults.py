@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import blake3
@@ -127,7 +127,7 @@ def test_s5_paths_outside_the_data_directory(rig: Rig, backup_id: str, path: str
     assert not Path("/tmp/rr-escaped").exists()
 
 
-def _write_list(rig: Rig, files: list[object]) -> str:
+def _write_list(rig: Rig, files: Sequence[object]) -> str:
     """Store a file list as an attacker would: without our checks."""
     lines = b"".join(msgspec.json.encode(f) + b"\n" for f in files)
     name: str = blake3.blake3(lines).hexdigest()

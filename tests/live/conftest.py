@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,7 +159,7 @@ def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, pri
 
 def _add_cases(live: Live) -> None:
     # A gigabyte-sized base would take as long; lease and rate limit leave time to kill what runs.
-    slow = {"transfer": {"rate_limit": "15MB", "threads": 1}, "lease": {"ttl": "10m"}}
+    slow: dict[str, Any] = {"transfer": {"rate_limit": "15MB", "threads": 1}, "lease": {"ttl": "10m"}}
     for mode, deferrable in (("deferred", True), ("synchronous", False)):
         for job in ("restore", "catch_up", "validate", "snapshot"):
             live.case(f"killed_in_{job}_{mode}", deferrable=deferrable, retries=5, **slow)

@@ -124,8 +124,8 @@ def test_o4_o5_two_runs_at_once(live: Live) -> None:
     _, *new = overtaken.rig.catalog().manifests
     assert [m.run for m in new] == [f"overtaken/{winner}"]
     assert [backfilled.wait(run_id).state for run_id in backfilled.runs()] == ["success"] * 3
-    _, *new = backfilled.rig.catalog().backups
-    made = {b.manifest.as_of: b for b in new}
+    _, *backups = backfilled.rig.catalog().backups
+    made = {b.manifest.as_of: b for b in backups}
     assert sorted(filter(None, made)) == ends
     for end, backup in made.items():
         assert end is not None

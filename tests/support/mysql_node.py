@@ -21,7 +21,7 @@ from tests.support.mysql import programs
 
 
 def layout_at(root: Path, **changes: Any) -> ServerLayout:
-    settings = {
+    settings: dict[str, Any] = {
         "datadir": root / "data",
         "run_dir": root / "run",
         "tmp_dir": root / "tmp",

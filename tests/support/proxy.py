@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from typing import Self
 
 
 class Act(Enum):
@@ -61,7 +62,7 @@ class FaultyProxy:
         self._server.server_close()
         self._thread.join(10)
 
-    def __enter__(self) -> FaultyProxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, exc: BaseException | None, trace: TracebackType | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -98,8 +99,8 @@ class Sshd:
         found = self.sessions()
         for pid in found:
             for child in [p for p in pids() if _parent_of(p) == pid and _name_of(p) == "sshd"]:
-                signal_if_there(child, 9)
-            signal_if_there(pid, 9)
+                signal_if_there(child, signal.SIGKILL)
+            signal_if_there(pid, signal.SIGKILL)
         return len(found)
 
 

@@ -150,7 +150,7 @@ class TestHolds:
         held = catalog([OLD, NEW], [self.HOLD])
         for options in ({}, {"force_full": True}, {"base_backup_id": "new"}):
             with pytest.raises(Held, match="page 7 of shop.orders") as refusal:
-                choose_base(held, **options)  # type: ignore[arg-type]
+                choose_base(held, **options)
             assert f"--hold {self.HOLD.verdict_id}" in refusal.value.hint
 
     def test_a_released_hold_is_past(self) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.recovery.selftest import DATA, INJECTIONS, NOT_HERE, SelftestReport, selftest
+from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
+from airflow_restore_replay.core.recovery.selftest.data import DATA
 from airflow_restore_replay.core.repository.format.codec import Codec
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
@@ -94,7 +95,7 @@ def test_in_an_encrypted_repository_also_keys_and_forgery(tmp_path: Path) -> Non
 
 
 def test_every_row_about_storage_and_data_is_tried_or_says_where_it_is() -> None:
-    tried = {fault.row for fault in (*INJECTIONS, *DATA)}
+    tried = {f.row for f in INJECTIONS} | {f.row for f in DATA}
     elsewhere = {row: why for row, _, why in NOT_HERE}
     assert tried | elsewhere.keys() >= {f"S{n}" for n in range(1, 18)} | {f"D{n}" for n in range(1, 9)}
     assert not tried & elsewhere.keys()

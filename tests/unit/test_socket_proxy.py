@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def said(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     labels = runtime._labels("shop-1f", 'restore_replay_shop/manual__"ü"', "replay", max_age_s=60)
     name, image = "replay-node-shop-1f", "restore-replay-node-mysql:9.7"
     found = {}
-    for file, call in {
+    calls: dict[str, Callable[[], object]] = {
         "volume": lambda: client.create_volume(name, labels=labels),
         "container": lambda: client.create_container(
             image,
@@ -66,7 +67,8 @@ def said(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             ["python3", "-m", "x"], b'{"a": 1}', 1.0
         ),
         "exec-start": lambda: client.exec_start("0" * 64, socket=True),
-    }.items():
+    }
+    for file, call in calls.items():
         with pytest.raises(Told) as told:
             call()
         found[file] = told.value.content

@@ -68,7 +68,10 @@ class NodeClient:
 
 
 def _pause_s(age_s: float) -> float:
-    """:returns: a tenth of the job's age at first, a fiftieth later: a remote node starts a program for each question."""
+    """Ask often while a job is young; a remote node starts a program for each question.
+
+    :returns: a tenth of the job's age at first, a fiftieth later.
+    """
     return min(max(_SHORTEST_POLL_S, min(age_s / 10, _USUAL_POLL_S), age_s / 50), _LONGEST_POLL_S)
 
 

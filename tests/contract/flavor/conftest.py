@@ -42,7 +42,7 @@ def flavor() -> MariaDbFlavor:
 
 
 def layout_at(root: Path, **changes: Any) -> ServerLayout:
-    settings = {
+    settings: dict[str, Any] = {
         "datadir": root / "data",
         "run_dir": root / "run",
         "tmp_dir": root / "tmp",

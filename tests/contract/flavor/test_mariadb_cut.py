@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -140,9 +141,12 @@ def test_reading_begins_with_the_file_that_holds_the_base(
     goal = write(primary, 4)
     read: list[str] = []
     transactions = binlog.transactions
-    monkeypatch.setattr(
-        binlog, "transactions", lambda primary, file: read.append(file) or transactions(primary, file)
-    )
+
+    def noting(primary: Any, file: str) -> Any:
+        read.append(file)
+        return transactions(primary, file)
+
+    monkeypatch.setattr(binlog, "transactions", noting)
     cut = flavor.cut_before(endpoint, at(10), base)
     assert str(cut.position) == f"{goal},{last}"
     newest = primary.execute("SHOW BINARY LOGS")[-1][0]

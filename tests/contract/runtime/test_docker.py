@@ -83,7 +83,7 @@ def test_other_ways_to_an_engine(
     kit: DockerKit, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All else here is TCP with TLS."""
-    no_tls = dict.fromkeys(("tls_ca", "tls_cert", "tls_key"))
+    no_tls: dict[str, Any] = dict.fromkeys(("tls_ca", "tls_cert", "tls_key"))
     with ExitStack() as cleanup:
         if way == "unix":
             address: str | None = kit.engine.url

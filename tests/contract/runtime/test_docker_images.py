@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from airflow_restore_replay.core.errors import (
+    AgentMissing,
     ConfigInvalid,
     PreflightFailed,
     ReleaseRefused,
 )
-from airflow_restore_replay.core.runtime import remote
 from airflow_restore_replay.core.runtime.base import NodeAccess, get_runtime
 from airflow_restore_replay.core.steps import create_node
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
@@ -104,7 +104,7 @@ def test_a_registrys_account_is_used_to_pull_and_kept_in_memory(kit: DockerKit) 
 
 def test_an_image_without_our_agent_says_so(kit: DockerKit) -> None:
     broken = build(kit, "broken:1", "ENV PATH=/usr/bin:/bin")
-    with pytest.raises(remote.AgentMissing, match="cannot run this package's agent"):
+    with pytest.raises(AgentMissing, match="cannot run this package's agent"):
         create(kit, image=broken)
 
 

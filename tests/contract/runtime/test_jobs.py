@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from tests.support.process_list import ProcessListWatch
 from tests.support.rig import Once, Rig, later
 
 #: long enough to be met in the act
-SLOW = {"transfer": {"rate_limit": "40MB", "threads": 2}}
+SLOW: dict[str, Any] = {"transfer": {"rate_limit": "40MB", "threads": 2}}
 MIDST = {
     "replay.restore": "restoring",
     "replay.catch_up": "catching up",

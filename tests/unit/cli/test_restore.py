@@ -144,7 +144,7 @@ def test_a_quarantined_backup_needs_insistence(shop: Shop, tmp_path: Path) -> No
     backup_id = shop.publish().backup_id
     shop.quarantine(backup_id)
     assert "no healthy backup" in shop.run("restore", "--to", tmp_path / "t", exit_code=2).stderr
-    named = ["restore", "--to", tmp_path / "t", "--backup", backup_id]
+    named: list[str | Path] = ["restore", "--to", tmp_path / "t", "--backup", backup_id]
     assert "is quarantined" in shop.run(*named, exit_code=2).stderr
     shop.run(*named, "--quarantined")
     assert same_tree(shop.source, tmp_path / "t")

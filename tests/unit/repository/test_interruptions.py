@@ -148,6 +148,7 @@ class Mortal(LocalStore):
 def small_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that an interruption may fall between two of them."""
     defaults = bundles.Bundler.__init__.__kwdefaults__
+    assert defaults is not None
     monkeypatch.setitem(defaults, "bundle_bytes", 60_000)
     monkeypatch.setattr(lists, "INLINE_REFS", 1)
 

@@ -122,7 +122,12 @@ def test_local_store_without_nameless_files(tmp_path: Path, monkeypatch: pytest.
 def test_large_objects_get_more_time_on_few_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     clients = Clients(RepositorySpec(url="s3://bucket/x"), {})
     made: list[float] = []
-    monkeypatch.setattr(clients, "_made", lambda timeout_s: made.append(timeout_s) or object())
+
+    def make(timeout_s: float) -> object:
+        made.append(timeout_s)
+        return object()
+
+    monkeypatch.setattr(clients, "_made", make)
     assert clients.for_size(8 * 2**20) is clients.usual
     sizes = [n * 2**20 for n in (17, 30, 100, 300, 1024)]
     for size in sizes:
