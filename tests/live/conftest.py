@@ -20,19 +20,11 @@ from tests.support.mariadb import MariaDbPrimary
 from tests.support.postgres import PostgresServer
 from tests.support.primary import BACKUP_PASSWORD, Primary, Witness
 from tests.support.rig import Rig, copy_repository
+from tests.support.seeding import seeded_copy
 from tests.support.unpacked import without
 
 DAGS = Path(__file__).parent / "dags"
 REPO = DAGS.parents[2]
-
-SHOP = (
-    "CREATE DATABASE shop",
-    "USE shop",
-    "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, customer VARCHAR(60) NOT NULL, "
-    "note TEXT, KEY (customer)) ENGINE=InnoDB",
-    "INSERT INTO shop.orders (customer, note) SELECT CONCAT('customer-', seq), REPEAT(MD5(seq), 20) "
-    "FROM seq_1_to_20000",
-)
 
 #: deaths are noticed within half a minute, where Airflow's defaults wait for minutes. No sooner: on a busy machine a
 #: scheduler that lives would be taken for dead, and its tasks be started twice.
@@ -102,7 +94,7 @@ class Live:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with ExitStack() as stack:
         root = tmp_path_factory.mktemp("live")
-        database = PostgresServer.start()
+        database = PostgresServer.with_airflow()
         stack.callback(database.stop)
         (root / "logs").mkdir()
         airflow = AirflowStack(
@@ -116,19 +108,16 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         stack.callback(airflow.sweep)
         stack.callback(lambda: destroy_nodes(root / "cases"))
         stack.callback(airflow.stop)
-        migration = airflow.migrate()
-        primary = MariaDbPrimary.start(root / "primary")
-        stack.callback(primary.stop)
-        live = _with_cases(root, airflow, database, primary)
+        seeded = seeded_copy(KITS["mariadb"], root / "seeded", {})
+        stack.callback(seeded.primary.discard)
+        live = _with_cases(root, airflow, database, seeded)
         other = MariaDbPrimary.start(root / "other")
         stack.callback(other.stop)
         _add_stranded(live, other)
         if not without("mysql"):
-            mysql = KITS["mysql"].start(root / "mysql")
-            stack.callback(mysql.stop)
+            mysql = seeded_copy(KITS["mysql"], root / "seeded-mysql", {})
+            stack.callback(mysql.primary.discard)
             _add_mysql(live, mysql)
-        if migration.wait():
-            raise RuntimeError((root / "logs" / "airflow-migrate.log").read_text())
         airflow.start()
         airflow.wait_for(*live.cases)
         yield live
@@ -141,12 +130,9 @@ def destroy_nodes(cases: Path) -> None:
         reap(runtime, node_ids=[str(node["node_id"]) for node in runtime.nodes()])
 
 
-def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, primary: MariaDbPrimary) -> Live:
-    primary.create_backup_account()
-    primary.execute(*SHOP)
+def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, seeded: Rig) -> Live:
+    primary = seeded.primary
     airflow.add_connection("orders_primary", primary_connection(primary))
-    seeded = Rig(primary, root / "seeded")
-    seeded.full()
     witnessed = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
     witnessed += timedelta(seconds=witnessed.second % 2)
     witness = Witness(primary)
@@ -206,10 +192,9 @@ def _add_stranded(live: Live, other: MariaDbPrimary) -> None:
     case.configure(primary={"connection": "other_primary"})
 
 
-def _add_mysql(live: Live, primary: Primary) -> None:
+def _add_mysql(live: Live, seeded: Rig) -> None:
     """Two clusters on a primary of the other flavor."""
-    seeded = Rig(primary, live.root / "seeded-mysql")
-    seeded.full()
+    primary = seeded.primary
     live.stack.add_connection("mysql_primary", primary_connection(primary))
     for name in ("ok_mysql", "quarantined_mysql"):
         case = Case(name, Rig(primary, live.root / "cases" / name), live.stack)

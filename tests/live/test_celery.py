@@ -11,11 +11,12 @@ import pytest
 
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from tests.contract.runtime.kits import DockerKit
-from tests.live.conftest import DAGS, IMPATIENT, REPO, SHOP, primary_connection
+from tests.live.conftest import DAGS, IMPATIENT, REPO, primary_connection
 from tests.live.support import TASKS, Case, until
 from tests.support.airflow_stack import AirflowStack
-from tests.support.mariadb import MariaDbPrimary
+from tests.support.flavors import KITS
 from tests.support.postgres import PostgresServer
+from tests.support.primary import Primary
 from tests.support.redis import RedisServer
 from tests.support.rig import Rig
 from tests.support.s3 import CREDENTIALS
@@ -36,7 +37,7 @@ SETTINGS = {
 class Celery:
     """Two workers, a node's engine, and a seeded repository in an object store."""
 
-    def __init__(self, root: Path, stack: AirflowStack, kit: DockerKit, primary: MariaDbPrimary) -> None:
+    def __init__(self, root: Path, stack: AirflowStack, kit: DockerKit, primary: Primary) -> None:
         self.stack = stack
         self.kit = kit
         self._root = root
@@ -78,16 +79,14 @@ def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Celery]:
     root = tmp_path_factory.mktemp("celery")
     (root / "logs").mkdir()
     with ExitStack() as stack:
-        database = PostgresServer.start()
+        database = PostgresServer.with_airflow()
         stack.callback(database.stop)
         broker = RedisServer()
         stack.callback(broker.stop)
         kit = DockerKit()
         stack.enter_context(kit.running(root))
-        primary = MariaDbPrimary.start(root / "primary")
-        stack.callback(primary.stop)
-        primary.create_backup_account()
-        primary.execute(*SHOP)
+        primary = KITS["mariadb"].start(root / "primary")
+        stack.callback(primary.discard)
         backend = database.url.replace("postgresql", "db+postgresql", 1)
         airflow = AirflowStack(
             root / "airflow",
@@ -100,12 +99,10 @@ def celery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Celery]:
         )
         stack.callback(airflow.sweep)
         stack.callback(airflow.stop)
-        migration = airflow.migrate()
         airflow.add_connection("orders_primary", primary_connection(primary))
         store = {"login": CREDENTIALS["access_key_id"], "password": CREDENTIALS["secret_access_key"]}
         airflow.add_connection("backups", json.dumps({"conn_type": "restore_replay_repository", **store}))
         running = Celery(root, airflow, kit, primary)
-        assert migration.wait() == 0, (root / "logs" / "airflow-migrate.log").read_text()
         airflow.start()
         airflow.wait_for(*running.cases, timeout_s=600.0)
         yield running

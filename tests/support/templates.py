@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -12,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from airflow_restore_replay.core.flavor.mysql import options as mysql_options
 from airflow_restore_replay.core.flavor.mysql import server as mysql
 from airflow_restore_replay.core.flavor.process import NodeProcess
 
+#: what no recipe of today leads to goes after a fortnight
+_UNUSED_S = 14 * 86400
 #: environment variable that names the directory of what the processes of one run share
 RUN_DIRECTORY = "RESTORE_REPLAY_TEST_RUN"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restore-replay" / "templates"
@@ -64,7 +67,13 @@ def kept(name: str, recipe: str, make: Callable[[Path], None]) -> Path:
     :param recipe: whatever its content follows from; another recipe makes it anew.
     """
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    return made_once(_CACHE / f"{name}-{digest}", make)
+    found = made_once(_CACHE / f"{name}-{digest}", make)
+    os.utime(found)
+    for other in _CACHE.glob(f"{name}-*"):
+        with contextlib.suppress(OSError):  # another process removes it
+            if other.is_dir() and time.time() - other.stat().st_mtime > _UNUSED_S:
+                shutil.rmtree(other)
+    return found
 
 
 def of_this_run(name: str, make: Callable[[Path], None]) -> Path:
@@ -82,7 +91,7 @@ def _run_directory() -> Path:
     return Path(own)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(place: Path) -> Iterator[None]:
     place.parent.mkdir(parents=True, exist_ok=True)
     with (place.parent / f"{place.name}.lock").open("w") as lock:
