@@ -8,6 +8,9 @@ SIZE ?= 2g
 ROW ?=
 export BENCH_DIR
 
+# Some images forbid bytecode; then each of hundreds of processes would compile Airflow anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup lint unit test sweep live tour demo bench images up down clean
 
 help: ## this list
