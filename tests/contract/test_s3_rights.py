@@ -19,7 +19,8 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.sections import Retention
 from tests.support.backups import aged_copy, back_up, tree_bytes
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.moto import Moto
+from tests.support.stores.s3 import CREDENTIALS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "object-stores.md").read_text()
 BUCKET = "backups"
@@ -36,7 +37,7 @@ def policy(name: str) -> dict[str, Any]:
 class Guarded:
     """A server on which everybody has the documented rights and no other."""
 
-    def __init__(self, server: S3Server) -> None:
+    def __init__(self, server: Moto) -> None:
         self.server = server
         server.raw("PUT", f"/{BUCKET}")
         self.users = {name: server.user(name, policy(name)) for name in ("cycle", "prune", "restore")}
@@ -50,7 +51,7 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Guarded]:
-    with S3Server() as server:
+    with Moto() as server:
         yield Guarded(server)
 
 
