@@ -66,7 +66,7 @@ def test_what_is_secret_is_a_password_field() -> None:
     fields = TYPES["restore_replay_repository"]["conn-fields"]
     assert fields["session_token"]["schema"]["format"] == "password"
     secret = [name for name, field in fields.items() if "format" in field["schema"]]
-    assert secret == ["encryption_key", "session_token"]
+    assert secret == ["encryption_key", "session_token", "sas_token"]
     assert TYPES["restore_replay_repository"]["ui-field-behaviour"]["relabeling"]["password"]
 
 

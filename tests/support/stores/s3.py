@@ -1,15 +1,14 @@
-"""S3's API, signed by botocore: what the servers that speak it share."""
+"""S3's API: what the servers that speak it share."""
 
 from __future__ import annotations
 
+import hmac
 import http.client
 import ssl
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, ClassVar
-from urllib.parse import quote
-
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from urllib.parse import quote, urlsplit
 
 from tests.support.stores.base import Store
 
@@ -18,21 +17,30 @@ _REGION = "us-east-1"
 
 
 def signed(method: str, url: str, body: bytes | None, headers: dict[str, str]) -> dict[str, str]:
-    """:returns: *headers* and a signature by :data:`CREDENTIALS`. :param url: with its path quoted, as it is sent."""
-    request = AWSRequest(method, url, {**headers, "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}, body or b"")
-    keys = Credentials(CREDENTIALS["access_key_id"], CREDENTIALS["secret_access_key"])
-    _S3Auth(keys, "s3", _REGION).add_auth(request)
-    return dict(request.headers.items())
+    """Sign a request by :data:`CREDENTIALS`, without a client that the demo would have to install.
 
+    :param url: with path and query quoted, as they are sent. :param headers: all of them are signed.
+    :returns: *headers* and what the signature needs.
 
-class _S3Auth(SigV4Auth):  # type: ignore[misc]
-    """S3 signs paths as they are sent: they are not quoted once more."""
-
-    def _normalize_url_path(self, path: str) -> str:
-        return path
-
-    def payload(self, request: Any) -> str:
-        return "UNSIGNED-PAYLOAD"
+    Source: Amazon S3 API reference, "Authenticating Requests: Using the Authorization Header".
+    """
+    parts = urlsplit(url)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    own = {"host": parts.netloc, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": stamp}
+    all_of_them = {name.lower(): value for name, value in headers.items()} | own
+    names = ";".join(sorted(all_of_them))
+    lines = "".join(f"{name}:{all_of_them[name]}\n" for name in sorted(all_of_them))
+    query = "&".join(sorted(part if "=" in part else f"{part}=" for part in parts.query.split("&") if part))
+    canonical = f"{method}\n{parts.path}\n{query}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+    scope = (stamp[:8], _REGION, "s3", "aws4_request")
+    text = "\n".join(("AWS4-HMAC-SHA256", stamp, "/".join(scope), sha256(canonical.encode()).hexdigest()))
+    key = f"AWS4{CREDENTIALS['secret_access_key']}".encode()
+    for part in scope:
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    credential = f"{CREDENTIALS['access_key_id']}/{'/'.join(scope)}"
+    said = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
+    return {**all_of_them, "authorization": said}
 
 
 class S3Store(Store):
