@@ -122,6 +122,21 @@ def test_x6_a_token_that_cannot_delete_suffices_for_cycles(az_server: Azurite, t
     assert "sig=" not in str(caught.value)
 
 
+def test_credentials_may_come_from_the_environment(
+    az_server: Azurite, gs_server: FakeGcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = az_server.new_bucket()
+    key = tmp_path / "key.json"
+    key.write_text(gs_server.credentials["service_account_key"])
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", az_server.credentials["account_name"])
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", sas_token(bucket, "rcwl"))
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(key))
+    for spec in (az_server.spec(bucket), gs_server.spec(gs_server.new_folder())):
+        store = open_store(spec)
+        store.put_new("a/b", b"x")
+        assert store.get("a/b") == b"x"
+
+
 def test_googles_key_may_be_a_file(gs_server: FakeGcs, tmp_path: Path) -> None:
     key = tmp_path / "key.json"
     key.write_text(gs_server.credentials["service_account_key"])

@@ -108,8 +108,10 @@ def test_the_keys_that_are_refused_by_the_server_are_those_of_the_test(guarded: 
         Repository.open(spec, cluster="orders", credentials=stranger, write=True)
 
 
-def test_the_documented_cluster_file_is_valid() -> None:
-    match = re.search(r"<!-- parsed by the tests -->\n```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert match
-    options = parse_clusters(yaml.safe_load(match[1]))["orders"].repository.options
+def test_the_documented_cluster_files_are_valid() -> None:
+    files = re.findall(r"<!-- parsed by the tests[^\n]* -->\n```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+    amazon, others = (parse_clusters(yaml.safe_load(text)) for text in files)
+    options = amazon["orders"].repository.options
     assert (options.sse, options.retry_timeout) == ("aws:kms", timedelta(minutes=10).total_seconds())
+    assert others["invoices"].repository.options.account_name == "examplebackups"
+    assert others["carts"].repository.options.service_account_file
