@@ -44,9 +44,12 @@ def _repository_connection() -> dict[str, Any]:
         "hook-name": "Restore-replay repository",
         "ui-field-behaviour": {
             "hidden-fields": ["host", "port", "schema", "extra"],
-            "relabeling": {"login": "Access key id", "password": "Secret access key"},
+            "relabeling": {
+                "login": "Access key id, or storage account",
+                "password": "Secret access key, or the account's key",
+            },
             "placeholders": {
-                "url": "s3://bucket/orders or file:///srv/backups/orders",
+                "url": "s3://bucket/orders, az://container/orders, gs://bucket/orders or file:///srv/backups/orders",
                 "login": "empty: from the worker's environment or role",
                 "endpoint": "https://minio.example:9000",
                 "region": "eu-central-1",
@@ -54,7 +57,7 @@ def _repository_connection() -> dict[str, Any]:
         },
         "conn-fields": {
             "url": _field("URL", "One prefix for one cluster."),
-            "endpoint": _field("Endpoint", "Of a store that is not Amazon's."),
+            "endpoint": _field("Endpoint", "Of a store that is not Amazon's, Azure's or Google's."),
             "region": _field("Region", "Of the bucket."),
             "encryption_key": _field(
                 "Encryption key", "64 hex digits or base64; empty: not encrypted.", format="password"
@@ -65,6 +68,9 @@ def _repository_connection() -> dict[str, Any]:
             "session_token": _field("Session token", "Of temporary credentials.", format="password"),
             "role_arn": _field("Role", "To assume with the keys; renewed before its token expires."),
             "external_id": _field("External id", "That the role's trust policy asks for."),
+            "account_name": _field("Storage account", "Azure: where login and password are a principal's."),
+            "tenant_id": _field("Tenant", "Azure: then login and password are a service principal's."),
+            "sas_token": _field("SAS token", "Azure: instead of the account's key.", format="password"),
         },
     }
 

@@ -20,7 +20,8 @@ from bench.measure import alternate, digests, files_of, require_same, size_of, t
 from bench.rows import Row, speed
 from bench.settings import Bench
 from bench.worker import Answer, Request
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.moto import Moto
+from tests.support.stores.s3 import CREDENTIALS
 
 IDS = ("s3/put", "s3/get")
 _BAR = 0.8
@@ -70,7 +71,7 @@ def _local_restore(bench: Bench, repository: Path, backup_id: str) -> float:
 
 def _s3(bench: Bench, source: Path, expected: dict[str, str], restores: list[float]) -> float:
     target = bench.new_dir("restored")
-    with S3Server() as server:
+    with Moto() as server:
         spec = server.spec(server.new_bucket())
 
         def run(op: str, tree: Path, backup_id: str = "") -> Answer:
@@ -95,7 +96,7 @@ def _s3(bench: Bench, source: Path, expected: dict[str, str], restores: list[flo
 
 def _raw(bench: Bench, repository: Path, gets: list[float]) -> float:
     """:returns: seconds to PUT the repository's objects, by a client that does nothing else."""
-    with S3Server() as server:
+    with Moto() as server:
         url = f"{server.endpoint}/{server.new_bucket()}"
         client = [sys.executable, "-m", "bench.remote", url, str(repository), str(bench.threads)]
         cwd = Path(__file__).parents[1]

@@ -14,7 +14,8 @@ from airflow_restore_replay.core.runtime.docker import MOUNT_POINT
 from demo.screen import say
 from demo.stock import Stock
 from tests.support.dockerd import Dockerd, provide_nodes
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.s3 import CREDENTIALS
+from tests.support.stores.seaweedfs import SeaweedFs
 
 _STORE_CONNECTION = "backups"
 
@@ -84,7 +85,7 @@ class Containers(Place):
 
     def __init__(self) -> None:
         self._engine: Dockerd | None = None
-        self._s3: S3Server | None = None
+        self._s3: SeaweedFs | None = None
         self._buckets: dict[str, str] = {}
 
     def start(self, stock: Stock) -> None:
@@ -99,7 +100,7 @@ class Containers(Place):
             say("  No Docker engine of this host answers: the demo has its own, until it ends.")
         names = provide_nodes(url, stock.name)
         say(f"  Image of nodes: {names[0]}.")
-        self._s3 = S3Server()
+        self._s3 = SeaweedFs()
         # The command line takes them from there, Airflow from a connection, nodes from what each job is given.
         os.environ.update({f"AWS_{name.upper()}": value for name, value in CREDENTIALS.items()})
         fields = {
@@ -138,16 +139,16 @@ class Containers(Place):
         return {"url": spec.url, "options": spec.options.given(), "connection": _STORE_CONNECTION}
 
     def read(self, cluster: str, name: str) -> bytes:
-        return self._store.raw("GET", self._path(cluster, name))
+        return self._store.read(self._path(cluster, name))
 
     def write(self, cluster: str, name: str, content: bytes) -> None:
-        self._store.raw("PUT", self._path(cluster, name), content)
+        self._store.write(self._path(cluster, name), content)
 
     def _path(self, cluster: str, name: str) -> str:
-        return f"{self.repository(cluster)['url'].removeprefix('s3:/')}/{name}"
+        return f"{self.repository(cluster)['url'].removeprefix('s3://')}/{name}"
 
     @property
-    def _store(self) -> S3Server:
+    def _store(self) -> SeaweedFs:
         assert self._s3 is not None, "it is started first"
         return self._s3
 

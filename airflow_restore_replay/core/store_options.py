@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -11,17 +12,26 @@ from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import Seconds
 
 S3_SCHEMES = ("s3", "s3a")
-OBJECT_SCHEMES = (*S3_SCHEMES, "gs", "az", "adl", "azure", "abfs", "abfss")
+GOOGLE_SCHEMES = ("gs",)
+AZURE_SCHEMES = ("az", "adl", "azure", "abfs", "abfss")
+OBJECT_SCHEMES = (*S3_SCHEMES, *GOOGLE_SCHEMES, *AZURE_SCHEMES)
 
 _MIN_ROLE_S, _MAX_ROLE_S = 900.0, 43_200.0
 #: what every kind of object store has
-_COMMON = frozenset({"allow_http", "ca_file", "connect_timeout", "proxy_url", "retry_timeout", "timeout"})
+_COMMON = frozenset(
+    {"allow_http", "ca_file", "connect_timeout", "endpoint", "proxy_url", "retry_timeout", "timeout"}
+)
+#: what only Azure, and only Google Cloud Storage has
+_AZURE = frozenset({"account_name", "other"})
+_GOOGLE = frozenset({"service_account_file", "other"})
+#: obstore's own names of secrets
+_SECRET = re.compile(r"(key|secret|token)$", re.IGNORECASE)
 
 
 class StoreOptions(Strict, frozen=True, kw_only=True):
     """No secrets: they come from a connection or the environment.
 
-    :param endpoint: of a store that is not Amazon's: ``https://minio.example:9000``.
+    :param endpoint: of a store that is not Amazon's, Azure's or Google's: ``https://minio.example:9000``.
     :param virtual_hosted: the bucket is part of the host's name; otherwise of the path, which every store knows.
     :param allow_http: send everything in the clear; an ``http://`` endpoint says so by itself.
     :param ca_file: PEM file, on every host that opens the repository, of certificates to trust beside the system's.
@@ -32,6 +42,8 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
     :param storage_class: of objects of 128 KiB and more; only classes that can be read at once.
     :param role_arn: role to assume with the credentials; it is assumed anew before its token expires.
     :param role_duration: of one token of the role, 15m to 12h.
+    :param account_name: Azure's storage account.
+    :param service_account_file: Google's JSON key file, on every host that opens the repository.
     :param other: obstore's own keys, for ``gs://`` and ``az://`` only.
     """
 
@@ -63,6 +75,8 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
     role_duration: Seconds = Seconds("1h")
     external_id: str | None = None
     sts_endpoint: str | None = None
+    account_name: str | None = None
+    service_account_file: str | None = None
     other: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -73,6 +87,10 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
             raise ValueError("external_id needs role_arn")
         if not _MIN_ROLE_S <= self.role_duration <= _MAX_ROLE_S:
             raise ValueError(f"role_duration must be 15m to 12h, it is {self.role_duration:.0f} s")
+        if secrets := sorted(filter(_SECRET.search, self.other)):
+            raise ValueError(
+                f"other.{secrets[0]} is a secret; it belongs into a connection or the environment"
+            )
 
     def given(self) -> dict[str, Any]:
         """:returns: the options that are not at their defaults, by name."""
@@ -83,18 +101,26 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
         }
 
     def refuse_unsuitable(self, url: str) -> None:
-        """:raises ValueError: an option means nothing for the store of *url*, by name."""
-        scheme = urlsplit(url).scheme
-        if scheme in S3_SCHEMES:
-            allowed = frozenset(field.name for field in msgspec.structs.fields(self)) - {"other"}
-        elif scheme in OBJECT_SCHEMES:
-            allowed = _COMMON | {"other"}
-        else:
-            allowed = frozenset()
+        """:raises ValueError: an option means nothing for the store of *url*, by name; or *url* has a secret."""
+        parts = urlsplit(url)
+        if parts.scheme in OBJECT_SCHEMES and (parts.query or parts.password):
+            raise ValueError(
+                "url has a query or a password; secrets belong into a connection or the environment"
+            )
+        allowed = _allowed(parts.scheme)
         wrong = sorted(self.given().keys() - allowed)
         if wrong:
             names = f"allowed there: {', '.join(sorted(allowed))}" if allowed else "there are none for it"
             raise ValueError(f"options.{wrong[0]} means nothing for {url}; {names}")
+
+
+def _allowed(scheme: str) -> frozenset[str]:
+    """:returns: names of the options that mean something for a store of *scheme*."""
+    if scheme in S3_SCHEMES:
+        return frozenset(StoreOptions.__struct_fields__) - _AZURE - _GOOGLE
+    if scheme in AZURE_SCHEMES:
+        return _COMMON | _AZURE
+    return _COMMON | _GOOGLE if scheme in GOOGLE_SCHEMES else frozenset()
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

@@ -9,11 +9,8 @@ from airflow.sdk import BaseHook
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.hooks.node_connection import NODE_CONN_TYPE
-from airflow_restore_replay.hooks.repository import (
-    REPOSITORY_CONN_TYPE,
-    connection_credentials,
-    connection_keys,
-)
+from airflow_restore_replay.hooks.repository import connection_keys
+from airflow_restore_replay.hooks.store_connections import REPOSITORY_CONN_TYPE, connection_credentials
 
 
 class RepositoryConnectionHook(BaseHook):
@@ -45,7 +42,9 @@ class RepositoryConnectionHook(BaseHook):
             if not url:
                 raise ConfigInvalid(f"Connection {self.conn_id!r} has no URL, so there is nothing to test.")
             return True, probe_repository(
-                RepositorySpec(url=str(url)), connection_credentials(conn), keys=connection_keys(conn)
+                RepositorySpec(url=str(url)),
+                connection_credentials(conn, str(url)),
+                keys=connection_keys(conn),
             )
         except RestoreReplayError as exc:
             return False, str(exc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from airflow.sdk import BaseHook
@@ -12,42 +12,17 @@ from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 from airflow_restore_replay.core.key_sources import parse_key, read_keys
 from airflow_restore_replay.core.sections import RepositorySpec
+from airflow_restore_replay.hooks.store_connections import (
+    REPOSITORY_CONN_TYPE,
+    connection_credentials,
+    mask,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_restore_replay.core.repository.repository import Repository
 
-REPOSITORY_CONN_TYPE = "restore_replay_repository"
-
-#: Extra fields of an Amazon connection → names in a repository's credentials.
-_AMAZON_EXTRA = {
-    "aws_access_key_id": "access_key_id",
-    "aws_secret_access_key": "secret_access_key",
-    "aws_session_token": "session_token",
-    "endpoint_url": "endpoint",
-    "region_name": "region",
-    "role_arn": "role_arn",
-    "external_id": "external_id",
-}
-#: What an Amazon connection may pass to STS → names in a repository's credentials.
-_ASSUME_ROLE = {
-    "ExternalId": "external_id",
-    "RoleSessionName": "role_session_name",
-    "DurationSeconds": "role_duration",
-}
-#: What only the Amazon provider, on the worker, can resolve; a node could not refresh it.
-_AMAZON_ONLY = ("profile_name", "session_kwargs", "config_kwargs", "s3_config_file")
-#: Extra fields of a repository connection; they have the same names in a repository's credentials.
-_REPOSITORY_EXTRA = (
-    "session_token",
-    "endpoint",
-    "region",
-    "ca_file",
-    "role_arn",
-    "external_id",
-    "sts_endpoint",
-)
 _KEY_FIELD = "encryption_key"
 
 
@@ -55,8 +30,9 @@ class RepositoryHook(BaseHook):
     """Opens the repository of one cluster.
 
     :param cluster: its ``repository.connection`` names a connection of the type ``restore_replay_repository``, or
-        one of the Amazon provider, whose login, password and extra are the credentials, a role that they assume
-        included. Without it they are found in the environment. The Amazon provider need not be installed.
+        one of the Amazon, Azure or Google provider (``aws``, ``wasb``, ``google_cloud_platform``), whose login,
+        password and extra are the credentials, a role that they assume included. Without it they are found in the
+        environment. Those providers need not be installed.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -89,12 +65,12 @@ class RepositoryHook(BaseHook):
 
     def credentials(self) -> dict[str, str]:
         """:returns: the store's configuration from the connection; empty when there is none.
-        :raises ConfigInvalid: the connection relies on what only the Amazon provider can resolve.
+        :raises ConfigInvalid: the connection relies on what only its provider can resolve.
         """
         conn = self._connection
         if conn is None:
             return {}
-        found = connection_credentials(conn)
+        found = connection_credentials(conn, self.resolved.url)
         # What the cluster file says about the store itself counts more than the connection's extra.
         given = self.cluster.repository.options.given()
         return {key: value for key, value in found.items() if key not in given}
@@ -109,7 +85,7 @@ class RepositoryHook(BaseHook):
             keys = read_keys(encryption, connection=lambda conn_id: _key_of(self.get_connection(conn_id)))
         else:
             keys = connection_keys(self._connection) if self._connection else ()
-        _mask(*keys)
+        mask(*keys)
         return keys
 
     def open(self, *, write: bool = False) -> Repository:
@@ -134,50 +110,6 @@ class RepositoryHook(BaseHook):
         return True, f"{len(catalog.backups)} backups, {len(catalog.healthy())} of them healthy and proven."
 
 
-def connection_credentials(conn: Connection) -> dict[str, str]:
-    """:returns: a repository's credentials from a repository's or an Amazon connection; secrets are masked in logs.
-    :raises ConfigInvalid: the connection relies on what only the Amazon provider can resolve.
-    """
-    extra: dict[str, Any] = conn.extra_dejson
-    if conn.conn_type == REPOSITORY_CONN_TYPE:
-        found = {name: str(extra[name]) for name in _REPOSITORY_EXTRA if extra.get(name)}
-    else:
-        found = _from_amazon(conn.conn_id, extra)
-    if conn.login:
-        found["access_key_id"] = conn.login
-    if conn.password:
-        found["secret_access_key"] = conn.password
-    _mask(found.get("secret_access_key"), found.get("session_token"), found.get("external_id"))
-    return found
-
-
-def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
-    """:returns: what an Amazon connection's extra says, by the provider's own rules of which counts more."""
-    method = extra.get("assume_role_method") or "assume_role"
-    only = [name for name in _AMAZON_ONLY if extra.get(name)]
-    if extra.get("verify") is False:
-        only.append("verify: false")
-    if extra.get("role_arn") and method != "assume_role":
-        only.append(f"assume_role_method: {method}")
-    if only:
-        raise ConfigInvalid(
-            f"Connection {conn_id!r} uses {', '.join(only)}, which a replay node cannot.",
-            hint="Give keys, or keys and role_arn; or give workers and nodes the role (instance profile, container "
-            "role, web identity) and leave repository.connection out. For a CA use options.ca_file.",
-        )
-    found = {ours: str(extra[theirs]) for theirs, ours in _AMAZON_EXTRA.items() if extra.get(theirs)}
-    if isinstance(extra.get("verify"), str):
-        found["ca_file"] = extra["verify"]
-    services = extra.get("service_config") or {}
-    for service, ours in (("s3", "endpoint"), ("sts", "sts_endpoint")):
-        if endpoint := (services.get(service) or {}).get("endpoint_url"):
-            found[ours] = str(endpoint)
-    for theirs, ours in _ASSUME_ROLE.items():
-        if value := (extra.get("assume_role_kwargs") or {}).get(theirs):
-            found[ours] = str(value)
-    return found
-
-
 def connection_keys(conn: Connection) -> tuple[str, ...]:
     """:returns: the encryption key that a repository connection holds, if it does; masked in logs.
     :raises ConfigInvalid: what it holds is no key.
@@ -190,12 +122,5 @@ def _key_of(conn: Connection) -> str:
     """:returns: the text that should be a key: a repository connection's own field, another one's password."""
     own = conn.conn_type == REPOSITORY_CONN_TYPE
     text = str((conn.extra_dejson.get(_KEY_FIELD) if own else conn.password) or "")
-    _mask(text)
+    mask(text)
     return text
-
-
-def _mask(*secrets: str | None) -> None:
-    from airflow.sdk.log import mask_secret
-
-    for secret in filter(None, secrets):
-        mask_secret(secret)

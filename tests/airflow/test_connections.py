@@ -21,7 +21,8 @@ from airflow_restore_replay.hooks import (
     RepositoryHook,
 )
 from airflow_restore_replay.provider_info import get_provider_info
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.s3 import CREDENTIALS
+from tests.support.stores.seaweedfs import SeaweedFs
 from tests.support.unpacked import programs
 
 TYPES = {t["connection-type"]: t for t in get_provider_info()["connection-types"]}
@@ -45,8 +46,8 @@ def cluster_with(**section: Any) -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with S3Server() as server:
+def s3() -> Iterator[SeaweedFs]:
+    with SeaweedFs() as server:
         yield server
 
 
@@ -65,7 +66,7 @@ def test_what_is_secret_is_a_password_field() -> None:
     fields = TYPES["restore_replay_repository"]["conn-fields"]
     assert fields["session_token"]["schema"]["format"] == "password"
     secret = [name for name, field in fields.items() if "format" in field["schema"]]
-    assert secret == ["encryption_key", "session_token"]
+    assert secret == ["encryption_key", "session_token", "sas_token"]
     assert TYPES["restore_replay_repository"]["ui-field-behaviour"]["relabeling"]["password"]
 
 
@@ -80,7 +81,7 @@ def test_airflow_takes_the_forms() -> None:
     assert "extra__restore_replay_node__workdir" in manager._connection_form_widgets
 
 
-def test_repository_on_s3(monkeypatch: pytest.MonkeyPatch, s3: S3Server) -> None:
+def test_repository_on_s3(monkeypatch: pytest.MonkeyPatch, s3: SeaweedFs) -> None:
     bucket = s3.new_bucket()
     extra = {"url": f"s3://{bucket}/orders", "endpoint": s3.endpoint, "region": "us-east-1"}
     keys = {"login": CREDENTIALS["access_key_id"], "password": CREDENTIALS["secret_access_key"]}

@@ -17,7 +17,8 @@ from tests.airflow.support import Shipped
 from tests.support.dockerd import Dockerd, node_engine
 from tests.support.process_list import ProcessListWatch
 from tests.support.rig import SECRETS
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.s3 import CREDENTIALS
+from tests.support.stores.seaweedfs import SeaweedFs
 
 REGISTRY_PASSWORD = "registry-secret-7d1c"
 
@@ -29,13 +30,13 @@ def engine() -> Iterator[Dockerd]:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with S3Server() as server:
+def s3() -> Iterator[SeaweedFs]:
+    with SeaweedFs() as server:
         yield server
 
 
 @pytest.fixture
-def in_docker(cycle: Shipped, engine: Dockerd, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Shipped:
+def in_docker(cycle: Shipped, engine: Dockerd, s3: SeaweedFs, monkeypatch: pytest.MonkeyPatch) -> Shipped:
     registry = {"conn_type": "docker", "host": "registry.example.com", "port": 5000, "login": "ci"}
     monkeypatch.setenv("AIRFLOW_CONN_IMAGES", json.dumps({**registry, "password": REGISTRY_PASSWORD}))
     store = {"login": CREDENTIALS["access_key_id"], "password": CREDENTIALS["secret_access_key"]}

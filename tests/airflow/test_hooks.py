@@ -94,6 +94,90 @@ def test_what_only_the_amazon_provider_can_do_is_refused_by_name(
         RepositoryHook(cluster_with(repository=repository)).credentials()
 
 
+OWN = "restore_replay_repository"
+KEY_FILE = {"client_email": "b@example.com", "private_key": "google-key-5e", "private_key_id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "found"),
+    [
+        (
+            "az://backups/orders",
+            {"conn_type": OWN, "login": "acct", "password": "key-a", "extra": {"region": "of no use here"}},
+            {"account_name": "acct", "account_key": "key-a"},
+        ),
+        (
+            "az://backups/orders",
+            {"conn_type": OWN, "extra": {"account_name": "acct", "sas_token": "sv=1&sig=key-b"}},
+            {"account_name": "acct", "sas_token": "sv=1&sig=key-b"},
+        ),
+        (
+            "abfss://backups@acct.dfs.core.windows.net/orders",
+            {"conn_type": OWN, "login": "app", "password": "key-c", "extra": {"tenant_id": "t"}},
+            {"tenant_id": "t", "client_id": "app", "client_secret": "key-c"},
+        ),
+        (
+            "az://backups/orders",
+            {"conn_type": "wasb", "login": "acct", "password": "key-d"},
+            {"account_name": "acct", "account_key": "key-d"},
+        ),
+        (
+            "az://backups/orders",
+            {
+                "conn_type": "wasb",
+                "host": "https://acct.blob.core.windows.net/",
+                "login": "app",
+                "password": "key-e",
+                "extra": {"tenant_id": "t"},
+            },
+            {"account_name": "acct", "tenant_id": "t", "client_id": "app", "client_secret": "key-e"},
+        ),
+        (
+            "gs://backups/orders",
+            {"conn_type": OWN, "password": json.dumps(KEY_FILE), "extra": {"endpoint": "http://e"}},
+            {"endpoint": "http://e", "service_account_key": json.dumps(KEY_FILE)},
+        ),
+        (
+            "gs://backups/orders",
+            {"conn_type": "google_cloud_platform", "extra": {"keyfile_dict": KEY_FILE, "project": "p"}},
+            {"service_account_key": json.dumps(KEY_FILE)},
+        ),
+        (
+            "gs://backups/orders",
+            {"conn_type": "google_cloud_platform", "extra": {"key_path": "/etc/key.json"}},
+            {"service_account_file": "/etc/key.json"},
+        ),
+    ],
+)
+def test_connections_of_azure_and_google(
+    monkeypatch: pytest.MonkeyPatch, url: str, fields: dict[str, Any], found: dict[str, str]
+) -> None:
+    from airflow_restore_replay.compat import redacted
+
+    connection(monkeypatch, "store", **fields)
+    cluster = cluster_with(repository={"url": url, "connection": "store"})
+    assert RepositoryHook(cluster).credentials() == found
+    public = {"endpoint", "account_name", "client_id", "tenant_id", "service_account_file"}
+    for secret in (value for name, value in found.items() if name not in public):
+        assert redacted(f"it is {secret}") == "it is ***"
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "extra", "what"),
+    [
+        ("wasb", {"connection_string": "x"}, "connection_string"),
+        ("google_cloud_platform", {"impersonation_chain": "x"}, "impersonation_chain"),
+    ],
+)
+def test_what_only_their_providers_can_do_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, conn_type: str, extra: dict[str, Any], what: str
+) -> None:
+    connection(monkeypatch, "store", conn_type=conn_type, extra=extra)
+    repository = {"url": "gs://bucket/orders", "connection": "store"}
+    with pytest.raises(ConfigInvalid, match=f"'store' uses {what}, which a replay node cannot"):
+        RepositoryHook(cluster_with(repository=repository)).credentials()
+
+
 def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     connection(
         monkeypatch,

@@ -1,4 +1,4 @@
-"""Every contract runs against a local directory and against S3 over real HTTP."""
+"""Contracts run against a local directory and S3; that of object stores also against Azure and Google Cloud Storage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from airflow_restore_replay.core.repository.store.opening import open_store
 from airflow_restore_replay.core.sections import RepositorySpec
 from tests.support.backups import make_tree
 from tests.support.proxy import FaultyProxy
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.azurite import Azurite
+from tests.support.stores.base import Store
+from tests.support.stores.gcs import FakeGcs
+from tests.support.stores.moto import Moto
+from tests.support.stores.s3 import signed
+from tests.support.stores.seaweedfs import SeaweedFs
+
+#: for ``pytest.mark.parametrize("place", EVERYWHERE, indirect=True)``
+EVERYWHERE = ("file", "s3", "az", "gs")
 
 
 class Damage(Protocol):
@@ -44,18 +52,18 @@ class LocalDamage:
 
 
 @dataclass
-class S3Damage:
-    server: S3Server
+class RemoteDamage:
+    server: Store
     bucket: str
 
     def read(self, path: str) -> bytes:
-        return self.server.raw("GET", f"/{self.bucket}/orders/{path}")
+        return self.server.read(f"{self.bucket}/orders/{path}")
 
     def write(self, path: str, data: bytes) -> None:
-        self.server.raw("PUT", f"/{self.bucket}/orders/{path}", data)
+        self.server.write(f"{self.bucket}/orders/{path}", data)
 
     def remove(self, path: str) -> None:
-        self.server.raw("DELETE", f"/{self.bucket}/orders/{path}")
+        self.server.remove(f"{self.bucket}/orders/{path}")
 
 
 @dataclass
@@ -76,8 +84,26 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    with S3Server() as server:
+def s3_server() -> Iterator[SeaweedFs]:
+    with SeaweedFs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def az_server() -> Iterator[Azurite]:
+    with Azurite() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gs_server() -> Iterator[FakeGcs]:
+    with FakeGcs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    with Moto() as server:
         yield server
 
 
@@ -86,14 +112,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "file":
         root = tmp_path / "repository with spaces"
         return Place(RepositorySpec(url=root.as_uri()), LocalDamage(root))
-    server: S3Server = request.getfixturevalue("s3_server")
-    bucket = server.new_bucket()
-    return Place(server.spec(bucket), S3Damage(server, bucket), CREDENTIALS)
+    server: Store = request.getfixturevalue(f"{request.param}_server")
+    folder = server.new_folder()
+    return Place(server.spec(folder), RemoteDamage(server, folder), server.credentials)
 
 
 @pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
-    with FaultyProxy(s3_server.port) as proxy:
+def proxy(s3_server: SeaweedFs) -> Iterator[FaultyProxy]:
+    with FaultyProxy(s3_server.port, sign=signed) as proxy:
         yield proxy
 
 

@@ -13,13 +13,14 @@ from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import back_up, manifest_for, tree_bytes
 from tests.support.proxy import Act, FaultyProxy, always, first, nth
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.s3 import CREDENTIALS
+from tests.support.stores.seaweedfs import SeaweedFs
 
 
 class Setup:
     """A repository reached directly, and the same one reached through the proxy."""
 
-    def __init__(self, server: S3Server, proxy: FaultyProxy) -> None:
+    def __init__(self, server: SeaweedFs, proxy: FaultyProxy) -> None:
         self.server, self.proxy, self.bucket = server, proxy, server.new_bucket()
 
     def direct(self) -> Repository:
@@ -33,7 +34,7 @@ class Setup:
 
 
 @pytest.fixture
-def setup(s3_server: S3Server, proxy: FaultyProxy) -> Setup:
+def setup(s3_server: SeaweedFs, proxy: FaultyProxy) -> Setup:
     return Setup(s3_server, proxy)
 
 

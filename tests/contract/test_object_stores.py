@@ -15,9 +15,12 @@ from airflow_restore_replay.core.repository.store.base import (
 )
 from airflow_restore_replay.core.repository.store.opening import open_store
 from airflow_restore_replay.core.sections import RepositorySpec
-from tests.contract.conftest import Place
+from tests.contract.conftest import EVERYWHERE, Place
+
+everywhere = pytest.mark.parametrize("place", EVERYWHERE, indirect=True)
 
 
+@everywhere
 def test_an_object_is_created_once_and_read_back(place: Place) -> None:
     store = place.store()
     store.put_new("a/b/one", b"first")
@@ -27,6 +30,7 @@ def test_an_object_is_created_once_and_read_back(place: Place) -> None:
     assert store.size("a/b/one") == 5
 
 
+@everywhere
 def test_of_many_simultaneous_creates_one_wins_and_its_bytes_stay(place: Place) -> None:
     store = place.store()
 
@@ -43,12 +47,14 @@ def test_of_many_simultaneous_creates_one_wins_and_its_bytes_stay(place: Place) 
     assert store.get("manifests/race.json") == b"%d" % winners[0] * 100_000
 
 
+@everywhere
 def test_an_empty_object_is_an_object(place: Place) -> None:
     store = place.store()
     store.put_new("empty", b"")
     assert (store.get("empty", max_bytes=0), store.size("empty")) == (b"", 0)
 
 
+@everywhere
 def test_what_is_not_there_is_missing(place: Place) -> None:
     store = place.store()
     store.put_new("a/there", b"x")
@@ -60,6 +66,7 @@ def test_what_is_not_there_is_missing(place: Place) -> None:
     assert list(store.list("nowhere")) == []
 
 
+@everywhere
 def test_a_reader_takes_no_more_than_it_asked_for(place: Place) -> None:
     store = place.store()
     store.put_new("big", bytes(1001))
@@ -68,6 +75,7 @@ def test_a_reader_takes_no_more_than_it_asked_for(place: Place) -> None:
     assert len(store.get_uncached("big", max_bytes=1001)) == 1001
 
 
+@everywhere
 def test_listing_is_by_folder_and_says_sizes(place: Place) -> None:
     store = place.store()
     for path in ("chunks/aa/1", "chunks/ab/2", "chunks2/3"):
@@ -78,6 +86,7 @@ def test_listing_is_by_folder_and_says_sizes(place: Place) -> None:
     assert found["chunks/aa/1"].modified.tzinfo is not None
 
 
+@everywhere
 def test_deleting_removes_exactly_one(place: Place) -> None:
     store = place.store()
     store.put_new("a/1", b"1")
@@ -86,6 +95,7 @@ def test_deleting_removes_exactly_one(place: Place) -> None:
     assert [i.path for i in store.list("a")] == ["a/2"]
 
 
+@everywhere
 def test_creating_the_same_bytes_again_is_no_error_and_other_bytes_are(place: Place) -> None:
     store = place.store()
     assert create_or_same(store, "m", b"same") is True
@@ -96,6 +106,7 @@ def test_creating_the_same_bytes_again_is_no_error_and_other_bytes_are(place: Pl
     assert store.get("m") == b"same"
 
 
+@everywhere
 @pytest.mark.parametrize("path", ["../out", "/etc/passwd", "a/../../out", "", "a//b", "./a", "a/.."])
 def test_names_outside_the_root_are_refused(place: Place, path: str) -> None:
     store = place.store()

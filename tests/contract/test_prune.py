@@ -30,10 +30,11 @@ from airflow_restore_replay.core.repository.store.base import ObjectInfo, Object
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from airflow_restore_replay.core.repository.verification.verify import verify
 from airflow_restore_replay.core.sections import Retention
-from tests.contract.conftest import LocalDamage, Place, S3Damage
+from tests.contract.conftest import LocalDamage, Place, RemoteDamage
 from tests.support.backups import MIB, aged_copy, back_up, manifest_for
 from tests.support.proxy import Act, FaultyProxy
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.s3 import CREDENTIALS
+from tests.support.stores.seaweedfs import SeaweedFs
 
 GRACE_S = 100
 
@@ -385,9 +386,10 @@ def test_many_denials_are_not_all_tried(place: Place, tree: Path) -> None:
     assert locked.tries == 10
 
 
-def test_a_locked_object_is_reported_by_s3(s3_server: S3Server, proxy: FaultyProxy, tree: Path) -> None:
-    bucket = s3_server.new_bucket()
-    place = Place(s3_server.spec(bucket, endpoint=proxy.endpoint), S3Damage(s3_server, bucket), CREDENTIALS)
+def test_a_locked_object_is_reported_by_s3(s3_server: SeaweedFs, proxy: FaultyProxy, tree: Path) -> None:
+    folder = s3_server.new_folder()
+    damage = RemoteDamage(s3_server, folder)
+    place = Place(s3_server.spec(folder, endpoint=proxy.endpoint), damage, CREDENTIALS)
     repository = place.open()
     old, _, only_old = two_backups(repository, tree)
     assert run_prune(repository).deleted == [old.backup_id]

@@ -16,7 +16,9 @@ from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.core.store_options import StoreOptions
 from tests.contract.conftest import Place
 from tests.support.proxy import Act, FaultyProxy, always, first
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.moto import Moto
+from tests.support.stores.s3 import CREDENTIALS
+from tests.support.stores.seaweedfs import SeaweedFs
 from tests.support.tls import Authority, make_authority
 
 MIB = 2**20
@@ -28,19 +30,19 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def tls_server(authority: Authority) -> Iterator[S3Server]:
-    with S3Server(tls=(authority.cert, authority.key)) as server:
+def tls_server(authority: Authority) -> Iterator[SeaweedFs]:
+    with SeaweedFs(tls=(authority.cert, authority.key)) as server:
         yield server
 
 
-def test_a_store_with_a_certificate_of_ones_own(tls_server: S3Server, authority: Authority) -> None:
+def test_a_store_with_a_certificate_of_ones_own(tls_server: SeaweedFs, authority: Authority) -> None:
     bucket = tls_server.new_bucket()
     store = open_store(tls_server.spec(bucket, ca_file=str(authority.ca)), CREDENTIALS)
     store.put_new("a/b", b"x")
     assert store.get("a/b") == b"x"
 
 
-def test_a_connection_may_have_the_certificate(tls_server: S3Server, authority: Authority) -> None:
+def test_a_connection_may_have_the_certificate(tls_server: SeaweedFs, authority: Authority) -> None:
     found = {
         **CREDENTIALS,
         "ca_file": str(authority.ca),
@@ -51,7 +53,7 @@ def test_a_connection_may_have_the_certificate(tls_server: S3Server, authority: 
     assert "conditional create and read work" in said
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused(tls_server: S3Server) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(tls_server: SeaweedFs) -> None:
     store = open_store(tls_server.spec(tls_server.new_bucket(), retry_timeout="500ms"), CREDENTIALS)
     with pytest.raises(StoreFailed, match="certificate|error sending request"):
         store.put_new("a/b", b"x")
@@ -65,16 +67,16 @@ def test_an_unusable_ca_file_is_refused_by_name(tmp_path: Path) -> None:
             open_store(spec, CREDENTIALS)
 
 
-def test_encryption_and_class_arrive(s3_server: S3Server) -> None:
-    bucket = s3_server.new_bucket()
+def test_encryption_and_class_arrive(moto: Moto) -> None:
+    bucket = moto.new_bucket()
     key = "arn:aws:kms:us-east-1:123456789012:key/one"
-    spec = s3_server.spec(
+    spec = moto.spec(
         bucket, sse="aws:kms", sse_kms_key_id=key, sse_bucket_key=True, storage_class="STANDARD_IA"
     )
     store = open_store(spec, CREDENTIALS)
     store.put_new("chunks/large", bytes(128 * 1024))
     store.put_new("manifests/small", b"{}")
-    large, small = (s3_server.headers(f"/{bucket}/orders/{p}") for p in ("chunks/large", "manifests/small"))
+    large, small = (moto.headers(f"/{bucket}/orders/{p}") for p in ("chunks/large", "manifests/small"))
     for headers in (large, small):
         assert headers["x-amz-server-side-encryption"] == "aws:kms"
         assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == key
@@ -83,7 +85,7 @@ def test_encryption_and_class_arrive(s3_server: S3Server) -> None:
     assert "x-amz-storage-class" not in small, "small objects cost more there"
 
 
-def test_the_bucket_is_in_the_path_unless_told(s3_server: S3Server, proxy: FaultyProxy) -> None:
+def test_the_bucket_is_in_the_path_unless_told(s3_server: SeaweedFs, proxy: FaultyProxy) -> None:
     bucket = s3_server.new_bucket()
     open_store(s3_server.spec(bucket, endpoint=proxy.endpoint), CREDENTIALS).put_new("x", b"1")
     assert proxy.seen == [("PUT", f"/{bucket}/orders/x")]
@@ -95,7 +97,7 @@ def test_the_bucket_is_in_the_path_unless_told(s3_server: S3Server, proxy: Fault
     assert {path for _, path in proxy.seen} == {"/orders/x"}
 
 
-def test_a_large_object_is_created_whole_and_read_in_parts(s3_server: S3Server, proxy: FaultyProxy) -> None:
+def test_a_large_object_is_created_whole_and_read_in_parts(s3_server: SeaweedFs, proxy: FaultyProxy) -> None:
     """One request to create it, as its condition needs; a part that fails is read again by itself."""
     data = bytes(range(256)) * (40 * MIB // 256) + b"tail"
     store = open_store(
@@ -114,7 +116,7 @@ def test_a_large_object_is_created_whole_and_read_in_parts(s3_server: S3Server, 
     assert store.get("files/large") == data
 
 
-def test_a_locked_object_is_denied_not_failed(s3_server: S3Server, proxy: FaultyProxy) -> None:
+def test_a_locked_object_is_denied_not_failed(s3_server: SeaweedFs, proxy: FaultyProxy) -> None:
     store = open_store(s3_server.spec(s3_server.new_bucket(), endpoint=proxy.endpoint), CREDENTIALS)
     store.put_new("chunks/locked", b"x")
     proxy.rule = lambda method, path: Act.DENY if method == "DELETE" else Act.PASS

@@ -19,7 +19,8 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.sections import Retention
 from tests.support.backups import aged_copy, back_up, tree_bytes
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.moto import Moto
+from tests.support.stores.s3 import CREDENTIALS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "object-stores.md").read_text()
 BUCKET = "backups"
@@ -36,7 +37,7 @@ def policy(name: str) -> dict[str, Any]:
 class Guarded:
     """A server on which everybody has the documented rights and no other."""
 
-    def __init__(self, server: S3Server) -> None:
+    def __init__(self, server: Moto) -> None:
         self.server = server
         server.raw("PUT", f"/{BUCKET}")
         self.users = {name: server.user(name, policy(name)) for name in ("cycle", "prune", "restore")}
@@ -50,7 +51,7 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Guarded]:
-    with S3Server() as server:
+    with Moto() as server:
         yield Guarded(server)
 
 
@@ -107,8 +108,10 @@ def test_the_keys_that_are_refused_by_the_server_are_those_of_the_test(guarded: 
         Repository.open(spec, cluster="orders", credentials=stranger, write=True)
 
 
-def test_the_documented_cluster_file_is_valid() -> None:
-    match = re.search(r"<!-- parsed by the tests -->\n```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert match
-    options = parse_clusters(yaml.safe_load(match[1]))["orders"].repository.options
+def test_the_documented_cluster_files_are_valid() -> None:
+    files = re.findall(r"<!-- parsed by the tests[^\n]* -->\n```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+    amazon, others = (parse_clusters(yaml.safe_load(text)) for text in files)
+    options = amazon["orders"].repository.options
     assert (options.sse, options.retry_timeout) == ("aws:kms", timedelta(minutes=10).total_seconds())
+    assert others["invoices"].repository.options.account_name == "examplebackups"
+    assert others["carts"].repository.options.service_account_file

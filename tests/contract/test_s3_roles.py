@@ -16,7 +16,8 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from tests.support.backups import back_up, tree_bytes
 from tests.support.proxy import Act, first
-from tests.support.s3 import CREDENTIALS, S3Server
+from tests.support.stores.moto import Moto
+from tests.support.stores.s3 import CREDENTIALS
 from tests.support.tokens import TokenGate
 
 ROLE = "arn:aws:iam::123456789012:role/backup"
@@ -25,7 +26,7 @@ ROLE = "arn:aws:iam::123456789012:role/backup"
 class Gated:
     """A repository behind a gate that lets tokens expire."""
 
-    def __init__(self, server: S3Server, gate: TokenGate) -> None:
+    def __init__(self, server: Moto, gate: TokenGate) -> None:
         self.server, self.gate, self.bucket = server, gate, server.new_bucket()
 
     def open(self, *, credentials: dict[str, str] | None = None, **options: Any) -> Repository:
@@ -41,9 +42,9 @@ class Gated:
 
 
 @pytest.fixture
-def gated(s3_server: S3Server, request: pytest.FixtureRequest) -> Iterator[Gated]:
-    with TokenGate(s3_server.port, **getattr(request, "param", {"life_s": 3600})) as gate:
-        yield Gated(s3_server, gate)
+def gated(moto: Moto, request: pytest.FixtureRequest) -> Iterator[Gated]:
+    with TokenGate(moto.port, **getattr(request, "param", {"life_s": 3600})) as gate:
+        yield Gated(moto, gate)
 
 
 def _slowly(gate: TokenGate, pause_s: float) -> None:
@@ -141,7 +142,7 @@ def test_a_role_without_keys_is_refused_before_anything(
 
 
 def test_a_role_that_may_not_be_assumed_fails_with_stss_own_words() -> None:
-    with S3Server() as server:
+    with Moto() as server:
         bucket = server.new_bucket()
         denied = {"Effect": "Deny", "Action": "sts:AssumeRole", "Resource": "*"}
         user = server.user("nobody", {"Version": "2012-10-17", "Statement": [denied]})

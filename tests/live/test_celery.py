@@ -19,7 +19,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.primary import Primary
 from tests.support.redis import RedisServer
 from tests.support.rig import Rig
-from tests.support.s3 import CREDENTIALS
+from tests.support.stores.s3 import CREDENTIALS
 
 LEFT, RIGHT = WORKERS = ("worker-left", "worker-right")
 SETTINGS = {

@@ -26,6 +26,8 @@ class Act(Enum):
 
 #: decides by method and path; called once for each request
 Rule = Callable[[str, str], Act]
+#: makes headers with a signature from method, URL, body and headers without one
+Sign = Callable[[str, str, bytes, dict[str, str]], dict[str, str]]
 
 _DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 _FORBIDDEN = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
@@ -36,12 +38,16 @@ def always(act: Act) -> Rule:
 
 
 class FaultyProxy:
-    """:ivar rule: may be replaced at any time. :ivar seen: all requests, as (method, path)."""
+    """:param sign: signs anew what was changed; only for a store that checks signatures.
 
-    def __init__(self, upstream_port: int) -> None:
+    :ivar rule: may be replaced at any time. :ivar seen: all requests, as (method, path).
+    """
+
+    def __init__(self, upstream_port: int, *, sign: Sign | None = None) -> None:
         self.rule: Rule = always(Act.PASS)
         self.seen: list[tuple[str, str]] = []
         self.upstream_port = upstream_port
+        self.sign = sign
         self.closing = threading.Event()
         self._server = _Server(self)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -136,8 +142,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._forward(act, body)
 
     def _forward(self, act: Act, body: bytes) -> None:
-        dropped = {"host", "connection"} | ({"if-none-match"} if act is Act.DROP_CONDITION else set())
+        # With the client's own host, which its signature covers.
+        dropped = {"connection"} | ({"if-none-match"} if act is Act.DROP_CONDITION else set())
         headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
+        if act is Act.DROP_CONDITION and self.server.proxy.sign:
+            kept = {k: v for k, v in headers.items() if k.lower() in ("content-type", "host")}
+            url = f"{self.server.proxy.endpoint}{self.path}"
+            headers = self.server.proxy.sign(self.command, url, body, kept)
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.proxy.upstream_port, timeout=60)
         try:
             upstream.request(self.command, self.path, body, headers)

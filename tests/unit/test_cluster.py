@@ -62,6 +62,13 @@ def store(url: str = "s3://backups/orders", **options: Any) -> dict[str, Any]:
             store("gs://b/x", region="x"),
             r"repository: options\.region means nothing for gs://b/x; allowed there",
         ),
+        (store(account_name="x"), r"options\.account_name means nothing for s3://"),
+        (store("gs://b/x", account_name="x"), r"options\.account_name means nothing for gs://b/x"),
+        (store("az://b/x", service_account_file="x"), r"options\.service_account_file means nothing for az:"),
+        (store("az://b/x", other={"account_key": "x"}), r"options: other\.account_key is a secret"),
+        (store("gs://b/x", other={"Bearer_Token": "x"}), r"options: other\.Bearer_Token is a secret"),
+        (store("az://b/x?sv=1&sig=x"), r"repository: url has a query or a password"),
+        (store("s3://id:secret@b/x"), r"repository: url has a query or a password"),
         (
             store("file:///b", ca_file="x"),
             r"repository: options\.ca_file means nothing for file:///b; there are",

@@ -18,8 +18,9 @@ from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.runtime.docker import MOUNT_POINT
 from tests.support.dockerd import node_engine
 from tests.support.rig import Rig, copy_repository, processes_in
-from tests.support.s3 import CREDENTIALS, S3Server
 from tests.support.sshd import Sshd
+from tests.support.stores.s3 import CREDENTIALS
+from tests.support.stores.seaweedfs import SeaweedFs
 
 
 class RuntimeKit(ABC):
@@ -138,7 +139,7 @@ class DockerKit(RuntimeKit):
 
     @contextmanager
     def running(self, root: Path) -> Iterator[None]:
-        with node_engine("mariadb") as self.engine, S3Server() as self.s3:
+        with node_engine("mariadb") as self.engine, SeaweedFs() as self.s3:
             self._docker = self.engine.client()
             yield
 
@@ -157,7 +158,7 @@ class DockerKit(RuntimeKit):
 
     def copy_repository(self, source: Rig, target: Rig) -> None:
         old, new = (rig.cluster().repository.url.split("/")[2] for rig in (source, target))
-        s3 = self.s3.boto("s3")
+        s3 = self.s3.boto()
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=old):
             for found in page.get("Contents", []):
                 s3.copy_object(Bucket=new, Key=found["Key"], CopySource={"Bucket": old, "Key": found["Key"]})

@@ -18,7 +18,7 @@ from obstore.store import from_url
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.sts import AssumedRole, Role
 from airflow_restore_replay.core.sections import RepositorySpec
-from airflow_restore_replay.core.store_options import S3_SCHEMES, StoreOptions
+from airflow_restore_replay.core.store_options import AZURE_SCHEMES, GOOGLE_SCHEMES, S3_SCHEMES, StoreOptions
 from airflow_restore_replay.core.units import Seconds
 
 MAX_BACKOFF_S = 5.0
@@ -33,8 +33,11 @@ _ANSWER = re.compile(
 )
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SAS|CREDENTIAL", re.IGNORECASE)
 _PUBLIC_NAME = re.compile(
-    r"^(endpoint|region|bucket|container|ca_file|role_.*|.*_endpoint.*)$", re.IGNORECASE
+    r"^(endpoint|region|bucket|container|ca_file|account_name|service_account_file|role_.*|.*_endpoint.*)$",
+    re.IGNORECASE,
 )
+#: what obstore calls options of Google Cloud Storage
+_GOOGLE_NAMES = {"endpoint": "base_url", "service_account_file": "service_account"}
 
 
 @dataclass
@@ -103,12 +106,17 @@ class Clients:
                 "region": options.region,
                 "server_side_encryption": options.sse,
                 "sse_kms_key_id": options.sse_kms_key_id,
+                "account_name": options.account_name,
+                "service_account_file": options.service_account_file,
             }.items()
             if value
         }
         if options.sse_bucket_key:
             config["sse_bucket_key_enabled"] = "true"
-        if urlsplit(self.spec.url).scheme in S3_SCHEMES:
+        scheme = urlsplit(self.spec.url).scheme
+        if scheme in GOOGLE_SCHEMES:
+            config = {_GOOGLE_NAMES.get(name, name): value for name, value in config.items()}
+        if scheme in S3_SCHEMES:
             # Objects are deleted one by one; bulk deletes of one are what not every store understands.
             config["disable_bulk_delete"] = "true"
         if options.virtual_hosted:
@@ -178,9 +186,12 @@ def _role(options: StoreOptions, credentials: Mapping[str, str]) -> Role:
 
 
 def _environment_endpoint(url: str) -> str:
-    if urlsplit(url).scheme not in S3_SCHEMES:
-        return ""
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    scheme = urlsplit(url).scheme
+    names: tuple[str, ...] = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    if scheme in AZURE_SCHEMES:
+        names = ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+    elif scheme in GOOGLE_SCHEMES:
+        names = ("GOOGLE_BASE_URL",)
     return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 

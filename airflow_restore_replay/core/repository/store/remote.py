@@ -49,9 +49,10 @@ _EXPIRED = re.compile(
     r"ExpiredToken|RequestExpired|TokenRefreshRequired|token (has|is) expired", re.IGNORECASE
 )
 #: what stores say of objects that must not be deleted, beside "permission denied": S3 answers a bulk delete with 200
-#: and an error for each key, MinIO has a code of its own, and so has Azure
+#: and an error for each key, MinIO has a code of its own; of Azure's bulk deletes only status and message are shown
 _LOCKED = re.compile(
-    r"code: AccessDenied|ObjectLocked|WORM protected|BlobImmutable|legal hold", re.IGNORECASE
+    r"code: (AccessDenied|403)|ObjectLocked|WORM protected|BlobImmutable|is immutable|legal hold",
+    re.IGNORECASE,
 )
 
 
