@@ -1,10 +1,10 @@
-# make setup | test | lint | live | tour | demo | bench | images | up | down
+# make setup | test | package | matrix | lint | live | tour | demo | bench | images | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
 # Most tests wait for servers, so three at a time use two cores. Which share a process: tests/conftest.py.
 WORKERS ?= -n 3
-TESTS ?= tests/unit tests/contract tests/airflow tests/e2e
+TESTS ?= tests/unit tests/contract tests/airflow tests/e2e tests/package
 # By themselves: one Airflow that is killed again and again takes both cores.
 LIVE ?= tests/live
 TOUR ?= tests/compose
@@ -16,8 +16,10 @@ AGAIN = echo "*** FAILED ONCE; again, one at a time: ***" >&2; $(PY) -m pytest -
 SIZE ?= 2g
 ROW ?=
 export BENCH_DIR
+# `make matrix`: words of tools/matrix --help.
+MATRIX ?=
 
-.PHONY: help setup lint unit test live tour demo bench images up down clean
+.PHONY: help setup lint unit package matrix test live tour demo bench images up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +35,12 @@ lint: setup ## ruff, mypy --strict, import-linter
 
 unit: setup ## the tests that start no server
 	$(PY) -m pytest tests/unit
+
+package: setup ## build it, check it, install it into empty environments, with and without extras
+	$(PY) -m pytest tests/package
+
+matrix: setup ## Airflow 3.1, 3.2 and 3.3 on Python 3.11, 3.12 and 3.13; MATRIX='--airflow 3.1 --python 3.12', --fresh
+	@$(PY) tools/matrix $(MATRIX)
 
 test: lint ## everything; needs root or a user that may run mariadbd
 	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
@@ -62,4 +70,4 @@ down: ## end what `make up` started and remove it
 	@$(PY) -m demo down
 
 clean: ## remove .venv and caches
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .bench .matrix .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
