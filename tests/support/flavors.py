@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.mariadb import MariaDb118Primary, MariaDbPrimary
+from tests.support.mariadb import MariaDb105Primary, MariaDb118Primary, MariaDbPrimary
 from tests.support.mysql import MySqlPrimary
 from tests.support.primary import Primary
 from tests.support.unpacked import without
@@ -94,6 +94,9 @@ KITS = {
     "mariadb-11.8": Kit(
         MariaDb118Primary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"], series="11.8."
     ),
+    "mariadb-10.5": Kit(
+        MariaDb105Primary, "shop/archive.MAD", ("logical", "physical"), _SHOPS["mariadb"], series="10.5."
+    ),
     "mysql": Kit(MySqlPrimary, "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
 }
 
@@ -108,5 +111,5 @@ def _on(*names: str) -> pytest.MarkDecorator:
 
 #: runs a test on every flavor; without it, MariaDB's is the only one
 on_both = _on("mariadb", "mysql")
-#: the same, and on the other release of MariaDB: the scenarios that every release must pass
-on_every = _on("mariadb", "mariadb-11.8", "mysql")
+#: the same, and on the other releases of MariaDB: the scenarios that every release must pass
+on_every = _on("mariadb", "mariadb-11.8", "mariadb-10.5", "mysql")

@@ -21,6 +21,7 @@ from tests.support.primary import (
 __all__ = [
     "BACKUP_PASSWORD",
     "ROOT_PASSWORD",
+    "MariaDb105Primary",
     "MariaDb118Primary",
     "MariaDbPrimary",
     "Witness",
@@ -101,3 +102,11 @@ class MariaDb118Primary(MariaDbPrimary):
     @property
     def bindir(self) -> str | None:
         return unpacked.programs("mariadb-11.8")
+
+
+class MariaDb105Primary(MariaDbPrimary):
+    """MariaDB 10.5 beside the system's own."""
+
+    @property
+    def bindir(self) -> str | None:
+        return unpacked.programs("mariadb-10.5")
