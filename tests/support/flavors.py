@@ -113,3 +113,5 @@ def _on(*names: str) -> pytest.MarkDecorator:
 on_both = _on("mariadb", "mysql")
 #: the same, and on the other releases of MariaDB: the scenarios that every release must pass
 on_every = _on("mariadb", "mariadb-11.8", "mariadb-10.5", "mysql")
+#: a release of MariaDB whose programs lack what later ones have
+on_10_5 = _on("mariadb-10.5")
