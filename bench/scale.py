@@ -141,10 +141,10 @@ def _build(root: Path, files: int, backups: int, change: float, names: Path) -> 
         file_list = write_file_list(store, repository.codec, whole)
         manifest = _manifest(repository, number, files * _FILE_CHUNKS)
         write_record(repository.store, _with_list(manifest, file_list))
-    with open(names, "wb") as file:
+    with open(names, "wb") as output:
         for number, count in enumerate(versions):
             for version in range(count):
-                file.write(b"".join(bytes.fromhex(_name(number, version, c)) for c in range(_FILE_CHUNKS)))
+                output.write(b"".join(bytes.fromhex(_name(number, version, c)) for c in range(_FILE_CHUNKS)))
     return sum(versions) * _FILE_CHUNKS
 
 
