@@ -189,12 +189,15 @@ def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
 
 
 @on_every
-def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
+def test_d8_zoo_is_equal_after_a_real_restore(
+    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
+) -> None:
     """One of every object, through seed, replay and restore; compared by the server's own dump."""
     rig = Rig(new_primary(), tmp_path)
     with rig.primary.connect() as conn:
         create_zoo(conn, rig.primary.zoo)
-    rig.full()
+    # A dump of 10.5 leaves out history.
+    rig.full(seed={"method": kit.seeds[kit.series == "10.5."]})
     second = rig.published(rig.cycle())
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
     with running(rig.restores(second), rig) as conn:

@@ -35,7 +35,7 @@ class MariaDbPrimary(Primary):
     """See :class:`~tests.support.primary.Primary`."""
 
     flavor: ClassVar[str] = "mariadb"
-    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql",)
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql", "zoo_mariadb_10_11.sql")
 
     def _install(self) -> None:
         user = ["--user=root"] if os.geteuid() == 0 else []
@@ -97,7 +97,7 @@ class MariaDbPrimary(Primary):
 class MariaDb118Primary(MariaDbPrimary):
     """MariaDB 11.8 beside the system's own."""
 
-    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql", "zoo_mariadb_11_8.sql")
+    zoo: ClassVar[tuple[str, ...]] = (*MariaDbPrimary.zoo, "zoo_mariadb_11_8.sql")
 
     @property
     def bindir(self) -> str | None:
@@ -106,6 +106,8 @@ class MariaDb118Primary(MariaDbPrimary):
 
 class MariaDb105Primary(MariaDbPrimary):
     """MariaDB 10.5 beside the system's own."""
+
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql",)
 
     @property
     def bindir(self) -> str | None:
