@@ -1,4 +1,4 @@
-# make setup | test | sweep | lint | live | tour | demo | bench | images | up | down
+# make setup | test | sweep | package | matrix | lint | live | tour | demo | bench | images | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -7,11 +7,13 @@ PY := .venv/bin/python
 SIZE ?= 2g
 ROW ?=
 export BENCH_DIR
+# `make matrix`: words of tools/matrix --help.
+MATRIX ?=
 
 # Some images forbid bytecode; then each of hundreds of processes would compile Airflow anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup lint unit test sweep live tour demo bench images up down clean
+.PHONY: help setup lint unit package matrix test sweep live tour demo bench images up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +29,12 @@ lint: setup ## ruff, mypy --strict, import-linter
 
 unit: setup ## the tests that start no server
 	$(PY) -m pytest tests/unit
+
+package: setup ## build it, check it, install it into empty environments, with and without extras
+	$(PY) -m pytest tests/package
+
+matrix: setup ## Airflow 3.1, 3.2 and 3.3 on Python 3.11, 3.12 and 3.13; MATRIX='--airflow 3.1 --python 3.12', --fresh
+	@$(PY) tools/matrix $(MATRIX)
 
 test: setup ## lint and all tests but the sweeps; needs root or a user that may run mariadbd
 	@$(PY) -m tests.suite run
@@ -57,4 +65,4 @@ down: ## end what `make up` started and remove it
 	@$(PY) -m demo down
 
 clean: ## remove .venv and caches
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .bench .matrix .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

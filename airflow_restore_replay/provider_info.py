@@ -6,6 +6,7 @@ from typing import Any
 
 _NAME = "Restore-replay"
 _PACKAGE = "airflow_restore_replay"
+_DOCUMENTATION = "https://github.com/airflow-restore-replay/airflow-restore-replay/tree/main/docs"
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -18,7 +19,7 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {
                 "integration-name": _NAME,
-                "external-doc-url": "https://mariadb.com/kb/en/gtid/",
+                "external-doc-url": _DOCUMENTATION,
                 "tags": ["software"],
             }
         ],

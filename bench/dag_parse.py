@@ -23,8 +23,11 @@ LIMIT_S = 0.5
 _ROUND = """
 import json, sys, time
 import airflow.sdk, airflow.triggers.base, airflow.providers.standard.operators.branch
-from airflow.sdk import DAG, Asset, BaseHook, BaseOperator, BaseSensorOperator, CronDataIntervalTimetable
-from airflow.sdk import TaskGroup
+from airflow.sdk import DAG, Asset, BaseHook, BaseOperator, BaseSensorOperator, TaskGroup
+try:
+    from airflow.sdk import CronDataIntervalTimetable
+except ImportError:  # Airflow < 3.2, where the first operator of any DAG loads the other module, too
+    import airflow.serialization.serialized_objects, airflow.timetables.interval
 import runpy
 from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 before, wall, cpu = set(sys.modules), time.perf_counter(), time.process_time()

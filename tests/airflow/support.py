@@ -122,7 +122,10 @@ def shipped_dag(dag_id: str = "restore_replay_orders") -> Any:
 
 
 def dag_bag(folder: Path = DAGS) -> Any:
-    from airflow.dag_processing.dagbag import DagBag
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow < 3.2
+        from airflow.models.dagbag import DagBag
 
     return DagBag(dag_folder=str(folder), collect_dags=True)
 

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
 from tests.e2e.conftest import OwnRig
 from tests.support import unpacked
-from tests.support.flavors import KITS, MANY_ROWS, Kit, on_both, on_every
+from tests.support.flavors import KITS, MANY_ROWS, Kit, on_10_5, on_both, on_every
 from tests.support.independent import dump_text
 from tests.support.mariadb import MariaDb118Primary
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
@@ -152,6 +152,28 @@ def test_d3_backup_of_the_release_before_the_upgrade_replays_on_the_new_one(tmp_
     assert manifest.server_release.startswith("11.8.")
 
 
+@on_10_5
+def test_d6_history_that_a_dump_leaves_out_is_refused_and_a_physical_seed_has_it(
+    new_primary: Callable[..., Primary], tmp_path: Path
+) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.execute(
+        "CREATE TABLE shop.prices (id INT PRIMARY KEY, price INT) WITH SYSTEM VERSIONING",
+        "INSERT INTO shop.prices VALUES (1, 10)",
+        "UPDATE shop.prices SET price = 11",
+    )
+    failure = rig.cycle(retries=0, force_full=True).failure
+    assert failure is not None
+    assert (failure.code, failure.blame) == ("PreflightFailed", Blame.ENVIRONMENT)
+    assert "shop.prices" in failure.message
+    assert "physical" in failure.hint
+    copied = rig.full(seed={"method": "physical"})
+    rig.primary.execute("UPDATE shop.prices SET price = 12")
+    report = rig.cycle()
+    assert rig.catalog().backup(rig.published(report)).manifest.base.backup_id == copied
+    assert rig.verdicts_against() == []
+
+
 @on_both
 def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
     new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
@@ -168,12 +190,15 @@ def test_d6_tables_that_cannot_be_carried_are_refused_by_name(
 
 
 @on_every
-def test_d8_zoo_is_equal_after_a_real_restore(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
+def test_d8_zoo_is_equal_after_a_real_restore(
+    new_primary: Callable[..., Primary], tmp_path: Path, kit: Kit
+) -> None:
     """One of every object, through seed, replay and restore; compared by the server's own dump."""
     rig = Rig(new_primary(), tmp_path)
     with rig.primary.connect() as conn:
         create_zoo(conn, rig.primary.zoo)
-    rig.full()
+    # A dump of 10.5 leaves out history.
+    rig.full(seed={"method": kit.seeds[kit.series == "10.5."]})
     second = rig.published(rig.cycle())
     assert rig.catalog().backup(second).state is BackupState.HEALTHY
     with running(rig.restores(second), rig) as conn:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.jobs.protocol import JobState
-from tests.support.flavors import KITS, Kit, on_both
+from tests.support.flavors import KITS, Kit, on_10_5, on_both
 from tests.support.mysql import programs
 from tests.support.primary import BACKUP_PASSWORD, Primary
 from tests.support.rig import Rig
@@ -77,6 +77,18 @@ def test_each_missing_thing_is_named_with_what_fixes_it(
     code, found = doctor(rig)
     assert (code, failing(found)) == (0, set())
     assert all(finding["passed"] for finding in found.values() if finding["subject"] == "primary")
+
+
+@on_10_5
+def test_binary_logs_that_are_kept_for_days(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.execute("SET GLOBAL expire_logs_days = 1")
+    _, found = doctor(rig)
+    kept = found["primary: expire_logs_days"]
+    assert (kept["passed"], kept["expected"]) == (False, "0 or at least 3 (two cycles)")
+    rig.primary.execute(kept["fix"].partition(";")[0])
+    code, found = doctor(rig)
+    assert (code, found["primary: expire_logs_days"]["passed"]) == (0, True)
 
 
 @on_both

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support import templates
-from tests.support.mariadb import MariaDb118Primary, MariaDbPrimary
+from tests.support.mariadb import MariaDb105Primary, MariaDb118Primary, MariaDbPrimary
 from tests.support.mysql import MySqlPrimary
 from tests.support.primary import Primary
 from tests.support.unpacked import without
@@ -105,6 +105,7 @@ KITS = {
     for kit in (
         Kit("mariadb", MariaDbPrimary, *_ARIA),
         Kit("mariadb-11.8", MariaDb118Primary, *_ARIA, series="11.8."),
+        Kit("mariadb-10.5", MariaDb105Primary, *_ARIA, series="10.5."),
         Kit("mysql", MySqlPrimary, "shop/archive.ibd", ("logical", "clone"), _SHOPS["mysql"]),
     )
 }
@@ -120,5 +121,7 @@ def _on(*names: str) -> pytest.MarkDecorator:
 
 #: runs a test on every flavor; without it, MariaDB's is the only one
 on_both = _on("mariadb", "mysql")
-#: the same, and on the other release of MariaDB: the scenarios that every release must pass
-on_every = _on("mariadb", "mariadb-11.8", "mysql")
+#: the same, and on the other releases of MariaDB: the scenarios that every release must pass
+on_every = _on("mariadb", "mariadb-11.8", "mariadb-10.5", "mysql")
+#: a release of MariaDB whose programs lack what later ones have
+on_10_5 = _on("mariadb-10.5")

@@ -21,6 +21,7 @@ from tests.support.primary import (
 __all__ = [
     "BACKUP_PASSWORD",
     "ROOT_PASSWORD",
+    "MariaDb105Primary",
     "MariaDb118Primary",
     "MariaDbPrimary",
     "Witness",
@@ -35,7 +36,7 @@ class MariaDbPrimary(Primary):
 
     flavor: ClassVar[str] = "mariadb"
     server_program: ClassVar[str] = "mariadbd"
-    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql",)
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql", "zoo_mariadb_10_11.sql")
 
     def _install(self) -> None:
         user = ["--user=root"] if os.geteuid() == 0 else []
@@ -98,8 +99,18 @@ class MariaDbPrimary(Primary):
 class MariaDb118Primary(MariaDbPrimary):
     """MariaDB 11.8 beside the system's own."""
 
-    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql", "zoo_mariadb_11_8.sql")
+    zoo: ClassVar[tuple[str, ...]] = (*MariaDbPrimary.zoo, "zoo_mariadb_11_8.sql")
 
     @property
     def bindir(self) -> str | None:
         return unpacked.programs("mariadb-11.8")
+
+
+class MariaDb105Primary(MariaDbPrimary):
+    """MariaDB 10.5 beside the system's own."""
+
+    zoo: ClassVar[tuple[str, ...]] = ("zoo.sql",)
+
+    @property
+    def bindir(self) -> str | None:
+        return unpacked.programs("mariadb-10.5")

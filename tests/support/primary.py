@@ -313,7 +313,7 @@ class Witness:
         return int(self.primary.execute(f"SELECT MAX(id) FROM {self.table} WHERE at < '{naive}'")[0][0])
 
 
-def create_zoo(conn: Connection[Any], files: Sequence[str] = ("zoo.sql",)) -> None:
+def create_zoo(conn: Connection[Any], files: Sequence[str] = ("zoo.sql", "zoo_mariadb_10_11.sql")) -> None:
     """Create what *files* (:attr:`Primary.zoo`) hold: one of every object that a backup must carry (D8)."""
     with conn.cursor() as cursor:
         cursor.execute("SET time_zone = '+00:00', sql_mode = ''")

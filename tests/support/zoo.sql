@@ -1,8 +1,8 @@
 -- One of every object that a backup must carry (D8); one statement per line.
 CREATE DATABASE zoo CHARACTER SET utf8mb4;
 USE zoo;
-CREATE TABLE zoo.plain (id INT PRIMARY KEY, v VARCHAR(50), d DECIMAL(20,5), f FLOAT, g DOUBLE, b BIT(12), j JSON, e ENUM('a','b','c'), s SET('x','y','z'), t TIME(6), ts TIMESTAMP(6) NULL, dt DATETIME(3), y YEAR, p POINT, bl BLOB, l1 VARCHAR(20) CHARACTER SET latin1, u UUID, i6 INET6) ENGINE=InnoDB;
-INSERT INTO zoo.plain VALUES (1,'ä€😀',12345.67891,0.1,0.1,b'101','{"k": [1, 2]}','b','x,z','-10:11:12.5','2024-02-29 01:02:03.123456','2024-02-29 01:02:03.123',2024,POINT(1,2),X'00ff00','é','123e4567-e89b-12d3-a456-426655440000','2001:db8::1'),(2,'',0,-0.0,1e308,b'0','[]','a','','838:59:59','1970-01-01 00:00:01','0000-00-00',1901,NULL,'','',NULL,NULL);
+CREATE TABLE zoo.plain (id INT PRIMARY KEY, v VARCHAR(50), d DECIMAL(20,5), f FLOAT, g DOUBLE, b BIT(12), j JSON, e ENUM('a','b','c'), s SET('x','y','z'), t TIME(6), ts TIMESTAMP(6) NULL, dt DATETIME(3), y YEAR, p POINT, bl BLOB, l1 VARCHAR(20) CHARACTER SET latin1, i6 INET6) ENGINE=InnoDB;
+INSERT INTO zoo.plain VALUES (1,'ä€😀',12345.67891,0.1,0.1,b'101','{"k": [1, 2]}','b','x,z','-10:11:12.5','2024-02-29 01:02:03.123456','2024-02-29 01:02:03.123',2024,POINT(1,2),X'00ff00','é','2001:db8::1'),(2,'',0,-0.0,1e308,b'0','[]','a','','838:59:59','1970-01-01 00:00:01','0000-00-00',1901,NULL,'','',NULL);
 CREATE TABLE zoo.compressed (id INT PRIMARY KEY, v TEXT) ENGINE=InnoDB ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=8;
 INSERT INTO zoo.compressed SELECT seq, REPEAT('c', 500) FROM seq_1_to_500;
 CREATE TABLE zoo.page_compressed (id INT PRIMARY KEY, v TEXT) ENGINE=InnoDB PAGE_COMPRESSED=1;

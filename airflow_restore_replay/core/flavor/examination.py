@@ -71,9 +71,9 @@ class Setting:
         )
 
 
-def kept_long_enough(keep_s: float) -> Callable[[str], bool]:
-    """:returns: whether a value of ``binlog_expire_logs_seconds`` is enough; 0 keeps all."""
-    return lambda text: float(text or 0) == 0 or float(text) >= keep_s
+def kept_long_enough(keep: float) -> Callable[[str], bool]:
+    """:returns: whether the time for which binary logs are kept is at least *keep*; 0 keeps all."""
+    return lambda text: float(text or 0) == 0 or float(text) >= keep
 
 
 _ERRORS = {"binlog_do_db": "SourceFiltered", "binlog_ignore_db": "SourceFiltered"}

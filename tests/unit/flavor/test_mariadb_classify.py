@@ -1,4 +1,4 @@
-"""The server's words, as MariaDB 10.6–11.8 print them, and whom they blame."""
+"""The server's words, as MariaDB 10.5–11.8 print them, and whom they blame."""
 
 from __future__ import annotations
 
@@ -160,6 +160,28 @@ def test_errors_of_a_dump(stderr: str, expected: type[Exception]) -> None:
 )
 def test_errors_of_a_physical_copy(stderr: str, expected: type[Exception]) -> None:
     assert type(backup.backup_error(1, stderr)) is expected
+
+
+_POSITION = b"-- GTID to start replication from\n-- SET GLOBAL gtid_slave_pos='0-1-%d';\n"
+#: what a routine's body may hold
+_LOOKS_LIKE_IT = b"-- Current Database: `shop`\nSET GLOBAL gtid_slave_pos='0-9-9';\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (b"-- MariaDB dump\n--\n" + _POSITION % 5 + b"\n--\n" + _LOOKS_LIKE_IT, _LOOKS_LIKE_IT),
+        (b"-- MariaDB dump\n--\n" + _LOOKS_LIKE_IT, _LOOKS_LIKE_IT + _POSITION % 5),
+    ],
+    ids=["10.5", "10.11"],
+)
+def test_the_position_of_a_dump_is_where_its_release_writes_it(head: bytes, tail: bytes) -> None:
+    assert str(dump.dumped_position(tail, head)) == "0-1-5"
+
+
+def test_a_dump_without_a_position_is_none() -> None:
+    with pytest.raises(errors.SeedFailed, match="no GTID"):
+        dump.dumped_position(b"-- Dump completed\n", b"-- MariaDB dump\n")
 
 
 def test_the_log_blames_the_data_only_for_the_data() -> None:

@@ -1,1 +1,1 @@
-"""MariaDB 10.6 and newer."""
+"""MariaDB 10.5 and newer."""

@@ -85,7 +85,7 @@ def _files_from(conn: Conn, start: MariaDbPosition) -> list[str]:
     raise BinlogPurged(
         f"The primary's binary logs begin with {files[0]}, after {lacking}; the base stands at "
         f"{str(start) or 'their very beginning'}, and what lies between is purged.",
-        hint="Keep binary logs (binlog_expire_logs_seconds) as long as you want to go back.",
+        hint="Keep binary logs (binlog_expire_logs_seconds, or expire_logs_days) as long as you want to go back.",
     )
 
 

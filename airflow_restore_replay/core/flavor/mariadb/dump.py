@@ -13,6 +13,7 @@ import pymysql
 from airflow_restore_replay.core.errors import (
     NodeFull,
     NodeServerCrashed,
+    PreflightFailed,
     PrimaryUnreachable,
     RestoreReplayError,
     SeedFailed,
@@ -22,6 +23,7 @@ from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.mariadb import classify, tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
@@ -33,6 +35,9 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 _LOCK_WAIT_S = 60
 _NO_RELOAD = 1227
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
+_FIRST_DATABASE = b"\n-- Current Database: "
+#: a dump's beginning up to there; it is made of the options and the position alone
+_HEAD_BYTES = 16 * 2**10
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
     r"seems to be corrupted|Corrupted|checksum mismatch",
@@ -41,8 +46,10 @@ _CORRUPT = re.compile(
 _GONE = {1053, 1927, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040, 1203, 1226}
 
 
-def dump_command(program: str, options: Path) -> list[str]:
-    """:returns: argv that dumps everything from one snapshot with its exact GTID, history rows included."""
+def dump_command(program: str, options: Path, *, history: bool) -> list[str]:
+    """:param history: whether the program can dump history rows, see :data:`tables.DUMPS_HISTORY`.
+    :returns: argv that dumps everything from one snapshot with its exact GTID, history rows included.
+    """
     return [
         program,
         f"--defaults-file={options}",
@@ -51,7 +58,7 @@ def dump_command(program: str, options: Path) -> list[str]:
         "--skip-lock-tables",
         "--master-data=2",
         "--gtid",
-        "--dump-history",
+        *(["--dump-history"] if history else []),
         "--routines",
         "--events",
         "--triggers",
@@ -80,11 +87,12 @@ def load_command(program: str, options: Path) -> list[str]:
     ]
 
 
-def dumped_position(tail: bytes) -> MariaDbPosition:
+def dumped_position(tail: bytes, head: bytes = b"") -> MariaDbPosition:
     """:param tail: the end of a dump, where its position is written.
+    :param head: the beginning of a dump, where older releases write it, before the first database.
     :raises SeedFailed: there is none.
     """
-    found = _GTID.findall(tail)
+    found = _GTID.findall(head.partition(_FIRST_DATABASE)[0]) or _GTID.findall(tail)
     if not found:
         raise SeedFailed("The dump names no GTID.", hint="The primary must write a binary log.")
     return MariaDbPosition.parse(found[-1].decode())
@@ -157,6 +165,8 @@ class MariaDbDump:
             yield _Hold()
 
     def prepare(self, server: NodeServer, primary: Conn) -> None:
+        if not _dumps_history(server):
+            _refuse_history(server, primary)
         begin_readable_log(primary)
 
     @contextlib.contextmanager
@@ -169,7 +179,7 @@ class MariaDbDump:
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
         ):
             yield (
-                dump_command(server.program("mariadb-dump"), source),
+                dump_command(server.program("mariadb-dump"), source, history=_dumps_history(server)),
                 load_command(server.program("mariadb"), sink),
             )
 
@@ -187,6 +197,20 @@ class MariaDbDump:
         return load_error(status, stderr)
 
 
+def _dumps_history(server: NodeServer) -> bool:
+    return series_of(server.release()) >= tables.DUMPS_HISTORY
+
+
+def _refuse_history(server: NodeServer, primary: Conn) -> None:
+    """:raises PreflightFailed: the primary has history rows, which would be missing on the node."""
+    found = tables.versioned_tables(primary)
+    if found:
+        raise PreflightFailed(
+            f"mariadb-dump {server.release()} leaves out the history of system-versioned tables: {', '.join(found)}.",
+            hint=tables.SEED_HISTORY,
+        )
+
+
 def _lock(guard: Conn, names: Sequence[str]) -> None:
     """LOCK TABLES queues writers at the table itself, where they hold back those who come to read, the dump, too."""
     run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
@@ -199,11 +223,15 @@ def _lock(guard: Conn, names: Sequence[str]) -> None:
 
 
 class _Hold:
+    def __init__(self) -> None:
+        self._head = b""
+
     def seen(self, block: bytes) -> None:
-        return
+        if len(self._head) < _HEAD_BYTES:
+            self._head += block[: _HEAD_BYTES - len(self._head)]
 
     def position(self, tail: bytes) -> MariaDbPosition:
-        return dumped_position(tail)
+        return dumped_position(tail, self._head)
 
 
 def tls_options(endpoint: Endpoint) -> dict[str, str]:

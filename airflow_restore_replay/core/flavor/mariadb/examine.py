@@ -12,8 +12,9 @@ from airflow_restore_replay.core.flavor.examination import (
     of_tables,
     rest_of,
 )
-from airflow_restore_replay.core.flavor.mariadb import grants
-from airflow_restore_replay.core.flavor.mariadb.preflight import preflight
+from airflow_restore_replay.core.flavor.mariadb import grants, tables
+from airflow_restore_replay.core.flavor.mariadb.identity import release_of, series_of
+from airflow_restore_replay.core.flavor.mariadb.preflight import EXPIRE_DAYS, EXPIRE_S, preflight
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -24,35 +25,56 @@ def examine(primary: Conn, wanted: Wanted) -> list[Finding]:
     if "flavor" in report.refusals or "release" in report.refusals:
         return rest_of(report, [])
     variables = {name.lower(): str(text) for name, text in rows(primary, "SHOW GLOBAL VARIABLES")}
-    found = [setting.examine(variables) for setting in _settings(wanted)]
+    found = [setting.examine(variables) for setting in _settings(wanted, variables)]
     found += _privileges(primary, wanted)
+    if wanted.seed == "logical" and series_of(variables["version"]) < tables.DUMPS_HISTORY:
+        found.append(_history(primary, variables["version"]))
     found.append(of_tables(report.refusals.get("tables", ""), "Convert or drop them."))
     return found + rest_of(report, [*(finding.name for finding in found), "grants"])
 
 
-def _settings(wanted: Wanted) -> list[Setting]:
-    keep_s = math.ceil(wanted.keep_s)
-
-    def lasting(name: str, value: object) -> str:
-        return f"SET GLOBAL {name}={value}; and {name}={value} in the option file, section [mariadbd]"
-
+def _settings(wanted: Wanted, variables: dict[str, str]) -> list[Setting]:
     return [
         Setting(
             "log_bin",
             "ON",
             "In the option file, section [mariadbd]: log_bin=binlog; then restart the primary.",
         ),
-        Setting(
-            "binlog_expire_logs_seconds",
-            f"0 or at least {keep_s} (two cycles)",
-            lasting("binlog_expire_logs_seconds", keep_s),
-            must=False,
-            holds=kept_long_enough(keep_s),
-        ),
-        Setting("binlog_format", "ROW", lasting("binlog_format", "ROW"), must=False),
-        Setting("binlog_row_image", "FULL", lasting("binlog_row_image", "FULL"), must=False),
-        Setting("sync_binlog", "1", lasting("sync_binlog", 1), must=False),
+        _kept_logs(wanted.keep_s, variables),
+        Setting("binlog_format", "ROW", _lasting("binlog_format", "ROW"), must=False),
+        Setting("binlog_row_image", "FULL", _lasting("binlog_row_image", "FULL"), must=False),
+        Setting("sync_binlog", "1", _lasting("sync_binlog", 1), must=False),
     ]
+
+
+def _kept_logs(keep_s: float, variables: dict[str, str]) -> Setting:
+    name, keep = EXPIRE_S, math.ceil(keep_s)
+    if name not in variables:
+        name, keep = EXPIRE_DAYS, math.ceil(keep_s / 86400)
+    return Setting(
+        name,
+        f"0 or at least {keep} (two cycles)",
+        _lasting(name, keep),
+        must=False,
+        holds=kept_long_enough(keep),
+    )
+
+
+def _lasting(name: str, value: object) -> str:
+    return f"SET GLOBAL {name}={value}; and {name}={value} in the option file, section [mariadbd]"
+
+
+def _history(primary: Conn, version: str) -> Finding:
+    versioned = tables.versioned_tables(primary)
+    return Finding(
+        subject="primary",
+        name="system-versioned tables",
+        passed=not versioned,
+        for_seed=True,
+        observed=", ".join(versioned) or "none",
+        expected=f"none: the mariadb-dump of {release_of(version)} leaves out their history",
+        fix=tables.SEED_HISTORY if versioned else "",
+    )
 
 
 def _privileges(primary: Conn, wanted: Wanted) -> list[Finding]:

@@ -161,7 +161,7 @@ def _check_kept(log: _Log, position: MariaDbPosition) -> None:
 def _purged(what: str, oldest: str) -> BinlogPurged:
     return BinlogPurged(
         f"{what} are no longer in the primary's binary logs, which begin with {oldest}.",
-        hint="Raise binlog_expire_logs_seconds above the time between two cycles.",
+        hint="Raise binlog_expire_logs_seconds (or expire_logs_days) above the time between two cycles.",
     )
 
 

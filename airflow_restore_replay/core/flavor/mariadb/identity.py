@@ -46,20 +46,21 @@ def refuse_release(*, backup: str | None, node: str, primary: str) -> None:
 
     :raises ReleaseRefused: unless backup ≤ node ≤ primary.
     """
-    if backup is not None and _series(backup) > _series(node):
+    if backup is not None and series_of(backup) > series_of(node):
         raise ReleaseRefused(
             f"The node's server is MariaDB {node}, older than the backup's {backup}.",
-            hint=f"Install MariaDB {'.'.join(map(str, _series(backup)))} or newer on the node.",
+            hint=f"Install MariaDB {'.'.join(map(str, series_of(backup)))} or newer on the node.",
         )
-    if _series(node) > _series(primary):
+    if series_of(node) > series_of(primary):
         raise ReleaseRefused(
             f"The node's server is MariaDB {node}, newer than the primary's {primary}; a backup made on it "
             "could not be restored on the primary's release.",
-            hint=f"Install MariaDB {'.'.join(map(str, _series(primary)))} on the node.",
+            hint=f"Install MariaDB {'.'.join(map(str, series_of(primary)))} on the node.",
         )
 
 
-def _series(release: str) -> tuple[int, int]:
+def series_of(release: str) -> tuple[int, int]:
+    """:returns: ``(10, 11)`` of ``10.11.19-MariaDB-log``."""
     match = re.match(r"(\d+)\.(\d+)", release_of(release))
     if not match:
         raise ReleaseRefused(f"{release!r} is not a MariaDB release such as 10.11.6.")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from airflow_restore_replay.core.flavor.floats import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mariadb import grants, tables
-from airflow_restore_replay.core.flavor.mariadb.identity import NODE_SERVER_IDS, release_of
+from airflow_restore_replay.core.flavor.mariadb.identity import NODE_SERVER_IDS, series_of
 from airflow_restore_replay.core.flavor.sql import dicts, rows
 from airflow_restore_replay.core.flavor.values import Conn, PreflightReport
 
-_OLDEST = (10, 6)
+_OLDEST = (10, 5)
 _NAMES_SHOWN = 20
+#: how long binary logs are kept, in seconds; and in days, the only one before 10.6
+EXPIRE_S = "binlog_expire_logs_seconds"
+EXPIRE_DAYS = "expire_logs_days"
 
 
 def preflight(primary: Conn) -> PreflightReport:
@@ -39,9 +42,8 @@ def _release(variables: dict[str, str], refusals: dict[str, str]) -> bool:
     if "mariadb" not in version.lower() and "mariadb" not in variables.get("version_comment", "").lower():
         refusals["flavor"] = f"The primary is {version}, not MariaDB: set the cluster's flavor accordingly."
         return False
-    series = tuple(int(part) for part in release_of(version).split(".")[:2])
-    if series < _OLDEST:
-        refusals["release"] = f"The primary is MariaDB {version}; 10.6 is the oldest that is supported."
+    if series_of(version) < _OLDEST:
+        refusals["release"] = f"The primary is MariaDB {version}; 10.5 is the oldest that is supported."
         return False
     return True
 
@@ -84,9 +86,10 @@ def _logging(variables: dict[str, str], warnings: dict[str, str]) -> None:
             "sync_binlog is 0: a crash of the primary's machine may lose the end of its binary log, after "
             "which its history is no longer the backup's."
         )
-    expire = float(variables.get("binlog_expire_logs_seconds", "0") or 0)
+    name = EXPIRE_S if EXPIRE_S in variables else EXPIRE_DAYS
+    expire = float(variables.get(name) or 0) * (1 if name == EXPIRE_S else 86400)
     if 0 < expire < 2 * 86400:
-        warnings["binlog_expire_logs_seconds"] = (
+        warnings[name] = (
             f"Binary logs are kept {expire / 3600:.0f} h only: keep them for at least two cycles, or a "
             "missed cycle costs a full copy."
         )

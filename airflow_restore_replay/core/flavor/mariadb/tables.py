@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, identifier, rows, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
@@ -12,6 +13,12 @@ MVCC_ENGINES = frozenset({"InnoDB"})
 #: engines that are only files in the data directory, so that a cold copy carries them
 CARRIED_ENGINES = frozenset(
     {"InnoDB", "Aria", "MyISAM", "MRG_MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"}
+)
+
+#: the first release whose mariadb-dump has --dump-history
+DUMPS_HISTORY = (10, 11)
+SEED_HISTORY = (
+    "Set seed.method: physical, which copies history rows; or ALTER TABLE … DROP SYSTEM VERSIONING."
 )
 
 _ELSEWHERE = "DATA DIRECTORY or INDEX DIRECTORY: its files lie outside the data directory"
@@ -95,6 +102,16 @@ def uncompared(conn: Conn) -> dict[str, str]:
     return why
 
 
+def versioned_tables(conn: Conn) -> list[str]:
+    """:returns: names of the system-versioned tables."""
+    found = rows(
+        conn,
+        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES"
+        f" WHERE TABLE_TYPE = 'SYSTEM VERSIONED' AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS} ORDER BY 1",
+    )
+    return [name for (name,) in found]
+
+
 def memory_tables(conn: Conn) -> list[Table]:
     """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
     return [table for table in tables(conn) if table.engine == "MEMORY"]
@@ -113,10 +130,13 @@ def event_states(conn: Conn) -> dict[str, str]:
 
 def _outside_data_directory(conn: Conn) -> dict[str, str]:
     """InnoDB knows each tablespace's path; one that is absolute lies elsewhere (partitions, too)."""
+    spaces, path = "information_schema.INNODB_SYS_TABLESPACES", "FILENAME"
+    if series_of(str(value(conn, "SELECT VERSION()"))) < (10, 6):
+        spaces, path = f"{spaces} JOIN information_schema.INNODB_SYS_DATAFILES USING (SPACE)", "PATH"
     found = rows(
         conn,
-        "SELECT NAME FROM information_schema.INNODB_SYS_TABLESPACES"
-        " WHERE FILENAME LIKE '/%' AND FILENAME NOT LIKE CONCAT(@@GLOBAL.datadir, '%') AND NAME LIKE '%/%'",
+        f"SELECT NAME FROM {spaces}"
+        f" WHERE {path} LIKE '/%' AND {path} NOT LIKE CONCAT(@@GLOBAL.datadir, '%') AND NAME LIKE '%/%'",
     )
     return {name.replace("/", ".", 1).split("#P#")[0]: _ELSEWHERE for (name,) in found}
 
