@@ -22,40 +22,42 @@ export BENCH_DIR
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Debian packages that are missing, and .venv
+setup: ## all that the targets below need and is not here yet; each of them installs its own part
 	@tools/setup
 
-lint: setup ## ruff, mypy --strict, import-linter
+ready-%:
+	@tools/setup $*
+
+lint: ready-lint ## ruff, mypy --strict, import-linter
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-unit: setup ## the tests that start no server
+unit: ready-unit ## the tests that start no server
 	$(PY) -m pytest tests/unit
 
-test: lint ## everything; needs root or a user that may run mariadbd
+test: setup lint ## everything; needs root or a user that may run mariadbd
 	$(PY) -m pytest $(WORKERS) $(TESTS) || { $(AGAIN) $(TESTS); }
 	$(PY) -m pytest $(LIVE) || { $(AGAIN) $(LIVE); }
 	$(PY) -m pytest $(TOUR) || { $(AGAIN) $(TOUR); }
 
-live: setup ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
+live: ready-live ## of these, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
 	$(PY) -m pytest $(LIVE)
 
-tour: setup ## docker-compose.yaml as a whole, with images built here, and cycles through it; takes many minutes
+tour: ready-tour ## docker-compose.yaml as a whole, with images built here, and cycles through it; takes many minutes
 	$(PY) -m pytest $(TOUR)
 
-demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
+demo: ready-demo ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
 	@$(PY) -m demo run
 
-bench: setup ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept
-	@tools/bench-peers
+bench: ready-bench ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept
 	@$(PY) -m bench --size $(SIZE) --row "$(ROW)"
 
-images: setup ## images of replay nodes, in the Docker engine of this host or of DOCKER_HOST
+images: ready-images ## images of replay nodes, in the Docker engine of this host or of DOCKER_HOST
 	@tools/node-images
 
-up: setup ## a primary under load, Airflow's scheduler and UI; stays until `make down`
+up: ready-up ## a primary under load, Airflow's scheduler and UI; stays until `make down`
 	@$(PY) -m demo up
 
 down: ## end what `make up` started and remove it
