@@ -118,6 +118,14 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
     with ExitStack() as stack:
         place = chosen(space.root)
         stack.push(_CleanUp(space, place))
+        airflow = AirflowStack(
+            space.root / "airflow",
+            dags=REPOSITORY_ROOT / "dags",
+            logs=space.logs,
+            port=port,
+            env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
+        )
+        migration = airflow.migrate()
         shop = Shop(space)
         stack.callback(shop.stop)
         place.start(shop.stock)
@@ -129,17 +137,10 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
             node=place.node(shop.primary.bindir),
             repositories={name: place.repository(name) for name in clusters},
         )
-        airflow = AirflowStack(
-            space.root / "airflow",
-            dags=REPOSITORY_ROOT / "dags",
-            logs=space.logs,
-            port=port,
-            env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
-        )
+        # The first to end, before the primary.
         stack.callback(airflow.stop)
         for conn_id, fields in {CONNECTION: shop.connection(), **place.connections}.items():
             airflow.add_connection(conn_id, fields)
-        migration = airflow.migrate()
         size_bytes = shop.fill()
         shop.start_load()
         address = f"127.0.0.1:{shop.primary.port}"
