@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -111,12 +113,11 @@ def test_what_is_not_known_is_refused_with_what_is(
 def test_each_target_that_the_makefile_readies_is_known() -> None:
     wanted = re.findall(r"\bready-(\w+)", (ROOT / "Makefile").read_text())
     assert len(wanted) > 6
-    for target in wanted:
-        plan(target)
+    plan(*wanted)
 
 
-def made_up(tmp_path: Path, table: str) -> subprocess.CompletedProcess[str]:
-    """Run a table of steps of our own, all of them."""
+def made_up(table: str) -> str:
+    """:returns: a script that runs a table of steps of our own, all of them."""
     script = """
         set -euo pipefail
         dir=$1
@@ -124,21 +125,20 @@ def made_up(tmp_path: Path, table: str) -> subprocess.CompletedProcess[str]:
         die() { echo "setup: $*" >&2; exit 1; }
         for file in table debian venv run; do source "tools/setup.d/$file"; done
         """
-    body = textwrap.dedent(script) + textwrap.dedent(table) + '\nplan=("${all_steps[@]}")\nrun_plan these\n'
-    return run("bash", "-c", body, "setup", str(tmp_path))
+    return textwrap.dedent(script) + textwrap.dedent(table) + '\nplan=("${all_steps[@]}")\nrun_plan these\n'
 
 
 def test_a_step_waits_for_what_it_comes_after_and_others_run_beside_it(tmp_path: Path) -> None:
-    done = made_up(
-        tmp_path,
+    script = made_up(
         """
         slow() { echo "being slow" >&2; until [ -e "$dir/other" ]; do sleep 0.05; done; : >"$dir/slow"; }
         later() { echo "it is there: $(ls "$dir/slow")" >&2; }
         step slow "…" slow
         step later "…" after=slow later
         step other "…" touch $dir/other
-        """,
+        """
     )
+    done = run("bash", "-c", script, "setup", str(tmp_path))
     assert done.returncode == 0, done.stderr
     lines = [re.sub(r"\d+ (s|of)\b", r"N \1", line) for line in done.stdout.splitlines()]
     assert lines[0] == "setup: slow: being slow"
@@ -153,8 +153,7 @@ def test_a_step_waits_for_what_it_comes_after_and_others_run_beside_it(tmp_path:
 
 
 def test_a_failed_step_ends_the_others_and_says_why_and_what_next(tmp_path: Path) -> None:
-    done = made_up(
-        tmp_path,
+    script = made_up(
         """
         endless() { echo $BASHPID >"$dir/pid"; (while :; do sleep 1; done); }
         whole() { until [ -e "$dir/failing" ]; do sleep 0.05; done; sleep 0.5; : >"$dir/whole"; }
@@ -169,8 +168,9 @@ def test_a_failed_step_ends_the_others_and_says_why_and_what_next(tmp_path: Path
         step whole "…" whole=yes whole
         step mysql "…" part=mysql failing
         step never "…" after=mysql touch $dir/never
-        """,
+        """
     )
+    done = run("bash", "-c", script, "setup", str(tmp_path))
     assert done.returncode == 1
     assert "mysql FAILED" in done.stderr
     assert "  | no route\n" in done.stderr
@@ -182,12 +182,28 @@ def test_a_failed_step_ends_the_others_and_says_why_and_what_next(tmp_path: Path
     assert {path.name for path in tmp_path.iterdir()} == {"pid", "failing", "whole"}
 
 
+def test_an_interruption_ends_every_step(tmp_path: Path) -> None:
+    script = made_up(
+        """
+        endless() { echo $BASHPID >"$dir/new"; mv "$dir/new" "$dir/pid"; (while :; do sleep 1; done); }
+        step endless "…" endless
+        """
+    )
+    setup = subprocess.Popen(["bash", "-c", script, "setup", str(tmp_path)], cwd=ROOT)
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.02)
+    setup.send_signal(signal.SIGINT)
+    assert setup.wait(timeout=60) == 130
+    with pytest.raises(ProcessLookupError):
+        os.killpg(int((tmp_path / "pid").read_text()), 0)
+
+
 def test_packages_are_installed_by_one_step_at_a_time(tmp_path: Path) -> None:
-    done = made_up(
-        tmp_path,
+    script = made_up(
         """
         alone() { mkdir "$dir/lock"; sleep 0.2; rmdir "$dir/lock"; }
         for name in one two three; do step $name "…" apt=yes alone; done
-        """,
+        """
     )
+    done = run("bash", "-c", script, "setup", str(tmp_path))
     assert done.returncode == 0, done.stderr
