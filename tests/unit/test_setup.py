@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -206,4 +207,11 @@ def test_packages_are_installed_by_one_step_at_a_time(tmp_path: Path) -> None:
         """
     )
     done = run("bash", "-c", script, "setup", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_demo_on_this_host_does_without_the_extras_that_it_does_not_get() -> None:
+    others = ("docker", "moto", "paramiko", "playwright", "pytest", "slack_sdk")
+    block = f"import sys; sys.modules.update(dict.fromkeys({others!r})); import demo.__main__"
+    done = run(sys.executable, "-c", block)
     assert done.returncode == 0, done.stderr
