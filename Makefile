@@ -18,22 +18,25 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Debian packages that are missing, and .venv
+setup: ## all that the targets below need and is not here yet; each of them installs its own part
 	@tools/setup
 
-lint: setup ## ruff, mypy --strict, import-linter
+ready-%:
+	@tools/setup $*
+
+lint: ready-lint ## ruff, mypy --strict, import-linter
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-unit: setup ## the tests that start no server
+unit: ready-unit ## the tests that start no server
 	$(PY) -m pytest tests/unit
 
-package: setup ## build it, check it, install it into empty environments, with and without extras
+package: ready-lint ## build it, check it, install it into empty environments, with and without extras
 	$(PY) -m pytest tests/package
 
-matrix: setup ## Airflow 3.1, 3.2 and 3.3 on Python 3.11, 3.12 and 3.13; MATRIX='--airflow 3.1 --python 3.12', --fresh
+matrix: ready-matrix ## Airflow 3.1, 3.2 and 3.3 on Python 3.11, 3.12 and 3.13; MATRIX='--airflow 3.1 --python 3.12', --fresh
 	@$(PY) tools/matrix $(MATRIX)
 
 test: setup ## lint and all tests but the sweeps; needs root or a user that may run mariadbd
@@ -42,23 +45,22 @@ test: setup ## lint and all tests but the sweeps; needs root or a user that may 
 sweep: setup ## what takes longer: the hunt, more kills, the tour (docs/testing.md)
 	@$(PY) -m tests.suite sweep
 
-live: setup ## of the tests, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
+live: ready-live ## of the tests, the proofs under a real scheduler and triggerer, LocalExecutor and Celery
 	$(PY) -m pytest -m "not sweep" tests/live
 
-tour: setup ## of the sweeps, docker-compose.yaml as a whole, with images built here, and cycles through it
+tour: ready-tour ## of the sweeps, docker-compose.yaml as a whole, with images built here, and cycles through it
 	$(PY) -m pytest tests/compose
 
-demo: setup ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
+demo: ready-demo ## four cycles on a real MariaDB under Airflow, then the proof; FLAVOR=mysql, RUNTIME=docker, KEEP=1
 	@$(PY) -m demo run
 
-bench: setup ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept
-	@tools/bench-peers
+bench: ready-bench ## against mariadb-backup and restic (docs/performance.md); SIZE=200m, ROW=restore, BENCH_DIR=/kept
 	@$(PY) -m bench --size $(SIZE) --row "$(ROW)"
 
-images: setup ## images of replay nodes, in the Docker engine of this host or of DOCKER_HOST
+images: ready-images ## images of replay nodes, in the Docker engine of this host or of DOCKER_HOST
 	@tools/node-images
 
-up: setup ## a primary under load, Airflow's scheduler and UI; stays until `make down`
+up: ready-up ## a primary under load, Airflow's scheduler and UI; stays until `make down`
 	@$(PY) -m demo up
 
 down: ## end what `make up` started and remove it

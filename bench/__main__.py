@@ -80,7 +80,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _restic() -> str:
-    """:returns: the newest restic, if ``tools/bench-peers`` could get it; else the installed one."""
+    """:returns: the newest restic, if ``tools/newest-restic`` could get it; else the installed one."""
     newest = Path(__file__).parents[1] / ".bench" / "restic"
     return str(newest) if newest.exists() else "restic"
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -114,10 +115,18 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
     """A primary under load, and Airflow with the shipped DAGs; all of it ends with the context."""
     heading("Starting a primary and Airflow")
     space = Workspace.create()
-    say(f"  Everything lives in {space.root}; nothing is installed beyond what `make setup` named.")
+    say(f"  Everything lives in {space.root}; nothing is installed beyond what the set-up named.")
     with ExitStack() as stack:
         place = chosen(space.root)
         stack.push(_CleanUp(space, place))
+        airflow = AirflowStack(
+            space.root / "airflow",
+            dags=REPOSITORY_ROOT / "dags",
+            logs=space.logs,
+            port=port,
+            env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
+        )
+        migration = airflow.migrate()
         shop = Shop(space)
         stack.callback(shop.stop)
         place.start(shop.stock)
@@ -129,24 +138,15 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
             node=place.node(shop.primary.bindir),
             repositories={name: place.repository(name) for name in clusters},
         )
-        airflow = AirflowStack(
-            space.root / "airflow",
-            dags=REPOSITORY_ROOT / "dags",
-            logs=space.logs,
-            port=port,
-            env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
-        )
+        # The first to end, before the primary.
         stack.callback(airflow.stop)
         for conn_id, fields in {CONNECTION: shop.connection(), **place.connections}.items():
             airflow.add_connection(conn_id, fields)
-        migration = airflow.migrate()
-        size_bytes = shop.fill()
+        size_bytes = _fill_beside(shop, airflow, migration)
         shop.start_load()
         address = f"127.0.0.1:{shop.primary.port}"
         say(f"  Primary: {shop.stock.title} on {address}, {human_bytes(size_bytes)}, two writers.")
-        if migration.wait():
-            sys.exit(f"airflow db migrate failed; see {space.logs}.")
-        _start(airflow, *map(cycles.dag_id, clusters))
+        _wait_for(airflow, *map(cycles.dag_id, clusters))
         say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API at {airflow.url}.")
         yield space, place, shop, airflow
 
@@ -156,8 +156,20 @@ def clusters_of(place: Place, shop: Shop) -> dict[str, str]:
     return dict(zip((SHOP, PHYSICAL), place.seeds(shop.stock), strict=False))
 
 
-def _start(airflow: AirflowStack, *dag_ids: str) -> None:
-    airflow.start()
+def _fill_beside(shop: Shop, airflow: AirflowStack, migration: subprocess.Popen[bytes]) -> int:
+    """Fill the primary while Airflow migrates its database and starts.
+
+    :returns: the primary's size in bytes.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        filling = pool.submit(shop.fill)
+        if migration.wait():
+            sys.exit(f"airflow db migrate failed; see {airflow.logs}.")
+        airflow.start()
+        return filling.result()
+
+
+def _wait_for(airflow: AirflowStack, *dag_ids: str) -> None:
     try:
         airflow.wait_for(*dag_ids)
     except RuntimeError as exc:

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.runtime.docker import MOUNT_POINT
 from demo.screen import say
 from demo.stock import Stock
 from tests.support.dockerd import Dockerd, provide_nodes
@@ -122,6 +121,9 @@ class Containers(Place):
         return stock.seeds if "clone" in stock.seeds else stock.seeds[:1]
 
     def node(self, bindir: str | None) -> dict[str, Any]:
+        # Not above: on this host the demo runs where there is no package docker.
+        from airflow_restore_replay.core.runtime.docker import MOUNT_POINT
+
         # The image's programs are on its PATH.
         section = {
             "runtime": "docker",
