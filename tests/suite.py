@@ -42,7 +42,11 @@ _LINT = Part(
 )
 PARTS = (
     _LINT,
-    Part("servers", tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e", "tests/package"), workers=4),
+    Part(
+        "servers",
+        tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e", "tests/package"),
+        workers=4,
+    ),
     # By itself: one Airflow that is killed again and again takes both cores.
     Part("live", tests=("tests/live",)),
 )

@@ -112,7 +112,7 @@ def test_x6_a_token_that_cannot_delete_suffices_for_cycles(az_server: Azurite, t
     bucket = az_server.new_bucket()
     token = sas_token(bucket, "rcwl")
     credentials = {"account_name": az_server.credentials["account_name"], "sas_token": token}
-    place = Place(az_server.spec(bucket), az_server, credentials)  # type: ignore[arg-type]
+    place = Place(az_server.spec(bucket), az_server, credentials)
     repository = place.open()
     manifest, _ = back_up(repository, tree)
     assert [m.backup_id for m in place.open().catalog().manifests] == [manifest.backup_id]

@@ -14,6 +14,7 @@ import yaml
 
 from airflow_restore_replay.core.cluster import parse_clusters
 from airflow_restore_replay.core.errors import StoreDenied, StoreFailed
+from airflow_restore_replay.core.repository.format.records import Outcome
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
@@ -60,7 +61,7 @@ def test_x6_a_cycle_cannot_delete_and_need_not(guarded: Guarded, tree: Path, tmp
     repository = guarded.open("cycle", write=True)
     for run in ("run-1", "run-2"):
         manifest, files = back_up(repository, tree, run=run)
-        repository.record(repository.new_verdict("published", run, published_id=manifest.backup_id))
+        repository.record(repository.new_verdict(Outcome.PUBLISHED, run, published_id=manifest.backup_id))
     assert len(repository.catalog().backups) == 2
     with pytest.raises(StoreDenied, match=r"repository\.json .* cannot be deleted"):
         repository.store.delete("repository.json")

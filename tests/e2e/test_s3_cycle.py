@@ -115,7 +115,7 @@ def test_s9_a_cycle_outlives_its_roles_tokens(seeded: Seeded, tmp_path: Path) ->
     arn = "arn:aws:iam::123456789012:role/backup"
     with Moto() as moto, TokenGate(moto.port, life_s=3) as gate:
         rig = StoreRig(Rig(seeded.primary, tmp_path), moto)
-        role = {"role_arn": arn, "sts_endpoint": gate.endpoint, "retry_timeout": "20s"}
+        role: dict[str, Any] = {"role_arn": arn, "sts_endpoint": gate.endpoint, "retry_timeout": "20s"}
         report = rig.cycle(endpoint=gate.endpoint, **role)
         assert report.failure is None, report.failure
         assert len(rig.repository().catalog().backups) == 1

@@ -87,7 +87,7 @@ class S3Store(Store):
         return True
 
     def _ask(self, method: str, path: str, body: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
-        kind = http.client.HTTPConnection
+        kind: type[http.client.HTTPConnection] = http.client.HTTPConnection
         options: dict[str, Any] = {"timeout": 30}
         if self.tls:
             kind, options["context"] = http.client.HTTPSConnection, ssl._create_unverified_context()
