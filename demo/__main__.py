@@ -28,6 +28,11 @@ from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace, start_tim
 from tests.support.airflow_stack import AirflowStack
 
 
+#: Half of the time the supervisor of a task that ended learns of it only by its next heartbeat, and a task that deferred
+#: is not resumed before: by default 5 seconds, at each wait of each cycle.
+_SETTINGS = {"WORKERS__MIN_HEARTBEAT_INTERVAL": "1"}
+
+
 @click.group()
 def main() -> None:
     """Backups that are produced by being restored, on this machine."""
@@ -124,6 +129,7 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
             dags=REPOSITORY_ROOT / "dags",
             logs=space.logs,
             port=port,
+            settings=_SETTINGS,
             env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
         )
         migration = airflow.migrate()
