@@ -27,9 +27,8 @@ from demo.shop import CONNECTION, Shop
 from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace, start_time
 from tests.support.airflow_stack import AirflowStack
 
-
-#: Half of the time the supervisor of a task that ended learns of it only by its next heartbeat, and a task that deferred
-#: is not resumed before: by default 5 seconds, at each wait of each cycle.
+#: Often a task's supervisor learns only by its next heartbeat that the task ended, and a task that deferred is not
+#: resumed before: by default 5 seconds, at each wait of each cycle.
 _SETTINGS = {"WORKERS__MIN_HEARTBEAT_INTERVAL": "1"}
 
 
