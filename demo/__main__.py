@@ -27,6 +27,10 @@ from demo.shop import CONNECTION, Shop
 from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace, start_time
 from tests.support.airflow_stack import AirflowStack
 
+#: Often a task's supervisor learns only by its next heartbeat that the task ended, and a task that deferred is not
+#: resumed before: by default 5 seconds, at each wait of each cycle.
+_SETTINGS = {"WORKERS__MIN_HEARTBEAT_INTERVAL": "1"}
+
 
 @click.group()
 def main() -> None:
@@ -124,6 +128,7 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
             dags=REPOSITORY_ROOT / "dags",
             logs=space.logs,
             port=port,
+            settings=_SETTINGS,
             env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
         )
         migration = airflow.migrate()
