@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
-from airflow_restore_replay.core.jobs.protocol import FULL, PROVE, REPLAY
+from airflow_restore_replay.core.decisions.attempts import ATTEMPTS, FULL, PROVE
 from airflow_restore_replay.operators import (
     CreateReplayNodeOperator,
     DestroyReplayNodeOperator,
@@ -51,12 +51,13 @@ class Attempt:
 
 def attempt_tasks(common: Common, acquire_id: str, choice_id: str, attempt: str) -> Attempt:
     """Make the task group of one attempt: each has a node of its own, and the fallback never reuses the first's."""
+    base = ResultOf(choice_id, "backup_id") if ATTEMPTS[attempt].restores else None
     with TaskGroup(attempt):
         create = CreateReplayNodeOperator(
             task_id="create_node",
             lease=ResultOf(acquire_id),
             attempt=attempt,
-            backup_id=ResultOf(choice_id, "backup_id") if attempt == REPLAY else None,
+            backup_id=base,
             # The fallback also runs when quarantine_backup was skipped.
             trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS
             if attempt == FULL
@@ -65,10 +66,8 @@ def attempt_tasks(common: Common, acquire_id: str, choice_id: str, attempt: str)
         )
         waiting = {**common.waiting, "node": ResultOf(create.task_id)}
         fill: BaseOperator
-        if attempt != FULL:
-            fill = RestoreBackupOperator(
-                task_id="restore_backup", backup_id=ResultOf(choice_id, "backup_id"), **waiting
-            )
+        if base is not None:
+            fill = RestoreBackupOperator(task_id="restore_backup", backup_id=base, **waiting)
         else:
             fill = SeedNodeOperator(task_id="seed", **waiting)
         catch_up = BinlogCatchupSensor(task_id="catch_up", **waiting)

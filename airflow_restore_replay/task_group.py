@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
 from airflow_restore_replay.core.cluster import Cluster
-from airflow_restore_replay.core.jobs.protocol import FULL, OLDER, REPLAY
+from airflow_restore_replay.core.decisions.attempts import FULL, OLDER, REPLAY, next_step
+from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.node_groups import Attempt, Common, as_setup, attempt_tasks, proof_tasks, sibling
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
@@ -91,7 +92,7 @@ def _cycle(
     proves = cluster.prove == "restored"
     published = _published(common, cluster, "published", reports=not proves)
     after, older = (full.create, None)
-    if cluster.fallback == "older_base":
+    if next_step(REPLAY, Blame.STRANDED, fallback=cluster.fallback).attempt == OLDER:
         older = _older(common, acquire.task_id, published, full)
         after = older.first
     quarantine, diagnose = _decision(common, choice_id, published, full, after, REPLAY)

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from airflow_restore_replay.core.errors import Blame, NoSuchBackup, PreflightFailed
+from airflow_restore_replay.core.decisions.attempts import FULL, REPLAY, next_step
+from airflow_restore_replay.core.errors import NoSuchBackup, PreflightFailed
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.holds import full_due, refuse_held
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog, doubtful_backups
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict
 from airflow_restore_replay.core.sections import FullEvery
-
-REPLAY = "replay"
-FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -32,22 +30,25 @@ class Choice:
 
 
 class Next(StrEnum):
-    """What the run does after its replay attempt."""
+    """What the run does after an attempt."""
 
     PUBLISHED = "published"
-    QUARANTINE = "quarantine"  # announce the quarantine, then a fresh full
-    FULL = "full"
+    QUARANTINE = "quarantine"  # announce the quarantine, then what follows
+    FULL = "full"  # there is no base, or none any more
     FAIL = "fail"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """:param verdict: the record that decided, when there is one."""
+    """:param verdict: the record that decided, when there is one.
+    :param attempt: which attempt follows, if any.
+    """
 
     next: Next
     reason: str
     failure: Failure | None = None
     verdict: Verdict | None = None
+    attempt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -181,22 +182,22 @@ def diagnose(
     :param had_base: whether choose_base found a base, so that a replay was attempted.
     :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
         evidence against its base stands, but no fresh full can take its place.
-    :param fallback: the cluster's; with ``none`` no fresh full takes a stranded base's place.
+    :param fallback: the cluster's; see :func:`~airflow_restore_replay.core.decisions.attempts.next_step`.
     :param attempt: which one has ended.
     """
     if as_of is not None:
         return _diagnose_as_of(catalog, run, as_of)
     if not had_base:
-        return Diagnosis(Next.FULL, "no base")
+        return Diagnosis(Next.FULL, "no base", attempt=FULL)
     attempts = _attempts(catalog, run, attempt)
     if _published(catalog, attempts, run):
         return Diagnosis(Next.PUBLISHED, "the replayed backup is published", verdict=_last(attempts))
     last = _last(attempts)
     if last is None or last.failure is None:
         return _no_record(last)
-    if fallback == "none" and last.failure.blame is Blame.STRANDED:
-        return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
-    return _by_blame(last, last.failure)
+    step = next_step(attempt, last.failure.blame, fallback=fallback)
+    found = Next.QUARANTINE if step.quarantine else Next.FULL if step.attempt else Next.FAIL
+    return Diagnosis(found, last.failure.message, last.failure, last, step.attempt)
 
 
 def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime) -> Diagnosis:
@@ -216,12 +217,6 @@ def _attempts(catalog: Catalog, run: str, attempt: str) -> list[Verdict]:
 def _no_record(last: Verdict | None) -> Diagnosis:
     why = "the replay attempt left no record, so nothing is known about the base"
     return Diagnosis(Next.FAIL, why, verdict=last)
-
-
-def _by_blame(verdict: Verdict, failure: Failure) -> Diagnosis:
-    steps = {Blame.BACKUP: Next.QUARANTINE, Blame.STRANDED: Next.FULL}
-    step = steps.get(failure.blame, Next.FAIL)
-    return Diagnosis(step, failure.message, failure, verdict)
 
 
 def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str) -> bool:

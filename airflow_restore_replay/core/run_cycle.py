@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from airflow_restore_replay.core.cycle import (
     past,
 )
 from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.decisions.attempts import ATTEMPTS, FULL, PROVE, REPLAY
 from airflow_restore_replay.core.errors import (
     Blame,
     Circumstance,
@@ -27,10 +28,6 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.protocol import (
-    FULL,
-    OLDER,
-    PROVE,
-    REPLAY,
     JobName,
     JobState,
     NodeHandle,
@@ -138,8 +135,7 @@ class _Cycle:
             return
         if choice.base:
             self._replay(epoch, REPLAY, choice.base.manifest)
-        # Without a base, or where a fresh full was asked for, there is no older one to try.
-        self._go_on(epoch, self._diagnose(REPLAY, choice), after=REPLAY if choice.base else FULL)
+        self._go_on(epoch, self._diagnose(REPLAY, choice))
 
     def _diagnose(self, attempt: str, choice: Choice) -> Diagnosis:
         diagnosis = diagnose(
@@ -167,7 +163,7 @@ class _Cycle:
             catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
         )
 
-    def _go_on(self, epoch: int, diagnosis: Diagnosis, *, after: str = REPLAY) -> None:
+    def _go_on(self, epoch: int, diagnosis: Diagnosis) -> None:
         if diagnosis.next is Next.PUBLISHED:
             # The manifest is the backup, even where the job died before it could say so.
             mine = [m.backup_id for m in self._repository.catalog().manifests if m.run == self._run]
@@ -178,17 +174,17 @@ class _Cycle:
         else:
             if diagnosis.next is Next.QUARANTINE:
                 self._quarantine(diagnosis.verdict)
-                if self._cluster.fallback == "none":
-                    raise self._why(diagnosis)
+            if diagnosis.attempt is None:
+                raise self._why(diagnosis)
             self.report.failure = None
-            self._fall_back(epoch, older=after == REPLAY and self._cluster.fallback == "older_base")
+            self._fall_back(epoch, diagnosis.attempt)
 
-    def _fall_back(self, epoch: int, *, older: bool) -> None:
-        choice = choose_base(self._repository.catalog()) if older else None
+    def _fall_back(self, epoch: int, attempt: str) -> None:
+        choice = choose_base(self._repository.catalog()) if ATTEMPTS[attempt].restores else None
         if choice and choice.base:
             self._note(choice)
-            self._replay(epoch, OLDER, choice.base.manifest)
-            self._go_on(epoch, self._diagnose(OLDER, choice), after=OLDER)
+            self._replay(epoch, attempt, choice.base.manifest)
+            self._go_on(epoch, self._diagnose(attempt, choice))
         else:
             self._attempt(epoch, FULL, None)
 
@@ -198,10 +194,8 @@ class _Cycle:
         self.report.proof = new.proof.value
         if self._cluster.prove != "restored" or new.proof is Proof.RESTORED:
             return
-        alone: dict[str, Any] = {"standalone": True}
-        jobs = {JobName.RESTORE: {"backup_id": new.backup_id, **alone}, JobName.VALIDATE: alone}
         try:
-            self._on_node(epoch, PROVE, new.manifest, jobs)
+            self._on_node(epoch, PROVE, new.manifest)
             self.report.proof = Proof.RESTORED.value
         except RestoreReplayError:
             self._quarantine(self._repository.catalog().evidence(self._run, PROVE))
@@ -240,15 +234,10 @@ class _Cycle:
 
     def _attempt(self, epoch: int, attempt: str, base: Manifest | None) -> None:
         """Fill a node from *base* or the primary, and take it to a published backup."""
-        fill = JobName.RESTORE if base else JobName.SEED
-        params = {"backup_id": base.backup_id} if base else {"method": self._cluster.seed.method}
-        jobs = {fill: params, JobName.CATCH_UP: {}, JobName.VALIDATE: {}, JobName.SNAPSHOT: {}}
-        self.report.published_id = str(self._on_node(epoch, attempt, base, jobs)["backup_id"])
+        self.report.published_id = str(self._on_node(epoch, attempt, base)["backup_id"])
 
-    def _on_node(
-        self, epoch: int, attempt: str, base: Manifest | None, jobs: dict[JobName, dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Run *jobs* on a node of the attempt's own, which is always destroyed.
+    def _on_node(self, epoch: int, attempt: str, base: Manifest | None) -> dict[str, Any]:
+        """Run the attempt's jobs on a node of its own, which is always destroyed.
 
         :returns: the last job's result.
         """
@@ -258,12 +247,19 @@ class _Cycle:
         key = f"{self._run}/{attempt}"
         node = create_node(self._runtime, self._cluster, run, key=key, release=release)
         try:
-            for job, params in jobs.items():
+            for job, params in self._jobs(attempt, base):
                 result = self._job(node, run, job, params)
                 self.report.steps[f"{attempt}.{job.value}"] = result
         finally:
             self._runtime.destroy(node)
         return result
+
+    def _jobs(self, attempt: str, base: Manifest | None) -> Iterator[tuple[JobName, dict[str, Any]]]:
+        plan = ATTEMPTS[attempt]
+        alone: dict[str, Any] = {"standalone": True} if plan.standalone else {}
+        filling = {"backup_id": base.backup_id} if base else {"method": self._cluster.seed.method}
+        yield plan.fill, {**filling, **alone}
+        yield from ((job, alone) for job in plan.then)
 
     def _job(self, node: NodeHandle, run: RunRef, job: JobName, params: dict[str, Any]) -> dict[str, Any]:
         step = f"{run.attempt}.{job.value}"

@@ -9,9 +9,9 @@ from airflow_restore_replay.compat import AirflowFailException, redacted
 from airflow_restore_replay.core.cluster import Cluster
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.failure import Failure
-from airflow_restore_replay.core.jobs.protocol import PROVE
 from airflow_restore_replay.notifications.scene import Scene
 from airflow_restore_replay.notifications.wording import (
+    FOLLOWS,
     QUARANTINE,
     RECOVERY,
     RUN_FAILURE,
@@ -65,8 +65,7 @@ def _task_failure(scene: Scene) -> dict[str, str]:
         "what": f"{task_id}: {describe(known) if known else exc}",
         "blames": blames(failure),
         "backup_id": scene.backup_id,
-        # Nothing takes the place of a backup that fails its proof, in this run.
-        "todo": advice(failure, run_failed=verdict is not None and verdict.attempt == PROVE),
+        "todo": advice(failure, follows=scene.follows(verdict, failure)),
     }
 
 
@@ -98,7 +97,7 @@ def _run_failure(scene: Scene) -> dict[str, str]:
         "what": what,
         "blames": blames(failure),
         "backup_id": scene.backup_id,
-        "todo": advice(failure, run_failed=True),
+        "todo": advice(failure, follows=None),
         "log_url": url,
     }
 
@@ -118,9 +117,10 @@ def _quarantine(scene: Scene) -> dict[str, str]:
 
 
 def _what_follows(found: dict[str, Any]) -> str:
-    if found.get("attempt") == PROVE:
-        return "the next run starts from the healthy backup before it; this run is red"
-    return "a fresh full follows"
+    if follows := found.get("follows"):
+        return FOLLOWS[follows]
+    ended = "; this run is red" if found.get("attempt") else ""
+    return f"the next run starts from the newest healthy backup, or takes a fresh full{ended}"
 
 
 def _are(others: list[str]) -> str:

@@ -13,11 +13,14 @@ from urllib.parse import quote
 from airflow.configuration import conf
 
 from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.decisions.attempts import REPLAY, next_step
 from airflow_restore_replay.core.errors import StoreFailed
 from airflow_restore_replay.core.units import human_seconds
 from airflow_restore_replay.hooks.clusters import find_cluster
+from airflow_restore_replay.operators.base import run_as_of
 
 if TYPE_CHECKING:
+    from airflow_restore_replay.core.failure import Failure
     from airflow_restore_replay.core.repository.catalog import Catalog
     from airflow_restore_replay.core.repository.format.records import Verdict
 
@@ -151,6 +154,26 @@ class Scene:
         known = task_id in getattr(self.dag, "task_dict", {})
         return f"{base}/dags/{dag_id}/runs/{quote(run_id)}" + (f"/tasks/{task_id}" if known else "")
 
+    def follows(self, verdict: Verdict | None, failure: Failure | None) -> str | None:
+        """Say which attempt of this run comes after the one that failed.
+
+        :returns: None where the run is over, or where nothing is known.
+        """
+        if failure is None:
+            return None
+        attempt = verdict.attempt if verdict else REPLAY
+        return _attempted(
+            lambda: (
+                next_step(
+                    attempt,
+                    failure.blame,
+                    fallback=find_cluster(self._cluster_value, self._config).fallback,
+                    as_of=run_as_of(self.context) is not None,
+                ).attempt
+            ),
+            "What follows cannot be told in a notification.",
+        )
+
     @property
     def _run_id(self) -> str:
         return str(self.context.get("run_id") or getattr(self.ti, "run_id", ""))
@@ -165,6 +188,12 @@ class Scene:
         tasks = [getattr(t, "cluster", None) for t in getattr(self.dag, "tasks", ())]
         named = {getattr(c, "name", c): c for c in tasks if isinstance(c, str | Cluster)}
         return next(iter(named.values())) if len(named) == 1 else None
+
+    @property
+    def _config(self) -> str | None:
+        """:returns: path of the cluster file that the context's task names."""
+        config = getattr(getattr(self.ti, "task", None), "config", None)
+        return config if isinstance(config, str) else None
 
     @property
     def _base_id(self) -> str:
@@ -188,10 +217,9 @@ class Scene:
         from airflow_restore_replay.hooks.repository import RepositoryHook
 
         named = self._cluster_value
-        config = getattr(getattr(self.ti, "task", None), "config", None)
         if named is None:
             raise LookupError("no task names a cluster")
-        hook = RepositoryHook(find_cluster(named, config if isinstance(config, str) else None))
+        hook = RepositoryHook(find_cluster(named, self._config))
         # Airflow's connections are asked for here: only this thread may talk to its supervisor.
         spec, credentials, keys = hook.resolved, hook.credentials(), hook.keys()
         return _in_time(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from airflow_restore_replay.core.decisions.attempts import FULL, OLDER
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.failure import Failure
 
@@ -22,10 +23,13 @@ _BLAMES = {
     Blame.ENVIRONMENT: "the environment (store, network, node, credentials); no backup",
 }
 _TODO = {
-    Blame.BACKUP: "Nothing is urgent: the backup is excluded, and the run takes a fresh full copy of the primary.",
-    Blame.STRANDED: "Nothing is urgent: the run takes a fresh full copy of the primary.",
     Blame.SOURCE: "Look at the primary; no backup was quarantined.",
     Blame.ENVIRONMENT: "When the cause is gone, trigger the DAG again; older backups are untouched.",
+}
+#: attempt → what it does, after "and"
+FOLLOWS = {
+    OLDER: "the run tries the next older healthy backup before it takes a fresh full",
+    FULL: "the run takes a fresh full copy of the primary",
 }
 
 
@@ -99,17 +103,21 @@ def describe(failure: Failure) -> str:
     return f"{failure.code}: {failure.message}"
 
 
-def advice(failure: Failure | None, *, run_failed: bool) -> str:
-    """:returns: what a person should do next.
-    :param run_failed: no fallback follows, because the run as a whole is over.
+def advice(failure: Failure | None, *, follows: str | None) -> str:
+    """Say what a person should do next.
+
+    :param follows: the attempt of the same run that comes next; None where the run is over.
     """
     if failure is None:
         return "Look at the log of the failed task."
-    if run_failed and failure.blame in (Blame.BACKUP, Blame.STRANDED):
-        return (
-            f"{failure.hint} Trigger the DAG again: it chooses another base, or takes a fresh full.".strip()
-        )
-    return f"{failure.hint} {_TODO[failure.blame]}".strip()
+    if failure.blame in _TODO:
+        todo = _TODO[failure.blame]
+    elif follows is None:
+        todo = "Trigger the DAG again: it chooses another base, or takes a fresh full."
+    else:
+        excluded = "the backup is excluded, and " if failure.blame is Blame.BACKUP else ""
+        todo = f"Nothing is urgent: {excluded}{FOLLOWS[follows]}."
+    return f"{failure.hint} {todo}".strip()
 
 
 def _cut(text: str, limit: int = _MAX_VALUE) -> str:

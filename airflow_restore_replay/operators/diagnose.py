@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_restore_replay.compat import AirflowFailException, AirflowSkipException
-from airflow_restore_replay.core.jobs.protocol import REPLAY
+from airflow_restore_replay.core.decisions.attempts import REPLAY
 from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
 from airflow_restore_replay.operators.links import VerdictLink
 

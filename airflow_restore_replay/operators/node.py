@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_restore_replay.core.decisions.attempts import REPLAY
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.core.jobs.protocol import REPLAY, RunRef
+from airflow_restore_replay.core.jobs.protocol import RunRef
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 from airflow_restore_replay.operators.base import ClusterOperator, blame, earlier_keys, job_key, run_as_of
 

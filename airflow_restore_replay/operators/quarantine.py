@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_restore_replay.compat import AirflowFailException, AirflowSkipException
-from airflow_restore_replay.core.errors import PreflightFailed
+from airflow_restore_replay.core.decisions.attempts import next_step
+from airflow_restore_replay.core.errors import Blame, PreflightFailed
 from airflow_restore_replay.operators.base import ClusterOperator, blame, call_all, run_owner
 from airflow_restore_replay.operators.links import BackupLink, VerdictLink
 
@@ -24,8 +25,8 @@ class QuarantineBackupOperator(ClusterOperator):
     """Announce the quarantine that the run recorded, and extend it to the backups that share the damaged chunks.
     Or, with *backup_id* and *reason*, quarantine a backup by a person's decision.
 
-    Returns ``backup_id``, ``reason``, ``quarantined``: ids of all backups that are excluded now, and ``attempt``, which
-    found it out.
+    Returns ``backup_id``, ``reason``, ``quarantined`` (ids of all backups that are excluded now), ``attempt``, which
+    found it out, and ``follows``: the attempt of the same run that takes its place, None where there is none.
 
     :param backup_id: quarantine this backup; the run's own verdict counts otherwise.
     :param reason: why; needed with *backup_id*.
@@ -61,14 +62,16 @@ class QuarantineBackupOperator(ClusterOperator):
             verdict = self._verdict(repo, catalog, context)
             self.link(context, backup_id=verdict.backup_id, verdict_id=verdict.verdict_id)
             shared = quarantine_shared(repo, catalog, verdict)
+        step = next_step(verdict.attempt, Blame.BACKUP, fallback=self.find_cluster().fallback)
         result = {
             "backup_id": verdict.backup_id,
             "reason": verdict.failure.message if verdict.failure else verdict.reason,
             "quarantined": [verdict.backup_id, *(v.backup_id for v in shared)],
             "attempt": verdict.attempt,
+            "follows": step.attempt,
         }
         self._announce(context, result)
-        if not (self.backup_id or self.attempt) and self.find_cluster().fallback == "none":
+        if not (self.backup_id or self.attempt) and step.attempt is None:
             raise AirflowFailException(
                 f"Quarantined {verdict.backup_id}, and the cluster's fallback is none: {result['reason']}"
             )

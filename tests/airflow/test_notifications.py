@@ -17,7 +17,7 @@ from airflow.sdk import BaseNotifier
 
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.cluster import parse_clusters
-from airflow_restore_replay.core.errors import StoreFailed
+from airflow_restore_replay.core.errors import ChunkCorrupt, StoreFailed
 from airflow_restore_replay.dag import build_restore_replay_dag
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.notifications import Announcer, CycleMessage, message, scene
@@ -110,6 +110,33 @@ def test_quarantine_announces_itself_although_the_run_is_green_and_so_does_the_r
     slack.posts.clear()
     assert cycle.run().state == "success"
     assert slack.posts == [], "nobody is told that all is well"
+
+
+def test_without_a_fallback_no_fresh_full_is_promised(cycle: Shipped, slack: Slack, damaged: str) -> None:
+    cycle.configure(notify={**HOOK, "on": ["task_failure", "quarantine"]}, fallback="none")
+    assert cycle.run().state == "failed"
+    failed, quarantined, *_ = slack.shown
+    assert "Trigger the DAG again: it chooses another base, or takes a fresh full." in failed
+    assert (
+        "the next run starts from the newest healthy backup, or takes a fresh full; this run is red"
+        in quarantined
+    )
+
+
+@pytest.mark.parametrize(
+    ("fallback", "promise"),
+    [
+        ("full", "the backup is excluded, and the run takes a fresh full copy of the primary."),
+        ("older_base", "the run tries the next older healthy backup before it takes a fresh full."),
+        ("none", "Trigger the DAG again: it chooses another base, or takes a fresh full."),
+    ],
+)
+def test_a_bad_base_promises_what_the_fallback_does(cluster_file: Path, fallback: str, promise: str) -> None:
+    clusters = yaml.safe_load(cluster_file.read_text())
+    clusters["clusters"]["orders"]["fallback"] = fallback
+    cluster_file.write_text(yaml.safe_dump(clusters))
+    context = failed_context(find_cluster("orders"), failing_with(ChunkCorrupt("Chunk 9f3a is corrupt.")))
+    assert promise in message(context).todo
 
 
 def test_recovery_after_a_failed_run_and_a_chat_that_is_down(cycle: Shipped, slack: Slack) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_restore_replay.core.decisions.attempts import ATTEMPTS
 from tests.airflow.support import dag_bag, shipped_dag
 
 #: task → (trigger rule, downstream tasks)
@@ -55,6 +56,21 @@ OLDER = {
     "diagnose_older": ("all_done", {"published", "quarantine_backup_older", "full.create_node"}),
     "quarantine_backup_older": ("all_success", {"full.create_node"}),
 }
+
+
+def test_a_node_that_restores_a_backup_gets_that_backups_release(cluster_file: Path) -> None:
+    """Each attempt that restores names its backup when the node is made: its image is chosen by that."""
+    clusters = yaml.safe_load(cluster_file.read_text())
+    clusters["clusters"]["orders"] |= {"fallback": "older_base", "prove": "restored"}
+    cluster_file.write_text(yaml.safe_dump(clusters))
+    dag = shipped_dag()
+    for name, attempt in ATTEMPTS.items():
+        create: Any = dag.get_task(f"{name}.create_node")
+        restore: Any = dag.task_dict.get(f"{name}.restore_backup")
+        assert (restore is not None) == attempt.restores
+        assert vars(create.backup_id) == vars(restore.backup_id) if restore else create.backup_id is None, (
+            name
+        )
 
 
 def test_an_older_base_comes_before_the_fresh_full(cluster_file: Path) -> None:

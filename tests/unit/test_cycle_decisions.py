@@ -15,6 +15,15 @@ from airflow_restore_replay.core.cycle import (
     freshness,
     same_fault,
 )
+from airflow_restore_replay.core.decisions.attempts import (
+    ATTEMPTS,
+    FULL,
+    OLDER,
+    PROVE,
+    REPLAY,
+    Step,
+    next_step,
+)
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
     Blame,
@@ -213,6 +222,39 @@ class TestFullEvery:
         policy = FullEvery(generations=1)
         choice = choose_base(self.chain(), base_backup_id="c", full_every=policy, now=NOON)
         assert choice.base is not None
+
+
+class TestNextStep:
+    @pytest.mark.parametrize(
+        ("attempt", "blame", "fallback", "expected"),
+        [
+            (REPLAY, Blame.BACKUP, "full", Step(True, FULL)),
+            (REPLAY, Blame.STRANDED, "full", Step(False, FULL)),
+            (REPLAY, Blame.BACKUP, "older_base", Step(True, OLDER)),
+            (REPLAY, Blame.STRANDED, "older_base", Step(False, OLDER)),
+            (OLDER, Blame.BACKUP, "older_base", Step(True, FULL)),
+            (OLDER, Blame.STRANDED, "older_base", Step(False, FULL)),
+            (REPLAY, Blame.BACKUP, "none", Step(True, None)),
+            (REPLAY, Blame.STRANDED, "none", Step(False, None)),
+            (FULL, Blame.BACKUP, "full", Step(True, None)),
+            (PROVE, Blame.BACKUP, "full", Step(True, None)),
+            (REPLAY, Blame.SOURCE, "full", Step()),
+            (REPLAY, Blame.ENVIRONMENT, "older_base", Step()),
+        ],
+    )
+    def test_every_row(self, attempt: str, blame: Blame, fallback: str, expected: Step) -> None:
+        assert next_step(attempt, blame, fallback=fallback) == expected
+
+    def test_a_past_time_has_no_fallback(self) -> None:
+        assert next_step(REPLAY, Blame.BACKUP, fallback="full", as_of=True) == Step()
+
+    def test_no_attempt_follows_itself_or_an_earlier_one(self) -> None:
+        order = list(ATTEMPTS)
+        for attempt in order:
+            for blame in Blame:
+                for fallback in ("full", "older_base", "none"):
+                    after = next_step(attempt, blame, fallback=fallback).attempt
+                    assert after is None or order.index(after) > order.index(attempt)
 
 
 class TestDiagnose:

@@ -14,6 +14,7 @@ import pymysql
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.cores import usable_cores
+from airflow_restore_replay.core.decisions.attempts import FULL, PROVE
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
@@ -21,7 +22,7 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.sql import LOST_NUMBERS
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
-from airflow_restore_replay.core.jobs.protocol import FULL, PROVE, JobRequest, Progress
+from airflow_restore_replay.core.jobs.protocol import JobRequest, Progress
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 

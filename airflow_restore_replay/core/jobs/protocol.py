@@ -12,17 +12,13 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.decisions.attempts import JobName as JobName
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.processes import ProcessId
 from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 PROTOCOL_VERSION = 3
-
-REPLAY = "replay"
-OLDER = "older"
-FULL = "full"
-PROVE = "prove"
 
 
 class Phase(StrEnum):
@@ -39,14 +35,6 @@ class Phase(StrEnum):
     SNAPSHOTTED = "snapshotted"
 
 
-class JobName(StrEnum):
-    RESTORE = "restore"
-    SEED = "seed"
-    CATCH_UP = "catch_up"
-    VALIDATE = "validate"
-    SNAPSHOT = "snapshot"
-
-
 class JobStatus(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -57,8 +45,7 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run a node works for.
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
-    :param attempt: ``replay``; ``older``, from the next healthy base after that; ``full``; or ``prove``, which restores
-        the backup that one of these has published.
+    :param attempt: one of :data:`~airflow_restore_replay.core.decisions.attempts.ATTEMPTS`.
     :param as_of: rebuild the backup of that past time; None is now.
     """
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobState, JobStatus, NodeHandle
 from airflow_restore_replay.core.runtime.base import Runtime
 
-_json = msgspec.json
 _SHORTEST_POLL_S, _USUAL_POLL_S, _LONGEST_POLL_S = 0.03, 0.25, 5.0
 
 
@@ -29,14 +29,14 @@ class NodeClient:
 
     def submit(self, request: JobRequest) -> JobState:
         """Start the job, attach to the running one, or return the finished one's state, by key."""
-        return self._ask("submit", _json.encode(request))
+        return self._ask("submit", msgspec.json.encode(request))
 
     def status(self, key: str) -> JobState:
-        return self._ask("status", _json.encode({"key": key}))
+        return self._ask("status", msgspec.json.encode({"key": key}))
 
     def cancel(self, key: str) -> JobState:
         """End the job; idempotent."""
-        return self._ask("cancel", _json.encode({"key": key}))
+        return self._ask("cancel", msgspec.json.encode({"key": key}))
 
     def wait(
         self,
@@ -57,7 +57,7 @@ class NodeClient:
         return result_of(state)
 
     def _ask(self, command: str, payload: bytes) -> JobState:
-        answer = _json.decode(self.runtime.ask(self.handle, command, payload), type=Answer)
+        answer = decode(self.runtime.ask(self.handle, command, payload), Answer)
         if answer.failure:
             raise answer.failure.to_exception()
         if answer.state is None:

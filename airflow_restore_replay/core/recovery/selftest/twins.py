@@ -11,6 +11,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.decisions.attempts import PROVE
 from airflow_restore_replay.core.errors import NodeFull, RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.sql import run
@@ -26,7 +27,6 @@ from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.fill import refuse_dirty_log
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import (
-    PROVE,
     JobName,
     JobRequest,
     NodeRequest,
