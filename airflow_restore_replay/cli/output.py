@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from airflow_restore_replay.core.decoding import indented
 from airflow_restore_replay.core.failure import Failure
 
 #: key in click's context for "the answer is JSON"
@@ -40,7 +40,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def emit_json(document: Any) -> None:
     """Print *document* as one line-broken JSON document."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    click.echo(indented(document))
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:

@@ -1,8 +1,8 @@
-"""Decode JSON and plain values into typed structs, from any thread.
+"""Encode and decode JSON, and check plain values, from any thread.
 
 msgspec (0.22) prepares a struct type when it is first used. Two threads that do so at once can wait for each other for
 ever, one of them spinning with the interpreter's lock: a worker that never ends, a triggerer that stands still. So
-types are prepared here, by one thread at a time, and nothing else calls msgspec's decoders.
+types are prepared here, by one thread at a time, and nothing else uses ``msgspec.json`` or ``msgspec.convert``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ T = TypeVar("T")
 
 _preparing = threading.Lock()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def encode(value: Any) -> bytes:
+    """:returns: *value* as JSON: a struct, or plain values."""
+    return msgspec.json.encode(value)
+
+
+def indented(value: Any) -> str:
+    """:returns: *value* as JSON for people."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from airflow_restore_replay.core.agent import commands, host
+from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.jobs.node import NodeDir
@@ -22,10 +21,10 @@ def answer(command: str, directory: Path, payload: bytes) -> bytes:
     try:
         outcome = _run(command, directory, payload)
     except Exception as exc:
-        return msgspec.json.encode(Answer(failure=Failure.of(exc)))
+        return encode(Answer(failure=Failure.of(exc)))
     if isinstance(outcome, JobState):
-        return msgspec.json.encode(Answer(state=outcome))
-    return msgspec.json.encode(Answer(info=outcome))
+        return encode(Answer(state=outcome))
+    return encode(Answer(info=outcome))
 
 
 def _run(command: str, directory: Path, payload: bytes) -> JobState | dict[str, Any]:

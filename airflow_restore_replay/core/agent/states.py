@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import AgentDied
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.files import replace_file
@@ -42,7 +42,7 @@ class StateFile:
         return state if state.status is not JobStatus.RUNNING else _dead(state)
 
     def write(self, state: JobState) -> None:
-        replace_file(self.path, msgspec.json.encode(state))
+        replace_file(self.path, encode(state))
 
 
 def _dead(state: JobState) -> JobState:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import (
     Circumstance,
     NodeFull,
@@ -262,7 +262,7 @@ class NodeProcess(abc.ABC):
     def _save(self, state: _State) -> None:
         path = self.layout.run_dir / "server.json"
         temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(state))
+        temporary.write_bytes(encode(state))
         temporary.replace(path)
 
     def _load(self) -> _State | None:

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
 from airflow_restore_replay.core.files import (
     empty_directory,
@@ -181,7 +181,7 @@ class NodeDir:
         return state
 
     def save(self, state: NodeState) -> None:
-        replace_file(self._state_path, msgspec.json.encode(state))
+        replace_file(self._state_path, encode(state))
 
     def update(self, **changes: Any) -> NodeState:
         """Change fields of the state file; *facts* are merged.

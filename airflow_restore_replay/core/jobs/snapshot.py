@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import convert, decode
+from airflow_restore_replay.core.decoding import convert, decode, encode
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
@@ -112,7 +112,7 @@ def _copy(ctx: JobContext, base: Base) -> tuple[Manifest, list[FileEntry]]:
     ctx.stop_if_cancelled()
     manifest = _manifest(ctx, sizes)
     # Whoever publishes after a crash must publish this very manifest: the create is conditional on its name.
-    replace_file(kept, msgspec.json.encode((manifest, files)))
+    replace_file(kept, encode((manifest, files)))
     return manifest, files
 
 

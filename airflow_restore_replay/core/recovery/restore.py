@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
@@ -149,7 +149,7 @@ def _marking(target: Path, backup_id: str, progress: ProgressFn) -> ProgressFn:
 
     A marker from the start would make an empty directory one with content, whose holes are read and hashed.
     """
-    content = msgspec.json.encode({"backup_id": backup_id})
+    content = encode({"backup_id": backup_id})
 
     def report(done: int, total: int) -> None:
         if not marked:

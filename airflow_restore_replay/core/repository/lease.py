@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
 from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
 from airflow_restore_replay.core.repository.store.base import (
@@ -120,7 +120,7 @@ class Lease:
             renewal = Renewal(owner=owner, renewed_at=at, expires_at=at + timedelta(seconds=state.ttl_s))
             path = f"{_folder(epoch)}renewal-{state.renewals + 1:06d}.json"
             with contextlib.suppress(AlreadyExists):  # another process of the same run renewed
-                create_or_same(self._store, path, msgspec.json.encode(renewal))
+                create_or_same(self._store, path, encode(renewal))
                 break
         # Another run may have claimed while this renewal was written.
         self._held_by(owner, epoch)
@@ -142,7 +142,7 @@ class Lease:
             raise _lost(owner, epoch, state)
         released = Released(owner=owner, released_at=now())
         with contextlib.suppress(AlreadyExists):
-            self._store.put_new(f"{_folder(epoch)}released.json", msgspec.json.encode(released))
+            self._store.put_new(f"{_folder(epoch)}released.json", encode(released))
 
     def holder(self) -> LeaseState | None:
         """:returns: who has the lease, whether expired or not; None when it is free."""
@@ -161,7 +161,7 @@ class Lease:
             expires_at=at + timedelta(seconds=ttl_s),
         )
         try:
-            create_or_same(self._store, f"{_folder(epoch)}claim.json", msgspec.json.encode(claim))
+            create_or_same(self._store, f"{_folder(epoch)}claim.json", encode(claim))
         except AlreadyExists:
             return False
         # A claim made from an old listing may fill the gap of a forgotten epoch: only the newest counts.

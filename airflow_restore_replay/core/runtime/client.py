@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobState, JobStatus, NodeHandle
 from airflow_restore_replay.core.runtime.base import Runtime
@@ -29,14 +27,14 @@ class NodeClient:
 
     def submit(self, request: JobRequest) -> JobState:
         """Start the job, attach to the running one, or return the finished one's state, by key."""
-        return self._ask("submit", msgspec.json.encode(request))
+        return self._ask("submit", encode(request))
 
     def status(self, key: str) -> JobState:
-        return self._ask("status", msgspec.json.encode({"key": key}))
+        return self._ask("status", encode({"key": key}))
 
     def cancel(self, key: str) -> JobState:
         """End the job; idempotent."""
-        return self._ask("cancel", msgspec.json.encode({"key": key}))
+        return self._ask("cancel", encode({"key": key}))
 
     def wait(
         self,

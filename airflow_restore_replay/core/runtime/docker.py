@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,
     NodeGone,
@@ -72,7 +73,7 @@ class DockerRuntime:
                 request.node_id, request.run.run, request.run.attempt, max_age_s=self._spec.max_age
             )
             persistently(lambda: self._make(name, image, labels))
-            made = information(self._agent(name)("create", self._spec.workdir, msgspec.json.encode(request)))
+            made = information(self._agent(name)("create", self._spec.workdir, encode(request)))
         except BaseException:
             with contextlib.suppress(RestoreReplayError):
                 self._remove(name)
@@ -112,14 +113,14 @@ class DockerRuntime:
         if depends_on_release(self._spec.image or ""):
             return f"Docker engine {self._engine.name}; image {self._spec.image} depends on the backup."
         image = suitable_image(self._engine, self._cluster, "")
-        payload = msgspec.json.encode({"bindir": bindir})
+        payload = encode({"bindir": bindir})
         found = information(self._visit(image, "probe", payload))["found"]
         return f"Docker engine {self._engine.name}, image {image}. {found}"
 
     def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
         request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
         image = suitable_image(self._engine, self._cluster, release_needed(cluster, None, secrets))
-        return findings(self._visit(image, "examine", msgspec.json.encode(request)))
+        return findings(self._visit(image, "examine", encode(request)))
 
     def _visit(self, image: str, command: str, payload: bytes) -> bytes:
         """Run one agent command in a container with a volume, as a node has them, and remove both."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-import msgspec
-
 from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
-from airflow_restore_replay.core.decoding import convert, decode
+from airflow_restore_replay.core.decoding import convert, decode, encode
 from airflow_restore_replay.core.errors import WrongHost
 from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.jobs.protocol import Answer, ExamineRequest, NodeHandle, NodeRequest, Secrets
@@ -34,7 +32,7 @@ class HostRuntime(ABC):
         """
 
     def create(self, request: NodeRequest) -> NodeHandle:
-        made = information(self.agent("create", self.workdir, msgspec.json.encode(request)))
+        made = information(self.agent("create", self.workdir, encode(request)))
         return NodeHandle(
             node_id=request.node_id,
             runtime=self.name,
@@ -56,12 +54,12 @@ class HostRuntime(ABC):
         return [{**node, "host": self.host} for node in found]
 
     def probe(self, bindir: str | None) -> str:
-        found = information(self.agent("probe", self.workdir, msgspec.json.encode({"bindir": bindir})))
+        found = information(self.agent("probe", self.workdir, encode({"bindir": bindir})))
         return str(found["found"])
 
     def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
         request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
-        return findings(self.agent("examine", self.workdir, msgspec.json.encode(request)))
+        return findings(self.agent("examine", self.workdir, encode(request)))
 
     def elsewhere(self, handle: NodeHandle) -> WrongHost:
         """:returns: why a node of another host cannot be asked."""

@@ -15,7 +15,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import KeyMissing, KeyRefused, StoreFailed
 from airflow_restore_replay.core.repository.format.codec import NONCE_BYTES
 from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
@@ -104,7 +104,7 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
     )
     check = msgspec.structs.replace(check, check=_encrypt(key, KNOWN_TEXT, _about_check(check)))
     try:
-        store.put_new(path, msgspec.json.encode(check) + b"\n")
+        store.put_new(path, encode(check) + b"\n")
         LOG.info("The repository %s knows key %s from now on.", store.url, key.key_id)
     except AlreadyExists:
         LOG.info("Another run had key %s accepted at the same moment.", key.key_id)

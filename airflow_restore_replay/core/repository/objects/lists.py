@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decoder
+from airflow_restore_replay.core.decoding import decoder, encode
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.format.records import FileEntry
@@ -58,7 +58,7 @@ def write_file_list(
     writer = _Writer(store, codec, condemned)
 
     def place(entry: FileEntry) -> str:
-        return writer.put(list_path, msgspec.json.encode(entry.chunks), known)
+        return writer.put(list_path, encode(entry.chunks), known)
 
     lists: dict[str, str] = {}
     large = (entry for entry in files if len(entry.chunks) > INLINE_REFS)
@@ -68,7 +68,7 @@ def write_file_list(
     for entry in files:
         ref = lists.get(entry.path, "" if entry.chunks else entry.list)
         stored = msgspec.structs.replace(entry, chunks=[] if ref else entry.chunks, list=ref)
-        lines.append(msgspec.json.encode(stored))
+        lines.append(encode(stored))
     lines.append(b"")
     return writer.put(file_list_path, b"\n".join(lines))
 

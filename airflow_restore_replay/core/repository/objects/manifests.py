@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.format.records import (
     FORMAT_VERSION,
@@ -61,7 +61,7 @@ def record_path(kind: type[Record], record_id: str) -> str:
 
 def sealed(body: bytes, sealer: Sealer = _UNKEYED) -> bytes:
     """:returns: the object of a record whose JSON is *body*."""
-    return b"%s\n%s\n" % (body, msgspec.json.encode(sealer.seal(body)))
+    return b"%s\n%s\n" % (body, encode(sealer.seal(body)))
 
 
 def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
@@ -84,7 +84,7 @@ def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
 def encode_record(record: SealedRecord, sealer: Sealer = _UNKEYED) -> bytes:
     """:returns: the object of a record; equal records give equal bytes under the same key."""
     # The version is written even though it is a default: a reader must find it.
-    return sealed(msgspec.json.encode({"format": record.format, **msgspec.to_builtins(record)}), sealer)
+    return sealed(encode({"format": record.format, **msgspec.to_builtins(record)}), sealer)
 
 
 def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEYED) -> R:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import ManifestCorrupt, RepositoryMismatch, RestoreReplayError
 from airflow_restore_replay.core.repository.format.entries import check_chunk_size
 from airflow_restore_replay.core.repository.format.keyring import SCHEME
@@ -63,7 +63,7 @@ def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
             encryption=EncryptionMark(scheme=SCHEME, key_id=key_id) if key_id else None,
         )
         try:
-            store.put_new(MARKER, sealed(msgspec.json.encode(fresh)))
+            store.put_new(MARKER, sealed(encode(fresh)))
         except AlreadyExists:
             LOG.info("Another run created the repository %s at the same moment.", store.url)
         marker, stored = _decoded_marker(store)

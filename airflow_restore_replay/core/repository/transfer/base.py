@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import (
@@ -126,7 +126,7 @@ class Base:
         kept = _Kept(
             self.chunk_size_bytes, list(self.files), set(self.unverified), dict(self.stats), self.key_id
         )
-        replace_file(path, msgspec.json.encode(kept))
+        replace_file(path, encode(kept))
 
     @classmethod
     def load(cls, path: Path, index: Path) -> Base:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decoder
+from airflow_restore_replay.core.decoding import decoder, encode
 from airflow_restore_replay.core.errors import BackupFault
 from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.pages import DELTA_SHARE, cut_pages, pages_of, runs_of
@@ -121,7 +121,7 @@ class Journal:
         if self._path is None:
             return
         with self._lock, open(self._path, "ab") as file:
-            file.write(msgspec.json.encode(list(pieces)) + b"\n")
+            file.write(encode(list(pieces)) + b"\n")
 
     def find(self, name: str, size_bytes: int) -> Piece | None:
         """:returns: a piece that was just read back as the content *name*."""
