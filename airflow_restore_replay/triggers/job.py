@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_restore_replay.core.cluster import cluster_from_builtins
@@ -15,10 +16,21 @@ from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progre
 if TYPE_CHECKING:
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 
-#: A task that is woken before a busy scheduler has taken note of its deferral is taken for failed (Airflow 3.3).
-SETTLE_S = 3.0
+#: after the last moment at which a task's supervisor notices that its process has deferred and gone
+SETTLE_MARGIN_S = 1.0
 #: Longest time that cancelling may take when a user kills the task.
 CANCEL_TIMEOUT_S = 20.0
+
+
+def settle_s() -> float:
+    """Say how long a deferred task stays deferred at least.
+
+    A task that is woken before its deferral is noted is taken for failed (Airflow 3.3). Its supervisor may notice the end
+    of the task's process only at its next heartbeat.
+
+    :returns: seconds, from Airflow's ``workers.min_heartbeat_interval``.
+    """
+    return conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0) + SETTLE_MARGIN_S
 
 
 class JobTrigger(BaseTrigger):
@@ -51,7 +63,7 @@ class JobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``ended``, or ``unreachable`` with why."""
         try:
-            settled = asyncio.create_task(asyncio.sleep(SETTLE_S))
+            settled = asyncio.create_task(asyncio.sleep(settle_s()))
             seen = await self._watch()
             await settled
             yield TriggerEvent({"key": self.key, "status": "ended", "seen": seen})

@@ -65,7 +65,7 @@ KIT = replace(KITS["mariadb"], name="airflow", shop=SHOP)
 def defer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The jobs of these tests are too short to be deferred otherwise; and there is no scheduler that lags behind."""
     monkeypatch.setattr(operators_base, "DEFER_AFTER_S", 0.0)
-    monkeypatch.setattr(job_trigger, "SETTLE_S", 0.0)
+    monkeypatch.setattr(job_trigger, "settle_s", lambda: 0.0)
 
 
 @pytest.fixture(scope="session")

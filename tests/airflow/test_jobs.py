@@ -23,6 +23,7 @@ from airflow_restore_replay.hooks import ReplayNodeHook, replay_node
 from airflow_restore_replay.operators import RestoreBackupOperator
 from airflow_restore_replay.operators import base as operators_base
 from airflow_restore_replay.operators.base import job_key
+from airflow_restore_replay.triggers import job as job_trigger
 from airflow_restore_replay.triggers.job import JobTrigger
 from tests.airflow.support import Shipped, context_of
 from tests.support.mariadb import BACKUP_PASSWORD
@@ -247,3 +248,11 @@ def test_link_to_the_backup_is_there_while_the_task_is_deferred(slow: Slow) -> N
     resumed, pulled = slow.new_task(), context["ti"]
     pulled.xcom_pull = lambda task_ids, key, map_indexes: pulled.pushed.get(key)
     assert link.get_link(resumed, ti_key=pulled) == url
+
+
+def test_a_deferred_task_stays_so_until_its_supervisor_has_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may notice only at its next heartbeat; a task that is back before that is taken for failed."""
+    monkeypatch.undo()
+    assert job_trigger.settle_s() > 5.0, "Airflow's default"
+    monkeypatch.setenv("AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL", "20")
+    assert job_trigger.settle_s() > 20.0
