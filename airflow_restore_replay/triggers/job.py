@@ -25,8 +25,8 @@ CANCEL_TIMEOUT_S = 20.0
 def settle_s() -> float:
     """Say how long a deferred task stays deferred at least.
 
-    A task that is woken before its deferral is noted is taken for failed (Airflow 3.3). Its supervisor may notice the end
-    of the task's process only at its next heartbeat.
+    A task that is woken before its deferral is noted is taken for failed (Airflow 3.3). Its supervisor may notice the
+    end of the task's process only at its next heartbeat.
 
     :returns: seconds, from Airflow's ``workers.min_heartbeat_interval``.
     """
