@@ -116,7 +116,7 @@ def test_every_fault_that_a_test_or_the_selftest_names_is_in_the_catalogue() -> 
     ids = [re.match(r"(?:[a-z]\d+_)+", name) for name in names]
     cited = {one.upper() for match in ids if match for one in match[0].rstrip("_").split("_")}
     assert cited
-    tried = {fault.row for fault in (*INJECTIONS, *DATA)}
+    tried = {fault.row for fault in INJECTIONS} | {fault.row for fault in DATA}
     assert cited | tried | {row for row, _, _ in NOT_HERE} <= fault_rows().keys()
     assert {row for row, (in_selftest, _) in fault_rows().items() if in_selftest} == tried
 
