@@ -1,4 +1,4 @@
-"""The shipped DAG is the one of design.md §5."""
+"""The shipped DAG has the tasks, edges and trigger rules of docs/architecture.md, "The cycle as a DAG"."""
 
 from __future__ import annotations
 

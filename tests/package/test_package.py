@@ -49,8 +49,10 @@ def test_the_sdist_has_what_one_reads_and_builds_and_no_tests(built: Built) -> N
     kept = {
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "FORMAT.md",
         "LICENSE",
+        "SECURITY.md",
         "constraints.txt",
         "pyproject.toml",
         "PKG-INFO",

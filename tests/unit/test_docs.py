@@ -18,6 +18,8 @@ from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mysql import grants as mysql_grants
+from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE
+from airflow_restore_replay.core.recovery.selftest.data import DATA
 from airflow_restore_replay.core.strict import Strict
 from airflow_restore_replay.core.units import ByteCount, Seconds
 
@@ -66,8 +68,18 @@ def test_every_privilege_is_explained() -> None:
 
 @pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda p: p.name)
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
-        assert (path.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", path.read_text()):
+        found = path.parent / target if target else path
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
+
+
+def anchors(path: Path) -> set[str]:
+    """:returns: those that GitHub makes of a document's headings."""
+    without_code = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", without_code, re.MULTILINE)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in plain}
 
 
 def test_every_sweep_is_listed_with_what_it_guards() -> None:
@@ -76,6 +88,44 @@ def test_every_sweep_is_listed_with_what_it_guards() -> None:
     marks = [re.findall(r'sweep\(\s*guards="(.*?)"', p.read_text()) for p in ROOT.glob("tests/[!u]*/**/*.py")]
     assert sorted(text for found in marks for text in found) == sorted(listed)
     assert listed
+
+
+def fault_rows() -> dict[str, tuple[bool, list[tuple[str, str]]]]:
+    """Read docs/faults.md.
+
+    :returns: of each id whether ``selftest`` tries the fault, and its tests as file and name.
+    """
+    rows = {}
+    for line in (ROOT / "docs/faults.md").read_text().splitlines():
+        if match := re.fullmatch(r"\| ([A-Z]\d+) \| .* \| (yes)? ?\| (.*) \|", line):
+            assert match[1] not in rows, match[1]
+            rows[match[1]] = (bool(match[2]), named_in(match[3]))
+    return rows
+
+
+def named_in(cell: str) -> list[tuple[str, str]]:
+    """:returns: file and name of each test; a name without a file is in the same file as the one before."""
+    found: list[tuple[str, str]] = []
+    for path, name in re.findall(r"`([^`:]*)::(\w+)`", cell):
+        found.append((path or found[-1][0], name))
+    return found
+
+
+def test_every_fault_that_a_test_or_the_selftest_names_is_in_the_catalogue() -> None:
+    names = [n for p in ROOT.glob("tests/**/test_*.py") for n in re.findall(r"def test_(\w+)", p.read_text())]
+    ids = [re.match(r"(?:[a-z]\d+_)+", name) for name in names]
+    cited = {one.upper() for match in ids if match for one in match[0].rstrip("_").split("_")}
+    assert cited
+    tried = {fault.row for fault in INJECTIONS} | {fault.row for fault in DATA}
+    assert cited | tried | {row for row, _, _ in NOT_HERE} <= fault_rows().keys()
+    assert {row for row, (in_selftest, _) in fault_rows().items() if in_selftest} == tried
+
+
+def test_every_fault_of_the_catalogue_names_tests_that_exist() -> None:
+    for row, (_, tests) in fault_rows().items():
+        assert tests, row
+        for path, name in tests:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(), (row, path, name)
 
 
 def configuration_keys(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:
