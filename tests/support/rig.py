@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_restore_replay.core.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.cycle_report import CycleReport
-from airflow_restore_replay.core.jobs.protocol import JobState, Secrets
+from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus, Secrets
 from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.repository.catalog import Catalog
@@ -25,6 +25,8 @@ from airflow_restore_replay.core.run_cycle import run_cycle
 from tests.support.primary import BACKUP_PASSWORD, ROOT_PASSWORD, Primary
 
 SECRETS = (BACKUP_PASSWORD, ROOT_PASSWORD)
+
+_KEEP_LOGS_S = 1.0
 
 #: called with the step and its state while a cycle runs
 Watcher = Callable[[str, JobState | None], None]
@@ -84,6 +86,7 @@ class Rig:
     logs: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = SECRETS
     store: dict[str, str] = field(default_factory=dict)
+    _kept_at: float = 0.0
 
     @property
     def repository_dir(self) -> Path:
@@ -129,7 +132,7 @@ class Rig:
         """Run one cycle and check what holds after every run, good or bad."""
 
         def report(step: str, state: JobState | None) -> None:
-            self._keep_logs()
+            self._keep_logs(of_all=state is None or state.status is not JobStatus.RUNNING)
             watch(step, state)
 
         result = run_cycle(
@@ -226,7 +229,11 @@ class Rig:
         """:returns: the ends of the nodes' logs, for a failed assertion."""
         return "\n".join(f"--- {name}\n{text[-1500:]}" for name, text in self.logs.items())
 
-    def _keep_logs(self) -> None:
+    def _keep_logs(self, *, of_all: bool) -> None:
+        """Keep what nodes have logged; while a job runs, now and then."""
+        if not of_all and time.monotonic() - self._kept_at < _KEEP_LOGS_S:
+            return
+        self._kept_at = time.monotonic()
         for pattern in ("*/jobs/*", "*/log/*", "*/node.json"):
             for path in self.workdir.glob(pattern):
                 try:

@@ -11,7 +11,7 @@ from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobState, JobStatus, NodeHandle
 from airflow_restore_replay.core.runtime.base import Runtime
 
-_SHORTEST_POLL_S, _USUAL_POLL_S, _LONGEST_POLL_S = 0.03, 0.25, 5.0
+_SHORTEST_POLL_S, _USUAL_POLL_S, _LONGEST_POLL_S = 0.05, 0.25, 5.0
 
 
 class NodeClient:
