@@ -27,7 +27,7 @@ _SLOWEST = 50
 class Part:
     """:param commands: programs of the virtual environment, one after the other.
     :param tests: what pytest gets after them; with none, it does not run.
-    :param workers: pytest's processes. Most tests wait for servers, so four at a time use two cores.
+    :param workers: pytest's processes. Most tests wait for servers, so three at a time use two cores.
     """
 
     name: str
@@ -45,7 +45,7 @@ PARTS = (
     Part(
         "servers",
         tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e", "tests/package"),
-        workers=4,
+        workers=3,
     ),
     # By itself: one Airflow that is killed again and again takes both cores.
     Part("live", tests=("tests/live",)),

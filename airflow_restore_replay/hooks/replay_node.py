@@ -140,13 +140,18 @@ class ReplayNodeHook(BaseHook):
 
         :param on_progress: gets a line every :data:`PROGRESS_INTERVAL_S`.
         """
-        pace = Pace()
+        from airflow_restore_replay.core.runtime.pace import Pace
+
+        pace, reports = Pace(), ProgressReports()
         until = time.monotonic() + at_most_s
-        while (state := self.status(node, key)).status is JobStatus.RUNNING and time.monotonic() < until:
-            if pace.report_due():
+        while True:
+            with pace.asking():
+                state = self.status(node, key)
+            if state.status is not JobStatus.RUNNING or time.monotonic() >= until:
+                return state
+            if reports.due():
                 on_progress(describe_progress(state.progress))
             time.sleep(pace.pause_s())
-        return state
 
     def test_connection(self) -> tuple[bool, str]:
         """:returns: whether the primary accepts the account and nodes can live where they shall, and what was found."""
@@ -165,16 +170,13 @@ class ReplayNodeHook(BaseHook):
             return False, f"{found} {exc}"
 
 
-class Pace:
-    """How often to ask for a job's state: soon at first, then ever more rarely, so that many long jobs cost little."""
+class ProgressReports:
+    """When progress is due in a task's log."""
 
     def __init__(self) -> None:
-        self._started = self._reported = time.monotonic()
+        self._reported = time.monotonic()
 
-    def pause_s(self) -> float:
-        return min(max((time.monotonic() - self._started) / 10, 0.25), 5.0)
-
-    def report_due(self) -> bool:
+    def due(self) -> bool:
         """:returns: whether :data:`PROGRESS_INTERVAL_S` have passed since this last said so."""
         now = time.monotonic()
         if now - self._reported < PROGRESS_INTERVAL_S:

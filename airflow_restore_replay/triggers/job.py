@@ -73,16 +73,18 @@ class JobTrigger(BaseTrigger):
             yield TriggerEvent({"key": self.key, "status": "unreachable", "seen": str(exc)})
 
     async def _watch(self) -> str:
-        from airflow_restore_replay.hooks.replay_node import Pace
+        from airflow_restore_replay.core.runtime.pace import Pace
+        from airflow_restore_replay.hooks.replay_node import ProgressReports
 
-        pace = Pace()
-        while (state := await asyncio.to_thread(self._hook.status, self.node, self.key)).status is (
-            JobStatus.RUNNING
-        ):
-            if pace.report_due():
+        pace, reports = Pace(), ProgressReports()
+        while True:
+            with pace.asking():
+                state = await asyncio.to_thread(self._hook.status, self.node, self.key)
+            if state.status is not JobStatus.RUNNING:
+                return state.status.value
+            if reports.due():
                 self.log.info("%s: %s", state.job, describe_progress(state.progress))
             await asyncio.sleep(pace.pause_s())
-        return state.status.value
 
     async def on_kill(self) -> None:
         """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this.

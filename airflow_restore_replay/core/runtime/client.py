@@ -10,8 +10,7 @@ from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobState, JobStatus, NodeHandle
 from airflow_restore_replay.core.runtime.base import Runtime
-
-_SHORTEST_POLL_S, _USUAL_POLL_S, _LONGEST_POLL_S = 0.05, 0.25, 5.0
+from airflow_restore_replay.core.runtime.pace import Pace
 
 
 class NodeClient:
@@ -47,12 +46,14 @@ class NodeClient:
         :returns: its result.
         :raises RestoreReplayError: the job's failure, of its original class.
         """
-        started = time.monotonic()
-        while (state := self.status(key)).status is JobStatus.RUNNING:
+        pace = Pace()
+        while True:
+            with pace.asking():
+                state = self.status(key)
             on_progress(state)
-            time.sleep(_pause_s(time.monotonic() - started))
-        on_progress(state)
-        return result_of(state)
+            if state.status is not JobStatus.RUNNING:
+                return result_of(state)
+            time.sleep(pace.pause_s())
 
     def _ask(self, command: str, payload: bytes) -> JobState:
         answer = decode(self.runtime.ask(self.handle, command, payload), Answer)
@@ -63,14 +64,6 @@ class NodeClient:
                 f"The agent answered {command} of node {self.handle.node_id} without a state."
             )
         return answer.state
-
-
-def _pause_s(age_s: float) -> float:
-    """Ask often while a job is young; a remote node starts a program for each question.
-
-    :returns: a tenth of the job's age at first, a fiftieth later.
-    """
-    return min(max(_SHORTEST_POLL_S, min(age_s / 10, _USUAL_POLL_S), age_s / 50), _LONGEST_POLL_S)
 
 
 def result_of(state: JobState) -> dict[str, Any]:
