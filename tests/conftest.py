@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import places, templates
@@ -28,6 +29,10 @@ ONE_PROCESS: tuple[str, ...] = ("tests/live/",)
 ENGINE = ("tests/contract/runtime/", "docker")
 
 _unexpected: list[str] = []
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
