@@ -157,7 +157,7 @@ def _add_cases(live: Live) -> None:
         )
     live.case("rebooted_in_restore", **slow)
     live.case("rebooted_in_catch_up", **slow)
-    live.case("collided", max_active_runs=4, lease={"wait": "5s", "ttl": "10m"})
+    live.case("collided", max_active_runs=4, transfer=slow["transfer"], lease={"wait": "5s", "ttl": "10m"})
     live.case("overtaken", max_active_runs=2, retries=0, lease={"wait": "10m", "ttl": "30s"})
     live.case(
         "backfilled",
