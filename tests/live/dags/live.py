@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from airflow.sdk import DAG, get_parsing_context
+from airflow.sdk import DAG
 
 from airflow_restore_replay.core.cluster import load_clusters
 from airflow_restore_replay.core.sections import RepositorySpec
@@ -84,7 +84,5 @@ def build(folder: Path) -> DAG:
     return dag
 
 
-#: a task needs only its own, as the shipped file does it
-wanted = get_parsing_context().dag_id or "*"
-for path in sorted(ROOT.glob(f"{wanted}/case.json")):
+for path in sorted(ROOT.glob("*/case.json")):
     globals()[path.parent.name] = build(path.parent)
