@@ -14,7 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+#: variable that says of a process for which node it was started; its children inherit it
+NODE = "RESTORE_REPLAY_NODE"
+_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", NODE)
 _POLL_S = 0.02
 
 
@@ -44,6 +46,17 @@ def identify(pid: int) -> ProcessId:
     """:returns: the identity of the process that has *pid* now."""
     stat = _stat(pid)
     return ProcessId(pid, int(stat[19]) if stat else 0)
+
+
+def started_for(node: Path) -> list[ProcessId]:
+    """:returns: the processes that were started for *node*, even those that nobody has noted; without this one."""
+    mark = f"{NODE}={node}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or another user's
+            if mark in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+                found.append(identify(int(entry.name)))
+    return [process for process in found if running(process)]
 
 
 def running(process: ProcessId) -> bool:

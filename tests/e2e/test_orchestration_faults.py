@@ -99,6 +99,28 @@ def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> No
     assert rig.verdicts_against() == []
 
 
+def test_o2_agent_killed_before_it_noted_the_server(rig: Rig, backup_id: str) -> None:
+    """Nobody has noted the process, and the retry fills the node again: it must be found and ended all the same."""
+    killers = []
+
+    def kill_and_forget() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for path in rig.workdir.glob("*/run/server.json"):
+                os.kill(live_job_pid(rig), signal.SIGKILL)
+                path.unlink()
+                return
+            time.sleep(0.001)
+
+    watch = Once("replay.restore", "", lambda: killers.append(later(0, kill_and_forget)))
+    report = rig.cycle(watch=watch)
+    (killer,) = killers
+    killer.join()
+    rig.published(report)
+    assert report.steps["replay.restore"]["fetched_bytes"] > 0
+    assert rig.verdicts_against() == []
+
+
 @on_both
 @while_the_server_is_used
 def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, phase: str) -> None:
@@ -161,7 +183,8 @@ def test_o6_killed_before_the_manifest(rig: Rig, backup_id: str) -> None:
     rig.primary.execute("UPDATE shop.orders SET note = REPEAT(SHA2(RAND(), 512), 4)")
 
     def kill_while_copying(step: str, state: JobState | None) -> None:
-        if step == "replay.snapshot" and state and "copying" in state.progress.phase:
+        copying = step == "replay.snapshot" and state and "copying" in state.progress.phase
+        if copying and state.status is JobStatus.RUNNING:
             os.kill(live_job_pid(rig), signal.SIGKILL)
 
     report = rig.cycle(watch=kill_while_copying, retries=1, **SLOW)

@@ -45,7 +45,7 @@ class JobServer:
     """Launches jobs in this test process's stead; it ends with its standard input."""
 
     def __init__(self) -> None:
-        self._environment = launch.environment()
+        self._environment = launch.environment(NodeDir(Path()))
         ours, theirs = socket.socketpair()
         self._socket = ours
         with theirs:
@@ -59,7 +59,7 @@ class JobServer:
 
     def launch(self, node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) -> None:
         """See :func:`airflow_restore_replay.core.agent.launch.launch`."""
-        environment = launch.environment()
+        environment = launch.environment(node)
         if _starts(environment) != _starts(self._environment):
             _LAUNCH(node, log_path, payload, attempt_no=attempt_no)
             return

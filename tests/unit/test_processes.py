@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.processes import ProcessId, end, identify, running, spawn, terminate
+from airflow_restore_replay.core.processes import (
+    NODE,
+    ProcessId,
+    end,
+    identify,
+    running,
+    spawn,
+    started_for,
+    terminate,
+)
 
 
 def test_a_process_is_watched_and_ended_by_anybody(tmp_path: Path) -> None:
@@ -47,3 +56,17 @@ def test_secrets_of_the_caller_do_not_reach_it(tmp_path: Path, monkeypatch: pyte
         time.sleep(0.01)
     assert "PATH=" in (tmp_path / "log").read_text()
     assert "hidden-51aa" not in (tmp_path / "log").read_text()
+
+
+def test_whatever_was_started_for_a_node_is_found_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NODE, str(tmp_path / "node"))
+    ours = spawn(["/bin/sleep", "60"], tmp_path / "log")
+    monkeypatch.setenv(NODE, str(tmp_path / "node2"))
+    other = spawn(["/bin/sleep", "60"], tmp_path / "log")
+    assert started_for(tmp_path / "node") == [ours]
+    end(ours, grace_s=5)
+    assert started_for(tmp_path / "node") == []
+    assert running(other)
+    end(other, grace_s=5)

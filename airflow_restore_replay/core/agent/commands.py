@@ -14,10 +14,11 @@ from airflow_restore_replay.core.agent.states import StateFile
 from airflow_restore_replay.core.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
+from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, require_protocol
-from airflow_restore_replay.core.processes import end
+from airflow_restore_replay.core.processes import end, started_for
 
 _START_TIMEOUT_S = 30.0
 
@@ -37,6 +38,7 @@ def submit(node: NodeDir, payload: bytes) -> JobState:
         if known is not None and not _may_try_again(known):
             return known
         _refuse_second_job(node, request)
+        _end_strays(node)
         return _start(node, states, payload, attempt_no=(known.attempt_no + 1 if known else 1))
 
 
@@ -60,6 +62,20 @@ def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
                 f"Job {request.job} was submitted to node {node.path.name} while {state.job} runs there.",
                 hint="Wait for the running task or mark it failed, then retry.",
             )
+
+
+def _end_strays(node: NodeDir) -> None:
+    """End what an agent left behind that was killed: what a seed ran, or a server that it had not noted yet."""
+    known = _server(node).process
+    for process in started_for(node.path):
+        if process != known:
+            end(process, grace_s=5.0)
+
+
+def _server(node: NodeDir) -> NodeServer:
+    state = node.load()
+    cluster = cluster_from_builtins(state.cluster)
+    return get_flavor(cluster.flavor).server(node.layout(state, cluster))
 
 
 def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int) -> JobState:
@@ -129,9 +145,9 @@ def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
             state = decode(path.read_bytes(), JobState)
             end(state.process, grace_s=5.0)
     with contextlib.suppress(NodeGone):
-        state_file = node.load()
-        cluster = cluster_from_builtins(state_file.cluster)
-        get_flavor(cluster.flavor).server(node.layout(state_file, cluster)).kill()
+        _server(node).kill()
+    for process in started_for(node.path):
+        end(process, grace_s=5.0)
     node.remove()
     return {"destroyed": node.path.name}
 

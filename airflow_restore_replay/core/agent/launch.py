@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.processes import NODE
 
 
 def launch(node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) -> None:
@@ -26,15 +27,15 @@ def launch(node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) ->
             stdout=log,
             stderr=log,
             cwd=node.path,
-            env=environment(),
+            env=environment(node),
         )
         process.communicate(payload)
 
 
-def environment() -> dict[str, str]:
-    """:returns: the job's environment: ours, able to import this package wherever it was imported from."""
+def environment(node: NodeDir) -> dict[str, str]:
+    """:returns: the job's environment: ours, the node's mark, and a path to this package from wherever it came."""
     import airflow_restore_replay
 
     root = str(Path(airflow_restore_replay.__file__).parent.parent)
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {**os.environ, NODE: str(node.path), "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

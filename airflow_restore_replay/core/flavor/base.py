@@ -23,6 +23,7 @@ from airflow_restore_replay.core.flavor.values import (
     Snapshot,
     Table,
 )
+from airflow_restore_replay.core.processes import ProcessId
 
 if TYPE_CHECKING:
     from airflow_restore_replay.core.flavor.definitions import Definitions
@@ -73,6 +74,11 @@ class NodeServer(Protocol):
         ...
 
     def alive(self) -> bool: ...
+
+    @property
+    def process(self) -> ProcessId | None:
+        """The server's process, as noted at its start; it may be gone."""
+        ...
 
     def await_exit(self, timeout_s: float) -> bool:
         """:returns: whether the server ended by itself in time."""

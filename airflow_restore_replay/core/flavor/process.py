@@ -154,6 +154,12 @@ class NodeProcess(abc.ABC):
         state = self._load()
         return state is not None and running(state.process)
 
+    @property
+    def process(self) -> ProcessId | None:
+        """The server's process, as noted at its start; it may be gone."""
+        state = self._load()
+        return state and state.process
+
     def await_exit(self, timeout_s: float) -> bool:
         """:returns: whether the server ended by itself in time."""
         deadline = time.monotonic() + timeout_s

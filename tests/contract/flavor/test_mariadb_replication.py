@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,10 +15,12 @@ from airflow_restore_replay.core.errors import (
     ReplayConflict,
     ReplicationDenied,
 )
+from airflow_restore_replay.core.flavor.mariadb import replication
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
+from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import rows, run, value
-from airflow_restore_replay.core.flavor.values import Endpoint
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 from tests.contract.flavor.conftest import Driver
 from tests.support.mariadb import MariaDbPrimary, WriteLoad, create_zoo
 
@@ -51,6 +54,38 @@ def test_a_reached_goal_needs_no_replication(
         status = flavor.replication_status(conn)
     assert not status.applier_running
     assert status.error is None
+
+
+def test_what_is_counted_is_not_behind_what_is_applied(
+    primary: MariaDbPrimary,
+    endpoint: Endpoint,
+    node: MariaDbServer,
+    driver: Driver,
+    flavor: MariaDbFlavor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A transaction that is applied amid a reading: a catch-up of one transaction said that it had applied none."""
+    node.start(replaying=True)
+    executed_position = replication.executed_position
+
+    def after_one_more(conn: Conn) -> MariaDbPosition:
+        primary.execute("CREATE DATABASE one_more")
+        with flavor.connect(endpoint) as reader:
+            goal = flavor.primary_position(reader)
+        deadline = time.monotonic() + 30
+        while not executed_position(conn).contains(goal):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return executed_position(conn)
+
+    with node.connect() as conn:
+        flavor.start_replication(conn, endpoint, until=None, appliers=1)
+        before = driver.wait(conn, lambda s: s.io_running and s.applier_running)
+        monkeypatch.setattr(replication, "executed_position", after_one_more)
+        after = flavor.replication_status(conn)
+    assert after.applied.contains(before.applied)
+    assert str(after.applied) != str(before.applied)
+    assert after.transactions > before.transactions
 
 
 def test_a_wrong_password_is_an_error_at_once(

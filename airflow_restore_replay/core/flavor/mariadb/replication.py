@@ -78,8 +78,10 @@ def forget_replication(node: Conn) -> None:
 
 def replication_status(node: Conn) -> ReplicationStatus:
     """:returns: one reading; never blocks on a busy applier."""
+    applied = executed_position(
+        node
+    )  # first: what is counted must not be less than what is said to be applied
     found = dicts(node, "SHOW ALL SLAVES STATUS")
-    applied = executed_position(node)
     if not found:
         return ReplicationStatus(
             applied=applied,

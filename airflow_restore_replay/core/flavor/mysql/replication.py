@@ -104,8 +104,10 @@ def forget_replication(node: Conn) -> None:
 
 def replication_status(node: Conn) -> ReplicationStatus:
     """:returns: one reading."""
+    applied = executed_position(
+        node
+    )  # first: what is counted must not be less than what is said to be applied
     found = dicts(node, f"SHOW {words(release(node)).replica} STATUS")
-    applied = executed_position(node)
     if not found:
         return ReplicationStatus(
             applied=applied,
