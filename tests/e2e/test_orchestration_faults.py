@@ -183,8 +183,8 @@ def test_o6_killed_before_the_manifest(rig: Rig, backup_id: str) -> None:
     rig.primary.execute("UPDATE shop.orders SET note = REPEAT(SHA2(RAND(), 512), 4)")
 
     def kill_while_copying(step: str, state: JobState | None) -> None:
-        copying = step == "replay.snapshot" and state and "copying" in state.progress.phase
-        if copying and state.status is JobStatus.RUNNING:
+        running = state and state.status is JobStatus.RUNNING
+        if step == "replay.snapshot" and state and running and "copying" in state.progress.phase:
             os.kill(live_job_pid(rig), signal.SIGKILL)
 
     report = rig.cycle(watch=kill_while_copying, retries=1, **SLOW)

@@ -158,7 +158,7 @@ class NodeProcess(abc.ABC):
     def process(self) -> ProcessId | None:
         """The server's process, as noted at its start; it may be gone."""
         state = self._load()
-        return state and state.process
+        return state.process if state else None
 
     def await_exit(self, timeout_s: float) -> bool:
         """:returns: whether the server ended by itself in time."""
