@@ -83,10 +83,14 @@ class Site:
 
     def dumps(self, endpoint: Endpoint) -> None:
         """Run the dump's client; raise what its failure means."""
-        program = {"mariadb": "mariadb-dump", "mysql": "mysqldump"}[self.flavor.name]
-        module = mariadb_dump if self.flavor.name == "mariadb" else mysql_dump
-        with option_file(endpoint, self.scratch, module.tls_options) as options:
-            argv = module.dump_command(self.node.program(program), options)
+        mariadb = self.flavor.name == "mariadb"
+        program = self.node.program("mariadb-dump" if mariadb else "mysqldump")
+        tls_options = mariadb_dump.tls_options if mariadb else mysql_dump.tls_options
+        with option_file(endpoint, self.scratch, tls_options) as options:
+            if mariadb:
+                argv = mariadb_dump.dump_command(program, options, history=True)
+            else:
+                argv = mysql_dump.dump_command(program, options)
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise self.flavor.dump_tools().dump_error(done.returncode, done.stderr)
