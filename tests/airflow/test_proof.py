@@ -57,7 +57,8 @@ def test_a_new_backup_that_does_not_restore_is_quarantined_and_the_run_is_red(cy
     assert new.state is BackupState.QUARANTINED
     ((quarantine, todo),) = told
     assert (quarantine["quarantined"], quarantine["attempt"]) == ([new.backup_id], "prove")
-    assert "the next run starts from the healthy backup before it; this run is red" in todo
+    assert "the next run starts from the newest healthy backup" in todo
+    assert "this run is red" in todo
     assert [b.backup_id for b in catalog.healthy()] == [older.backup_id]
     cycle.rig.assert_nothing_left()
 
