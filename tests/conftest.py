@@ -23,9 +23,7 @@ from tests.support.job_server import forked_jobs, launched_jobs
 #: reasons that begin like this are accepted in CI, too: what no CI machine can offer
 EXPECTED_SKIPS: tuple[str, ...] = ()
 
-#: folders whose tests share one process: each further one would start a scheduler of its own
-ONE_PROCESS: tuple[str, ...] = ("tests/live/",)
-#: so do those of a folder with this in their names: each further process would start an engine and load images
+#: tests of this folder with this in their names share a process: each further one would start an engine, load images
 ENGINE = ("tests/contract/runtime/", "docker")
 
 _unexpected: list[str] = []
@@ -73,7 +71,7 @@ class ByModule(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(ENGINE[0]) and ENGINE[1] in nodeid:
             return ENGINE[0]
-        return next(filter(nodeid.startswith, ONE_PROCESS), nodeid.partition("::")[0])
+        return nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)

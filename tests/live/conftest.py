@@ -1,11 +1,10 @@
-"""Airflow as operators run it, once for all of these tests, on a PostgreSQL of its own."""
+"""Airflow as operators run it, once for each module of these tests, on a PostgreSQL of its own."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ from airflow_restore_replay.core.steps import reap
 from tests.live.support import Case, new_case
 from tests.support.airflow_stack import AirflowStack
 from tests.support.flavors import KITS
-from tests.support.mariadb import MariaDbPrimary
 from tests.support.postgres import PostgresServer
-from tests.support.primary import BACKUP_PASSWORD, Primary, Witness
+from tests.support.primary import BACKUP_PASSWORD, Primary
 from tests.support.rig import Rig, copy_repository
 from tests.support.seeding import seeded_copy
-from tests.support.unpacked import without
 
 DAGS = Path(__file__).parent / "dags"
 REPO = DAGS.parents[2]
@@ -44,6 +41,10 @@ IMPATIENT = {
 }
 
 
+#: A gigabyte-sized base would take as long; lease and rate limit leave time to kill what runs.
+SLOW: dict[str, Any] = {"transfer": {"rate_limit": "15MB", "threads": 1}, "lease": {"ttl": "10m"}}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """There is one Airflow, which takes its time to notice that it was killed."""
     for item in items:
@@ -54,24 +55,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Live:
     """The stack, its metadata database and its cases.
 
-    :param witnessed: from then on, for six seconds, *witness* was written to.
+    :param ends: what ends with the stack.
     """
 
     def __init__(
-        self,
-        root: Path,
-        stack: AirflowStack,
-        database: PostgresServer,
-        seeded: Rig,
-        witness: Witness,
-        witnessed: datetime,
+        self, root: Path, stack: AirflowStack, database: PostgresServer, seeded: Rig, ends: ExitStack
     ) -> None:
         self.root = root
         self.stack = stack
         self.database = database
         self.seeded = seeded
-        self.witness = witness
-        self.witnessed = witnessed
+        self.ends = ends
         self.cases: dict[str, Case] = {}
 
     def case(self, name: str, *, base: bool = True, **options: object) -> Case:
@@ -90,8 +84,9 @@ class Live:
         return self.cases[name]
 
 
-@pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+@pytest.fixture(scope="module")
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An Airflow with the cases that the module's ``add_cases(live)`` adds."""
     with ExitStack() as stack:
         root = tmp_path_factory.mktemp("live")
         database = PostgresServer.with_airflow()
@@ -110,14 +105,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         stack.callback(airflow.stop)
         seeded = seeded_copy(KITS["mariadb"], root / "seeded", {})
         stack.callback(seeded.primary.discard)
-        live = _with_cases(root, airflow, database, seeded)
-        other = MariaDbPrimary.start(root / "other")
-        stack.callback(other.stop)
-        _add_stranded(live, other)
-        if not without("mysql"):
-            mysql = seeded_copy(KITS["mysql"], root / "seeded-mysql", {})
-            stack.callback(mysql.primary.discard)
-            _add_mysql(live, mysql)
+        airflow.add_connection("orders_primary", primary_connection(seeded.primary))
+        seeded.primary.execute("UPDATE shop.orders SET note = REPEAT(MD5(id + 1), 20) WHERE id % 10 = 0")
+        live = Live(root, airflow, database, seeded, stack)
+        request.module.add_cases(live)
         airflow.start()
         airflow.wait_for(*live.cases)
         yield live
@@ -128,78 +119,6 @@ def destroy_nodes(cases: Path) -> None:
     for workdir in cases.glob("*/nodes"):
         runtime = ProcessRuntime(str(workdir))
         reap(runtime, node_ids=[str(node["node_id"]) for node in runtime.nodes()])
-
-
-def _with_cases(root: Path, airflow: AirflowStack, database: PostgresServer, seeded: Rig) -> Live:
-    primary = seeded.primary
-    airflow.add_connection("orders_primary", primary_connection(primary))
-    witnessed = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    witnessed += timedelta(seconds=witnessed.second % 2)
-    witness = Witness(primary)
-    witness.write_until(witnessed + timedelta(seconds=7))
-    primary.execute("UPDATE shop.orders SET note = REPEAT(MD5(id + 1), 20) WHERE id % 10 = 0")
-    live = Live(root, airflow, database, seeded, witness, witnessed)
-    _add_cases(live)
-    return live
-
-
-def _add_cases(live: Live) -> None:
-    # A gigabyte-sized base would take as long; lease and rate limit leave time to kill what runs.
-    slow: dict[str, Any] = {"transfer": {"rate_limit": "15MB", "threads": 1}, "lease": {"ttl": "10m"}}
-    for mode, deferrable in (("deferred", True), ("synchronous", False)):
-        for job in ("restore", "catch_up", "validate", "snapshot"):
-            live.case(f"killed_in_{job}_{mode}", deferrable=deferrable, retries=5, **slow)
-        live.case(f"ok_{mode}", deferrable=deferrable)
-        live.case(f"quarantined_{mode}", deferrable=deferrable)
-        live.case(f"cleared_{mode}", deferrable=deferrable, retries=1)
-        live.case(
-            f"failed_by_user_{mode}", deferrable=deferrable, transfer={"rate_limit": "3MB", "threads": 1}
-        )
-    live.case("rebooted_in_restore", **slow)
-    live.case("rebooted_in_catch_up", **slow)
-    live.case("collided", max_active_runs=4, transfer=slow["transfer"], lease={"wait": "5s", "ttl": "10m"})
-    live.case("overtaken", max_active_runs=2, retries=0, lease={"wait": "10m", "ttl": "30s"})
-    live.case(
-        "backfilled",
-        schedule="* * * * * */2",
-        end_date=(live.witnessed + timedelta(seconds=4)).isoformat(),
-        prove="restored",
-        lease={"wait": "10m", "ttl": "10m"},
-    )
-    live.case("fallback_failed", seed={"method": "physical", "prefix": ["false"]})
-    nobody = {"host": "127.0.0.1", "port": 1, "user": "nobody"}
-    live.case("environment_in_restore", deferrable=False, primary=nobody)
-    live.case("environment_in_create_node", retries=1)
-    live.case("no_base", base=False)
-    live.case("destroy_fails", spoilt="replay.destroy_node", retries=0)
-    live.case("publish_fails", spoilt="published", retries=0)
-    live.case("prune_fails", spoilt="prune", retries=0)
-
-
-def _add_stranded(live: Live, other: MariaDbPrimary) -> None:
-    """A cluster whose primary has purged what the base needs."""
-    other.create_backup_account()
-    other.execute("CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY)")
-    rig = Rig(other, live.root / "cases" / "stranded")
-    case = Case("stranded", rig, live.stack)
-    live.cases[case.name] = case
-    rig.full()
-    other.execute(
-        "INSERT INTO shop.orders VALUES (1)", "INSERT INTO shop.orders VALUES (2)", "FLUSH BINARY LOGS"
-    )
-    other.purge_logs()
-    live.stack.add_connection("other_primary", primary_connection(other))
-    case.configure(primary={"connection": "other_primary"})
-
-
-def _add_mysql(live: Live, seeded: Rig) -> None:
-    """Two clusters on a primary of the other flavor."""
-    primary = seeded.primary
-    live.stack.add_connection("mysql_primary", primary_connection(primary))
-    for name in ("ok_mysql", "quarantined_mysql"):
-        case = Case(name, Rig(primary, live.root / "cases" / name), live.stack)
-        live.cases[name] = case.configure(primary={"connection": "mysql_primary"})
-        copy_repository(seeded, case.rig)
 
 
 def primary_connection(primary: Primary) -> str:

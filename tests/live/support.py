@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,15 @@ class Ended:
 
 @dataclass(eq=False)
 class Case:
-    """:param name: of its DAG. :param rig: its repository and nodes."""
+    """:param name: of its DAG. :param rig: its repository and nodes.
+    :param end_date: after which nothing is scheduled.
+    """
 
     name: str
     rig: Rig
     stack: AirflowStack
     deferrable: bool = True
+    end_date: datetime | None = None
 
     def configure(
         self,
@@ -74,7 +78,7 @@ class Case:
         retries: int = 2,
         spoilt: str = "",
         max_active_runs: int = 1,
-        end_date: str | None = None,
+        end_date: datetime | None = None,
         queues: dict[str, str] | None = None,
         **section: Any,
     ) -> Case:
@@ -83,7 +87,7 @@ class Case:
         :param spoilt: id of a task that fails. :param end_date: after which nothing is scheduled.
         :param queues: task id → the executor's queue that it goes to.
         """
-        self.deferrable = deferrable
+        self.deferrable, self.end_date = deferrable, end_date
         cluster = {**self.rig.section(**section), "schedule": section.get("schedule")}
         if "primary" not in section:
             cluster["primary"] = {"connection": "orders_primary"}
@@ -94,7 +98,7 @@ class Case:
             "retries": retries,
             "spoilt": spoilt,
             "max_active_runs": max_active_runs,
-            "end_date": end_date,
+            "end_date": end_date.isoformat() if end_date else None,
             "queues": queues or {},
         }
         (self.rig.root / "case.json").write_text(json.dumps(case))

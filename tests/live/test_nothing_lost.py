@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.live.conftest import Live
+from tests.live.conftest import SLOW, Live
 from tests.live.support import TASKS, Held, holding, until
 
 #: job → how its task waits. Each way twice; the other half is a sweep.
 WAITS = {"restore": "deferred", "catch_up": "synchronous", "validate": "synchronous", "snapshot": "deferred"}
 OTHER_WAYS = {"deferred": "synchronous", "synchronous": "deferred"}
+
+
+def add_cases(live: Live) -> None:
+    for job in WAITS:
+        for way in OTHER_WAYS:
+            live.case(f"killed_in_{job}_{way}", deferrable=way == "deferred", retries=5, **SLOW)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
-from tests.live.conftest import Live
+from tests.live.conftest import Live, primary_connection
 from tests.live.support import Case, Ended
+from tests.support.flavors import KITS
+from tests.support.mariadb import MariaDbPrimary
+from tests.support.rig import Rig, copy_repository
+from tests.support.seeding import seeded_copy
 from tests.support.unpacked import without
 
 FULL = {
@@ -135,6 +139,52 @@ OUTCOMES = {
     ),
     "prune_fails": Outcome("failed", OK - {"prune"}, _replayed, FULL | {"quarantine_backup"}, {"prune"}),
 }
+
+
+def add_cases(live: Live) -> None:
+    for mode, deferrable in (("deferred", True), ("synchronous", False)):
+        live.case(f"ok_{mode}", deferrable=deferrable)
+        live.case(f"quarantined_{mode}", deferrable=deferrable)
+    live.case("fallback_failed", seed={"method": "physical", "prefix": ["false"]})
+    nobody = {"host": "127.0.0.1", "port": 1, "user": "nobody"}
+    live.case("environment_in_restore", deferrable=False, primary=nobody)
+    live.case("environment_in_create_node", retries=1)
+    live.case("no_base", base=False)
+    live.case("destroy_fails", spoilt="replay.destroy_node", retries=0)
+    live.case("publish_fails", spoilt="published", retries=0)
+    live.case("prune_fails", spoilt="prune", retries=0)
+    _add_stranded(live)
+    if not without("mysql"):
+        _add_mysql(live)
+
+
+def _add_stranded(live: Live) -> None:
+    """A cluster whose primary has purged what the base needs."""
+    other = MariaDbPrimary.start(live.root / "other")
+    live.ends.callback(other.stop)
+    other.create_backup_account()
+    other.execute("CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY)")
+    rig = Rig(other, live.root / "cases" / "stranded")
+    rig.full()
+    other.execute(
+        "INSERT INTO shop.orders VALUES (1)", "INSERT INTO shop.orders VALUES (2)", "FLUSH BINARY LOGS"
+    )
+    other.purge_logs()
+    live.stack.add_connection("other_primary", primary_connection(other))
+    live.cases["stranded"] = Case("stranded", rig, live.stack).configure(
+        primary={"connection": "other_primary"}
+    )
+
+
+def _add_mysql(live: Live) -> None:
+    """Two clusters on a primary of the other flavor."""
+    seeded = seeded_copy(KITS["mysql"], live.root / "seeded-mysql", {})
+    live.ends.callback(seeded.primary.discard)
+    live.stack.add_connection("mysql_primary", primary_connection(seeded.primary))
+    for name in ("ok_mysql", "quarantined_mysql"):
+        case = Case(name, Rig(seeded.primary, live.root / "cases" / name), live.stack)
+        live.cases[name] = case.configure(primary={"connection": "mysql_primary"})
+        copy_repository(seeded, case.rig)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,14 @@ import signal
 import subprocess
 import sys
 
-from tests.live.conftest import Live
+from tests.live.conftest import SLOW, Live
 from tests.live.support import TASKS, Case, holding
 from tests.support.processes import command_line, pids, signal_if_there
+
+
+def add_cases(live: Live) -> None:
+    live.case("rebooted_in_restore", **SLOW)
+    live.case("rebooted_in_catch_up", **SLOW)
 
 
 def test_o3_o9_reboot(live: Live) -> None:

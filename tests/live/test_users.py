@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from airflow_restore_replay.core.steps import quarantine_by_hand
-from tests.live.conftest import Live
+from tests.live.conftest import SLOW, Live
 from tests.live.support import TASKS, WAITING, Case, Ended, holding, until
+from tests.support.primary import Witness
 from tests.support.tamper import witnessed
 
 MODES = ("deferred", "synchronous")
+
+
+def add_cases(live: Live) -> None:
+    for mode in MODES:
+        deferrable = mode == "deferred"
+        live.case(f"cleared_{mode}", deferrable=deferrable, retries=1)
+        live.case(
+            f"failed_by_user_{mode}", deferrable=deferrable, transfer={"rate_limit": "3MB", "threads": 1}
+        )
+    live.case("collided", max_active_runs=4, transfer=SLOW["transfer"], lease={"wait": "5s", "ttl": "10m"})
+    live.case("overtaken", max_active_runs=2, retries=0, lease={"wait": "10m", "ttl": "30s"})
+    live.case(
+        "backfilled",
+        schedule="* * * * * */2",
+        end_date=write_witness(live) + timedelta(seconds=4),
+        prove="restored",
+        lease={"wait": "10m", "ttl": "10m"},
+    )
+
+
+def write_witness(live: Live) -> datetime:
+    """:returns: from when on, for six seconds, the primary was written to."""
+    since = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+    since += timedelta(seconds=since.second % 2)
+    Witness(live.seeded.primary).write_until(since + timedelta(seconds=7))
+    return since
 
 
 def test_o7_cleared(live: Live) -> None:
@@ -126,10 +153,11 @@ def test_o4_o5_two_runs_at_once(live: Live) -> None:
     assert [backfilled.wait(run_id).state for run_id in backfilled.runs()] == ["success"] * 3
     _, *backups = backfilled.rig.catalog().backups
     made = {b.manifest.as_of: b for b in backups}
+    witness = Witness(live.seeded.primary)
     assert sorted(filter(None, made)) == ends
     for end, backup in made.items():
         assert end is not None
-        assert witnessed(backfilled.rig, backup.backup_id, live.witness) == live.witness.before(end)
+        assert witnessed(backfilled.rig, backup.backup_id, witness) == witness.before(end)
         assert backup.proof is Proof.RESTORED
     for done in (case, overtaken, backfilled):
         assert done.rig.verdicts_against() == []
@@ -141,7 +169,8 @@ def create_backfill(live: Live, case: Case) -> list[datetime]:
 
     :returns: their ends.
     """
-    begins = [live.witnessed + timedelta(seconds=2 * number) for number in range(3)]
+    assert case.end_date is not None
+    begins = [case.end_date - timedelta(seconds=seconds) for seconds in (4, 2, 0)]
     dates = ["--from-date", begins[0].isoformat(), "--to-date", begins[-1].isoformat()]
     live.stack.cli("backfill", "create", "--dag-id", case.name, *dates, "--max-active-runs", "3")
     return [begin + timedelta(seconds=2) for begin in begins]
