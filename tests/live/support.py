@@ -28,7 +28,7 @@ _ENDED = ("success", "failed")
 PATIENCE_S = 240.0
 
 
-def until(what: str, true: Callable[[], Any], *, timeout_s: float = PATIENCE_S, pause_s: float = 0.3) -> Any:
+def until(what: str, true: Callable[[], Any], *, timeout_s: float = PATIENCE_S, pause_s: float = 0.7) -> Any:
     """Wait.
 
     :returns: the first true value.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from airflow.sdk import DAG
+from airflow.sdk import DAG, get_parsing_context
 
 from airflow_restore_replay.core.cluster import load_clusters
 from airflow_restore_replay.core.sections import RepositorySpec
@@ -84,5 +84,7 @@ def build(folder: Path) -> DAG:
     return dag
 
 
-for path in sorted(ROOT.glob("*/case.json")):
+# A task's process, which is known by this context, needs its own DAG only.
+wanted = get_parsing_context().dag_id or "*"
+for path in sorted(ROOT.glob(f"{wanted}/case.json")):
     globals()[path.parent.name] = build(path.parent)
