@@ -14,7 +14,7 @@ from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.steps import release_hold
 from tests.e2e.conftest import OwnRig
-from tests.support.flavors import on_both
+from tests.support.flavors import on_both, on_either
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
 from tests.support.rig import Rig
 from tests.support.tamper import by_sql, tampered
@@ -219,7 +219,7 @@ def test_a_rotten_page_that_nobody_reads(rig: Rig, backup_id: str) -> None:
     assert "cold_pages" in failure.message
 
 
-@on_both
+@on_either
 def test_a_time_box_leaves_the_rest_for_the_next_cycle(rig: Rig, backup_id: str) -> None:
     few = {"time_box": "1ms", "checks": ["check_table", "cold_pages"]}
     with rig.primary.connect() as conn:

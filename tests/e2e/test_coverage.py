@@ -12,7 +12,7 @@ from pymysql.connections import Connection
 
 from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.e2e.conftest import OwnRig
-from tests.support.flavors import on_both
+from tests.support.flavors import on_both, on_either
 from tests.support.primary import Primary
 from tests.support.rig import Once, Rig, later
 from tests.support.tamper import by_sql, tampered
@@ -27,7 +27,7 @@ def carry_of(rig: Rig, backup_id: str) -> dict[str, Any]:
     return next(dict(c["carry"]) for c in checks if c["name"] == "same_data")
 
 
-@on_both
+@on_either
 def test_a_pass_goes_on_in_the_next_cycle_and_finds_what_is_wrong_there(rig: Rig, backup_id: str) -> None:
     compared = rig.catalog().backup(backup_id).manifest.compared
     assert compared["coverage"]["cycles"] == 1
@@ -76,7 +76,7 @@ def busy(primary: Primary, threads: int) -> Iterator[list[Connection[Any]]]:
             worker.join()
 
 
-@on_both
+@on_either
 def test_a_busy_primary_is_left_in_peace_until_the_time_is_over(rig: Rig, backup_id: str) -> None:
     """One chunk is compared all the same, so that there is progress; without the load, or the limit, all are."""
     some = {"checks": ["same_data"], "compare_budget": "4s", "chunk_rows": 1000, "pause_above": 12}

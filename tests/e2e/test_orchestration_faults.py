@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 from tests.e2e.conftest import OwnRig
-from tests.support.flavors import on_both
+from tests.support.flavors import on_both, on_either
 from tests.support.rig import Once, Rig, later
 
 
@@ -121,7 +121,7 @@ def test_o2_agent_killed_before_it_noted_the_server(rig: Rig, backup_id: str) ->
     assert rig.verdicts_against() == []
 
 
-@on_both
+@on_either
 @while_the_server_is_used
 def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, phase: str) -> None:
     slow_catch_up(rig)
@@ -134,7 +134,7 @@ def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, p
     rig.restores(new_id)
 
 
-@on_both
+@on_either
 @while_the_server_is_used
 def test_o2_agent_killed_while_it_fills_again(rig: Rig, backup_id: str, step: str, phase: str) -> None:
     """First the server, then the agent amid what mends that: the retry goes on."""

@@ -12,7 +12,7 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
 from airflow_restore_replay.core.steps import release_hold
 from tests.e2e.conftest import OwnRig, Seeded
-from tests.support.flavors import MANY_ROWS, on_both
+from tests.support.flavors import MANY_ROWS, on_both, on_either
 from tests.support.primary import Primary
 from tests.support.rig import Once, Rig, copy_repository
 from tests.support.tamper import by_sql, running, tampered
@@ -159,7 +159,7 @@ def test_d1_a_rotten_page_of_the_primary_holds(own_rig: OwnRig, tmp_path: Path) 
     assert rig.catalog().backup(made).manifest.base.backup_id == good
 
 
-@on_both
+@on_either
 def test_without_a_fallback_a_bad_base_ends_the_run(rig: Rig, backup_id: str) -> None:
     rig.flip_byte(rig.chunk_of(backup_id, "shop/orders.ibd"))
     report = rig.cycle(fallback="none", retries=0)
@@ -168,7 +168,7 @@ def test_without_a_fallback_a_bad_base_ends_the_run(rig: Rig, backup_id: str) ->
     assert (report.quarantined, report.published_id) == ([backup_id], "")
 
 
-@on_both
+@on_either
 def test_the_next_healthy_base_comes_before_a_fresh_full(rig: Rig, backup_id: str) -> None:
     second = rig.published(rig.cycle())
     bad = tampered(rig, second, by_sql("DELETE FROM shop.orders WHERE id = 11"))
@@ -178,7 +178,7 @@ def test_the_next_healthy_base_comes_before_a_fresh_full(rig: Rig, backup_id: st
     assert "older.validate" in report.steps
 
 
-@on_both
+@on_either
 def test_where_the_next_base_is_bad_too_a_fresh_full_comes(rig: Rig, backup_id: str) -> None:
     bad = tampered(rig, backup_id, by_sql("DELETE FROM shop.orders WHERE id = 12"))
     worse = tampered(rig, backup_id, by_sql("DELETE FROM shop.orders WHERE id = 13"))
@@ -187,7 +187,7 @@ def test_where_the_next_base_is_bad_too_a_fresh_full_comes(rig: Rig, backup_id: 
     assert report.quarantined == [worse, bad]
 
 
-@on_both
+@on_either
 def test_a_forced_full_passes_over_every_older_base(rig: Rig, backup_id: str) -> None:
     forced = rig.cycle(fallback="older_base", force_full=True)
     assert rig.catalog().backup(rig.published(forced)).manifest.base.kind == "seed"

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.catalog import Backup
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 from airflow_restore_replay.core.repository.objects.manifests import encode_record, manifest_path
-from tests.support.flavors import Kit, on_both
+from tests.support.flavors import Kit, on_both, on_either
 from tests.support.rig import Once, Rig, Watcher
 
 
@@ -94,7 +94,7 @@ def test_a_backup_that_is_damaged_before_its_proof_is_quarantined_and_the_run_is
     assert "shop/orders.ibd" in assert_quarantined(rig, report, backup_id, "ChunkCorrupt")
 
 
-@on_both
+@on_either
 def test_a_backup_at_another_position_than_its_manifest_says_is_quarantined(
     rig: Rig, backup_id: str, kit: Kit
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,17 @@ KITS = {
 }
 
 
-def _on(*names: str) -> pytest.MarkDecorator:
+def _on(*names: str, swept: Sequence[str] = ()) -> pytest.MarkDecorator:
+    """:param swept: these are sweeps."""
+    sweep = pytest.mark.sweep(guards="what no flavor has a part in is the same on the other flavor")
     kits = [
-        pytest.param(name, marks=pytest.mark.skipif(without(name), reason=f"RR_WITHOUT={name}"))
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.skipif(without(name), reason=f"RR_WITHOUT={name}"),
+                *([sweep] if name in swept else []),
+            ],
+        )
         for name in names
     ]
     return pytest.mark.parametrize("kit", kits, indirect=True)
@@ -121,7 +130,9 @@ def _on(*names: str) -> pytest.MarkDecorator:
 
 #: runs a test on every flavor; without it, MariaDB's is the only one
 on_both = _on("mariadb", "mysql")
-#: the same, and on the other releases of MariaDB: the scenarios that every release must pass
+#: the same, for what no flavor has a part in: which jobs run, who ends them, which base is next
+on_either = _on("mariadb", "mysql", swept=["mysql"])
+#: on both, and on the other releases of MariaDB: the scenarios that every release must pass
 on_every = _on("mariadb", "mariadb-11.8", "mariadb-10.5", "mysql")
 #: a release of MariaDB whose programs lack what later ones have
 on_10_5 = _on("mariadb-10.5")
