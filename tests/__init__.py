@@ -1,6 +1,9 @@
-"""Tests; what they share is in ``tests.support``."""
+"""Tests; what they share is in ``tests.support``, which the demo, benchmarks and tools use, too."""
 
-import pytest
+import sys
 
-# Before it is imported: a failed assertion in there says what it saw.
-pytest.register_assert_rewrite("tests.support", "tests.airflow.support")
+if "pytest" in sys.modules:
+    import pytest
+
+    # Before it is imported: a failed assertion in there says what it saw.
+    pytest.register_assert_rewrite("tests.support", "tests.airflow.support")

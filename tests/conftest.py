@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,18 @@ EXPECTED_SKIPS: tuple[str, ...] = ()
 
 #: tests of this folder with this in their names share a process: each further one would start an engine, load images
 ENGINE = ("tests/contract/runtime/", "docker")
+
+#: what a test takes on average, by folder
+SECONDS: dict[str, float] = {
+    "tests/live/": 60,
+    "tests/package/": 6,
+    "tests/e2e/": 6,
+    "tests/contract/runtime/": 5,
+    "tests/airflow/": 3,
+    "tests/contract/flavor/": 1.5,
+    "tests/contract/": 0.5,
+    "tests/": 0.05,
+}
 
 _unexpected: list[str] = []
 
@@ -62,20 +75,37 @@ def as_in_production() -> Iterator[None]:
         yield
 
 
+def _shared_by(nodeid: str) -> str:
+    """:returns: a name for the tests that share a process with this one: its module."""
+    if nodeid.startswith(ENGINE[0]) and ENGINE[1] in nodeid:
+        return ENGINE[0]
+    return nodeid.partition("::")[0]
+
+
 class ByModule(LoadScopeScheduling):
-    """Tests of a module share a process, and so its fixtures' servers; the most tests first.
+    """Tests of a module share a process, and so its fixtures' servers.
 
     Not by the marks of pytest-xdist: they change the names of tests, which ``--last-failed`` then does not find.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(ENGINE[0]) and ENGINE[1] in nodeid:
-            return ENGINE[0]
-        return nodeid.partition("::")[0]
+        return _shared_by(nodeid)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In several processes the longest modules go first, so that no process works alone at the end."""
+    if not hasattr(config, "workerinput"):
+        return
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for item in items:
+        folder = next(folder for folder in SECONDS if item.nodeid.startswith(folder))
+        seconds[_shared_by(item.nodeid)] += SECONDS[folder]
+    items.sort(key=lambda item: -seconds[_shared_by(item.nodeid)])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
+    config.option.loadscopereorder = False  # by their number
     return ByModule(config, log)
 
 

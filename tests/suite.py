@@ -27,7 +27,7 @@ _SLOWEST = 50
 class Part:
     """:param commands: programs of the virtual environment, one after the other.
     :param tests: what pytest gets after them; with none, it does not run.
-    :param workers: pytest's processes. Tests wait for servers, so four at a time use two cores.
+    :param workers: pytest's processes. Tests wait for servers, so five at a time use two cores.
     """
 
     name: str
@@ -45,13 +45,13 @@ PARTS = (
     Part(
         "servers",
         tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e", "tests/package"),
-        workers=4,
+        workers=5,
     ),
     # By themselves: each module starts and kills an Airflow of its own, and the whole of it takes both cores.
     Part("live", tests=("tests/live",), workers=3),
 )
 SWEEPS = (
-    Part("servers", tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e"), workers=4),
+    Part("servers", tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e"), workers=5),
     Part("live", tests=("tests/live",), workers=3),
     Part("tour", tests=("tests/compose",)),
 )
