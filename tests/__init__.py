@@ -2,7 +2,7 @@
 
 import sys
 
-if "pytest" in sys.modules:
+if sys.modules.get("pytest"):
     import pytest
 
     # Before it is imported: a failed assertion in there says what it saw.
