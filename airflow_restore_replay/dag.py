@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, get_parsing_context
 
 from airflow_restore_replay.compat import CronDataIntervalTimetable
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.hooks.clusters import configured_clusters
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for

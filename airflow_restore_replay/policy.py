@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import JobName
 from airflow_restore_replay.notifications.announcer import Announcer
 from airflow_restore_replay.operators import AcquireLeaseOperator, DiagnoseCycleOperator, PruneOperator

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decisions.attempts import FULL, OLDER, REPLAY, next_step
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.node_groups import Attempt, Common, as_setup, attempt_tasks, proof_tasks, sibling

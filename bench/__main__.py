@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_restore_replay.core.units import ByteCount
+from airflow_restore_replay.core.config.units import ByteCount
 from bench import catch_up, changed, first, memory, remote, restored, seeds, simulated, small_files
 from bench.data import Data
 from bench.measure import Caches, say

@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.config.sections import RepositorySpec, Retention
 from airflow_restore_replay.core.repository.format.records import (
     BaseRef,
     FileEntry,
@@ -40,7 +41,6 @@ from airflow_restore_replay.core.repository.pruning.plan import plan_prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectInfo
 from airflow_restore_replay.core.repository.store.local import LocalStore
-from airflow_restore_replay.core.sections import RepositorySpec, Retention
 
 _FILE_CHUNKS = 256
 _NAME_BYTES = 32

@@ -15,8 +15,8 @@ from types import FrameType, TracebackType
 
 import click
 
+from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.repository.format.refs import content_name, objects_of
-from airflow_restore_replay.core.units import human_bytes
 from demo import cycles
 from demo.cycles import CycleRun, open_repository, published_by
 from demo.damage import flip_one_byte, references

@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
-from airflow_restore_replay.core.cluster import load_clusters
+from airflow_restore_replay.core.config.cluster import load_clusters
+from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus, describe_progress
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.units import human_seconds
 from demo.screen import CONSOLE, Now, say, task_line
 from demo.workspace import Workspace
 from tests.support.airflow_stack import AirflowStack

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from airflow_restore_replay.core.cluster import load_clusters
+from airflow_restore_replay.core.config.cluster import load_clusters
 from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.steps import reap
 from tests.support.processes import marked, sweep

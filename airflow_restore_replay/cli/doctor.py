@@ -7,11 +7,11 @@ import click
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.config.encryption_keys import read_keys
+from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.doctor import examine
 from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.jobs.protocol import Secrets
-from airflow_restore_replay.core.key_sources import read_keys
-from airflow_restore_replay.core.sections import primary_password
 
 
 @click.command("doctor")

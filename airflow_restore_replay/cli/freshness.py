@@ -8,11 +8,11 @@ import click
 
 from airflow_restore_replay.cli.exit_codes import Nagios
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.config.units import Seconds, human_seconds
 from airflow_restore_replay.core.cycle import Freshness, freshness
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.repository.format.records import Proof, utc_now
-from airflow_restore_replay.core.units import Seconds, human_seconds
 
 
 class Duration(click.ParamType[Seconds]):

@@ -11,8 +11,8 @@ import click
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_key, read_keys
 from airflow_restore_replay.core.errors import ConfigInvalid, TargetNotEmpty
-from airflow_restore_replay.core.key_sources import KEY_BYTES, KeySource, read_key, read_keys
 from airflow_restore_replay.core.repository.format.keyring import Key
 from airflow_restore_replay.core.repository.objects.key_checks import known_keys
 from airflow_restore_replay.core.repository.repository import Repository

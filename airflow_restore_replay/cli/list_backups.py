@@ -8,9 +8,9 @@ import click
 
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import Verdict, utc_now
-from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
 @click.command("list")

@@ -11,10 +11,10 @@ import msgspec
 from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.restore import Restored, choose_backup, restore_backup
-from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
 @click.command("restore")

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from airflow_restore_replay.cli.output import JSON_KEY, emit_json
-from airflow_restore_replay.core.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -12,7 +12,7 @@ from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.key_sources import read_keys
+from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.recovery.restore import choose_backup
 from airflow_restore_replay.core.recovery.selftest import SelftestReport, selftest
 

@@ -11,9 +11,9 @@ import click
 from airflow_restore_replay.cli.list_backups import base_text, proof_text, summary
 from airflow_restore_replay.cli.output import console, show_pairs, show_table, when
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.repository.catalog import Backup
 from airflow_restore_replay.core.repository.format.records import Sizes, Verdict, utc_now
-from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 
 @click.command("show")

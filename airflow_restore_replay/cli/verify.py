@@ -10,11 +10,11 @@ from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, person, scoped
+from airflow_restore_replay.core.config.units import ByteCount, human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.verification.passes import Scope as PassScope
 from airflow_restore_replay.core.repository.verification.verify import VerifyReport, verify
-from airflow_restore_replay.core.units import ByteCount, human_bytes, human_seconds
 
 
 @click.command("verify")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-from airflow_restore_replay.core.sections import RepositorySpec
+from airflow_restore_replay.core.config.sections import RepositorySpec
 
 
 def record_url(spec: RepositorySpec, path: str) -> str:

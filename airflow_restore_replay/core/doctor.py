@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.runtime.base import get_runtime

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.config.encryption_keys import read_keys
+from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.cycle import (
     Choice,
     Diagnosis,
@@ -34,14 +36,12 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
     Secrets,
 )
-from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.repository.format.records import Manifest, Proof, Verdict, new_id, utc_now
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.images import release_needed
-from airflow_restore_replay.core.sections import primary_password
 from airflow_restore_replay.core.steps import create_node, job_request, quarantine_shared
 
 Report = Callable[[str, JobState | None], None]

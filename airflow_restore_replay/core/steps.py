@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import NoSuchBackup
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from airflow_restore_replay.core.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, load_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 
 #: Environment variable with the path of the cluster file.

@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow.sdk import BaseHook
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
-from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.hooks.node_connection import NODE_CONN_TYPE
 from airflow_restore_replay.hooks.repository import connection_keys
 from airflow_restore_replay.hooks.store_connections import REPOSITORY_CONN_TYPE, connection_credentials

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_restore_replay.core.config.sections import NodeSpec
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.runtime.base import NodeAccess
-from airflow_restore_replay.core.sections import NodeSpec
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

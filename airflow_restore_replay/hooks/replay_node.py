@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from airflow.sdk import BaseHook
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.config.sections import Primary, primary_password
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
@@ -22,7 +23,6 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
     describe_progress,
 )
-from airflow_restore_replay.core.sections import Primary, primary_password
 from airflow_restore_replay.hooks.node_connection import node_access, resolve_node
 from airflow_restore_replay.hooks.repository import RepositoryHook
 

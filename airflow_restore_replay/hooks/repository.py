@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from airflow.sdk import BaseHook
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.config.encryption_keys import parse_key, read_keys
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
-from airflow_restore_replay.core.key_sources import parse_key, read_keys
-from airflow_restore_replay.core.sections import RepositorySpec
 from airflow_restore_replay.hooks.store_connections import (
     REPOSITORY_CONN_TYPE,
     connection_credentials,

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow_restore_replay.core.config.store_options import AZURE_SCHEMES, GOOGLE_SCHEMES
 from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.store_options import AZURE_SCHEMES, GOOGLE_SCHEMES
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

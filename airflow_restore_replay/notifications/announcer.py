@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.notifications.slack import slack_channels
 from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, RUN_FAILURE, TASK_FAILURE
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from airflow_restore_replay.compat import AirflowFailException, redacted
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.notifications.scene import Scene

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from airflow.configuration import conf
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.decisions.attempts import REPLAY, next_step
 from airflow_restore_replay.core.errors import StoreFailed
-from airflow_restore_replay.core.units import human_seconds
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.operators.base import run_as_of
 

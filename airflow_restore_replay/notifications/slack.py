@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from airflow_restore_replay.core.config.sections import Notify
 from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.sections import Notify
 
 #: Templates over ``cycle``, fit for the provider's notifiers.
 TEXT = "{{ cycle.headline }}"

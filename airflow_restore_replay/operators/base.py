@@ -13,7 +13,7 @@ from airflow.configuration import conf
 from airflow.sdk import BaseOperator
 
 from airflow_restore_replay.compat import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStatus
 from airflow_restore_replay.hooks.clusters import find_cluster

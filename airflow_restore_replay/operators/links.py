@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
 
-    from airflow_restore_replay.core.sections import RepositorySpec
+    from airflow_restore_replay.core.config.sections import RepositorySpec
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 
 from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.core.units import Seconds, human_seconds
+from airflow_restore_replay.core.config.units import Seconds, human_seconds
 from airflow_restore_replay.operators.base import ClusterOperator, blame
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_restore_replay.core.cluster import cluster_from_builtins
+from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progress
 
 if TYPE_CHECKING:

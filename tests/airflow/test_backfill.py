@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.repository.format.records import BackupState
 from airflow_restore_replay.dag import build_restore_replay_dag
 from tests.airflow.support import Shipped, asset_events

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.hooks import (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_restore_replay.core.cluster import cluster_to_builtins, load_clusters
+from airflow_restore_replay.core.config.cluster import cluster_to_builtins, load_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.runtime.docker import MOUNT_POINT
 from airflow_restore_replay.hooks import ReplayNodeHook

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.compat import redacted
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid, KeyRefused
 from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryConnectionHook, RepositoryHook
 from tests.airflow.conftest import HOME, shipped
@@ -46,7 +46,7 @@ def test_the_shipped_dag_with_a_key_from_a_connection(
 
 
 def _orders(path: Path) -> Cluster:
-    from airflow_restore_replay.core.cluster import load_clusters
+    from airflow_restore_replay.core.config.cluster import load_clusters
 
     return load_clusters(path)["orders"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryHook
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
@@ -227,7 +227,7 @@ def test_connection_tests(primary: MariaDbPrimary, tmp_path: Path, monkeypatch: 
 
 
 def test_resolved_cluster_survives_the_way_to_the_node() -> None:
-    from airflow_restore_replay.core.cluster import cluster_from_builtins
+    from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 
     cluster = cluster_with()
     raw = msgspec.json.decode(msgspec.json.encode(cluster_to_builtins(cluster)))

@@ -16,7 +16,7 @@ from airflow_restore_replay.compat import (
     TaskDeferralTimeout,
     TaskDeferred,
 )
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import JobCancelled, PrimaryUnreachable
 from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus, RunRef
 from airflow_restore_replay.hooks import ReplayNodeHook, replay_node

@@ -16,7 +16,7 @@ import yaml
 from airflow.sdk import BaseNotifier
 
 from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ChunkCorrupt, StoreFailed
 from airflow_restore_replay.dag import build_restore_replay_dag
 from airflow_restore_replay.hooks.clusters import find_cluster

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_restore_replay.compat import AirflowFailException, TaskDeferred
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import (
     ChunkCorrupt,
     LeaseLost,

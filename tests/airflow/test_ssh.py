@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cluster import cluster_to_builtins, load_clusters
+from airflow_restore_replay.core.config.cluster import cluster_to_builtins, load_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.hooks import ReplayNodeHook
 from tests.airflow.support import Shipped

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
-from airflow_restore_replay.core.sections import RepositorySpec
 from tests.support.backups import make_tree
 from tests.support.proxy import FaultyProxy
 from tests.support.stores.azurite import Azurite

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from airflow_restore_replay.core.config.sections import RepositorySpec, Retention
+from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.errors import Blame, ConfigInvalid, StoreDenied, StoreFailed
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.store.opening import open_store
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.sections import RepositorySpec, Retention
-from airflow_restore_replay.core.store_options import StoreOptions
 from tests.contract.conftest import Place
 from tests.support.backups import aged_copy, back_up, tree_bytes
 from tests.support.proxy import Act, FaultyProxy, always, first

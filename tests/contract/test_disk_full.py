@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import Blame, NodeFull, StoreFull
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.sections import RepositorySpec
 from tests.support.backups import MIB, back_up, make_tree, tree_bytes
 from tests.support.disks import small_disk
 

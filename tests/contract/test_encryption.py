@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import (
     Blame,
     ChunkCorrupt,
@@ -29,7 +30,6 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.base import Base
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.verification.verify import verify
-from airflow_restore_replay.core.sections import Retention
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes
 from tests.support.generations import copy, kinds, make_varied_tree, next_backup, node, vary

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -14,7 +15,6 @@ from airflow_restore_replay.core.repository.store.base import (
     create_or_same,
 )
 from airflow_restore_replay.core.repository.store.opening import open_store
-from airflow_restore_replay.core.sections import RepositorySpec
 from tests.contract.conftest import EVERYWHERE, Place
 
 everywhere = pytest.mark.parametrize("place", EVERYWHERE, indirect=True)

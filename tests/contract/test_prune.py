@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import LeaseLost, PruneUnsafe, StoreDenied, StoreFailed
 from airflow_restore_replay.core.repository.format.records import (
     Condemned,
@@ -29,7 +30,6 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo, ObjectStore
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from airflow_restore_replay.core.repository.verification.verify import verify
-from airflow_restore_replay.core.sections import Retention
 from tests.contract.conftest import LocalDamage, Place, RemoteDamage
 from tests.support.backups import MIB, aged_copy, back_up, manifest_for
 from tests.support.proxy import Act, FaultyProxy

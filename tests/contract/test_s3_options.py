@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
+from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreDenied, StoreFailed
 from airflow_restore_replay.core.repository.probe import probe_repository
 from airflow_restore_replay.core.repository.store.base import AlreadyExists
 from airflow_restore_replay.core.repository.store.opening import open_store
-from airflow_restore_replay.core.sections import RepositorySpec
-from airflow_restore_replay.core.store_options import StoreOptions
 from tests.contract.conftest import Place
 from tests.support.proxy import Act, FaultyProxy, always, first
 from tests.support.stores.moto import Moto

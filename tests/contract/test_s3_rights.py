@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
+from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import StoreDenied, StoreFailed
 from airflow_restore_replay.core.repository.format.records import Outcome
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.sections import Retention
 from tests.support.backups import aged_copy, back_up, tree_bytes
 from tests.support.stores.moto import Moto
 from tests.support.stores.s3 import CREDENTIALS

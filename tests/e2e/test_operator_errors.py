@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_restore_replay.core.cluster import cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import cluster_to_builtins, parse_clusters
 from airflow_restore_replay.core.errors import Blame, NodeIsPrimary, TargetNotEmpty
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.node import NodeDir

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.e2e.conftest import OwnRig

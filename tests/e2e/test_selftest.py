@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.main import cli
+from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.jobs.checks import CheckResult
 from airflow_restore_replay.core.jobs.checks.comparison import SameData
-from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
 from airflow_restore_replay.core.recovery.selftest.data import DATA
 from airflow_restore_replay.core.repository.format.records import Proof

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus, Secrets
-from airflow_restore_replay.core.key_sources import read_keys
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import FileEntry, Outcome, Verdict

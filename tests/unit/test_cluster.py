@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cluster import (
+from airflow_restore_replay.core.config.cluster import (
     cluster_from_builtins,
     cluster_to_builtins,
     load_clusters,
     parse_clusters,
 )
+from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.sections import primary_password
 
 
 def config(**section: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from airflow_restore_replay.core.config.sections import FullEvery
+from airflow_restore_replay.core.config.units import Seconds
 from airflow_restore_replay.core.cycle import (
     Next,
     choose_base,
@@ -49,8 +51,6 @@ from airflow_restore_replay.core.repository.format.records import (
     Sizes,
     Verdict,
 )
-from airflow_restore_replay.core.sections import FullEvery
-from airflow_restore_replay.core.units import Seconds
 
 NOON = datetime(2026, 8, 21, 12, tzinfo=UTC)
 RUN = "orders/run-7"

@@ -15,13 +15,13 @@ import yaml
 
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.main import cli
-from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.strict import Strict
+from airflow_restore_replay.core.config.units import ByteCount, Seconds
 from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mysql import grants as mysql_grants
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE
 from airflow_restore_replay.core.recovery.selftest.data import DATA
-from airflow_restore_replay.core.strict import Strict
-from airflow_restore_replay.core.units import ByteCount, Seconds
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core import key_sources
-from airflow_restore_replay.core.cluster import cluster_from_builtins, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config import encryption_keys as key_sources
+from airflow_restore_replay.core.config.cluster import (
+    cluster_from_builtins,
+    cluster_to_builtins,
+    parse_clusters,
+)
+from airflow_restore_replay.core.config.encryption_keys import Encryption, KeySource, read_key, read_keys
 from airflow_restore_replay.core.errors import ConfigInvalid, KeySourceFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import Secrets
-from airflow_restore_replay.core.key_sources import Encryption, KeySource, read_key, read_keys
 from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
 from tests.support.keys import NEW, OLD
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid, PrimaryUnreachable
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.runtime.images import depends_on_release, image_name, release_needed

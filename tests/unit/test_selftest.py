@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
 from airflow_restore_replay.core.recovery.selftest.data import DATA
 from airflow_restore_replay.core.repository.format.codec import Codec
@@ -14,7 +15,6 @@ from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
-from airflow_restore_replay.core.sections import RepositorySpec
 from tests.support.backups import MIB, back_up, make_tree, manifest_for, tree_bytes
 
 KEY = "5e" * 32

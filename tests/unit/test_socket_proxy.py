@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_restore_replay.core.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, load_clusters
 from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.docker import DockerRuntime
 from tests.support.compose import REPO

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.flavor.registry import get_flavor

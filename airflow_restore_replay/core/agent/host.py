@@ -12,7 +12,7 @@ import msgspec
 from airflow_restore_replay.core.agent.commands import describe
 from airflow_restore_replay.core.agent.examine import examine as preconditions
 from airflow_restore_replay.core.agent.probe import probe_node
-from airflow_restore_replay.core.cluster import cluster_from_builtins
+from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, RestoreReplayError
 from airflow_restore_replay.core.jobs.node import NodeDir, nodes_in

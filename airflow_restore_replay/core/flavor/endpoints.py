@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_restore_replay.core.config.sections import Primary
 from airflow_restore_replay.core.flavor.values import Endpoint
-from airflow_restore_replay.core.sections import Primary
 
 
 def primary_endpoint(configured: Primary, password: str) -> Endpoint:

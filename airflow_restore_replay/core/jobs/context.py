@@ -12,7 +12,7 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.decisions.attempts import FULL, PROVE
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
 from airflow_restore_replay.core.files import (

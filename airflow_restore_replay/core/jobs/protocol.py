@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.decisions.attempts import JobName as JobName
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.processes import ProcessId
-from airflow_restore_replay.core.units import human_bytes, human_seconds
 
 PROTOCOL_VERSION = 3
 

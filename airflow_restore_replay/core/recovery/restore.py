@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
@@ -22,7 +23,6 @@ from airflow_restore_replay.core.repository.format.records import BackupState, F
 from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.sections import Transfer
 
 #: in the target while a restore is under way: names the backup, so that a second try goes on
 MARKER = ".restore-replay-partial"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
 from airflow_restore_replay.core.repository.objects.marker import proven_marker
 from airflow_restore_replay.core.repository.repository import Repository
@@ -16,7 +17,6 @@ from airflow_restore_replay.core.repository.store.base import (
     prove_conditional_create,
 )
 from airflow_restore_replay.core.repository.store.opening import open_store
-from airflow_restore_replay.core.sections import RepositorySpec
 
 PROBE = "probe.json"
 _CONTENT = b'{"made_by":"restore-replay","purpose":"to see whether this store honours conditional creates"}\n'

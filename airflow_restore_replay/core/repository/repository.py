@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,
     KeyMissing,
@@ -63,7 +64,6 @@ from airflow_restore_replay.core.repository.objects.marker import (
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
-from airflow_restore_replay.core.sections import RepositorySpec
 
 LOG = logging.getLogger(__name__)
 _READERS = 8

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+from airflow_restore_replay.core.config.sections import NodeSpec
 from airflow_restore_replay.core.errors import (
     HostKeyRefused,
     NodeDenied,
@@ -16,7 +17,6 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.runtime.remote import persistently
-from airflow_restore_replay.core.sections import NodeSpec
 
 try:
     import docker

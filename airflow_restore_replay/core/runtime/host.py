@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.decoding import convert, decode, encode
 from airflow_restore_replay.core.errors import WrongHost
 from airflow_restore_replay.core.flavor.examination import Finding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, PreflightFailed
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
+from airflow_restore_replay.core.config.sections import NodeSpec
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,
     HostKeyRefused,
@@ -23,7 +24,6 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.runtime.base import NodeAccess
 from airflow_restore_replay.core.runtime.remote import Completed, RemoteRuntime
-from airflow_restore_replay.core.sections import NodeSpec
 
 try:
     import paramiko

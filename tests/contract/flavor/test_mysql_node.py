@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import Seed
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
     NodeServerCrashed,
@@ -28,7 +29,6 @@ from airflow_restore_replay.core.flavor.sql import rows, run, status, value
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.seed import SEEDS, Seeded, SeedInputs
 from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
-from airflow_restore_replay.core.sections import Seed
 from tests.support.mysql import MySqlPrimary
 from tests.support.mysql_node import catch_up, initialized, layout_at, wait
 from tests.support.primary import BACKUP_PASSWORD, WriteLoad, create_zoo

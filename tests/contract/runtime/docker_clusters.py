@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, RunRef
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.steps import create_node

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.errors import (
     Blame,
     ConfigInvalid,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
     PROTOCOL_VERSION,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import (
     AgentMissing,
     ConfigInvalid,

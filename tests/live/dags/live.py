@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from airflow.sdk import DAG, get_parsing_context
 
-from airflow_restore_replay.core.cluster import load_clusters
-from airflow_restore_replay.core.sections import RepositorySpec
+from airflow_restore_replay.core.config.cluster import load_clusters
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.dag import build_restore_replay_dag
 
 ROOT = Path(os.environ["RESTORE_REPLAY_LIVE"])

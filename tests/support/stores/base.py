@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from airflow_restore_replay.core.sections import RepositorySpec
-from airflow_restore_replay.core.store_options import StoreOptions
-from airflow_restore_replay.core.units import decode_unit
+from airflow_restore_replay.core.config.sections import RepositorySpec
+from airflow_restore_replay.core.config.store_options import StoreOptions
+from airflow_restore_replay.core.config.units import decode_unit
 from tests.support.primary import free_port
 
 _START_TIMEOUT_S = 60

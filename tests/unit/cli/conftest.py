@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from airflow_restore_replay.cli.main import cli
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ChunkCorrupt
 from airflow_restore_replay.core.failure import Failure
 from airflow_restore_replay.core.repository.format.records import (
@@ -26,7 +27,6 @@ from airflow_restore_replay.core.repository.format.records import (
 )
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
-from airflow_restore_replay.core.sections import RepositorySpec
 
 CLUSTER = "orders"
 

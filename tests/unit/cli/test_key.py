@@ -12,9 +12,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from airflow_restore_replay.cli.main import cli
-from airflow_restore_replay.core.key_sources import Encryption, read_keys
+from airflow_restore_replay.core.config.encryption_keys import Encryption, read_keys
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.sections import RepositorySpec
 from tests.support.backups import back_up, tree_bytes
 from tests.support.keys import NEW, OLD, key_id
 from tests.unit.cli.conftest import CLUSTER, Shop

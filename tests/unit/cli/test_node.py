@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, load_clusters
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import RunRef
 from airflow_restore_replay.core.repository.format.records import utc_now

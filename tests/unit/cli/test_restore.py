@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.recovery.restore import MARKER, restore_backup
-from airflow_restore_replay.core.sections import Transfer
 from tests.unit.cli.conftest import Shop
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import PAGE_BYTES, objects_of
 from airflow_restore_replay.core.repository.objects import bundles, lists
@@ -21,7 +22,6 @@ from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYT
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
-from airflow_restore_replay.core.sections import RepositorySpec
 from tests.support.backups import back_up, flip_one_bit, tree_bytes
 from tests.support.generations import copy, make_varied_tree, next_backup, node, vary
 

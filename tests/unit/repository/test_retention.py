@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_restore_replay.core.cluster import parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
+from airflow_restore_replay.core.config.sections import Retention
+from airflow_restore_replay.core.config.units import Seconds
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import (
@@ -21,8 +23,6 @@ from airflow_restore_replay.core.repository.format.records import (
     Verdict,
 )
 from airflow_restore_replay.core.repository.pruning.retention import plan_retention
-from airflow_restore_replay.core.sections import Retention
-from airflow_restore_replay.core.units import Seconds
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SIZES = Sizes(total_bytes=9, new_bytes=0, reused_bytes=0, zero_bytes=0, stored_bytes=0, files=0, new_chunks=0)

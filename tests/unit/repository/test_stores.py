@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
+from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
 from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectMissing
 from airflow_restore_replay.core.repository.store.clients import Clients, _secret_values, redacted
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.store.opening import open_store
 from airflow_restore_replay.core.repository.store.remote import RemoteStore
-from airflow_restore_replay.core.sections import RepositorySpec
-from airflow_restore_replay.core.store_options import StoreOptions
 
 
 def test_a_local_repository_is_private(tmp_path: Path) -> None:

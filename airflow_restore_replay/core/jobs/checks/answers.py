@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 import pymysql
 
+from airflow_restore_replay.core.config.checks import Assertion
 from airflow_restore_replay.core.errors import (
     AssertionFailed,
     CheckUnfinished,
@@ -19,7 +20,6 @@ from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
 from airflow_restore_replay.core.jobs.compare.comparison import meet
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.validation import Assertion
 
 #: statements that took too long: MariaDB's max_statement_time, MySQL's max_execution_time
 _TOO_LONG = (1969, 3024)

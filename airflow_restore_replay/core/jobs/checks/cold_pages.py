@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.errors import (
     CheckUnfinished,
     PreflightFailed,
@@ -15,7 +16,6 @@ from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation,
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.transfer.base import FileStat
 from airflow_restore_replay.core.repository.transfer.untouched import untouched_files
-from airflow_restore_replay.core.units import human_bytes
 
 _PROGRAM = "innochecksum"
 _LINES = 5

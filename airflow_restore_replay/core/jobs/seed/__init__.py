@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from airflow_restore_replay.core.config.sections import Seed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
-from airflow_restore_replay.core.sections import Seed
 
 
 @dataclass(frozen=True)

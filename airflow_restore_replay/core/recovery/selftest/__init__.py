@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_restore_replay.core.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import BackupFault
 from airflow_restore_replay.core.recovery.selftest.data import DATA
 from airflow_restore_replay.core.recovery.selftest.injections import Found, Injection, read

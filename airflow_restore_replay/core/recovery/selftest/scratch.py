@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
@@ -23,7 +24,6 @@ from airflow_restore_replay.core.repository.objects.marker import read_marker
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
-from airflow_restore_replay.core.sections import RepositorySpec
 
 _RUN = "selftest"
 #: kinds of stored content; of chunks two, so that they can be swapped

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_restore_replay.core.config.sections import Retention, Transfer
 from airflow_restore_replay.core.errors import (
     Blame,
     RestoreReplayError,
@@ -29,7 +30,6 @@ from airflow_restore_replay.core.repository.store.base import ObjectInfo
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
-from airflow_restore_replay.core.sections import Retention, Transfer
 
 _RUN = "selftest-2"
 _CONTENT = ("chunks/", "bundles/")

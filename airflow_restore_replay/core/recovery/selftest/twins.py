@@ -10,7 +10,10 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from airflow_restore_replay.core.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.checks import Validation
+from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.sections import NodeSpec, RepositorySpec
+from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.decisions.attempts import PROVE
 from airflow_restore_replay.core.errors import NodeFull, RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
@@ -42,9 +45,6 @@ from airflow_restore_replay.core.repository.objects.manifests import encode_reco
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.base import Base, FileStat
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.sections import NodeSpec, RepositorySpec
-from airflow_restore_replay.core.units import human_bytes
-from airflow_restore_replay.core.validation import Validation
 
 _RUN = RunRef(run="selftest", attempt=PROVE, lease_epoch=0)
 #: two copies, and what the servers write

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, PruneUnsafe
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Condemned, Manifest
@@ -26,7 +27,6 @@ from airflow_restore_replay.core.repository.pruning.retention import RetentionPl
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.sharing import ObjectWalk, is_file_list
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
-from airflow_restore_replay.core.sections import Retention
 
 MAX_SKEW_S = 300.0
 #: one record of condemned objects stays far below what a reader takes; the rest follows next time

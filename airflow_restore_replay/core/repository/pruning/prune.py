@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import ManifestCorrupt, PruneUnsafe, StoreDenied
 from airflow_restore_replay.core.repository.format.records import (
     Condemned,
@@ -28,7 +29,6 @@ from airflow_restore_replay.core.repository.pruning.plan import (
 from airflow_restore_replay.core.repository.pruning.retention import plan_retention
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
-from airflow_restore_replay.core.sections import Retention
 
 log = logging.getLogger(__name__)
 

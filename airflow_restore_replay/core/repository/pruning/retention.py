@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from airflow_restore_replay.core.config.sections import Retention
+from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
-from airflow_restore_replay.core.sections import Retention
-from airflow_restore_replay.core.units import human_seconds
 
 #: what a rule keeps, and why
 Kept = Iterator[tuple[Backup, str]]

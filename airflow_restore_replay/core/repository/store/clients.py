@@ -15,11 +15,16 @@ import msgspec
 from obstore import exceptions as oe
 from obstore.store import from_url
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
+from airflow_restore_replay.core.config.store_options import (
+    AZURE_SCHEMES,
+    GOOGLE_SCHEMES,
+    S3_SCHEMES,
+    StoreOptions,
+)
+from airflow_restore_replay.core.config.units import Seconds
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.sts import AssumedRole, Role
-from airflow_restore_replay.core.sections import RepositorySpec
-from airflow_restore_replay.core.store_options import AZURE_SCHEMES, GOOGLE_SCHEMES, S3_SCHEMES, StoreOptions
-from airflow_restore_replay.core.units import Seconds
 
 MAX_BACKOFF_S = 5.0
 #: the slowest link on which a large object is still waited for

@@ -18,6 +18,7 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreDenied, StoreFailed, StoreFull
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -26,7 +27,6 @@ from airflow_restore_replay.core.repository.store.base import (
     ObjectTooLarge,
     safe_parts,
 )
-from airflow_restore_replay.core.sections import RepositorySpec
 
 _TEMP_PREFIX = ".tmp-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
+from airflow_restore_replay.core.config.store_options import OBJECT_SCHEMES
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.local import LocalStore
-from airflow_restore_replay.core.sections import RepositorySpec
-from airflow_restore_replay.core.store_options import OBJECT_SCHEMES
 
 
 def open_store(spec: RepositorySpec, credentials: Mapping[str, str] | None = None) -> ObjectStore:

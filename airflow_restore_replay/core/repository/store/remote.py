@@ -19,6 +19,7 @@ from typing import TypeVar
 import obstore
 from obstore import exceptions as oe
 
+from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import StoreDenied, StoreFailed
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -28,7 +29,6 @@ from airflow_restore_replay.core.repository.store.base import (
     safe_parts,
 )
 from airflow_restore_replay.core.repository.store.clients import MAX_BACKOFF_S, Clients
-from airflow_restore_replay.core.sections import RepositorySpec
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from airflow_restore_replay.core.config.encryption_keys import Encryption
+from airflow_restore_replay.core.config.store_options import StoreOptions
+from airflow_restore_replay.core.config.strict import Positive, Strict
+from airflow_restore_replay.core.config.units import ByteCount, Seconds
 from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.key_sources import Encryption
-from airflow_restore_replay.core.store_options import StoreOptions
-from airflow_restore_replay.core.strict import Positive, Strict
-from airflow_restore_replay.core.units import ByteCount, Seconds
 
 Count = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]

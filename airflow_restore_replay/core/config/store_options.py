@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from airflow_restore_replay.core.strict import Strict
-from airflow_restore_replay.core.units import Seconds
+from airflow_restore_replay.core.config.strict import Strict
+from airflow_restore_replay.core.config.units import Seconds
 
 S3_SCHEMES = ("s3", "s3a")
 GOOGLE_SCHEMES = ("gs",)

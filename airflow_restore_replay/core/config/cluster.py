@@ -14,10 +14,9 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from airflow_restore_replay.core.config_errors import explain
-from airflow_restore_replay.core.decoding import convert
-from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.sections import (
+from airflow_restore_replay.core.config.checks import Validation
+from airflow_restore_replay.core.config.explain import explain
+from airflow_restore_replay.core.config.sections import (
     CatchUp,
     FullEvery,
     LeasePolicy,
@@ -30,9 +29,10 @@ from airflow_restore_replay.core.sections import (
     Timeouts,
     Transfer,
 )
-from airflow_restore_replay.core.strict import Strict
-from airflow_restore_replay.core.units import Seconds, decode_unit, encode_unit
-from airflow_restore_replay.core.validation import Validation
+from airflow_restore_replay.core.config.strict import Strict
+from airflow_restore_replay.core.config.units import Seconds, decode_unit, encode_unit
+from airflow_restore_replay.core.decoding import convert
+from airflow_restore_replay.core.errors import ConfigInvalid
 
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 

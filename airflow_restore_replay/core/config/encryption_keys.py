@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_restore_replay.core.config.strict import Strict
 from airflow_restore_replay.core.errors import ConfigInvalid, KeySourceFailed
-from airflow_restore_replay.core.strict import Strict
 
 KEY_BYTES = 32
 COMMAND_TIMEOUT_S = 30.0

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from airflow_restore_replay.core.strict import Positive, Strict
-from airflow_restore_replay.core.units import Seconds
+from airflow_restore_replay.core.config.strict import Positive, Strict
+from airflow_restore_replay.core.config.units import Seconds
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 
