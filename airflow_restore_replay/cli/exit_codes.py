@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from airflow_restore_replay.core.errors import Blame, Refused, error_class
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 
 
 class Exit(IntEnum):

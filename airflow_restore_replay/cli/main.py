@@ -12,7 +12,7 @@ import click
 from airflow_restore_replay import __version__
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
 from airflow_restore_replay.cli.output import JSON_KEY, show_failure
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 
 #: command → module; loaded on use, so that `--help` and `freshness` stay quick
 _COMMANDS = {

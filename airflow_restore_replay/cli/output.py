@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_restore_replay.core.decoding import indented
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 
 #: key in click's context for "the answer is JSON"
 JSON_KEY = "airflow_restore_replay.json"

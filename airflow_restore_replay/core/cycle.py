@@ -10,7 +10,7 @@ from enum import StrEnum
 from airflow_restore_replay.core.config.sections import FullEvery
 from airflow_restore_replay.core.decisions.attempts import FULL, REPLAY, next_step
 from airflow_restore_replay.core.errors import NoSuchBackup, PreflightFailed
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.holds import full_due, refuse_held
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog, doubtful_backups
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict

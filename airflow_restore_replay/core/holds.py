@@ -7,7 +7,7 @@ from datetime import datetime
 from airflow_restore_replay.core.config.sections import FullEvery
 from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.errors import Blame, Held
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, Verdict
 

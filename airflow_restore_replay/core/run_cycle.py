@@ -28,7 +28,7 @@ from airflow_restore_replay.core.errors import (
     NoSuchBackup,
     RestoreReplayError,
 )
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_restore_replay.compat import AirflowFailException, redacted
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.notifications.scene import Scene
 from airflow_restore_replay.notifications.wording import (
     FOLLOWS,

@@ -20,7 +20,7 @@ from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.operators.base import run_as_of
 
 if TYPE_CHECKING:
-    from airflow_restore_replay.core.failure import Failure
+    from airflow_restore_replay.core.errors.failure import Failure
     from airflow_restore_replay.core.repository.catalog import Catalog
     from airflow_restore_replay.core.repository.format.records import Verdict
 

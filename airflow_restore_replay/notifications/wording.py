@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from airflow_restore_replay.core.decisions.attempts import FULL, OLDER
 from airflow_restore_replay.core.errors import Blame
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 
 TASK_FAILURE = "task_failure"
 RUN_FAILURE = "run_failure"

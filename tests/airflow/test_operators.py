@@ -19,7 +19,7 @@ from airflow_restore_replay.core.errors import (
     StoreFailed,
     WrongPhase,
 )
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.hooks.clusters import find_cluster

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import BackupFault, RestoreReplayError
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest, Outcome, Verification
 from airflow_restore_replay.core.repository.format.refs import PageDelta, Piece, list_path, object_of
 from airflow_restore_replay.core.repository.objects import lists

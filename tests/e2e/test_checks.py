@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_restore_replay.core.cycle_report import CycleReport
 from airflow_restore_replay.core.errors import Blame
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.steps import release_hold
 from tests.e2e.conftest import OwnRig

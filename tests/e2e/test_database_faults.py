@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.errors import Blame
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
 from tests.e2e.conftest import OwnRig

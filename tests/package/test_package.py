@@ -160,11 +160,11 @@ def test_type_checkers_read_our_types(bare: Installed) -> None:
     code = bare.home / "uses_it.py"
     code.write_text(
         "from airflow_restore_replay.core.config.units import Seconds\n"
-        "from airflow_restore_replay.core.failure import Failure\n"
+        "from airflow_restore_replay.core.errors.failure import Failure\n"
         "reveal_type(Failure.of(ValueError()))\n"
         "reveal_type(Seconds('1h'))\n"
     )
     words = ["--strict", "--python-executable", str(bare.home / "bin" / "python"), str(code)]
     told = output_of([sys.executable, "-m", "mypy", "--cache-dir=/dev/null", *words], cwd=bare.home)
-    assert 'Revealed type is "airflow_restore_replay.core.failure.Failure"' in told
+    assert 'Revealed type is "airflow_restore_replay.core.errors.failure.Failure"' in told
     assert 'Revealed type is "airflow_restore_replay.core.config.units.Seconds"' in told

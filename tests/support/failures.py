@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from airflow_restore_replay.core import errors
-from airflow_restore_replay.core.advice import ADVICE
 from airflow_restore_replay.core.errors import Blame, Circumstance, Refused, RestoreReplayError
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mariadb import classify as mariadb
@@ -138,7 +137,7 @@ def document() -> str:
             meaning,
             kind.default_blame.value,
             run_does(kind),
-            ADVICE[kind.__name__],
+            kind.advice,
         )
         lines.append(f"| {' | '.join(cells)} |")
     lines.append(_NUMBERS)

@@ -40,7 +40,7 @@ from airflow_restore_replay.core.errors import (
     SourceShrank,
     TableCheckFailed,
 )
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.holds import holds, released
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import (

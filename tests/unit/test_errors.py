@@ -6,7 +6,7 @@ import pytest
 
 from airflow_restore_replay.core import errors
 from airflow_restore_replay.core.errors import Blame, ChunkCorrupt, NodeFull
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 
 
 def _tree(kind: type[errors.RestoreReplayError]) -> list[type[errors.RestoreReplayError]]:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_restore_replay.core.agent import commands, host
 from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, Answer, JobState
 

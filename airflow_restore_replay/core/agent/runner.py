@@ -13,7 +13,7 @@ import msgspec
 
 from airflow_restore_replay.core.agent.states import StateFile
 from airflow_restore_replay.core.errors import JobCancelled, LeaseLost, RestoreReplayError
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, Progress

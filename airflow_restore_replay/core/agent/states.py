@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import AgentDied
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus

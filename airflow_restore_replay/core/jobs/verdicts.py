@@ -19,7 +19,7 @@ from airflow_restore_replay.core.errors import (
     SourceDrift,
     TableCheckFailed,
 )
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.holds import holds
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ChunkCorrupt
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import (
     BaseRef,
     Manifest,

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core import errors
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from tests.unit.cli.conftest import Shop, cluster_file
 
 

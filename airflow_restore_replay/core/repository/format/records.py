@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
 

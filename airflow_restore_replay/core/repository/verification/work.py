@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt
-from airflow_restore_replay.core.failure import Failure
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.entries import check_entries
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.format.refs import (

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.advice import ADVICE
 from airflow_restore_replay.core.errors import (
     Blame,
     InternalError,
@@ -45,7 +44,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             code=error.code,
             blame=error.blame,
             message=error.message,
-            hint=error.hint or ADVICE.get(error.code, ""),
+            hint=error.hint or error.advice,
             retryable=error.retryable,
             fingerprint=fingerprint(error.code, error.message),
             evidence=error.evidence,
