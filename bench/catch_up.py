@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
 from airflow_restore_replay.core.jobs.context import default_appliers
+from airflow_restore_replay.core.system.cgroups import usable_cores
 from bench.data import sysbench
 from bench.measure import WrongBytes, alternate, shell
 from bench.nodes import BUFFER_POOL_BYTES, checksums, layout_at

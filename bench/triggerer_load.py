@@ -34,9 +34,9 @@ from airflow_restore_replay.core.jobs.protocol import (
     Progress,
     RunRef,
 )
-from airflow_restore_replay.core.processes import identify
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.base import get_runtime
+from airflow_restore_replay.core.system.processes import identify
 
 _SLEEP_S = 0.01
 

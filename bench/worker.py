@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_restore_replay.core.agent.memory import give_large_blocks_back
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.flavor.registry import get_flavor
@@ -21,6 +20,7 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.base import Base
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from airflow_restore_replay.core.system.malloc import give_large_blocks_back
 from bench.upload_only import without_read_back
 from tests.support.backups import manifest_for
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
-from airflow_restore_replay.core.repository.transfer.filesystem import known_file_system
+from airflow_restore_replay.core.system.filesystem import known_file_system
 from tests.support import places
 from tests.support.flavors import Kit, on_both, on_every
 from tests.support.primary import WriteLoad

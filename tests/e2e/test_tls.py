@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.jobs.context import default_appliers
+from airflow_restore_replay.core.system.cgroups import usable_cores
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import Primary, WriteLoad
 from tests.support.rig import Rig

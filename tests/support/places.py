@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from airflow_restore_replay.core.repository.transfer.filesystem import known_file_system
+from airflow_restore_replay.core.system.filesystem import known_file_system
 
 _MEMORY = Path("/dev/shm")
 #: what a run of all tests has in use at once, and then some

@@ -8,7 +8,7 @@ import sys
 _HOLES = """
 import sys
 from pathlib import Path
-from airflow_restore_replay.core.agent.memory import give_large_blocks_back
+from airflow_restore_replay.core.system.malloc import give_large_blocks_back
 
 def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

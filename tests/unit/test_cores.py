@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.jobs.context import default_appliers
+from airflow_restore_replay.core.system.cgroups import usable_cores
 
 HERE = len(os.sched_getaffinity(0))
 
@@ -48,7 +48,7 @@ def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
 def test_a_process_that_is_bound_to_one_core_has_one() -> None:
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from airflow_restore_replay.core.cores import usable_cores; raise SystemExit(usable_cores())"
+        "from airflow_restore_replay.core.system.cgroups import usable_cores; raise SystemExit(usable_cores())"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
 

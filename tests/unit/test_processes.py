@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.processes import (
+from airflow_restore_replay.core.system.processes import (
     NODE,
     ProcessId,
     end,

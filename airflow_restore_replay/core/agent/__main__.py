@@ -25,8 +25,8 @@ def main(argv: list[str]) -> int:
 
 
 def _run(node: NodeDir, payload: bytes, *, attempt_no: int) -> int:
-    from airflow_restore_replay.core.agent.memory import give_large_blocks_back
     from airflow_restore_replay.core.agent.runner import JobRunner
+    from airflow_restore_replay.core.system.malloc import give_large_blocks_back
 
     give_large_blocks_back()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, require_protocol
-from airflow_restore_replay.core.processes import end, started_for
+from airflow_restore_replay.core.system.processes import end, started_for
 
 _START_TIMEOUT_S = 30.0
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.processes import NODE
+from airflow_restore_replay.core.system.processes import NODE
 
 
 def launch(node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.errors import NodeFull, PreflightFailed
-from airflow_restore_replay.core.files import replace_file, temporary_directory
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.registry import flavors
 from airflow_restore_replay.core.flavor.values import ServerLayout
+from airflow_restore_replay.core.system.files import replace_file, temporary_directory
 
 
 def probe_node(workdir: str, bindir: str | None = None) -> str:

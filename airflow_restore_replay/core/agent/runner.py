@@ -24,8 +24,8 @@ from airflow_restore_replay.core.jobs.verdicts import (
     record_failure,
     record_success,
 )
-from airflow_restore_replay.core.processes import identify
 from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.system.processes import identify
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import msgspec
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import AgentDied
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
-from airflow_restore_replay.core.processes import running
 from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.system.files import replace_file
+from airflow_restore_replay.core.system.processes import running
 
 
 class StateFile:

@@ -23,7 +23,7 @@ from airflow_restore_replay.core.flavor.values import (
     Snapshot,
     Table,
 )
-from airflow_restore_replay.core.processes import ProcessId
+from airflow_restore_replay.core.system.processes import ProcessId
 
 if TYPE_CHECKING:
     from airflow_restore_replay.core.flavor.definitions import Definitions

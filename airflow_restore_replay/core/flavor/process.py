@@ -28,7 +28,7 @@ from airflow_restore_replay.core.flavor.errorlog import LogRules, read_from
 from airflow_restore_replay.core.flavor.private import new_password, write_private
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
-from airflow_restore_replay.core.processes import ProcessId, running, spawn, terminate
+from airflow_restore_replay.core.system.processes import ProcessId, running, spawn, terminate
 
 #: the agent's own account: on the socket only, made at each start, dropped before the stop
 AGENT = "restore_replay_agent"

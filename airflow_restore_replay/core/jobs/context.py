@@ -13,7 +13,6 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.config.cluster import Cluster, cluster_from_builtins
-from airflow_restore_replay.core.cores import usable_cores
 from airflow_restore_replay.core.decisions.attempts import FULL, PROVE
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
@@ -25,6 +24,7 @@ from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
 from airflow_restore_replay.core.jobs.protocol import JobRequest, Progress
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.system.cgroups import usable_cores
 
 _GONE_WITHIN_S = 5.0
 #: more only wait for each other's commits

@@ -20,7 +20,6 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
     WrongPhase,
 )
-from airflow_restore_replay.core.files import allocated_bytes
 from airflow_restore_replay.core.jobs.complaints import missing_file, most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import NodeState, require_phase
@@ -30,6 +29,7 @@ from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.system.files import allocated_bytes
 
 #: phases from which filling may begin or go on
 _FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)

@@ -26,17 +26,17 @@ import msgspec
 from airflow_restore_replay.core.config.cluster import Cluster, cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
-from airflow_restore_replay.core.files import (
+from airflow_restore_replay.core.flavor.values import ServerLayout
+from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
+from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
+from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.system.files import (
     empty_directory,
     exclusive,
     make_directory,
     remove_made,
     replace_file,
 )
-from airflow_restore_replay.core.flavor.values import ServerLayout
-from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
-from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
-from airflow_restore_replay.core.repository.transfer.base import Base
 
 #: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)

@@ -13,11 +13,11 @@ import msgspec
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError, error_class
-from airflow_restore_replay.core.files import temporary_directory
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.examination import Finding, Wanted
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.system.files import temporary_directory
 
 #: a node needs room for a whole copy, and some for what it writes meanwhile
 _ROOM = 1.2

@@ -7,10 +7,10 @@ import logging
 import socket
 
 from airflow_restore_replay.core.errors import NodeIsPrimary, UnsupportedTables
-from airflow_restore_replay.core.files import allocated_bytes
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.preconditions import Site, examine, refuse
+from airflow_restore_replay.core.system.files import allocated_bytes
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.decisions.attempts import JobName as JobName
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.processes import ProcessId
+from airflow_restore_replay.core.system.processes import ProcessId
 
 PROTOCOL_VERSION = 3
 

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.decoding import convert, decode, encode
-from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -30,6 +29,7 @@ from airflow_restore_replay.core.repository.format.records import (
 from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.transfer.base import Base
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from airflow_restore_replay.core.system.files import replace_file
 
 
 def snapshot(ctx: JobContext) -> dict[str, Any]:

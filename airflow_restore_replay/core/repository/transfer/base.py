@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 
 from airflow_restore_replay.core.decoding import decode, encode
-from airflow_restore_replay.core.files import replace_file
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
@@ -26,6 +25,7 @@ from airflow_restore_replay.core.repository.format.refs import (
     leaves,
 )
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
+from airflow_restore_replay.core.system.files import replace_file
 
 
 class FileStat(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -13,7 +13,7 @@ from airflow_restore_replay.core.errors import NodeFull, TargetNotEmpty
 from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.transfer.filesystem import can_sync_whole, sync_whole
+from airflow_restore_replay.core.system.filesystem import can_sync_whole, sync_whole
 
 #: that many files are rather synced at once, with the whole file system
 _MANY_FILES = 64

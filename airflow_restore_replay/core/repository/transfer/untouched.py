@@ -17,8 +17,8 @@ from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
 from airflow_restore_replay.core.repository.transfer.base import Base, FileStat
-from airflow_restore_replay.core.repository.transfer.filesystem import known_file_system
 from airflow_restore_replay.core.repository.transfer.walk import Source, is_excluded
+from airflow_restore_replay.core.system.filesystem import known_file_system
 
 #: of the skipped chunks, one in so many is read and compared all the same
 _SAMPLE = 256
