@@ -228,8 +228,8 @@ def test_one_dag_per_cluster(cluster_file: Path) -> None:
 def test_branches_stay_inside_a_task_group_of_ones_own(cluster_file: Path) -> None:
     from airflow.sdk import DAG
 
+    from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
     from airflow_restore_replay.hooks.clusters import find_cluster
-    from airflow_restore_replay.task_group import restore_replay_task_group
 
     with DAG("mine", schedule=None) as dag:
         group = restore_replay_task_group(find_cluster("orders"), group_id="backup")

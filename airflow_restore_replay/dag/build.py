@@ -10,12 +10,12 @@ from airflow.sdk import DAG, Param, get_parsing_context
 
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
+from airflow_restore_replay.dag.policy import Callback, leave_to_the_run, listed
 from airflow_restore_replay.hooks.clusters import configured_clusters
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.wording import RUN_FAILURE
-from airflow_restore_replay.policy import Callback, leave_to_the_run, listed
-from airflow_restore_replay.task_group import restore_replay_task_group
 
 Callbacks = Callback | list[Callback] | None
 

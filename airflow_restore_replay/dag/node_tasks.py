@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
 from airflow_restore_replay.core.decisions.attempts import ATTEMPTS, FULL, PROVE
+from airflow_restore_replay.dag.policy import Callback
 from airflow_restore_replay.operators import (
     CreateReplayNodeOperator,
     DestroyReplayNodeOperator,
@@ -18,7 +19,6 @@ from airflow_restore_replay.operators import (
     ValidateReplicaOperator,
 )
 from airflow_restore_replay.operators.result_of import ResultOf
-from airflow_restore_replay.policy import Callback
 from airflow_restore_replay.sensors import BinlogCatchupSensor
 
 
