@@ -16,9 +16,9 @@ from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
-from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.cycle.report import CycleReport
+from airflow_restore_replay.core.cycle.run import run_cycle
 from airflow_restore_replay.core.jobs.protocol import JobState
-from airflow_restore_replay.core.run_cycle import run_cycle
 
 
 class Moment(click.ParamType[datetime]):

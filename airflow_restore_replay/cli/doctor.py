@@ -9,9 +9,9 @@ from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.config.sections import primary_password
-from airflow_restore_replay.core.doctor import examine
 from airflow_restore_replay.core.flavor.examination import Finding
 from airflow_restore_replay.core.jobs.protocol import Secrets
+from airflow_restore_replay.core.runtime.base import get_runtime
 
 
 @click.command("doctor")
@@ -26,7 +26,7 @@ def command(scope: Scope) -> None:
         primary_password=primary_password(scope.cluster.primary),
         keys=read_keys(scope.cluster.repository.encryption),
     )
-    found = examine(scope.cluster, secrets)
+    found = get_runtime(scope.cluster).examine(scope.cluster, secrets)
     refused = [finding for finding in found if finding.must and not finding.passed]
     if scope.as_json:
         scope.emit({"findings": found, "ok": not refused})

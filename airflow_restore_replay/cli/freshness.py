@@ -9,7 +9,7 @@ import click
 from airflow_restore_replay.cli.exit_codes import Nagios
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import Seconds, human_seconds
-from airflow_restore_replay.core.cycle import Freshness, freshness
+from airflow_restore_replay.core.decisions.freshness import Freshness, freshness
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import Proof, utc_now

@@ -13,7 +13,7 @@ from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.errors import NodeGone
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.base import get_runtime
-from airflow_restore_replay.core.steps import reap as reap_nodes
+from airflow_restore_replay.core.runtime.nodes import reap as reap_nodes
 
 #: no run is called so: with it, nodes of every run are strangers
 _NO_RUN = ""

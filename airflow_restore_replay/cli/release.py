@@ -8,8 +8,8 @@ import click
 
 from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.cli.scope import Scope, person, scoped
-from airflow_restore_replay.core.steps import release as release_backup
-from airflow_restore_replay.core.steps import release_hold
+from airflow_restore_replay.core.repository.quarantine import release as release_backup
+from airflow_restore_replay.core.repository.quarantine import release_hold
 
 
 @click.command("release")

@@ -97,7 +97,7 @@ class ReplayNodeHook(BaseHook):
         :returns: the node, fit for XCom.
         """
         from airflow_restore_replay.core.runtime.images import release_needed
-        from airflow_restore_replay.core.steps import create_node
+        from airflow_restore_replay.core.runtime.nodes import create_node
 
         base = RepositoryHook(self._configured).open().load_manifest(backup_id) if backup_id else None
         release = release_needed(self.cluster, base, self.secrets()) if self.cluster.node.image else ""
@@ -115,7 +115,7 @@ class ReplayNodeHook(BaseHook):
 
     def submit(self, node: dict[str, Any], *, job: JobName, key: str, params: dict[str, Any]) -> JobState:
         """Start the job of that *key*, attach to it, or learn how it ended."""
-        from airflow_restore_replay.core.steps import job_request
+        from airflow_restore_replay.core.runtime.nodes import job_request
 
         run = convert(node["run"], RunRef)
         request = job_request(self.cluster, run, job, key=key, params=params, secrets=self.secrets())

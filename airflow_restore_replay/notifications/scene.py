@@ -67,7 +67,7 @@ class Scene:
     @cached_property
     def age(self) -> str:
         """:returns: age of the newest healthy backup in words; unknown when nobody can tell."""
-        from airflow_restore_replay.core.cycle import freshness
+        from airflow_restore_replay.core.decisions.freshness import freshness
         from airflow_restore_replay.core.repository.format.records import utc_now
 
         if self.catalog is None:

@@ -64,7 +64,7 @@ def run_as_of(context: Context) -> datetime | None:
 
     :raises PreflightFailed: a backfill has no interval.
     """
-    from airflow_restore_replay.core.cycle import past
+    from airflow_restore_replay.core.times import past
 
     run: Any = context["dag_run"]
     if str(getattr(run.run_type, "value", run.run_type)) != "backfill":

@@ -14,7 +14,7 @@ from airflow_restore_replay.operators.links import BackupLink
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_restore_replay.core.cycle import Choice
+    from airflow_restore_replay.core.decisions.choose import Choice
     from airflow_restore_replay.core.repository.catalog import Catalog
 
 
@@ -80,20 +80,15 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
         return result
 
     def _choose(self, catalog: Catalog, owner: str, as_of: datetime | None) -> Choice:
-        from airflow_restore_replay.core.cycle import choose_base, choose_base_as_of, published_by
+        from airflow_restore_replay.core.decisions.choose import choose
         from airflow_restore_replay.core.repository.format.records import utc_now
 
-        force_full = str(self.force_full).lower() == "true"
-        base_backup_id = self.base_backup_id or None
-        if as_of is None:
-            done = published_by(catalog, owner)
-            return done or choose_base(
-                catalog,
-                force_full=force_full,
-                base_backup_id=base_backup_id,
-                full_every=self.find_cluster().full_every,
-                now=utc_now(),
-            )
-        return choose_base_as_of(
-            catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
+        return choose(
+            catalog,
+            run=owner,
+            as_of=as_of,
+            force_full=str(self.force_full).lower() == "true",
+            base_backup_id=self.base_backup_id or None,
+            full_every=self.find_cluster().full_every,
+            now=utc_now(),
         )

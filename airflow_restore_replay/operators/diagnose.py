@@ -15,7 +15,7 @@ from airflow_restore_replay.operators.links import VerdictLink
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_restore_replay.core.cycle import Diagnosis
+    from airflow_restore_replay.core.decisions.diagnose import Diagnosis
 
 
 class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
@@ -58,7 +58,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         self.attempt = attempt
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_restore_replay.core.cycle import Diagnosis, Next, diagnose
+        from airflow_restore_replay.core.decisions.diagnose import Diagnosis, Next, diagnose
 
         if self.choice is None and self.attempt != REPLAY:
             raise AirflowSkipException("There was no need of an older base.")

@@ -75,7 +75,7 @@ class PublishedOperator(ClusterOperator):
 
     def _recovery(self, context: Context, catalog: Catalog, backup_id: str) -> dict[str, str] | None:
         """:returns: what this backup ends; None when all was well."""
-        from airflow_restore_replay.core.cycle import recovered_from
+        from airflow_restore_replay.core.decisions.diagnose import recovered_from
 
         if run_as_of(context) is not None:
             return None

@@ -54,7 +54,7 @@ class QuarantineBackupOperator(ClusterOperator):
         self.on_quarantine = on_quarantine
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from airflow_restore_replay.core.steps import quarantine_shared
+        from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 
         with blame():
             repo = self.repository(write=True)
@@ -90,7 +90,7 @@ class QuarantineBackupOperator(ClusterOperator):
         )
 
     def _by_decision(self, repo: Repository, backup_id: str, owner: str) -> Verdict:
-        from airflow_restore_replay.core.steps import quarantine_by_hand
+        from airflow_restore_replay.core.repository.quarantine import quarantine_by_hand
 
         if not self.reason:
             raise PreflightFailed(

@@ -36,7 +36,7 @@ class BackupFreshnessSensor(ClusterOperator, BaseSensorOperator):
     def poke(self, context: Context) -> Any:
         from airflow.sdk import PokeReturnValue
 
-        from airflow_restore_replay.core.cycle import freshness
+        from airflow_restore_replay.core.decisions.freshness import freshness
         from airflow_restore_replay.core.repository.format.records import Proof, utc_now
 
         with blame():

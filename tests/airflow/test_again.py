@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.core.cycle import published_by
+from airflow_restore_replay.core.decisions.choose import published_by
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
-from airflow_restore_replay.core.steps import quarantine_by_hand
+from airflow_restore_replay.core.repository.quarantine import quarantine_by_hand
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from airflow_restore_replay.core.cycle.run import run_cycle
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
-from airflow_restore_replay.core.run_cycle import run_cycle
 from tests.airflow.support import EXAMPLES, Shipped, dag_bag
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
 from tests.support.rig import Rig

@@ -13,10 +13,10 @@ from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest, Outcome, Verification
 from airflow_restore_replay.core.repository.format.refs import PageDelta, Piece, list_path, object_of
 from airflow_restore_replay.core.repository.objects import lists
+from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.verification.verify import verify
-from airflow_restore_replay.core.steps import quarantine_shared
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, tree_bytes
 from tests.support.generations import kinds, make_varied_tree, next_backup, vary

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
-from airflow_restore_replay.core.steps import release_hold
+from airflow_restore_replay.core.repository.quarantine import release_hold
 from tests.e2e.conftest import OwnRig
 from tests.support.flavors import on_both, on_either
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo

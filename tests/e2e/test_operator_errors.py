@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from airflow_restore_replay.core.config.cluster import cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.cycle.run import run_cycle
 from airflow_restore_replay.core.errors import Blame, NodeIsPrimary, TargetNotEmpty
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, NodeRequest, RunRef, Secrets
-from airflow_restore_replay.core.run_cycle import run_cycle
-from airflow_restore_replay.core.steps import job_request
+from airflow_restore_replay.core.runtime.nodes import job_request
 from tests.support.flavors import on_both
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
 from tests.support.rig import Rig

@@ -10,7 +10,7 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
-from airflow_restore_replay.core.steps import release_hold
+from airflow_restore_replay.core.repository.quarantine import release_hold
 from tests.e2e.conftest import OwnRig, Seeded
 from tests.support.flavors import MANY_ROWS, on_both, on_either
 from tests.support.primary import Primary

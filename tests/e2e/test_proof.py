@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.catalog import Backup

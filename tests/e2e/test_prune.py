@@ -26,7 +26,7 @@ def test_only_prune_fails(rig: Rig, backup_id: str, monkeypatch: pytest.MonkeyPa
     def fails(*args: object, **kwargs: object) -> None:
         raise PruneUnsafe("The clocks disagree.")
 
-    monkeypatch.setattr("airflow_restore_replay.core.run_cycle.prune", fails)
+    monkeypatch.setattr("airflow_restore_replay.core.cycle.run.prune", fails)
     report = rig.cycle()
     assert report.failure is not None
     assert report.failure.code == "PruneUnsafe"

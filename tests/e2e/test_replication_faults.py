@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.registry import get_flavor

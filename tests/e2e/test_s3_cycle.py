@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.cycle.report import CycleReport
+from airflow_restore_replay.core.cycle.run import run_cycle
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.run_cycle import run_cycle
 from tests.e2e.conftest import Seeded
 from tests.support.mariadb import BACKUP_PASSWORD
 from tests.support.proxy import Act, FaultyProxy, always

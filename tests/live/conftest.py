@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from airflow_restore_replay.core.runtime.nodes import reap
 from airflow_restore_replay.core.runtime.process import ProcessRuntime
-from airflow_restore_replay.core.steps import reap
 from tests.live.support import Case, new_case
 from tests.support.airflow_stack import AirflowStack
 from tests.support.flavors import KITS

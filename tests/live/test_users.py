@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
-from airflow_restore_replay.core.steps import quarantine_by_hand
+from airflow_restore_replay.core.repository.quarantine import quarantine_by_hand
 from tests.live.conftest import SLOW, Live
 from tests.live.support import TASKS, WAITING, Case, Ended, holding, until
 from tests.support.primary import Witness

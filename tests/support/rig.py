@@ -14,14 +14,14 @@ from typing import Any
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.config.encryption_keys import read_keys
-from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.cycle.report import CycleReport
+from airflow_restore_replay.core.cycle.run import run_cycle
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus, Secrets
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import FileEntry, Outcome, Verdict
 from airflow_restore_replay.core.repository.format.refs import PageDelta, Piece, leaves, object_of
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.run_cycle import run_cycle
 from tests.support.primary import BACKUP_PASSWORD, ROOT_PASSWORD, Primary
 
 SECRETS = (BACKUP_PASSWORD, ROOT_PASSWORD)

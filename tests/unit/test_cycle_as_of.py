@@ -7,16 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from airflow_restore_replay.core.cycle import (
-    Choice,
-    Diagnosis,
-    Next,
-    choose_base,
-    choose_base_as_of,
-    diagnose,
-    freshness,
-    past,
-)
+from airflow_restore_replay.core.decisions.choose import Choice, choose_base, choose_base_as_of
+from airflow_restore_replay.core.decisions.diagnose import Diagnosis, Next, diagnose
+from airflow_restore_replay.core.decisions.freshness import freshness
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
     ChunkCorrupt,
@@ -29,6 +22,7 @@ from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.jobs.as_of import counts_from
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome
+from airflow_restore_replay.core.times import past
 from tests.unit.test_cycle_decisions import NEW, NOON, OLD, RUN, catalog, manifest, verdict
 
 

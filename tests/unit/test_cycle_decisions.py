@@ -9,14 +9,6 @@ import pytest
 
 from airflow_restore_replay.core.config.sections import FullEvery
 from airflow_restore_replay.core.config.units import Seconds
-from airflow_restore_replay.core.cycle import (
-    Next,
-    choose_base,
-    diagnose,
-    differed_before,
-    freshness,
-    same_fault,
-)
 from airflow_restore_replay.core.decisions.attempts import (
     ATTEMPTS,
     FULL,
@@ -26,6 +18,10 @@ from airflow_restore_replay.core.decisions.attempts import (
     Step,
     next_step,
 )
+from airflow_restore_replay.core.decisions.choose import choose_base
+from airflow_restore_replay.core.decisions.diagnose import Next, diagnose, differed_before, same_fault
+from airflow_restore_replay.core.decisions.freshness import freshness
+from airflow_restore_replay.core.decisions.holds import holds, released
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
     Blame,
@@ -41,7 +37,6 @@ from airflow_restore_replay.core.errors import (
     TableCheckFailed,
 )
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.holds import holds, released
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import (
     BaseRef,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from airflow_restore_replay.core.cycle import recovered_from
+from airflow_restore_replay.core.decisions.diagnose import recovered_from
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, Verdict
 from tests.unit.test_cycle_decisions import manifest

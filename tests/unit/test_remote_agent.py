@@ -22,8 +22,8 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, RunRef
 from airflow_restore_replay.core.runtime import remote
 from airflow_restore_replay.core.runtime.host import information
+from airflow_restore_replay.core.runtime.nodes import reap
 from airflow_restore_replay.core.runtime.remote import Completed, RemoteAgent, RemoteRuntime
-from airflow_restore_replay.core.steps import reap
 
 REQUEST = NodeRequest(
     node_id="orders-1",

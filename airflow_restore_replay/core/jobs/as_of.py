@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_restore_replay.core.cycle import stamp
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.values import Cut, Position
 from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.times import stamp
 
 #: less difference than this between two clocks is the network's, or not worth a word
 _CLOCKS_AGREE_S = 2.0

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.cycle import differed_before, same_fault
+from airflow_restore_replay.core.decisions.diagnose import differed_before, same_fault
+from airflow_restore_replay.core.decisions.holds import holds
 from airflow_restore_replay.core.errors import (
     BackupFault,
     Blame,
@@ -20,7 +21,6 @@ from airflow_restore_replay.core.errors import (
     TableCheckFailed,
 )
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.holds import holds
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now

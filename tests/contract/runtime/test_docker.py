@@ -22,7 +22,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
 from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
-from airflow_restore_replay.core.steps import reap
+from airflow_restore_replay.core.runtime.nodes import reap
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
 from tests.contract.runtime.test_jobs import SLOW, cycle, in_each_job, something_to_replay

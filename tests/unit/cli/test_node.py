@@ -12,7 +12,7 @@ from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import RunRef
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.base import get_runtime
-from airflow_restore_replay.core.steps import create_node
+from airflow_restore_replay.core.runtime.nodes import create_node
 from tests.unit.cli.conftest import Shop
 
 

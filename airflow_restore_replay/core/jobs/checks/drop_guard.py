@@ -7,10 +7,10 @@ from typing import Any
 
 import pymysql
 
+from airflow_restore_replay.core.decisions.holds import released
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError, SourceShrank
 from airflow_restore_replay.core.flavor.sql import identifier, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
-from airflow_restore_replay.core.holds import released
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
 from airflow_restore_replay.core.jobs.compare.comparison import meet
 from airflow_restore_replay.core.jobs.context import JobContext

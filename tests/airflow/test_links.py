@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_restore_replay.core.browse import manifest_url, verdict_url
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.config.store_options import StoreOptions
+from airflow_restore_replay.operators.links import manifest_url, verdict_url
 
 CONSOLE = "https://console.aws.amazon.com/s3/object/bucket?prefix="
 

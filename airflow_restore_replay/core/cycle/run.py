@@ -10,17 +10,10 @@ from typing import Any
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.config.sections import primary_password
-from airflow_restore_replay.core.cycle import (
-    Choice,
-    Diagnosis,
-    Next,
-    choose_base,
-    choose_base_as_of,
-    diagnose,
-    past,
-)
-from airflow_restore_replay.core.cycle_report import CycleReport
+from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.decisions.attempts import ATTEMPTS, FULL, PROVE, REPLAY
+from airflow_restore_replay.core.decisions.choose import Choice, choose, choose_base
+from airflow_restore_replay.core.decisions.diagnose import Diagnosis, Next, diagnose
 from airflow_restore_replay.core.errors import (
     Blame,
     Circumstance,
@@ -38,11 +31,13 @@ from airflow_restore_replay.core.jobs.protocol import (
 )
 from airflow_restore_replay.core.repository.format.records import Manifest, Proof, Verdict, new_id, utc_now
 from airflow_restore_replay.core.repository.pruning.prune import prune
+from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.images import release_needed
-from airflow_restore_replay.core.steps import create_node, job_request, quarantine_shared
+from airflow_restore_replay.core.runtime.nodes import create_node, job_request
+from airflow_restore_replay.core.times import past
 
 Report = Callable[[str, JobState | None], None]
 
@@ -150,17 +145,14 @@ class _Cycle:
         return diagnosis
 
     def _choose(self, force_full: bool, base_backup_id: str | None) -> Choice:
-        catalog, as_of = self._repository.catalog(), self.report.as_of
-        if as_of is None:
-            return choose_base(
-                catalog,
-                force_full=force_full,
-                base_backup_id=base_backup_id,
-                full_every=self._cluster.full_every,
-                now=utc_now(),
-            )
-        return choose_base_as_of(
-            catalog, as_of, now=utc_now(), force_full=force_full, base_backup_id=base_backup_id
+        return choose(
+            self._repository.catalog(),
+            run=self._run,
+            as_of=self.report.as_of,
+            force_full=force_full,
+            base_backup_id=base_backup_id,
+            full_every=self._cluster.full_every,
+            now=utc_now(),
         )
 
     def _go_on(self, epoch: int, diagnosis: Diagnosis) -> None:

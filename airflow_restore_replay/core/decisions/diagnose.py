@@ -1,0 +1,138 @@
+"""Decide from its records how a run goes on after an attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from airflow_restore_replay.core.decisions.attempts import FULL, REPLAY, next_step
+from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.format.records import Outcome, Verdict
+from airflow_restore_replay.core.times import stamp
+
+
+class Next(StrEnum):
+    """What the run does after an attempt."""
+
+    PUBLISHED = "published"
+    QUARANTINE = "quarantine"  # announce the quarantine, then what follows
+    FULL = "full"  # there is no base, or none any more
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """:param verdict: the record that decided, when there is one.
+    :param attempt: which attempt follows, if any.
+    """
+
+    next: Next
+    reason: str
+    failure: Failure | None = None
+    verdict: Verdict | None = None
+    attempt: str | None = None
+
+
+def diagnose(
+    catalog: Catalog,
+    *,
+    run: str,
+    had_base: bool,
+    as_of: datetime | None = None,
+    fallback: str = "full",
+    attempt: str = REPLAY,
+) -> Diagnosis:
+    """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
+
+    :param run: lease owner.
+    :param had_base: whether choose_base found a base, so that a replay was attempted.
+    :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
+        evidence against its base stands, but no fresh full can take its place.
+    :param fallback: the cluster's; see :func:`~airflow_restore_replay.core.decisions.attempts.next_step`.
+    :param attempt: which one has ended.
+    """
+    if as_of is not None:
+        return _diagnose_as_of(catalog, run, as_of)
+    if not had_base:
+        return Diagnosis(Next.FULL, "no base", attempt=FULL)
+    attempts = _attempts(catalog, run, attempt)
+    if _published(catalog, attempts, run):
+        return Diagnosis(Next.PUBLISHED, "the replayed backup is published", verdict=_last(attempts))
+    last = _last(attempts)
+    if last is None or last.failure is None:
+        return _no_record(last)
+    step = next_step(attempt, last.failure.blame, fallback=fallback)
+    found = Next.QUARANTINE if step.quarantine else Next.FULL if step.attempt else Next.FAIL
+    return Diagnosis(found, last.failure.message, last.failure, last, step.attempt)
+
+
+def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime) -> Diagnosis:
+    # By the manifest alone: a scheduled run that is backfilled again has records from its first time.
+    if any(b.manifest.as_of == as_of for b in catalog.healthy()):
+        return Diagnosis(Next.PUBLISHED, f"the backup as of {stamp(as_of)} is published")
+    last = _last(_attempts(catalog, run, REPLAY))
+    if last is None or last.failure is None:
+        return _no_record(last)
+    return Diagnosis(Next.FAIL, last.failure.message, last.failure, last)
+
+
+def _attempts(catalog: Catalog, run: str, attempt: str) -> list[Verdict]:
+    return [v for v in catalog.attempts(run) if v.attempt == attempt]
+
+
+def _no_record(last: Verdict | None) -> Diagnosis:
+    why = "the replay attempt left no record, so nothing is known about the base"
+    return Diagnosis(Next.FAIL, why, verdict=last)
+
+
+def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str) -> bool:
+    # The manifest is the backup; the record that follows it may be lost with the node.
+    by_record = any(v.outcome is Outcome.PUBLISHED for v in attempts)
+    return by_record or any(m.run == run and m.base.kind == "backup" for m in catalog.manifests)
+
+
+def _last(verdicts: Sequence[Verdict]) -> Verdict | None:
+    telling = [v for v in verdicts if v.outcome is not Outcome.RESTORED]
+    return telling[-1] if telling else None
+
+
+def differed_before(catalog: Catalog, base_id: str, tables: Collection[str]) -> list[Verdict]:
+    """:returns: the quarantines over any of *tables* in whose place the fresh full came that *base_id* goes back to.
+
+    That they differ again is the primary's doing: a fresh full has no drift of an earlier backup.
+    """
+    manifests = {m.backup_id: m for m in catalog.manifests}
+    root = manifests.get(base_id)
+    while root is not None and root.base.kind == "backup":
+        root = manifests.get(root.base.backup_id)
+    of_run = catalog.attempts(root.run) if root else []
+    bad = [v for v in of_run if v.outcome is Outcome.QUARANTINED and v.failure]
+    return [v for v in bad if v.failure and v.failure.tables & set(tables)]
+
+
+def same_fault(catalog: Catalog, *, run: str, fallback: Failure) -> list[Verdict]:
+    """:returns: this run's quarantines that failed with the fallback's fingerprint: the base was not at fault."""
+    return [
+        v
+        for v in catalog.attempts(run)
+        if v.outcome is Outcome.QUARANTINED and v.failure and v.failure.fingerprint == fallback.fingerprint
+    ]
+
+
+def recovered_from(catalog: Catalog, *, run: str) -> list[Verdict]:
+    """What went wrong since the last backup before *run*'s, oldest first; empty when all was well.
+
+    A try of this very run that a retry made good is no trouble: nobody was told about it.
+    """
+    earlier = [m.created_at for m in catalog.manifests if m.run != run and not m.as_of]
+    since = max(earlier, default=None)
+    bad = (Outcome.QUARANTINED, Outcome.STRANDED, Outcome.HELD)
+    return [
+        v
+        for v in catalog.verdicts
+        if (v.outcome in bad or (v.outcome is Outcome.FAILED and v.run != run))
+        and (since is None or v.at > since)
+    ]

@@ -1,0 +1,95 @@
+"""Record quarantines, and releases of quarantines and holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_restore_replay.core.errors import NoSuchBackup
+from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Verdict
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.sharing import backups_sharing
+
+
+def damaged_contents(verdict: Verdict) -> list[str]:
+    """:returns: what the verdict's evidence names: the key of a stored content, or the name of a list object."""
+    evidence = verdict.failure.evidence if verdict.failure else {}
+    chunk, record = evidence.get("chunk"), str(evidence.get("record", ""))
+    if isinstance(chunk, str):
+        return [chunk]
+    return [record] if record.startswith(("files/", "lists/")) else []
+
+
+def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict) -> list[Verdict]:
+    """Quarantine the other backups that share the damage that *verdict* names; idempotent.
+
+    :returns: the verdicts recorded now.
+    """
+    shared = backups_sharing(repository, damaged_contents(verdict))
+    recorded = []
+    for ref, backup_ids in shared.items():
+        for backup_id in backup_ids:
+            known = catalog.backup(backup_id)
+            if backup_id == verdict.backup_id or known.state is BackupState.QUARANTINED:
+                continue
+            new = repository.new_verdict(
+                Outcome.QUARANTINED,
+                verdict.run,
+                attempt=verdict.attempt,
+                backup_id=backup_id,
+                failure=verdict.failure,
+                by="shared damage",
+                reason=f"shares the damaged {ref} with backup {verdict.backup_id}",
+            )
+            repository.record(new)
+            recorded.append(new)
+    return recorded
+
+
+def quarantine_by_hand(repository: Repository, backup_id: str, *, run: str, by: str, reason: str) -> Verdict:
+    """Quarantine a backup for a person's reason."""
+    repository.catalog().backup(backup_id)
+    verdict = repository.new_verdict(Outcome.QUARANTINED, run, backup_id=backup_id, by=by, reason=reason)
+    repository.record(verdict)
+    return verdict
+
+
+def release_hold(repository: Repository, verdict_id: str, *, by: str, reason: str) -> Verdict:
+    """Let a cluster publish again, by a new verdict.
+
+    :raises NoSuchBackup: no such hold stands.
+    """
+    standing = [hold.verdict_id for hold in repository.catalog().held_by]
+    if verdict_id not in standing:
+        raise NoSuchBackup(
+            f"No hold {verdict_id} stands; there is nothing to release.",
+            hint=f"Standing: {', '.join(standing) or 'none'}.",
+        )
+    verdict = repository.new_verdict(
+        Outcome.WITHDRAWN, "by hand", withdraws=[verdict_id], by=by, reason=reason
+    )
+    repository.record(verdict)
+    return verdict
+
+
+def release(repository: Repository, backup_id: str, *, by: str, reason: str) -> Verdict:
+    """Withdraw all that stands against a backup, by a new verdict.
+
+    :raises NoSuchBackup: there is no such backup, or nothing stands against it.
+    """
+    standing: Sequence[Verdict] = repository.catalog().backup(backup_id).against
+    if not standing:
+        raise NoSuchBackup(
+            f"Nothing stands against backup {backup_id}; there is nothing to release.",
+            hint="`restore-replay show` lists its verdicts.",
+        )
+    verdict = repository.new_verdict(
+        Outcome.WITHDRAWN,
+        "by hand",
+        backup_id=backup_id,
+        withdraws=[v.verdict_id for v in standing],
+        by=by,
+        reason=reason,
+    )
+    repository.record(verdict)
+    return verdict
