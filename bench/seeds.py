@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_restore_replay.core.flavor.mysql.clone_seed import seed_clone
 from airflow_restore_replay.core.flavor.mysql.flavor import MySqlFlavor
-from airflow_restore_replay.core.jobs.seed.clone import seed_clone
 from bench.data import ROW_BYTES, sysbench
 from bench.measure import WrongBytes, alternate, shell, size_of, sync_tree, timed
 from bench.nodes import BUFFER_POOL_BYTES, checksums, layout_at

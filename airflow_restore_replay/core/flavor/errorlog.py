@@ -1,12 +1,17 @@
 """What a server's error log says about its data; each flavor has its rules."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _TAIL_BYTES = 4 * 2**20
+_MISSING_FILE = (
+    "cannot open datafile",
+    "could not find a valid tablespace",
+    "is missing",
+    "cannot find space",
+)
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,13 @@ def read_from(log_path: Path, offset: int) -> str:
             return log.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
+
+
+def missing_file(lines: Sequence[str]) -> str | None:
+    """:returns: the line that says that a table's file is missing."""
+    return next((line for line in lines if any(m in line.lower() for m in _MISSING_FILE)), None)
+
+
+def most_telling(lines: Sequence[str]) -> str:
+    """:returns: the line that names what is damaged rather than how it was noticed."""
+    return missing_file(lines) or lines[0]

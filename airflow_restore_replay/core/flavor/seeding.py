@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.base import NodeServer
+from airflow_restore_replay.core.errors import RestoreReplayError, UnsupportedTables
+from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 
@@ -66,3 +66,11 @@ class DumpTools(Protocol):
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError: ...
 
     def load_error(self, status: int, stderr: str) -> RestoreReplayError: ...
+
+
+def refuse_unsupported(flavor: Flavor, primary: Conn) -> None:
+    """:raises UnsupportedTables: naming them."""
+    found = flavor.unsupported_tables(primary)
+    if found:
+        named = "; ".join(f"{name} ({why})" for name, why in list(found.items())[:20])
+        raise UnsupportedTables(f"{len(found)} tables cannot be carried: {named}.")

@@ -20,7 +20,7 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
     WrongPhase,
 )
-from airflow_restore_replay.core.jobs.complaints import missing_file, most_telling
+from airflow_restore_replay.core.flavor.errorlog import missing_file, most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight

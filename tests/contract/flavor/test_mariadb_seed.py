@@ -20,12 +20,12 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
+from airflow_restore_replay.core.flavor.mariadb.physical_seed import seed_physical
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import identifier, rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 from airflow_restore_replay.core.jobs.seed import logical
 from airflow_restore_replay.core.jobs.seed.logical import seed_logical
-from airflow_restore_replay.core.jobs.seed.physical import seed_physical
 from tests.contract.flavor.conftest import Driver
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary, WriteLoad, create_zoo
 

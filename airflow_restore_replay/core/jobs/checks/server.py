@@ -9,9 +9,9 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     TableCheckFailed,
 )
+from airflow_restore_replay.core.flavor.errorlog import most_telling
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
-from airflow_restore_replay.core.jobs.complaints import most_telling
 from airflow_restore_replay.core.jobs.context import JobContext
 
 

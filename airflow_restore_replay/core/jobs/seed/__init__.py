@@ -59,7 +59,7 @@ def seed_logically(inputs: SeedInputs) -> Seeded:
 
 def seed_physically(inputs: SeedInputs) -> Seeded:
     """The server's backup program on the primary's host."""
-    from airflow_restore_replay.core.jobs.seed.physical import seed_physical
+    from airflow_restore_replay.core.flavor.mariadb.physical_seed import seed_physical
 
     position = seed_physical(
         inputs.flavor,
@@ -76,7 +76,7 @@ def seed_physically(inputs: SeedInputs) -> Seeded:
 
 def seed_by_clone(inputs: SeedInputs) -> Seeded:
     """The server's own CLONE; a dump where the primary has what CLONE leaves out."""
-    from airflow_restore_replay.core.jobs.seed.clone import left_out, seed_clone
+    from airflow_restore_replay.core.flavor.mysql.clone_seed import left_out, seed_clone
 
     unfit = left_out(inputs.flavor, inputs.primary)
     if unfit:

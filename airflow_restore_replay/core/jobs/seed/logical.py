@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.errors import SeedFailed, UnsupportedTables
+from airflow_restore_replay.core.errors import SeedFailed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
-from airflow_restore_replay.core.flavor.seeding import DumpTools
+from airflow_restore_replay.core.flavor.pipeline import pipe
+from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
-from airflow_restore_replay.core.jobs.seed.pipe import pipe
 
 XA_WAIT_S = 120.0
 
@@ -55,14 +55,6 @@ def seed_logical(
     if str(executed) != str(position):
         raise SeedFailed(f"The node's position is {executed} after a load of {position}.")
     return position, notes
-
-
-def refuse_unsupported(flavor: Flavor, primary: Conn) -> None:
-    """:raises UnsupportedTables: naming them."""
-    found = flavor.unsupported_tables(primary)
-    if found:
-        named = "; ".join(f"{name} ({why})" for name, why in list(found.items())[:20])
-        raise UnsupportedTables(f"{len(found)} tables cannot be carried: {named}.")
 
 
 def _copy(

@@ -14,9 +14,9 @@ from airflow_restore_replay.core.flavor.mariadb import backup, tables
 from airflow_restore_replay.core.flavor.mariadb.dump import tls_options
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
+from airflow_restore_replay.core.flavor.pipeline import pipe
+from airflow_restore_replay.core.flavor.seeding import refuse_unsupported
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
-from airflow_restore_replay.core.jobs.seed.logical import refuse_unsupported
-from airflow_restore_replay.core.jobs.seed.pipe import pipe
 
 
 def seed_physical(

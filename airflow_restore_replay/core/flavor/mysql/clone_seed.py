@@ -13,8 +13,8 @@ from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed, 
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.mysql import clone
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.seeding import refuse_unsupported
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
-from airflow_restore_replay.core.jobs.seed.logical import refuse_unsupported
 
 _POLL_S = 0.5
 _STOP_TIMEOUT_S = 600.0
