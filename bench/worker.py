@@ -17,8 +17,8 @@ from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.transfer.base import Base
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from airflow_restore_replay.core.system.malloc import give_large_blocks_back
 from bench.upload_only import without_read_back

@@ -12,7 +12,7 @@ from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, person, scoped
 from airflow_restore_replay.core.config.units import ByteCount, human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.context import Reporter
-from airflow_restore_replay.core.repository.limits import RateLimit
+from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.verification.passes import Scope as PassScope
 from airflow_restore_replay.core.repository.verification.verify import VerifyReport, verify
 

@@ -27,8 +27,8 @@ from airflow_restore_replay.core.repository.objects.lists import file_list_path
 from airflow_restore_replay.core.repository.objects.manifests import encode_record, manifest_path, sealed
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.transfer.base import Base
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes

@@ -14,8 +14,8 @@ import zstandard
 from airflow_restore_replay.core.errors import Blame, ChunkCorrupt, ChunkMissing, PathEscapes, StoreFailed
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.format.refs import chunk_path
+from airflow_restore_replay.core.repository.reachability import backups_sharing
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.sharing import backups_sharing
 from airflow_restore_replay.core.repository.transfer.restore import RestoreResult, restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.contract.conftest import Place

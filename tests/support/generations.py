@@ -10,8 +10,8 @@ from airflow_restore_replay.core.repository.format.records import FileEntry, Man
 from airflow_restore_replay.core.repository.format.refs import PAGE_BYTES, ChunkRef, PageDelta, Piece
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.transfer.base import Base
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import MIB, manifest_for
 

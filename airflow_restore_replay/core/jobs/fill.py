@@ -27,7 +27,7 @@ from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
-from airflow_restore_replay.core.repository.limits import RateLimit
+from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.system.files import allocated_bytes
 

@@ -29,7 +29,7 @@ from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, Targe
 from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
 from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
-from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.system.files import (
     empty_directory,
     exclusive,

@@ -26,8 +26,8 @@ from airflow_restore_replay.core.repository.format.records import (
     new_id,
     utc_now,
 )
-from airflow_restore_replay.core.repository.limits import RateLimit
-from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.rate_limit import RateLimit
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from airflow_restore_replay.core.system.files import replace_file
 

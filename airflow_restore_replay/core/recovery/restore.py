@@ -20,7 +20,7 @@ from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
-from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit
+from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 from airflow_restore_replay.core.errors import JobCancelled
-from airflow_restore_replay.core.repository.limits import never_cancelled
+from airflow_restore_replay.core.repository.rate_limit import never_cancelled
 
 T = TypeVar("T")
 R = TypeVar("R")

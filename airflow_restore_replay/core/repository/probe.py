@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
-from airflow_restore_replay.core.repository.objects.marker import proven_marker
+from airflow_restore_replay.core.repository.objects.descriptor import proven_marker
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from airflow_restore_replay.core.errors import NoSuchBackup
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Verdict
+from airflow_restore_replay.core.repository.reachability import backups_sharing
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.sharing import backups_sharing
 
 
 def damaged_contents(verdict: Verdict) -> list[str]:

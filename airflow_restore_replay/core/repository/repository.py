@@ -36,6 +36,12 @@ from airflow_restore_replay.core.repository.format.refs import ChunkRef
 from airflow_restore_replay.core.repository.format.seals import Sealer
 from airflow_restore_replay.core.repository.lease import Lease
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
+from airflow_restore_replay.core.repository.objects.descriptor import (
+    MARKER,
+    Marker,
+    opened_for_writing,
+    read_marker,
+)
 from airflow_restore_replay.core.repository.objects.key_checks import (
     accept_active,
     known_keys,
@@ -54,12 +60,6 @@ from airflow_restore_replay.core.repository.objects.manifests import (
     read_record,
     sealing_key,
     write_record,
-)
-from airflow_restore_replay.core.repository.objects.marker import (
-    MARKER,
-    Marker,
-    opened_for_writing,
-    read_marker,
 )
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore

@@ -24,9 +24,9 @@ from airflow_restore_replay.core.repository.format.refs import (
 from airflow_restore_replay.core.repository.objects.bundles import BUNDLE_BYTES
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.store.local import LocalStore
-from airflow_restore_replay.core.repository.transfer import untouched
-from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.transfer import unchanged_files as untouched
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import MIB, tree_bytes
 from tests.support.generations import change_pages, copy, kind, kinds, make_varied_tree, node, vary

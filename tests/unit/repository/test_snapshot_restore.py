@@ -26,12 +26,12 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.repository.format.entries import check_entries, check_path
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import ChunkRef, chunk_path
-from airflow_restore_replay.core.repository.limits import RateLimit
 from airflow_restore_replay.core.repository.objects.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
 )
 from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import RestoreResult, restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded, snapshot_tree

@@ -14,8 +14,8 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.repository.transfer.base import FileStat
-from airflow_restore_replay.core.repository.transfer.untouched import untouched_files
+from airflow_restore_replay.core.repository.transfer.restored_state import FileStat
+from airflow_restore_replay.core.repository.transfer.unchanged_files import untouched_files
 
 _PROGRAM = "innochecksum"
 _LINES = 5

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.jobs.compare.coverage import Coverage
 from airflow_restore_replay.core.jobs.compare.files import tables_of
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.repository.transfer.untouched import untouched_files
+from airflow_restore_replay.core.repository.transfer.unchanged_files import untouched_files
 
 
 class SameData:

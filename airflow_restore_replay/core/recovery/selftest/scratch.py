@@ -19,8 +19,8 @@ from airflow_restore_replay.core.repository.format.refs import (
     leaves,
     object_of,
 )
+from airflow_restore_replay.core.repository.objects.descriptor import read_marker
 from airflow_restore_replay.core.repository.objects.manifests import manifest_path
-from airflow_restore_replay.core.repository.objects.marker import read_marker
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store

@@ -23,7 +23,7 @@ from airflow_restore_replay.core.recovery.selftest.scratch import Scratch, file_
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.repository.format.refs import leaves, object_of
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
-from airflow_restore_replay.core.repository.objects.marker import opened_for_writing
+from airflow_restore_replay.core.repository.objects.descriptor import opened_for_writing
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo

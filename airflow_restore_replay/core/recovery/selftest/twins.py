@@ -43,8 +43,8 @@ from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.objects.manifests import encode_record
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.transfer.base import Base, FileStat
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
 
 _RUN = RunRef(run="selftest", attempt=PROVE, lease_epoch=0)
 #: two copies, and what the servers write

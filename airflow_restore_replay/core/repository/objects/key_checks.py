@@ -20,7 +20,7 @@ from airflow_restore_replay.core.errors import KeyMissing, KeyRefused, StoreFail
 from airflow_restore_replay.core.repository.format.codec import NONCE_BYTES
 from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
 from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record
-from airflow_restore_replay.core.repository.objects.marker import Marker
+from airflow_restore_replay.core.repository.objects.descriptor import Marker
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,

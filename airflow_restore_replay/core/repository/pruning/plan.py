@@ -24,8 +24,8 @@ from airflow_restore_replay.core.repository.format.refs import is_content_path
 from airflow_restore_replay.core.repository.objects.manifests import manifest_path, record_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.pruning.retention import RetentionPlan, plan_retention
+from airflow_restore_replay.core.repository.reachability import ObjectWalk, is_file_list
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.sharing import ObjectWalk, is_file_list
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
 
 MAX_SKEW_S = 300.0

@@ -21,14 +21,19 @@ from airflow_restore_replay.core.repository.format.refs import (
     key_of,
     leaves,
 )
-from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
 from airflow_restore_replay.core.repository.objects.bundles import BundleReader, ranges_of
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, is_zero
 from airflow_restore_replay.core.repository.parallel import batched, run_bounded
-from airflow_restore_replay.core.repository.transfer.base import Base
+from airflow_restore_replay.core.repository.rate_limit import (
+    ProgressFn,
+    RateLimit,
+    never_cancelled,
+    no_progress,
+)
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.transfer.target import Target, write_all
-from airflow_restore_replay.core.repository.transfer.untouched import settled_stats
+from airflow_restore_replay.core.repository.transfer.unchanged_files import settled_stats
 
 _BATCH_BYTES = 4 * 2**20
 _BATCH_CHUNKS = 256

@@ -16,12 +16,17 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.repository.format.records import FileEntry, Sizes
 from airflow_restore_replay.core.repository.format.refs import chunk_bytes, chunk_count
-from airflow_restore_replay.core.repository.limits import ProgressFn, RateLimit, never_cancelled, no_progress
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
 from airflow_restore_replay.core.repository.parallel import batched, run_bounded
-from airflow_restore_replay.core.repository.transfer.base import Base
-from airflow_restore_replay.core.repository.transfer.keep import ZERO, Keeper, Kept, Kind
-from airflow_restore_replay.core.repository.transfer.untouched import sample, take_over
+from airflow_restore_replay.core.repository.rate_limit import (
+    ProgressFn,
+    RateLimit,
+    never_cancelled,
+    no_progress,
+)
+from airflow_restore_replay.core.repository.transfer.chunk_writer import ZERO, Keeper, Kept, Kind
+from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.unchanged_files import sample, take_over
 from airflow_restore_replay.core.repository.transfer.walk import (
     Source,
     changed,

@@ -35,7 +35,7 @@ from airflow_restore_replay.core.repository.objects.bundles import (
 )
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, is_zero
 from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.transfer.base import Base, BaseChunk
+from airflow_restore_replay.core.repository.transfer.restored_state import Base, BaseChunk
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
-from airflow_restore_replay.core.repository.transfer.base import Base, FileStat
+from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
 from airflow_restore_replay.core.repository.transfer.walk import Source, is_excluded
 from airflow_restore_replay.core.system.filesystem import known_file_system
 
