@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.agent.states import StateFile
+from airflow_restore_replay.core.agent.state_file import StateFile
 from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import (

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     payload = sys.stdin.buffer.read()
     if command == "run":
         return _run(NodeDir(directory), payload, attempt_no=int(argv[2]))
-    from airflow_restore_replay.core.agent.answers import answer
+    from airflow_restore_replay.core.agent.dispatch import answer
 
     sys.stdout.buffer.write(answer(command, directory, payload))
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.agent.states import StateFile
+from airflow_restore_replay.core.agent.state_file import StateFile
 from airflow_restore_replay.core.errors import JobCancelled, LeaseLost, RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter

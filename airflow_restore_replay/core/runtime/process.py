@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from airflow_restore_replay.core.agent.answers import answer
+from airflow_restore_replay.core.agent.dispatch import answer
 from airflow_restore_replay.core.errors import WrongHost
 from airflow_restore_replay.core.jobs.protocol import NodeHandle
 from airflow_restore_replay.core.runtime.host import HostRuntime

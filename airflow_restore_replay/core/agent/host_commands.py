@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.agent.commands import describe
 from airflow_restore_replay.core.agent.examine import examine as preconditions
+from airflow_restore_replay.core.agent.node_commands import describe
 from airflow_restore_replay.core.agent.probe import probe_node
 from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode

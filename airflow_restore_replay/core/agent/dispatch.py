@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.agent import commands, host
+from airflow_restore_replay.core.agent import host_commands as host
+from airflow_restore_replay.core.agent import node_commands as commands
 from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.agent import launch
-from airflow_restore_replay.core.agent.states import StateFile
+from airflow_restore_replay.core.agent.state_file import StateFile
 from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
