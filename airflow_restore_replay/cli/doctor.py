@@ -9,7 +9,7 @@ from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.config.sections import primary_password
-from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.runtime.base import get_runtime
 

@@ -22,7 +22,7 @@ from airflow_restore_replay.core.flavor.mariadb import options as mariadb_option
 from airflow_restore_replay.core.flavor.mariadb import server as mariadb
 from airflow_restore_replay.core.flavor.mysql import options as mysql_options
 from airflow_restore_replay.core.flavor.mysql import server as mysql
-from airflow_restore_replay.core.flavor.process import NodeProcess
+from airflow_restore_replay.core.flavor.server_process import NodeProcess
 
 #: what no recipe of today leads to goes after a fortnight
 _UNUSED_S = 14 * 86400

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
-from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Conn, ServerLayout
 from airflow_restore_replay.core.jobs import preconditions

@@ -27,7 +27,7 @@ from airflow_restore_replay.core.system.processes import ProcessId
 
 if TYPE_CHECKING:
     from airflow_restore_replay.core.flavor.definitions import Definitions
-    from airflow_restore_replay.core.flavor.examination import Finding, Wanted
+    from airflow_restore_replay.core.flavor.findings import Finding, Wanted
     from airflow_restore_replay.core.flavor.seeding import DumpTools
 
 

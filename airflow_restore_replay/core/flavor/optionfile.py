@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.private import write_private
+from airflow_restore_replay.core.flavor.private_files import write_private
 from airflow_restore_replay.core.flavor.values import Endpoint
 
 

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError, error_class
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
-from airflow_restore_replay.core.flavor.examination import Finding, Wanted
+from airflow_restore_replay.core.flavor.findings import Finding, Wanted
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.files import temporary_directory

@@ -10,7 +10,7 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest, Secrets
 
 if TYPE_CHECKING:
-    from airflow_restore_replay.core.flavor.examination import Finding
+    from airflow_restore_replay.core.flavor.findings import Finding
 
 
 class NodeAccess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

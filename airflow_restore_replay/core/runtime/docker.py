@@ -17,7 +17,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     WrongHost,
 )
-from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeHandle, NodeRequest, Secrets
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
 from airflow_restore_replay.core.decoding import convert, decode, encode
 from airflow_restore_replay.core.errors import WrongHost
-from airflow_restore_replay.core.flavor.examination import Finding
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.jobs.protocol import Answer, ExamineRequest, NodeHandle, NodeRequest, Secrets
 
 

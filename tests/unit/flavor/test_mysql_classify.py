@@ -18,9 +18,9 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.mysql import classify, clone, errorlog, grants
+from airflow_restore_replay.core.flavor.mysql.dialect import words
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump, tls_options
 from airflow_restore_replay.core.flavor.mysql.identity import refuse_release
-from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.values import Endpoint
 
 _FATAL = "Got fatal error 1236 from source when reading data from binary log: '{}'"

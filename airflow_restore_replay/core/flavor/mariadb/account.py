@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from airflow_restore_replay.core.flavor.process import AGENT
+from airflow_restore_replay.core.flavor.server_process import AGENT
 
 _WHO = f"'{AGENT}'@'localhost'"
 DROP = f"DROP USER IF EXISTS {_WHO}"

@@ -15,7 +15,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
-from airflow_restore_replay.core.flavor.outputs import telling_line
+from airflow_restore_replay.core.flavor.program_output import telling_line
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 #: named differently by releases before and after 10.11

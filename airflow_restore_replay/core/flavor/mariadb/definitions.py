@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, Definitions, Source, read
-from airflow_restore_replay.core.flavor.process import AGENT
+from airflow_restore_replay.core.flavor.server_process import AGENT
 from airflow_restore_replay.core.flavor.values import Conn
 
 #: authentication and global privileges, without what a server notes of itself in them; passwords apart

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.definitions import Definitions
-from airflow_restore_replay.core.flavor.examination import Finding, Wanted
+from airflow_restore_replay.core.flavor.findings import Finding, Wanted
+from airflow_restore_replay.core.flavor.mariadb import binlog_cut as cut
 from airflow_restore_replay.core.flavor.mariadb import (
     canonical,
     connect,
-    cut,
     definitions,
     examine,
     history,

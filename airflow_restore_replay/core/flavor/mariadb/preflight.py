@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.floats import rounded_by_a_dump
+from airflow_restore_replay.core.flavor.float_columns import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mariadb import grants, tables
 from airflow_restore_replay.core.flavor.mariadb.identity import NODE_SERVER_IDS, series_of
 from airflow_restore_replay.core.flavor.sql import dicts, rows

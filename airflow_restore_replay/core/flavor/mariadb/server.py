@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import NodeFull, PreflightFailed, SeedFa
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mariadb import account, classify, errorlog, options
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
-from airflow_restore_replay.core.flavor.process import NodeProcess, last_line
+from airflow_restore_replay.core.flavor.server_process import NodeProcess, last_line
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 

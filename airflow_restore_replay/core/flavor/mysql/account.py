@@ -6,7 +6,7 @@ A restored data directory has the primary's accounts, whose passwords we do not 
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.process import AGENT
+from airflow_restore_replay.core.flavor.server_process import AGENT
 
 _WHO = f"'{AGENT}'@'localhost'"
 DROP = f"DROP USER IF EXISTS {_WHO}"

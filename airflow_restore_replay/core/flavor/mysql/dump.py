@@ -21,11 +21,11 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.mysql import accounts, classify, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
+from airflow_restore_replay.core.flavor.mysql.dialect import words
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
-from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.optionfile import option_file
-from airflow_restore_replay.core.flavor.outputs import error_number, telling_line
+from airflow_restore_replay.core.flavor.program_output import error_number, telling_line
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, identifier, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from airflow_restore_replay.core.flavor.examination import (
+from airflow_restore_replay.core.flavor.findings import (
     Finding,
     Setting,
     Wanted,

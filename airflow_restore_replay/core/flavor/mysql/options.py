@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.process import relay_dir
+from airflow_restore_replay.core.flavor.server_process import relay_dir
 from airflow_restore_replay.core.flavor.values import ServerLayout
 
 #: plugins that cannot reach outside the data directory; the rest (UDFs, authentication, auditing) is not linked into

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.floats import rounded_by_a_dump
+from airflow_restore_replay.core.flavor.float_columns import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mysql import grants, tables
 from airflow_restore_replay.core.flavor.mysql.connect import release
+from airflow_restore_replay.core.flavor.mysql.dialect import words
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_SERVER_IDS, release_of
-from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.sql import dicts, rows
 from airflow_restore_replay.core.flavor.values import Conn, PreflightReport
 

@@ -10,8 +10,8 @@ from typing import Any
 from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
 from airflow_restore_replay.core.flavor.mysql import classify, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
+from airflow_restore_replay.core.flavor.mysql.dialect import words
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, Source
-from airflow_restore_replay.core.flavor.mysql.words import words
 from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 

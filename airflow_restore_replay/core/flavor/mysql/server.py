@@ -18,7 +18,7 @@ from airflow_restore_replay.core.flavor.mysql import account, classify, errorlog
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.mysql.tables import forget_cached_estimates
-from airflow_restore_replay.core.flavor.process import NodeProcess, last_line
+from airflow_restore_replay.core.flavor.server_process import NodeProcess, last_line
 from airflow_restore_replay.core.flavor.sql import run, status
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 

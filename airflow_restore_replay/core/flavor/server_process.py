@@ -25,7 +25,7 @@ from airflow_restore_replay.core.errors import (
     ServerStartFailed,
 )
 from airflow_restore_replay.core.flavor.errorlog import LogRules, read_from
-from airflow_restore_replay.core.flavor.private import new_password, write_private
+from airflow_restore_replay.core.flavor.private_files import new_password, write_private
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
 from airflow_restore_replay.core.system.processes import ProcessId, running, spawn, terminate
