@@ -19,7 +19,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.flavor.values import EventStamp
-from airflow_restore_replay.core.jobs.as_of import counts_from
+from airflow_restore_replay.core.jobs.point_in_time import counts_from
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome
 from airflow_restore_replay.core.times import past

@@ -17,7 +17,7 @@ from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, Progress
-from airflow_restore_replay.core.jobs.table import JOBS
+from airflow_restore_replay.core.jobs.registry import JOBS
 from airflow_restore_replay.core.jobs.verdicts import (
     blame_in_context,
     is_evidence,

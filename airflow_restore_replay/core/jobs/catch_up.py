@@ -7,10 +7,10 @@ from typing import Any
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict, WrongPhase
 from airflow_restore_replay.core.flavor.values import EventStamp, Position
-from airflow_restore_replay.core.jobs.as_of import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling, refuse_missing_file
 from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.point_in_time import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_primary
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.replay import Replayed, replay_until

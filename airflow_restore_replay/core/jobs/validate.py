@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
-from airflow_restore_replay.core.jobs.as_of import omitted
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.checks import CheckResult, ran
 from airflow_restore_replay.core.jobs.checks.run import alone, chosen, run_checks
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling
 from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.point_in_time import omitted
 from airflow_restore_replay.core.jobs.protocol import Phase
 
 

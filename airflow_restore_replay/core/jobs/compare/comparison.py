@@ -15,8 +15,8 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import CatchUpStalled
 from airflow_restore_replay.core.flavor.values import Conn, Position, Snapshot
+from airflow_restore_replay.core.jobs.compare.comparison_pass import Look, excluded, names_of
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage
-from airflow_restore_replay.core.jobs.compare.looks import Look, excluded, names_of
 from airflow_restore_replay.core.jobs.compare.ranges import Difference, Sides
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.replay import replay_until

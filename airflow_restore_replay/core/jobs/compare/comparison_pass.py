@@ -12,7 +12,7 @@ import pymysql
 from airflow_restore_replay.core.errors import PrimaryUnreachable
 from airflow_restore_replay.core.flavor.values import Conn, Snapshot, Table
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage
-from airflow_restore_replay.core.jobs.compare.death import read_to_death, up_since
+from airflow_restore_replay.core.jobs.compare.primary_crash import read_to_death, up_since
 from airflow_restore_replay.core.jobs.compare.ranges import (
     Compared,
     Difference,
