@@ -13,7 +13,7 @@ from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.jobs.checks import CheckResult
-from airflow_restore_replay.core.jobs.checks.comparison import SameData
+from airflow_restore_replay.core.jobs.checks.same_data import SameDataCheck
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
 from airflow_restore_replay.core.recovery.selftest.data import DATA
 from airflow_restore_replay.core.repository.format.records import Proof
@@ -81,7 +81,7 @@ def test_a_comparison_that_has_gone_blind_is_noticed(
     rig: Rig, backup_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blind = CheckResult(name="same_data", passed=True, observed="", expected="")
-    monkeypatch.setattr(SameData, "run", lambda self, ctx, box: blind)
+    monkeypatch.setattr(SameDataCheck, "run", lambda self, ctx, box: blind)
     report = run(rig, tmp_path)
     assert not report.ok
     assert report.control == {}

@@ -19,7 +19,7 @@ from airflow_restore_replay.core.jobs.replay import follow_primary
 COLUMNS = "cluster VARCHAR(63) PRIMARY KEY, token CHAR(32) NOT NULL, written_at DATETIME NOT NULL"
 
 
-class Canary:
+class CanaryCheck:
     """A token goes into ``validate.canary`` on the primary, and is required on the node.
 
     The node replays to a position that contains the write, so that what is missing then was not in the binary log.

@@ -21,7 +21,7 @@ _PROGRAM = "innochecksum"
 _LINES = 5
 
 
-class ColdPages:
+class ColdPagesCheck:
     """``innochecksum`` over the files that nothing has touched since they were restored.
 
     Only there: a page that the server is about to write has no right checksum yet. The file is handed over open, as

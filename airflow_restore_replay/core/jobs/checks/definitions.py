@@ -25,7 +25,7 @@ class _Look:
     hidden: Mapping[str, str]
 
 
-class SameDefinitions:
+class DefinitionsCheck:
     """Node and primary define the same.
 
     No snapshot covers definitions. The primary is asked before and after the node has replayed to where it is: what it

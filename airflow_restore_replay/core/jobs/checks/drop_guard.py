@@ -48,7 +48,7 @@ class _Rows:
         return self.totals() | {"large": dict(sorted(self.large.items())), "last": self.last}
 
 
-class NothingLost:
+class DropGuardCheck:
     """Rows are not fewer than in the previous backup by more than ``validate.drop_guard``.
 
     Servers' statistics may be of any time: they only make suspicious. What is carried and what decides was counted.

@@ -7,7 +7,7 @@ from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
 from airflow_restore_replay.core.jobs.context import JobContext
 
 
-class PositionKept:
+class PositionCheck:
     """A server that was restored, and has replayed nothing yet, is at the position of the manifest."""
 
     name = "position"

@@ -9,34 +9,38 @@ import msgspec
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.jobs.checks import Check, CheckResult, TimeBox, failure_of, ran
-from airflow_restore_replay.core.jobs.checks.answers import Answers
-from airflow_restore_replay.core.jobs.checks.canary import Canary
-from airflow_restore_replay.core.jobs.checks.cold_pages import ColdPages
-from airflow_restore_replay.core.jobs.checks.comparison import SameData
-from airflow_restore_replay.core.jobs.checks.definitions import SameDefinitions
-from airflow_restore_replay.core.jobs.checks.drop_guard import NothingLost
-from airflow_restore_replay.core.jobs.checks.position import PositionKept
-from airflow_restore_replay.core.jobs.checks.server import (
-    CheckTables,
-    ErrorLogClean,
-    GoalContained,
-    NoErrantTransactions,
-)
+from airflow_restore_replay.core.jobs.checks.assertions import AssertionsCheck
+from airflow_restore_replay.core.jobs.checks.canary import CanaryCheck
+from airflow_restore_replay.core.jobs.checks.check_table import CheckTableCheck
+from airflow_restore_replay.core.jobs.checks.cold_pages import ColdPagesCheck
+from airflow_restore_replay.core.jobs.checks.definitions import DefinitionsCheck
+from airflow_restore_replay.core.jobs.checks.drop_guard import DropGuardCheck
+from airflow_restore_replay.core.jobs.checks.error_log import ErrorLogCheck
+from airflow_restore_replay.core.jobs.checks.goal_contained import GoalContainedCheck
+from airflow_restore_replay.core.jobs.checks.no_errant_transactions import NoErrantTransactionsCheck
+from airflow_restore_replay.core.jobs.checks.position import PositionCheck
+from airflow_restore_replay.core.jobs.checks.same_data import SameDataCheck
 from airflow_restore_replay.core.jobs.context import JobContext
 
 #: those of ``validate.checks``, in their order: what writes or asks the primary first, the longest last, because the
 #: comparison's position is the backup's
 OPTIONAL: Mapping[str, Callable[[], Check]] = {
-    Canary.name: Canary,
-    Answers.name: Answers,
-    SameDefinitions.name: SameDefinitions,
-    ColdPages.name: ColdPages,
-    CheckTables.name: CheckTables,
-    NothingLost.name: NothingLost,
-    SameData.name: SameData,
+    CanaryCheck.name: CanaryCheck,
+    AssertionsCheck.name: AssertionsCheck,
+    DefinitionsCheck.name: DefinitionsCheck,
+    ColdPagesCheck.name: ColdPagesCheck,
+    CheckTableCheck.name: CheckTableCheck,
+    DropGuardCheck.name: DropGuardCheck,
+    SameDataCheck.name: SameDataCheck,
 }
 #: a past state has nothing to be compared with: the primary has gone on
-_OF_NOW = (Canary.name, Answers.name, SameDefinitions.name, NothingLost.name, SameData.name)
+_OF_NOW = (
+    CanaryCheck.name,
+    AssertionsCheck.name,
+    DefinitionsCheck.name,
+    DropGuardCheck.name,
+    SameDataCheck.name,
+)
 
 
 def chosen(ctx: JobContext) -> list[Check]:
@@ -45,19 +49,19 @@ def chosen(ctx: JobContext) -> list[Check]:
     names = [n for n in OPTIONAL if n in wanted and (ctx.as_of is None or n not in _OF_NOW)]
     # Again at the end: damage may show only when a table is read, and a node must not have written itself.
     return [
-        GoalContained(),
-        NoErrantTransactions(),
-        ErrorLogClean(),
+        GoalContainedCheck(),
+        NoErrantTransactionsCheck(),
+        ErrorLogCheck(),
         *(OPTIONAL[name]() for name in names),
-        NoErrantTransactions(),
-        ErrorLogClean(),
+        NoErrantTransactionsCheck(),
+        ErrorLogCheck(),
     ]
 
 
 def alone(ctx: JobContext) -> list[Check]:
     """:returns: the checks of a backup that was only restored: they need no primary."""
-    cold: list[Check] = [ColdPages()] if ColdPages.name in ctx.cluster.validate.checks else []
-    return [ErrorLogClean(), PositionKept(), *cold, CheckTables(), ErrorLogClean()]
+    cold: list[Check] = [ColdPagesCheck()] if ColdPagesCheck.name in ctx.cluster.validate.checks else []
+    return [ErrorLogCheck(), PositionCheck(), *cold, CheckTableCheck(), ErrorLogCheck()]
 
 
 def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:

@@ -20,12 +20,13 @@ from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ServerLayout, Snapshot, Table
 from airflow_restore_replay.core.jobs.checks import Check
-from airflow_restore_replay.core.jobs.checks.cold_pages import ColdPages
-from airflow_restore_replay.core.jobs.checks.comparison import SameData
-from airflow_restore_replay.core.jobs.checks.definitions import SameDefinitions
-from airflow_restore_replay.core.jobs.checks.position import PositionKept
+from airflow_restore_replay.core.jobs.checks.check_table import CheckTableCheck
+from airflow_restore_replay.core.jobs.checks.cold_pages import ColdPagesCheck
+from airflow_restore_replay.core.jobs.checks.definitions import DefinitionsCheck
+from airflow_restore_replay.core.jobs.checks.error_log import ErrorLogCheck
+from airflow_restore_replay.core.jobs.checks.position import PositionCheck
 from airflow_restore_replay.core.jobs.checks.run import run_checks
-from airflow_restore_replay.core.jobs.checks.server import CheckTables, ErrorLogClean
+from airflow_restore_replay.core.jobs.checks.same_data import SameDataCheck
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.fill import refuse_dirty_log
 from airflow_restore_replay.core.jobs.node import NodeDir
@@ -116,7 +117,7 @@ class Twins:
                 run(conn, statement)
             defined = ctx.flavor.definitions(conn).recorded()
         ctx.server.stop()
-        _leave(scratch, {"name": SameDefinitions.name, "carry": {"objects": defined}})
+        _leave(scratch, {"name": DefinitionsCheck.name, "carry": {"objects": defined}})
         layout = _layout(workdir / "twin", ctx.server.layout)
         shutil.copytree(ctx.node.data, layout.datadir)
         # The two must not be taken for the same server.
@@ -176,13 +177,13 @@ def _leave(scratch: Scratch, check: dict[str, Any]) -> None:
 
 def _checks() -> list[Check]:
     return [
-        ErrorLogClean(),
-        PositionKept(),
-        SameDefinitions(),
-        ColdPages(),
-        CheckTables(),
-        SameData(),
-        ErrorLogClean(),
+        ErrorLogCheck(),
+        PositionCheck(),
+        DefinitionsCheck(),
+        ColdPagesCheck(),
+        CheckTableCheck(),
+        SameDataCheck(),
+        ErrorLogCheck(),
     ]
 
 

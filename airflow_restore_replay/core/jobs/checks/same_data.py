@@ -21,7 +21,7 @@ from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.repository.transfer.unchanged_files import untouched_files
 
 
-class SameData:
+class SameDataCheck:
     """MVCC tables have the primary's rows at one exact position: all, or those that it was the turn of.
 
     After :meth:`run`, the node's state carries that position: it is the backup's.

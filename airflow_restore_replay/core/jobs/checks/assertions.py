@@ -34,7 +34,7 @@ class Answer:
     error: bool = False
 
 
-class Answers:
+class AssertionsCheck:
     """Every assertion holds on the node.
 
     One that does not is asked once more, of node and primary at one exact position: if it does not hold on the
