@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.options import REDO_AT_REST_BYTES
-from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
+from airflow_restore_replay.core.repository.transfer.snapshot import matches
 from bench.measure import digests, files_of, say, size_of
 from tests.support.mariadb import ROOT_PASSWORD, MariaDbPrimary
 from tests.support.primary import Primary
@@ -176,7 +176,7 @@ def _keep(primary: MariaDbPrimary, path: Path) -> None:
     primary.execute(*settle)
     primary.stop()
     for file in files_of(primary.datadir):
-        if is_excluded(file.relative_to(primary.datadir).as_posix(), MariaDbFlavor.excluded_files):
+        if matches(file.relative_to(primary.datadir).as_posix(), MariaDbFlavor.excluded_files):
             file.unlink()
     path.rmdir()
     primary.datadir.rename(path)

@@ -36,7 +36,7 @@ from airflow_restore_replay.core.repository.format.records import (
 )
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
 from airflow_restore_replay.core.repository.objects.lists import read_entries, write_file_list
-from airflow_restore_replay.core.repository.objects.manifests import write_record
+from airflow_restore_replay.core.repository.objects.record_store import write_record
 from airflow_restore_replay.core.repository.pruning.plan import plan_prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectInfo

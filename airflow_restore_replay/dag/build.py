@@ -15,7 +15,7 @@ from airflow_restore_replay.dag.policy import Callback, leave_to_the_run, listed
 from airflow_restore_replay.hooks.clusters import configured_clusters
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
-from airflow_restore_replay.notifications.wording import RUN_FAILURE
+from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
 
 Callbacks = Callback | list[Callback] | None
 

@@ -22,7 +22,7 @@ from airflow_restore_replay.dag.node_tasks import (
 from airflow_restore_replay.dag.policy import Callback, add_failure_callbacks, listed, timeout_of
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
-from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, TASK_FAILURE
+from airflow_restore_replay.notifications.message_texts import QUARANTINE, RECOVERY, TASK_FAILURE
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,
     ChooseBaseOperator,

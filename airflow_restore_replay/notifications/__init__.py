@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from airflow_restore_replay.notifications.announcer import Announcer as Announcer
     from airflow_restore_replay.notifications.announcer import cluster_announcers as cluster_announcers
     from airflow_restore_replay.notifications.compose import message as message
+    from airflow_restore_replay.notifications.message_texts import CycleMessage as CycleMessage
     from airflow_restore_replay.notifications.slack import SlackChannel as SlackChannel
-    from airflow_restore_replay.notifications.wording import CycleMessage as CycleMessage
 
 _HOMES = {
     "Announcer": "announcer",

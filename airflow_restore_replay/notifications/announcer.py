@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.notifications.message_texts import QUARANTINE, RECOVERY, RUN_FAILURE, TASK_FAILURE
 from airflow_restore_replay.notifications.slack import slack_channels
-from airflow_restore_replay.notifications.wording import QUARANTINE, RECOVERY, RUN_FAILURE, TASK_FAILURE
 
 Callback = Callable[[Any], Any]
 

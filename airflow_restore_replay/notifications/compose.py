@@ -9,8 +9,7 @@ from airflow_restore_replay.compat import AirflowFailException, redacted
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.notifications.scene import Scene
-from airflow_restore_replay.notifications.wording import (
+from airflow_restore_replay.notifications.message_texts import (
     FOLLOWS,
     QUARANTINE,
     RECOVERY,
@@ -21,6 +20,7 @@ from airflow_restore_replay.notifications.wording import (
     blames,
     describe,
 )
+from airflow_restore_replay.notifications.run_facts import RunFacts
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def message(context: Any, *, cluster: str | Cluster | None = None) -> CycleMessa
         of a quarantine or of a recovery.
     :param cluster: the cluster, where the context's tasks do not tell; a DAG with several needs it for its runs.
     """
-    scene = Scene(context, cluster)
+    scene = RunFacts(context, cluster)
     occasion = occasion_of(context)
     parts = _WRITERS[occasion](scene)
     return CycleMessage(
@@ -54,7 +54,7 @@ def occasion_of(context: Any) -> str:
     return RUN_FAILURE if "reason" in context or "ti" not in context else TASK_FAILURE
 
 
-def _task_failure(scene: Scene) -> dict[str, str]:
+def _task_failure(scene: RunFacts) -> dict[str, str]:
     task_id = scene.ti.task_id if scene.ti is not None else "a task"
     exc = scene.context.get("exception") or "Its process is gone: killed, or lost with its worker."
     known = _known(exc)
@@ -80,7 +80,7 @@ def _known(exc: BaseException | str) -> Failure | None:
     return None if isinstance(exc, AirflowFailException) else Failure.of(exc)
 
 
-def _run_failure(scene: Scene) -> dict[str, str]:
+def _run_failure(scene: RunFacts) -> dict[str, str]:
     verdict = scene.culprit
     failure = verdict.failure if verdict else None
     if verdict and failure:
@@ -102,7 +102,7 @@ def _run_failure(scene: Scene) -> dict[str, str]:
     }
 
 
-def _quarantine(scene: Scene) -> dict[str, str]:
+def _quarantine(scene: RunFacts) -> dict[str, str]:
     found = scene.context["quarantine"]
     first, *others = found["quarantined"]
     also = f" It is shared by {', '.join(others)}, which {_are(others)} excluded too." if others else ""
@@ -127,7 +127,7 @@ def _are(others: list[str]) -> str:
     return "is" if len(others) == 1 else "are"
 
 
-def _recovery(scene: Scene) -> dict[str, str]:
+def _recovery(scene: RunFacts) -> dict[str, str]:
     found = scene.context["recovery"]
     return {
         "title": f"{scene.name}: there is a new backup again",

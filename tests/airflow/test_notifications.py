@@ -20,7 +20,8 @@ from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ChunkCorrupt, StoreFailed
 from airflow_restore_replay.dag import build_restore_replay_dag
 from airflow_restore_replay.hooks.clusters import find_cluster
-from airflow_restore_replay.notifications import Announcer, CycleMessage, message, scene
+from airflow_restore_replay.notifications import Announcer, CycleMessage, message
+from airflow_restore_replay.notifications import run_facts as scene
 from airflow_restore_replay.operators import QuarantineBackupOperator
 from tests.airflow.conftest import REPO
 from tests.airflow.support import Shipped, context_of, dag_bag, shipped_dag

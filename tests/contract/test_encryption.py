@@ -24,7 +24,7 @@ from airflow_restore_replay.core.repository.format.records import Manifest, Outc
 from airflow_restore_replay.core.repository.format.refs import chunk_path, objects_of
 from airflow_restore_replay.core.repository.format.seals import Seal, Sealer, checksum
 from airflow_restore_replay.core.repository.objects.lists import file_list_path
-from airflow_restore_replay.core.repository.objects.manifests import encode_record, manifest_path, sealed
+from airflow_restore_replay.core.repository.objects.record_store import encode_record, manifest_path, sealed
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree

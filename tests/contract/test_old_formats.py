@@ -13,7 +13,7 @@ from airflow_restore_replay.core.config.sections import RepositorySpec, Transfer
 from airflow_restore_replay.core.errors import RepositoryMismatch
 from airflow_restore_replay.core.recovery.restore import restore_backup
 from airflow_restore_replay.core.repository.format.records import Proof
-from airflow_restore_replay.core.repository.objects.manifests import sealed
+from airflow_restore_replay.core.repository.objects.record_store import sealed
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.support.generations import kinds

@@ -23,7 +23,7 @@ from airflow_restore_replay.core.repository.format.records import (
 )
 from airflow_restore_replay.core.repository.format.refs import objects_of
 from airflow_restore_replay.core.repository.objects.lists import file_list_path, write_file_list
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path, write_record
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path, write_record
 from airflow_restore_replay.core.repository.pruning.plan import plan_prune
 from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.repository import Repository

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.repository.format.records import Outcome
 from airflow_restore_replay.core.repository.format.seals import checksum
 from airflow_restore_replay.core.repository.objects.lists import file_list_path, write_file_list
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, manifest_for

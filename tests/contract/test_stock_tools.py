@@ -15,7 +15,7 @@ import pytest
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.repository.format.refs import chunk_path
 from airflow_restore_replay.core.repository.format.seals import checksum
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.repository import Repository
 from tests.support.backups import back_up, flip_one_bit, tree_bytes
 from tests.support.generations import kinds, make_varied_tree, next_backup, vary

@@ -12,7 +12,7 @@ from airflow_restore_replay.core.errors import JobCancelled, NoSuchBackup, Refus
 from airflow_restore_replay.core.repository.format.records import BackupState, Verification
 from airflow_restore_replay.core.repository.format.refs import key_of
 from airflow_restore_replay.core.repository.objects.lists import file_list_path
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.verification.passes import FOLDERS, Scope
 from airflow_restore_replay.core.repository.verification.verify import verify

@@ -13,7 +13,7 @@ from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.catalog import Backup
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
-from airflow_restore_replay.core.repository.objects.manifests import encode_record, manifest_path
+from airflow_restore_replay.core.repository.objects.record_store import encode_record, manifest_path
 from tests.support.flavors import Kit, on_both, on_either
 from tests.support.rig import Once, Rig, Watcher
 

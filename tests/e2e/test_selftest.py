@@ -15,7 +15,7 @@ from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.jobs.checks import CheckResult
 from airflow_restore_replay.core.jobs.checks.same_data import SameDataCheck
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
-from airflow_restore_replay.core.recovery.selftest.data import DATA
+from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
 from airflow_restore_replay.core.repository.format.records import Proof
 from tests.e2e.conftest import Seeded
 from tests.support.flavors import Kit, on_both

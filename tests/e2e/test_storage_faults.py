@@ -13,7 +13,7 @@ import zstandard
 
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
-from airflow_restore_replay.core.repository.objects.manifests import write_record
+from airflow_restore_replay.core.repository.objects.record_store import write_record
 from tests.support.disks import small_disk
 from tests.support.mariadb import MariaDbPrimary
 from tests.support.rig import Once, Rig

@@ -15,7 +15,7 @@ from airflow_restore_replay.core.repository.format.records import (
     new_id,
     utc_now,
 )
-from airflow_restore_replay.core.repository.objects.manifests import write_record
+from airflow_restore_replay.core.repository.objects.record_store import write_record
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 

@@ -21,7 +21,7 @@ from airflow_restore_replay.core.config.units import ByteCount, Seconds
 from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mysql import grants as mysql_grants
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE
-from airflow_restore_replay.core.recovery.selftest.data import DATA
+from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()

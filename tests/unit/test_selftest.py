@@ -9,7 +9,7 @@ import pytest
 
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
-from airflow_restore_replay.core.recovery.selftest.data import DATA
+from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
 from airflow_restore_replay.core.repository.format.codec import Codec
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository

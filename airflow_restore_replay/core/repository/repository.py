@@ -54,7 +54,7 @@ from airflow_restore_replay.core.repository.objects.lists import (
     read_entries,
     write_file_list,
 )
-from airflow_restore_replay.core.repository.objects.manifests import (
+from airflow_restore_replay.core.repository.objects.record_store import (
     FOLDERS,
     read_manifest,
     read_record,

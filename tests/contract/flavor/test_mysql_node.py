@@ -28,7 +28,7 @@ from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.sql import rows, run, status, value
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.seed import SEEDS, Seeded, SeedInputs
-from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded
+from airflow_restore_replay.core.repository.transfer.snapshot import matches
 from tests.support.mysql import MySqlPrimary
 from tests.support.mysql_node import catch_up, initialized, layout_at, wait
 from tests.support.primary import BACKUP_PASSWORD, WriteLoad, create_zoo
@@ -214,7 +214,7 @@ def _holds_no_secret(node: MySqlServer) -> None:
     root = node.layout.datadir
     for path in root.rglob("*"):
         relative = str(path.relative_to(root))
-        if path.is_file() and not is_excluded(relative, flavor.excluded_files):
+        if path.is_file() and not matches(relative, flavor.excluded_files):
             assert BACKUP_PASSWORD.encode() not in path.read_bytes(), path
 
 

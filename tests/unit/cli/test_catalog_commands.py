@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from airflow_restore_replay.core.repository.format.records import Outcome, new_id
-from airflow_restore_replay.core.repository.objects.manifests import write_record
+from airflow_restore_replay.core.repository.objects.record_store import write_record
 from tests.unit.cli.conftest import Shop
 
 

@@ -21,7 +21,7 @@ from airflow_restore_replay.core.repository.format.records import (
     Verdict,
     new_id,
 )
-from airflow_restore_replay.core.repository.objects.manifests import (
+from airflow_restore_replay.core.repository.objects.record_store import (
     decode_record,
     encode_record,
     manifest_path,

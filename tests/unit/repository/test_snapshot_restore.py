@@ -34,7 +34,7 @@ from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import RestoreResult, restore_tree
-from airflow_restore_replay.core.repository.transfer.snapshot import is_excluded, snapshot_tree
+from airflow_restore_replay.core.repository.transfer.snapshot import matches, snapshot_tree
 from tests.support.backups import MIB, make_tree, tree_bytes
 
 
@@ -105,7 +105,7 @@ def test_patterns_name_files_unless_they_end_in_a_slash(
     relative: str, directory: bool, excluded: bool
 ) -> None:
     patterns = ("core", "core.[0-9]*", "*relay-bin.*", "#innodb_temp/")
-    assert is_excluded(relative, patterns, directory=directory) is excluded
+    assert matches(relative, patterns, directory=directory) is excluded
 
 
 def test_a_schema_named_like_an_excluded_file_is_kept(chunks: ChunkStore, tree: Path) -> None:

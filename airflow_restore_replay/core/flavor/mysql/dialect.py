@@ -9,7 +9,7 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 
 
 @dataclass(frozen=True)
-class Words:
+class Dialect:
     """:param replica: in STOP, START, RESET and SHOW … STATUS.
     :param change: the statement that names the primary, and the prefix of its options.
     :param variable: prefix of system variables. :param status: prefix of status variables.
@@ -50,15 +50,15 @@ class Words:
         return sql, tuple(settings.values())
 
 
-def words(release: tuple[int, int, int]) -> Words:
-    """:returns: the words of that release.
+def dialect(release: tuple[int, int, int]) -> Dialect:
+    """:returns: the dialect of that release.
 
     Source: MySQL manual, "CHANGE REPLICATION SOURCE TO" (8.0.23), "START REPLICA" (8.0.22), "Replica Server Options"
     (8.0.26), "SHOW BINARY LOG STATUS" and "RESET BINARY LOGS AND GTIDS" (8.2.0).
     """
     new_change = release >= (8, 0, 23)
     new_variables = release >= (8, 0, 26)
-    return Words(
+    return Dialect(
         replica="REPLICA" if release >= (8, 0, 22) else "SLAVE",
         change=("CHANGE REPLICATION SOURCE TO", "SOURCE") if new_change else ("CHANGE MASTER TO", "MASTER"),
         variable="replica" if new_variables else "slave",

@@ -21,7 +21,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.mysql import accounts, classify, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
-from airflow_restore_replay.core.flavor.mysql.dialect import words
+from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
@@ -148,7 +148,7 @@ class MySqlDump:
     def trailer(self, server: NodeServer, position: Position) -> bytes:
         assert isinstance(server, MySqlServer)
         with contextlib.closing(server.connect()) as node:
-            reset = words(release(node)).reset_executed
+            reset = dialect(release(node)).reset_executed
         return f"\n{reset};\nSET GLOBAL gtid_purged='{position}';\n{server.account_sql()}".encode()
 
     def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:

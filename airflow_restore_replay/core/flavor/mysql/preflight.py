@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_restore_replay.core.flavor.float_columns import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mysql import grants, tables
 from airflow_restore_replay.core.flavor.mysql.connect import release
-from airflow_restore_replay.core.flavor.mysql.dialect import words
+from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_SERVER_IDS, release_of
 from airflow_restore_replay.core.flavor.sql import dicts, rows
 from airflow_restore_replay.core.flavor.values import Conn, PreflightReport
@@ -88,7 +88,7 @@ def _binlog(primary: Conn, variables: dict[str, str], refusals: dict[str, str]) 
         )
     if "grants" in refusals:
         return
-    for row in dicts(primary, words(release(primary)).binlog_status):
+    for row in dicts(primary, dialect(release(primary)).binlog_status):
         for column in ("Binlog_Do_DB", "Binlog_Ignore_DB"):
             if row.get(column):
                 refusals[column.lower()] = (

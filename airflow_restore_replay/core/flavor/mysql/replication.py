@@ -1,4 +1,4 @@
-"""Driving a node's replication, in the words of the node's release."""
+"""Driving a node's replication, in the dialect of the node's release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
 from airflow_restore_replay.core.flavor.mysql import classify, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
-from airflow_restore_replay.core.flavor.mysql.dialect import words
+from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, Source
 from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
@@ -37,13 +37,13 @@ def executed_position(node: Conn) -> MySqlPosition:
 
 def set_executed(node: Conn, position: Position) -> None:
     """Declare the node's data to be *position*; replication must be stopped."""
-    run(node, words(release(node)).reset_executed)
+    run(node, dialect(release(node)).reset_executed)
     run(node, "SET GLOBAL gtid_purged = %s", (str(position),))
 
 
 def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, appliers: int) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.start_replication`."""
-    say = words(release(node))
+    say = dialect(release(node))
     run(node, f"STOP {say.replica}")
     if until is not None and executed_position(node).contains(until):
         return
@@ -78,7 +78,7 @@ def _beyond(primary: Endpoint, until: Position) -> MySqlPosition:
 
 def stop_replication(node: Conn) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.stop_replication`."""
-    say = words(release(node))
+    say = dialect(release(node))
     for attempt in range(_TEMP_TABLE_TRIES):
         run(node, f"STOP {say.replica} SQL_THREAD")
         if not _open_temp_tables(node, say.status):
@@ -96,7 +96,7 @@ def stop_replication(node: Conn) -> None:
 
 def forget_replication(node: Conn) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.forget_replication`."""
-    say = words(release(node))
+    say = dialect(release(node))
     run(node, f"STOP {say.replica}")
     run(node, f"RESET {say.replica} ALL")
     run(node, "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_IGNORE_TABLE = ()")
@@ -107,7 +107,7 @@ def replication_status(node: Conn) -> ReplicationStatus:
     applied = executed_position(
         node
     )  # first: what is counted must not be less than what is said to be applied
-    found = dicts(node, f"SHOW {words(release(node)).replica} STATUS")
+    found = dicts(node, f"SHOW {dialect(release(node)).replica} STATUS")
     if not found:
         return ReplicationStatus(
             applied=applied,

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import CatchUpStalled
 from airflow_restore_replay.core.flavor.values import Conn, Position, Snapshot
-from airflow_restore_replay.core.jobs.compare.comparison_pass import Look, excluded, names_of
+from airflow_restore_replay.core.jobs.compare.comparison_pass import ComparisonPass, excluded, names_of
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage
 from airflow_restore_replay.core.jobs.compare.ranges import Difference, Sides
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -61,7 +61,7 @@ def compare_with_primary(
     :raises RestoreReplayError: replication to the comparison position failed, classified.
     """
 
-    def all_in_turn(look: Look) -> None:
+    def all_in_turn(look: ComparisonPass) -> None:
         names = set(look.ours)
         coverage.see(names, untouched(names))
         look.cover(coverage)
@@ -89,7 +89,7 @@ def compare_with_primary(
     return result
 
 
-def _confirmed(before: Look, after: Look) -> list[Difference]:
+def _confirmed(before: ComparisonPass, after: ComparisonPass) -> list[Difference]:
     return [
         later
         for name, laters in after.differences.items()
@@ -98,7 +98,7 @@ def _confirmed(before: Look, after: Look) -> list[Difference]:
     ]
 
 
-def _look(ctx: JobContext, work: Callable[[Look], None]) -> Look:
+def _look(ctx: JobContext, work: Callable[[ComparisonPass], None]) -> ComparisonPass:
     """Open a snapshot, bring the node to it, compare."""
     with ctx.flavor.connect(ctx.primary) as primary:
         listed = names_of(ctx, primary)
@@ -109,7 +109,7 @@ def _look(ctx: JobContext, work: Callable[[Look], None]) -> Look:
             ThreadPoolExecutor(1, thread_name_prefix="primary") as pool,
         ):
             ctx.report.phase("comparing with the primary")
-            look = Look(ctx, Sides(primary, node, pool), snapshot, listed)
+            look = ComparisonPass(ctx, Sides(primary, node, pool), snapshot, listed)
             work(look)
             return look
 

@@ -12,7 +12,7 @@ import pymysql
 from airflow_restore_replay.core.errors import PrimaryUnreachable
 from airflow_restore_replay.core.flavor.values import Conn, Snapshot, Table
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage
-from airflow_restore_replay.core.jobs.compare.primary_crash import read_to_death, up_since
+from airflow_restore_replay.core.jobs.compare.primary_crash import classify_crash, up_since
 from airflow_restore_replay.core.jobs.compare.ranges import (
     Compared,
     Difference,
@@ -37,7 +37,7 @@ _FIRST_SHARE = 0.75
 _ROWS_PER_S = 50_000.0
 
 
-class Look:
+class ComparisonPass:
     """What one snapshot showed.
 
     :param listed: the primary's tables shortly before the snapshot was opened.
@@ -87,7 +87,7 @@ class Look:
                 if name not in done and name not in self.added and self._table(name, coverage, share):
                     done.add(name)
 
-    def look_again(self, before: Look, coverage: Coverage) -> None:
+    def look_again(self, before: ComparisonPass, coverage: Coverage) -> None:
         """Compare once more what differed, or could not be compared, in another look."""
         self.missing &= before.again
         self.taken &= before.again
@@ -178,7 +178,7 @@ class Look:
         try:
             return compare()
         except PrimaryUnreachable as exc:
-            raise read_to_death(self._ctx, name, self._up_since, exc) from exc
+            raise classify_crash(self._ctx, name, self._up_since, exc) from exc
         except pymysql.err.MySQLError as exc:
             if not self._ctx.server.alive() or not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
                 raise

@@ -21,7 +21,7 @@ def up_since(primary: Conn) -> datetime:
     return utc_now() - timedelta(seconds=int(seconds))
 
 
-def read_to_death(
+def classify_crash(
     ctx: JobContext, table: str, started: datetime, lost: PrimaryUnreachable
 ) -> RestoreReplayError:
     """Once is chance. A primary that went away while it read a table, was started since, and goes again over the same

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import BackupFault
-from airflow_restore_replay.core.recovery.selftest.data import DATA
+from airflow_restore_replay.core.recovery.selftest.content_faults import STORED
+from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
 from airflow_restore_replay.core.recovery.selftest.injections import Found, Injection, read
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch, make_scratch
-from airflow_restore_replay.core.recovery.selftest.stored import STORED
-from airflow_restore_replay.core.recovery.selftest.stores import STORES
-from airflow_restore_replay.core.recovery.selftest.twins import Twins
+from airflow_restore_replay.core.recovery.selftest.server_pair import ServerPair
+from airflow_restore_replay.core.recovery.selftest.store_faults import STORES
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 
@@ -108,7 +108,7 @@ def _try_data(
     """:returns: what was found on a server whose data nobody harmed, before the first fault and after the last."""
     tell("restoring the data")
     try:
-        twins = Twins.make(repository, manifest, scratch, cluster, root)
+        twins = ServerPair.make(repository, manifest, scratch, cluster, root)
     except BackupFault as exc:
         tried += [Tried(f.row, f.fault, left_out="the backup does not restore") for f in DATA]
         return {"restore of all of it": exc.code}

@@ -20,7 +20,7 @@ from airflow_restore_replay.core.repository.format.refs import (
     object_of,
 )
 from airflow_restore_replay.core.repository.objects.descriptor import read_marker
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store

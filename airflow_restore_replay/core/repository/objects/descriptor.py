@@ -14,7 +14,7 @@ from airflow_restore_replay.core.repository.format.entries import check_chunk_si
 from airflow_restore_replay.core.repository.format.keyring import SCHEME
 from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
-from airflow_restore_replay.core.repository.objects.manifests import sealed, unsealed
+from airflow_restore_replay.core.repository.objects.record_store import sealed, unsealed
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,

@@ -21,7 +21,7 @@ from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, Pru
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Condemned, Manifest
 from airflow_restore_replay.core.repository.format.refs import is_content_path
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path, record_path
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path, record_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.pruning.retention import RetentionPlan, plan_retention
 from airflow_restore_replay.core.repository.reachability import ObjectWalk, is_file_list
@@ -37,7 +37,7 @@ _LOOKUPS = 8
 
 
 @dataclass(frozen=True)
-class Doomed:
+class PlannedDeletion:
     """A backup that goes. :param frees_bytes: stored bytes that only it, and those before it in the plan, lead to."""
 
     backup_id: str
@@ -61,7 +61,7 @@ class PrunePlan:
 
     cluster: str
     keep: dict[str, list[str]] = field(default_factory=dict)
-    delete: list[Doomed] = field(default_factory=list)
+    delete: list[PlannedDeletion] = field(default_factory=list)
     condemn: list[ObjectInfo] = field(default_factory=list)
     sweep: list[ObjectInfo] = field(default_factory=list)
     spent: list[ObjectInfo] = field(default_factory=list)
@@ -169,7 +169,7 @@ def _with_sizes(
     retention: RetentionPlan,
     manifests: Mapping[str, Manifest],
     dead: Mapping[str, ObjectInfo],
-) -> list[Doomed]:
+) -> list[PlannedDeletion]:
     counted: set[str] = set()
     doomed = []
     for backup_id, why in retention.delete.items():
@@ -184,9 +184,9 @@ def _with_sizes(
     return doomed
 
 
-def _doomed(manifest: Manifest, reason: str, frees_bytes: int | None) -> Doomed:
+def _doomed(manifest: Manifest, reason: str, frees_bytes: int | None) -> PlannedDeletion:
     total_bytes = manifest.sizes.total_bytes
-    return Doomed(manifest.backup_id, reason, manifest.created_at, total_bytes, frees_bytes)
+    return PlannedDeletion(manifest.backup_id, reason, manifest.created_at, total_bytes, frees_bytes)
 
 
 def _sort_objects(

@@ -17,11 +17,11 @@ from airflow_restore_replay.core.repository.format.records import (
     new_id,
     utc_now,
 )
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.pruning.plan import (
     MAX_SKEW_S,
-    Doomed,
+    PlannedDeletion,
     PrunePlan,
     plan_prune,
     still_unreferenced,
@@ -163,7 +163,7 @@ class _Prune:
         else:
             self._repository.lease.check(self._run, self._epoch)
 
-    def _delete_manifests(self, doomed: Sequence[Doomed]) -> None:
+    def _delete_manifests(self, doomed: Sequence[PlannedDeletion]) -> None:
         """Phase one. Planning may have taken long: a backup goes only if it would still go now."""
         if not doomed:
             return

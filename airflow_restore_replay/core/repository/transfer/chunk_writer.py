@@ -52,7 +52,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredChunk:
     """:param ref: the reference, or where it will be.
     :param page_bytes: of changed pages. :param bundled_bytes: that went into a bundle.
     :param stored_bytes: written now, as an object of its own.
@@ -65,7 +65,7 @@ class Kept:
     stored_bytes: int = 0
 
 
-ZERO = Kept(Kind.ZERO, None)
+ZERO = StoredChunk(Kind.ZERO, None)
 
 
 class Reusable:
@@ -136,7 +136,7 @@ class Journal:
         return piece
 
 
-class Keeper:
+class ChunkWriter:
     """Stores chunks; may be shared by threads.
 
     :param base: what the node was restored from.
@@ -152,7 +152,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._claims: dict[str, Slot] = {}
 
-    def keep(self, data: bytes | bytearray, before: BaseChunk | None = None) -> Kept:
+    def keep(self, data: bytes | bytearray, before: BaseChunk | None = None) -> StoredChunk:
         """:param before: the base's chunk at the same place.
 
         :raises StoreFailed: what was just written does not read back.
@@ -161,11 +161,11 @@ class Keeper:
             return ZERO
         name = self._chunks.codec.name(data)
         if (ref := self._known.get(name)) is not None:
-            return Kept(Kind.REUSED, ref)
+            return StoredChunk(Kind.REUSED, ref)
         with self._lock:
             # Whoever is first stores it, for all places.
             if (claimed := self._claims.get(name)) is not None:
-                return Kept(Kind.REUSED, claimed)
+                return StoredChunk(Kind.REUSED, claimed)
             slot = self._claims[name] = Slot()
         return self._keep_delta(data, name, slot, before) or self._keep_whole(data, name, slot)
 
@@ -174,7 +174,9 @@ class Keeper:
         found = ref.ref if isinstance(ref, Slot) else ref
         return found is not None and self._chunks.codec.name(data) == content_name(found)
 
-    def _keep_delta(self, data: Content, name: str, slot: Slot, before: BaseChunk | None) -> Kept | None:
+    def _keep_delta(
+        self, data: Content, name: str, slot: Slot, before: BaseChunk | None
+    ) -> StoredChunk | None:
         changed = self._changed_pages(data, before)
         if not changed or before is None or before.ref is None:
             return None
@@ -185,10 +187,10 @@ class Keeper:
         pages_name = self._chunks.codec.name(pages)
         if found := self._journal.find(pages_name, len(pages)):
             slot.resolve(found)
-            return Kept(Kind.DELTA, slot, len(pages))
+            return StoredChunk(Kind.DELTA, slot, len(pages))
         encoded = self._chunks.codec.encode(pages, pages_name)
         self.bundler.add(pages_name, encoded, len(pages), slot)
-        return Kept(Kind.DELTA, slot, len(pages), len(pages))
+        return StoredChunk(Kind.DELTA, slot, len(pages), len(pages))
 
     def _changed_pages(self, data: Content, before: BaseChunk | None) -> set[int]:
         """:returns: pages of *data* that a delta would have to hold; none when it is to be stored whole."""
@@ -205,20 +207,20 @@ class Keeper:
             changed |= pages_of(before.ref.runs)
         return changed if len(changed) * DELTA_SHARE <= page_count(len(data)) else set()
 
-    def _keep_whole(self, data: Content, name: str, slot: Slot) -> Kept:
+    def _keep_whole(self, data: Content, name: str, slot: Slot) -> StoredChunk:
         slot.delta = None
         if found := self._journal.find(name, len(data)):
             slot.resolve(found)
-            return Kept(Kind.REUSED, slot)
+            return StoredChunk(Kind.REUSED, slot)
         if len(data) > MAX_PIECE_BYTES and (ref := self._chunks.find(name, len(data))):
             slot.ref = ref
-            return Kept(Kind.REUSED, slot)
+            return StoredChunk(Kind.REUSED, slot)
         encoded = self._chunks.codec.encode(data, name)
         if len(encoded) <= MAX_PIECE_BYTES:
             self.bundler.add(name, encoded, len(data), slot)
-            return Kept(Kind.NEW, slot, bundled_bytes=len(data))
+            return StoredChunk(Kind.NEW, slot, bundled_bytes=len(data))
         placed = self._chunks.create(data, name, encoded)
         slot.ref = placed.ref
         if not placed.new:
-            return Kept(Kind.REUSED, slot)
-        return Kept(Kind.NEW, slot, stored_bytes=len(encoded))
+            return StoredChunk(Kind.REUSED, slot)
+        return StoredChunk(Kind.NEW, slot, stored_bytes=len(encoded))

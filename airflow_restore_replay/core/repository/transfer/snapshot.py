@@ -24,18 +24,18 @@ from airflow_restore_replay.core.repository.rate_limit import (
     never_cancelled,
     no_progress,
 )
-from airflow_restore_replay.core.repository.transfer.chunk_writer import ZERO, Keeper, Kept, Kind
+from airflow_restore_replay.core.repository.transfer.chunk_writer import ZERO, ChunkWriter, Kind, StoredChunk
 from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.transfer.unchanged_files import sample, take_over
 from airflow_restore_replay.core.repository.transfer.walk import (
     Source,
     changed,
-    is_excluded,
+    matches,
     refuse_changes,
     walk,
 )
 
-__all__ = ["is_excluded", "snapshot_tree"]
+__all__ = ["matches", "snapshot_tree"]
 
 #: small files are read and kept so many bytes, and files, at a time
 _BATCH_BYTES = CHUNK_SIZE_BYTES
@@ -68,7 +68,7 @@ class _Tally:
     bundled_bytes: int = 0
     read_bytes: int = 0
 
-    def add(self, kept: Kept, size_bytes: int) -> None:
+    def add(self, kept: StoredChunk, size_bytes: int) -> None:
         self.stored_bytes += kept.stored_bytes
         self.bundled_bytes += kept.bundled_bytes
         if kept.kind is Kind.ZERO:
@@ -115,7 +115,7 @@ def snapshot_tree(
         base = Base()  # the key was rotated: nothing of the base can be referred to
     sources = list(walk(root, excluded))
     files = [s for s in sources if not s.directory]
-    keeper = Keeper(chunks, base, journal)
+    keeper = ChunkWriter(chunks, base, journal)
     skipped = take_over(root, files, base, keeper.reusable, skippable)
     proofs = sample(skipped, rng or random.SystemRandom())
     tally = _copy(keeper, base, files, proofs, threads, rate_limit, progress, cancelled)
@@ -149,7 +149,7 @@ def _zero_bytes(source: Source) -> int:
 
 
 def _copy(
-    keeper: Keeper,
+    keeper: ChunkWriter,
     base: Base,
     files: Sequence[Source],
     proofs: Sequence[tuple[Source, int]],
@@ -164,7 +164,7 @@ def _copy(
     total_bytes = sum(s.info.st_size for s in files)
     done_bytes = total_bytes - sum(s.info.st_size for s in todo)
 
-    def work(batch: list[_Item]) -> list[tuple[Kept | None, int]]:
+    def work(batch: list[_Item]) -> list[tuple[StoredChunk | None, int]]:
         done = []
         for item, data in _read(batch):
             read_bytes = 0 if data is None else len(data)
@@ -189,7 +189,7 @@ def _copy(
     return tally
 
 
-def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes | bytearray | None) -> Kept | None:
+def _keep(keeper: ChunkWriter, base: Base, item: _Item, data: bytes | bytearray | None) -> StoredChunk | None:
     """:param data: None is zeros. :returns: None for a proof."""
     if item.proof:
         _refuse_difference(keeper, item, data)
@@ -199,7 +199,7 @@ def _keep(keeper: Keeper, base: Base, item: _Item, data: bytes | bytearray | Non
     return keeper.keep(data, base.chunk(item.source.relative, item.index))
 
 
-def _refuse_difference(keeper: Keeper, item: _Item, data: bytes | bytearray | None) -> None:
+def _refuse_difference(keeper: ChunkWriter, item: _Item, data: bytes | bytearray | None) -> None:
     ref = item.source.chunks[item.index]
     if data is None or ref is None:
         same = ref is None and (data is None or is_zero(data))

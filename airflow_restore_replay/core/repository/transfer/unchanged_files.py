@@ -17,7 +17,7 @@ from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
 from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
-from airflow_restore_replay.core.repository.transfer.walk import Source, is_excluded
+from airflow_restore_replay.core.repository.transfer.walk import Source, matches
 from airflow_restore_replay.core.system.filesystem import known_file_system
 
 #: of the skipped chunks, one in so many is read and compared all the same
@@ -64,11 +64,7 @@ def untouched_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str
         return {}
     found = {}
     for path, known in base.stats.items():
-        if (
-            is_excluded(path, patterns)
-            and (root / path).exists()
-            and FileStat.of((root / path).lstat()) == known
-        ):
+        if matches(path, patterns) and (root / path).exists() and FileStat.of((root / path).lstat()) == known:
             found[path] = known
     return found
 
@@ -94,7 +90,7 @@ def take_over(
         entry = base.entry(source.relative)
         if entry is None or base.stats.get(source.relative) != FileStat.of(source.info):
             continue
-        if is_excluded(source.relative, skippable) and all(map(reusable, entry.chunks)):
+        if matches(source.relative, skippable) and all(map(reusable, entry.chunks)):
             source.chunks = list(entry.chunks)
             skipped.append(source)
     return skipped

@@ -45,7 +45,7 @@ class Source:
         )
 
 
-def is_excluded(relative: str, patterns: Sequence[str], *, directory: bool = False) -> bool:
+def matches(relative: str, patterns: Sequence[str], *, directory: bool = False) -> bool:
     """:returns: whether a pattern matches *relative* as a whole, component by component."""
     parts = relative.split("/")
     possible = _by_depth(tuple(patterns), directory).get(len(parts), ())
@@ -76,7 +76,7 @@ def walk(root: Path, excluded: Sequence[str], below: str = "") -> Iterator[Sourc
     for one in found:
         relative = f"{below}/{one.name}" if below else one.name
         source = Source(one.path, relative, os.lstat(one.path))
-        if is_excluded(relative, excluded, directory=source.directory):
+        if matches(relative, excluded, directory=source.directory):
             continue
         _refuse_special(source)
         yield source

@@ -19,7 +19,7 @@ from airflow_restore_replay.core.repository.format.refs import (
 )
 from airflow_restore_replay.core.repository.objects.bundles import BundleReader, ranges_of
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
-from airflow_restore_replay.core.repository.objects.manifests import manifest_path
+from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.repository import Repository
 
 

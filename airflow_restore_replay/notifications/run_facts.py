@@ -35,7 +35,7 @@ _USUAL = {"restore": "restore_backup"}
 _SKEW = timedelta(minutes=1)
 
 
-class Scene:
+class RunFacts:
     """:param context: a callback's context. :param cluster: see :func:`~.compose.message`."""
 
     def __init__(self, context: Any, cluster: str | Cluster | None = None) -> None:

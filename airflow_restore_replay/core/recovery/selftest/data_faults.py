@@ -11,10 +11,10 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import run, value
-from airflow_restore_replay.core.recovery.selftest import probe
+from airflow_restore_replay.core.recovery.selftest import probe_schema as probe
 from airflow_restore_replay.core.recovery.selftest.injections import Found
-from airflow_restore_replay.core.recovery.selftest.probe import SCHEMA, TABLE
-from airflow_restore_replay.core.recovery.selftest.twins import Twins
+from airflow_restore_replay.core.recovery.selftest.probe_schema import SCHEMA, TABLE
+from airflow_restore_replay.core.recovery.selftest.server_pair import ServerPair
 
 _FILE = f"{SCHEMA}/orders.ibd"
 _ELSEWHERE = {"mariadb": "4000-3900000001-7", "mysql": "11111111-2222-3333-4444-555555555555:1-7"}
@@ -26,11 +26,11 @@ class DataFault:
 
     row: str
     fault: str
-    find: Callable[[Twins], Found]
+    find: Callable[[ServerPair], Found]
 
 
-def _statements(harm: Sequence[str], mend: Sequence[str]) -> Callable[[Twins], Found]:
-    def find(twins: Twins) -> Found:
+def _statements(harm: Sequence[str], mend: Sequence[str]) -> Callable[[ServerPair], Found]:
+    def find(twins: ServerPair) -> Found:
         twins.execute(harm)
         found = twins.check()
         twins.execute(mend)
@@ -39,10 +39,10 @@ def _statements(harm: Sequence[str], mend: Sequence[str]) -> Callable[[Twins], F
     return find
 
 
-def _file(name: str, harm: Callable[[Path, int], None]) -> Callable[[Twins], Found]:
+def _file(name: str, harm: Callable[[Path, int], None]) -> Callable[[ServerPair], Found]:
     """:param harm: gets the file and the size of its pages."""
 
-    def find(twins: Twins) -> Found:
+    def find(twins: ServerPair) -> Found:
         with _stopped(twins, name) as (path, page_bytes):
             harm(path, page_bytes)
             return twins.restart() or twins.check()
@@ -51,7 +51,7 @@ def _file(name: str, harm: Callable[[Path, int], None]) -> Callable[[Twins], Fou
 
 
 @contextmanager
-def _stopped(twins: Twins, name: str) -> Iterator[tuple[Path, int]]:
+def _stopped(twins: ServerPair, name: str) -> Iterator[tuple[Path, int]]:
     """Stop the node's server; afterwards the file is what it was, and the server runs."""
     server, path = twins.ctx.server, twins.ctx.node.data / name
     with server.connect() as conn:
@@ -86,7 +86,7 @@ def _overwrite(path: Path, offset: int, size_bytes: int) -> None:
         file.write(bytes(byte ^ 0xFF for byte in before))
 
 
-def _newer_release(twins: Twins) -> Found:
+def _newer_release(twins: ServerPair) -> Found:
     release = twins.ctx.server.release()
     series = int(release.partition(".")[0])
     try:
@@ -96,7 +96,7 @@ def _newer_release(twins: Twins) -> Found:
     return {}
 
 
-def _other_position(twins: Twins) -> Found:
+def _other_position(twins: ServerPair) -> Found:
     node = twins.ctx.node
     fill: dict[str, Any] = node.load().facts["fill"]
     node.update(facts={"fill": fill | {"position": _ELSEWHERE[twins.ctx.flavor.name]}})

@@ -38,11 +38,11 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
     Secrets,
 )
-from airflow_restore_replay.core.recovery.selftest import probe
+from airflow_restore_replay.core.recovery.selftest import probe_schema as probe
 from airflow_restore_replay.core.recovery.selftest.injections import Found
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
-from airflow_restore_replay.core.repository.objects.manifests import encode_record
+from airflow_restore_replay.core.repository.objects.record_store import encode_record
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
@@ -79,7 +79,7 @@ class _StandIn:
 
 
 @dataclass
-class Twins:
+class ServerPair:
     """:param ctx: of the node. :param twin: stands in for the primary."""
 
     ctx: JobContext
@@ -88,7 +88,7 @@ class Twins:
     @classmethod
     def make(
         cls, production: Repository, manifest: Manifest, scratch: Scratch, cluster: Cluster, workdir: Path
-    ) -> Twins:
+    ) -> ServerPair:
         """Restore the backup, add the probe to it, and copy it.
 
         :param production: is only read. :param scratch: a copy of its records for the checks.

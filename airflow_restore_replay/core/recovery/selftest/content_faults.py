@@ -12,7 +12,7 @@ from airflow_restore_replay.core.recovery.selftest.injections import EVIL, Injec
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.objects.lists import write_file_list
-from airflow_restore_replay.core.repository.objects.manifests import encode_record, sealed
+from airflow_restore_replay.core.repository.objects.record_store import encode_record, sealed
 from airflow_restore_replay.core.repository.repository import Repository
 
 
