@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.mysql import classify, clone, errorlog, grants
-from airflow_restore_replay.core.flavor.mysql.dialect import words
+from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump, tls_options
 from airflow_restore_replay.core.flavor.mysql.identity import refuse_release
 from airflow_restore_replay.core.flavor.values import Endpoint
@@ -168,7 +168,7 @@ def test_the_error_log_blames_the_data_for_what_is_in_the_data() -> None:
 def test_each_release_has_its_words(
     release: tuple[int, int, int], change: str, replica: str, variable: str, status: str, reset: str
 ) -> None:
-    say = words(release)
+    say = dialect(release)
     sql, args = say.change_source(Endpoint(host="db1", password="secret-x"), retry_s=2, retry_count=9)
     assert sql.startswith(change)
     assert "_AUTO_POSITION = %s" in sql
@@ -183,7 +183,7 @@ def test_each_release_has_its_words(
 
 def test_tls_is_verified_when_a_ca_is_named() -> None:
     secure = Endpoint(host="db1", ssl_ca="/ca", ssl_cert="/c", ssl_key="/k")
-    sql, args = words((9, 7, 4)).change_source(secure, retry_s=2, retry_count=9)
+    sql, args = dialect((9, 7, 4)).change_source(secure, retry_s=2, retry_count=9)
     settings = dict(
         zip([part.split(" =")[0] for part in sql.split(" TO ")[1].split(", ")], args, strict=True)
     )

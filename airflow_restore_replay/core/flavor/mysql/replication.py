@@ -43,11 +43,11 @@ def set_executed(node: Conn, position: Position) -> None:
 
 def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, appliers: int) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.start_replication`."""
-    say = dialect(release(node))
-    run(node, f"STOP {say.replica}")
+    words = dialect(release(node))
+    run(node, f"STOP {words.replica}")
     if until is not None and executed_position(node).contains(until):
         return
-    run(node, f"SET GLOBAL {say.variable}_parallel_workers = %s", (max(appliers, 1),))
+    run(node, f"SET GLOBAL {words.variable}_parallel_workers = %s", (max(appliers, 1),))
     # A restart empties MEMORY tables: the node's at its start, the primary's at its own; rows that are not
     # there would stop the applier. The manifest names these tables.
     ignored = tables.memory_tables(node)
@@ -56,10 +56,10 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
         node,
         f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({names}), REPLICATE_WILD_IGNORE_TABLE = ({_SERVICE})",
     )
-    run(node, *say.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
+    run(node, *words.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
     # The credentials are the threads' only: what CHANGE takes is written to a table, and to the redo log.
     stop_at = f"UNTIL SQL_BEFORE_GTIDS = '{_beyond(primary, until)}' " if until else ""
-    run(node, f"START {say.replica} {stop_at}USER = %s PASSWORD = %s", (primary.user, primary.password))
+    run(node, f"START {words.replica} {stop_at}USER = %s PASSWORD = %s", (primary.user, primary.password))
 
 
 def _beyond(primary: Endpoint, until: Position) -> MySqlPosition:
@@ -78,17 +78,17 @@ def _beyond(primary: Endpoint, until: Position) -> MySqlPosition:
 
 def stop_replication(node: Conn) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.stop_replication`."""
-    say = dialect(release(node))
+    words = dialect(release(node))
     for attempt in range(_TEMP_TABLE_TRIES):
-        run(node, f"STOP {say.replica} SQL_THREAD")
-        if not _open_temp_tables(node, say.status):
-            run(node, f"STOP {say.replica}")
+        run(node, f"STOP {words.replica} SQL_THREAD")
+        if not _open_temp_tables(node, words.status):
+            run(node, f"STOP {words.replica}")
             return
         if attempt + 1 < _TEMP_TABLE_TRIES:
-            run(node, f"START {say.replica} SQL_THREAD")
+            run(node, f"START {words.replica} SQL_THREAD")
             time.sleep(0.5)
     raise CatchUpStalled(
-        f"The replication stream keeps {_open_temp_tables(node, say.status)} temporary tables open; a snapshot "
+        f"The replication stream keeps {_open_temp_tables(node, words.status)} temporary tables open; a snapshot "
         "would lose them.",
         hint="Use binlog_format=ROW on the primary, or let the node replicate further and try again.",
     )
@@ -96,9 +96,9 @@ def stop_replication(node: Conn) -> None:
 
 def forget_replication(node: Conn) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.forget_replication`."""
-    say = dialect(release(node))
-    run(node, f"STOP {say.replica}")
-    run(node, f"RESET {say.replica} ALL")
+    words = dialect(release(node))
+    run(node, f"STOP {words.replica}")
+    run(node, f"RESET {words.replica} ALL")
     run(node, "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_IGNORE_TABLE = ()")
 
 
