@@ -24,7 +24,8 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.agent.state_file import StateFile
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
@@ -32,6 +33,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     JobStatus,
     NodeRequest,
     Progress,
+    RunNode,
     RunRef,
 )
 from airflow_restore_replay.core.repository.format.records import utc_now
@@ -80,9 +82,10 @@ class _Nodes:
 
     def _make(self, node_id: str) -> dict[str, Any]:
         run = RunRef(run=f"bench/{node_id}", attempt="replay", lease_epoch=1)
-        request = NodeRequest(node_id=node_id, run=run, cluster=cluster_to_builtins(self.cluster))
+        request = NodeRequest(node_id=node_id, run=run, cluster=self.cluster)
         handle = get_runtime(self.cluster).create(request)
-        return {**msgspec.to_builtins(handle), "run": msgspec.to_builtins(run)}
+        node: dict[str, Any] = plain(RunNode(**msgspec.structs.asdict(handle), run=run))
+        return node
 
     def set(self, status: JobStatus) -> None:
         """Write every node's state file as its agent does."""
@@ -103,7 +106,7 @@ async def _measure(nodes: _Nodes, seconds: float) -> Measured:
     from airflow_restore_replay.triggers.job import JobTrigger
 
     async def watch(node: dict[str, Any]) -> float:
-        trigger = JobTrigger(cluster=cluster_to_builtins(nodes.cluster), node=node, key=str(node["node_id"]))
+        trigger = JobTrigger(cluster=plain(nodes.cluster), node=node, key=str(node["node_id"]))
         async for event in trigger.run():
             assert event.payload["status"] == "ended", event.payload
         return time.monotonic()

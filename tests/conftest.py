@@ -55,9 +55,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(places.temporary_root()))
     if hasattr(config, "workerinput"):
         return
-    shared = Path(tempfile.mkdtemp(prefix="rr-tests-", dir=os.environ["PYTEST_DEBUG_TEMPROOT"]))
-    os.environ[templates.RUN_DIRECTORY] = str(shared)
-    config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
+    if templates.RUN_DIRECTORY not in os.environ:
+        shared = Path(tempfile.mkdtemp(prefix="rr-tests-", dir=os.environ["PYTEST_DEBUG_TEMPROOT"]))
+        os.environ[templates.RUN_DIRECTORY] = str(shared)
+        config.add_cleanup(lambda: shutil.rmtree(shared, ignore_errors=True))
     if path := config.getoption("--durations-json"):
         config.pluginmanager.register(Durations(Path(path)))
 

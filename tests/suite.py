@@ -12,15 +12,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
+from unittest import mock
 
 import click
+
+from tests.support import places, templates
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / ".test-durations.json"
 _BIN = Path(sys.executable).parent
 _SLOWEST = 50
+#: pytest's exit status if no test was collected
+_NOTHING_TO_RUN = 5
 
 
 @dataclass(frozen=True)
@@ -28,14 +35,24 @@ class Part:
     """:param commands: programs of the virtual environment, one after the other.
     :param tests: what pytest gets after them; with none, it does not run.
     :param workers: pytest's processes. Tests wait for servers, so five at a time use two cores.
+    :param apart: each module gets a pytest of its own, *workers* at a time, in this order; the others follow. For
+        modules that take minutes: pytest-xdist gives a process its next module before it has finished the last.
     """
 
     name: str
     commands: Sequence[Sequence[str]] = ()
     tests: Sequence[str] = ()
     workers: int = 0
+    apart: Sequence[str] = ()
 
 
+#: the longest first
+_LIVE = Part(
+    "live",
+    tests=("tests/live",),
+    workers=3,
+    apart=("test_celery.py", "test_users.py", "test_nothing_lost.py", "test_outcomes.py"),
+)
 _LINT = Part(
     "lint",
     commands=(("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",)),
@@ -47,12 +64,12 @@ PARTS = (
         tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e", "tests/package"),
         workers=5,
     ),
-    # By themselves: each module starts and kills an Airflow of its own, and the whole of it takes both cores.
-    Part("live", tests=("tests/live",), workers=3),
+    # By itself: its modules start and kill an Airflow of their own, which takes both cores.
+    _LIVE,
 )
 SWEEPS = (
     Part("servers", tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e"), workers=5),
-    Part("live", tests=("tests/live",), workers=3),
+    _LIVE,
     Part("tour", tests=("tests/compose",)),
 )
 
@@ -128,6 +145,8 @@ def _run_part(part: Part, marked: str, result: Result) -> bool:
             return False
     if not part.tests:
         return True
+    if part.apart:
+        return _run_apart(part, marked, result)
     workers = ["-n", str(part.workers)] if part.workers else []
     if _pytest([*workers, "-m", marked, *part.tests], result) == 0:
         return True
@@ -138,11 +157,39 @@ def _run_part(part: Part, marked: str, result: Result) -> bool:
     return _pytest(again, result) == 0
 
 
-def _pytest(arguments: Sequence[str], result: Result) -> int:
+def _run_apart(part: Part, marked: str, result: Result) -> bool:
+    found = [path for folder in part.tests for path in sorted((ROOT / folder).glob("test_*.py"))]
+    found.sort(key=lambda path: [*part.apart, path.name].index(path.name))
+    with (
+        tempfile.TemporaryDirectory(prefix="rr-tests-", dir=places.temporary_root()) as shared,
+        mock.patch.dict("os.environ", {templates.RUN_DIRECTORY: shared}),
+        ThreadPoolExecutor(part.workers) as pool,
+    ):
+        passed = dict(zip(found, pool.map(lambda path: _module(path, marked, result), found), strict=True))
+    failed = [path for path, well in passed.items() if not well]
+    if failed:
+        click.secho("*** FAILED ONCE; again, one at a time: ***", fg="yellow", bold=True, err=True)
+    return all([_module(path, marked, result, again=True) for path in failed])
+
+
+def _module(path: Path, marked: str, result: Result, *, again: bool = False) -> bool:
+    """:param again: only what failed. :returns: whether it passed; what it printed is printed when it has ended."""
+    name = path.relative_to(ROOT)
+    options = ["-o", f"cache_dir=.pytest_cache/{path.stem}", "-m", marked, str(name)]
+    with tempfile.TemporaryFile() as printed:
+        last = ["--last-failed", "--last-failed-no-failures", "none"] if again else []
+        status = _pytest([*options, *last], result, output=printed)
+        printed.seek(0)
+        click.echo(f"--- {name}\n{printed.read().decode('utf-8', 'replace')}")
+    # All of its tests may be marked otherwise.
+    return status == 0 or (status == _NOTHING_TO_RUN and not again)
+
+
+def _pytest(arguments: Sequence[str], result: Result, *, output: IO[bytes] | None = None) -> int:
     with tempfile.TemporaryDirectory() as private:
         durations = Path(private) / "durations.json"
         command = [sys.executable, "-m", "pytest", "--durations-json", str(durations), *arguments]
-        status = subprocess.run(command, cwd=ROOT, check=False).returncode
+        status = subprocess.run(command, cwd=ROOT, check=False, stdout=output, stderr=output).returncode
         if durations.exists():
             result.tests.update(json.loads(durations.read_text())["tests"])
         return status

@@ -14,40 +14,73 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
+K = TypeVar("K", bound=type)
 
 _preparing = threading.Lock()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+#: types of our own that msgspec does not know → the plain type that stands for them in JSON
+_plain_types: dict[type, type] = {}
+
+
+def travels_as(plain_type: type) -> Callable[[K], K]:
+    """Let values of a class travel as *plain_type*; the class is called with the plain value to make one again."""
+
+    def register(kind: K) -> K:
+        _plain_types[kind] = plain_type
+        return kind
+
+    return register
 
 
 def encode(value: Any) -> bytes:
-    """:returns: *value* as JSON: a struct, or plain values."""
-    return msgspec.json.encode(value)
+    """Return *value*, a struct or plain values, as JSON."""
+    return msgspec.json.encode(value, enc_hook=_to_plain)
 
 
 def indented(value: Any) -> str:
-    """:returns: *value* as JSON for people."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    """Return *value* as JSON for people."""
+    return msgspec.json.format(encode(value), indent=2).decode()
+
+
+def plain(value: Any) -> Any:
+    """Return *value* as plain values, fit for XCom and YAML; :func:`convert` reads them back."""
+    return msgspec.to_builtins(value, enc_hook=_to_plain)
 
 
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """:returns: a JSON decoder for *kind*, which threads may share."""
+    """Return a JSON decoder for *kind*, which threads may share."""
     found = _decoders.get(kind)
     if found is None:
         with _preparing:
-            found = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
+            found = _decoders.setdefault(kind, msgspec.json.Decoder(kind, dec_hook=_from_plain))
     return found
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """:raises msgspec.DecodeError: *data* is not JSON, or not a *kind* (then a :class:`msgspec.ValidationError`)."""
+    """Decode JSON.
+
+    :raises msgspec.DecodeError: *data* is not JSON, or not a *kind* (then a :class:`msgspec.ValidationError`).
+    """
     return decoder(kind).decode(data)
 
 
-def convert(value: Any, kind: type[T], dec_hook: Callable[[type, Any], Any] | None = None) -> T:
+def convert(value: Any, kind: type[T]) -> T:
     """Check plain values, of YAML or XCom for example.
 
-    :param dec_hook: as msgspec's.
     :raises msgspec.ValidationError: *value* is not a *kind*.
     """
     decoder(kind)
-    return msgspec.convert(value, kind, dec_hook=dec_hook)
+    return msgspec.convert(value, kind, dec_hook=_from_plain)
+
+
+def _to_plain(value: Any) -> Any:
+    for kind, plain_type in _plain_types.items():
+        if isinstance(value, kind):
+            return plain_type(value)
+    raise NotImplementedError(f"cannot encode {type(value)}")
+
+
+def _from_plain(kind: type, value: Any) -> Any:
+    if kind in _plain_types:
+        return kind(value)
+    raise NotImplementedError(f"no conversion to {kind}")

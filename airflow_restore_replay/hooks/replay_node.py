@@ -12,13 +12,14 @@ from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.sections import Primary, primary_password
-from airflow_restore_replay.core.decoding import convert
+from airflow_restore_replay.core.decoding import convert, plain
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
     JobStatus,
     NodeHandle,
+    RunNode,
     RunRef,
     Secrets,
     describe_progress,
@@ -39,7 +40,7 @@ PROGRESS_INTERVAL_S = 15.0
 class ReplayNodeHook(BaseHook):
     """Creates, asks and destroys the replay nodes of one cluster.
 
-    A node travels as a plain dict: its handle's fields and, under ``run``, the run it works for.
+    A node travels by XCom as a :class:`~airflow_restore_replay.core.jobs.protocol.RunNode`, in plain values.
 
     :param cluster: its ``primary.connection`` may name an Airflow connection of type ``mysql``; host, port and
         login then come from there, and so does the password.
@@ -102,7 +103,8 @@ class ReplayNodeHook(BaseHook):
         base = RepositoryHook(self._configured).open().load_manifest(backup_id) if backup_id else None
         release = release_needed(self.cluster, base, self.secrets()) if self.cluster.node.image else ""
         handle = create_node(self.runtime, self.cluster, run, key=key, replaces=replaces, release=release)
-        return {**msgspec.to_builtins(handle), "run": msgspec.to_builtins(run)}
+        node: dict[str, Any] = plain(RunNode(**msgspec.structs.asdict(handle), run=run))
+        return node
 
     def destroy(self, node: dict[str, Any]) -> None:
         """Stop everything of the node and remove it; idempotent."""
@@ -117,7 +119,7 @@ class ReplayNodeHook(BaseHook):
         """Start the job of that *key*, attach to it, or learn how it ended."""
         from airflow_restore_replay.core.runtime.nodes import job_request
 
-        run = convert(node["run"], RunRef)
+        run = convert(node, RunNode).run
         request = job_request(self.cluster, run, job, key=key, params=params, secrets=self.secrets())
         return self.client(node).submit(request)
 

@@ -13,7 +13,8 @@ from airflow.configuration import conf
 from airflow.sdk import BaseOperator
 
 from airflow_restore_replay.compat import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStatus
 from airflow_restore_replay.hooks.clusters import find_cluster
@@ -224,7 +225,7 @@ class NodeJobOperator(ClusterOperator):
 
     def _defer(self, resolved: Cluster, key: str) -> NoReturn:
         self.defer(
-            trigger=JobTrigger(cluster=cluster_to_builtins(resolved), node=self.node, key=key),
+            trigger=JobTrigger(cluster=plain(resolved), node=self.node, key=key),
             method_name="execute_complete",
             timeout=self.execution_timeout,
         )

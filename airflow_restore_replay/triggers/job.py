@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_restore_replay.core.config.cluster import cluster_from_builtins
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progress
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class JobTrigger(BaseTrigger):
     def _hook(self) -> ReplayNodeHook:
         from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 
-        return ReplayNodeHook(cluster_from_builtins(self.cluster))
+        return ReplayNodeHook(convert(self.cluster, Cluster))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: ``ended``, or ``unreachable`` with why."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.hooks import (
@@ -181,8 +182,8 @@ def test_a_cluster_names_its_connections(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "secret_access_key": "geheim-7",
         "session_token": "token-7",
     }
-    assert "geheim-7" not in json.dumps(cluster_to_builtins(resolved))
-    assert "token-7" not in json.dumps(cluster_to_builtins(resolved))
+    assert "geheim-7" not in json.dumps(plain(resolved))
+    assert "token-7" not in json.dumps(plain(resolved))
 
 
 def test_secrets_of_a_repository_connection_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_restore_replay.core.config.cluster import cluster_to_builtins, load_clusters
+from airflow_restore_replay.core.config.cluster import load_clusters
+from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.runtime.docker import MOUNT_POINT
 from airflow_restore_replay.hooks import ReplayNodeHook
@@ -84,7 +85,7 @@ def test_the_connection_is_a_registrys_account(in_docker: Shipped) -> None:
         "ci",
         REGISTRY_PASSWORD,
     )
-    assert REGISTRY_PASSWORD not in json.dumps(cluster_to_builtins(hook.cluster))
+    assert REGISTRY_PASSWORD not in json.dumps(plain(hook.cluster))
     assert hook.runtime.nodes() == []
 
 

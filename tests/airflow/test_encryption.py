@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.compat import redacted
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import ConfigInvalid, KeyRefused
 from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryConnectionHook, RepositoryHook
 from tests.airflow.conftest import HOME, shipped
@@ -58,7 +59,7 @@ def test_keys_travel_as_secrets_and_are_masked(monkeypatch: pytest.MonkeyPatch) 
     hook = ReplayNodeHook(cluster_with(url="s3://bucket/orders", encryption=encryption))
     assert hook.secrets().keys == (NEW, OLD)
     assert redacted(f"{OLD} {NEW} {OLD_TEXT}") == "*** *** ***"
-    assert not any(key in json.dumps(cluster_to_builtins(hook.cluster)) for key in (OLD, NEW, OLD_TEXT))
+    assert not any(key in json.dumps(plain(hook.cluster)) for key in (OLD, NEW, OLD_TEXT))
 
 
 def test_a_connection_without_a_key_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +88,7 @@ def test_a_repository_connection_may_hold_the_key(monkeypatch: pytest.MonkeyPatc
     assert (ok, f"encrypted with key {key_id(OLD)}" in said) == (True, True), said
     named = cluster_with(url=url, encryption={"key": {"connection": "store"}})
     assert RepositoryHook(named).keys() == (OLD,)
-    assert OLD_TEXT not in json.dumps(cluster_to_builtins(RepositoryHook(cluster).cluster))
+    assert OLD_TEXT not in json.dumps(plain(RepositoryHook(cluster).cluster))
 
     hold(NEW)
     ok, said = probed()

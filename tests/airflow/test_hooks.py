@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
+from airflow_restore_replay.core.decoding import convert, plain
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryHook
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
@@ -200,7 +201,7 @@ def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) 
     assert (primary.ssl_cert, primary.ssl_key) == ("/etc/own.pem", "/etc/own.key")
     assert primary.connection is None
     assert hook.secrets().primary_password == "geheim-77"
-    assert "geheim-77" not in json.dumps(cluster_to_builtins(hook.cluster))
+    assert "geheim-77" not in json.dumps(plain(hook.cluster))
     assert "geheim-77" not in repr(hook.secrets())
 
 
@@ -227,8 +228,7 @@ def test_connection_tests(primary: MariaDbPrimary, tmp_path: Path, monkeypatch: 
 
 
 def test_resolved_cluster_survives_the_way_to_the_node() -> None:
-    from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 
     cluster = cluster_with()
-    raw = msgspec.json.decode(msgspec.json.encode(cluster_to_builtins(cluster)))
-    assert cluster_from_builtins(raw) == cluster
+    raw = msgspec.json.decode(msgspec.json.encode(plain(cluster)))
+    assert convert(raw, Cluster) == cluster

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.config.cluster import cluster_to_builtins, load_clusters
+from airflow_restore_replay.core.config.cluster import load_clusters
+from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.hooks import ReplayNodeHook
 from tests.airflow.support import Shipped
@@ -76,7 +77,7 @@ def test_the_resolved_cluster_names_the_connection_and_holds_no_key(over_ssh: Sh
     resolved = ReplayNodeHook(cluster).cluster
     node = resolved.node
     assert (node.host, node.port, node.connection) == ("127.0.0.1", sshd.gate.port, "db1_ssh")
-    assert "PRIVATE KEY" not in json.dumps(cluster_to_builtins(resolved))
+    assert "PRIVATE KEY" not in json.dumps(plain(resolved))
     assert ReplayNodeHook(resolved).runtime.nodes() == []
 
 

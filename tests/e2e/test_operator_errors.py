@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_restore_replay.core.config.cluster import cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.cycle.run import run_cycle
 from airflow_restore_replay.core.errors import Blame, NodeIsPrimary, TargetNotEmpty
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
@@ -29,9 +29,7 @@ def context(rig: Rig) -> JobContext:
     """A job's context on a node of the test's own."""
     cluster = rig.cluster()
     run = RunRef(run="test", attempt="replay", lease_epoch=1)
-    node = NodeDir.create(
-        rig.workdir, NodeRequest(node_id="orders-1", run=run, cluster=cluster_to_builtins(cluster))
-    )
+    node = NodeDir.create(rig.workdir, NodeRequest(node_id="orders-1", run=run, cluster=cluster))
     secrets = Secrets(primary_password=BACKUP_PASSWORD)
     request = job_request(cluster, run, JobName.CATCH_UP, key="k", secrets=secrets)
     return JobContext(node, request, Reporter(lambda progress: None))

@@ -7,13 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_restore_replay.core.config.cluster import (
-    cluster_from_builtins,
-    cluster_to_builtins,
-    load_clusters,
-    parse_clusters,
-)
+from airflow_restore_replay.core.config.cluster import Cluster, load_clusters, parse_clusters
 from airflow_restore_replay.core.config.sections import primary_password
+from airflow_restore_replay.core.decoding import convert, plain
 from airflow_restore_replay.core.errors import ConfigInvalid
 
 
@@ -95,9 +91,9 @@ def test_p6_two_clusters_cannot_share_a_repository() -> None:
 
 def test_travels_as_plain_json() -> None:
     cluster = parse_clusters(config(max_age="2d", transfer={"rate_limit": "10MB"}))["orders"]
-    plain = cluster_to_builtins(cluster)
-    assert plain["max_age"] == 172800.0
-    assert cluster_from_builtins(plain) == cluster
+    built = plain(cluster)
+    assert built["max_age"] == 172800.0
+    assert convert(built, Cluster) == cluster
 
 
 def test_file_errors_name_the_file(tmp_path: Path) -> None:

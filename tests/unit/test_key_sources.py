@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_restore_replay.core.config import encryption_keys as key_sources
-from airflow_restore_replay.core.config.cluster import (
-    cluster_from_builtins,
-    cluster_to_builtins,
-    parse_clusters,
-)
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.config.encryption_keys import Encryption, KeySource, read_key, read_keys
+from airflow_restore_replay.core.decoding import convert, plain
 from airflow_restore_replay.core.errors import ConfigInvalid, KeySourceFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
@@ -66,9 +63,9 @@ def test_p2_refused_naming_key_and_allowed_values(encryption: Any, message: str)
 def test_sources_travel_and_keys_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K", OLD)
     cluster = parse_clusters(config({"key": {"env": "K"}, "previous": [{"file": "/k"}]}))["orders"]
-    plain = cluster_to_builtins(cluster)
-    assert plain["repository"]["encryption"] == {"key": {"env": "K"}, "previous": [{"file": "/k"}]}
-    assert cluster_from_builtins(plain) == cluster
+    built = plain(cluster)
+    assert built["repository"]["encryption"] == {"key": {"env": "K"}, "previous": [{"file": "/k"}]}
+    assert convert(built, Cluster) == cluster
 
 
 @pytest.mark.parametrize(

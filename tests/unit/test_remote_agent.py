@@ -10,6 +10,8 @@ from subprocess import run
 import msgspec
 import pytest
 
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.config.sections import Primary, RepositorySpec
 from airflow_restore_replay.core.errors import (
     AgentFailed,
     AgentMissing,
@@ -28,7 +30,7 @@ from airflow_restore_replay.core.runtime.remote import Completed, RemoteAgent, R
 REQUEST = NodeRequest(
     node_id="orders-1",
     run=RunRef(run="cli/one", attempt="replay", lease_epoch=1),
-    cluster={"name": "orders", "primary": {}, "repository": {"url": "file:///nowhere"}},
+    cluster=Cluster(name="orders", primary=Primary(), repository=RepositorySpec(url="file:///nowhere")),
 )
 
 

@@ -12,17 +12,15 @@ import msgspec
 from airflow_restore_replay.core.agent.examine import examine as preconditions
 from airflow_restore_replay.core.agent.node_commands import describe
 from airflow_restore_replay.core.agent.probe import probe_node
-from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, RestoreReplayError
 from airflow_restore_replay.core.jobs.node import NodeDir, nodes_in
-from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeRequest, require_protocol
+from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeRequest, decode_message
 
 
 def create(workdir: Path, payload: bytes) -> dict[str, Any]:
     """Make the node of the request, or find it again."""
-    request = decode(payload, NodeRequest)
-    require_protocol(request)
+    request = decode_message(payload, NodeRequest, sender="The worker")
     node = NodeDir.create(workdir.absolute(), request)
     return {"node_id": request.node_id, "workdir": str(node.path.parent)}
 
@@ -43,9 +41,8 @@ def probe(workdir: Path, payload: bytes) -> dict[str, Any]:
 
 def examine(workdir: Path, payload: bytes) -> dict[str, Any]:
     """:returns: ``findings``: every precondition of a cycle, with this host as the node."""
-    request = decode(payload, ExamineRequest)
-    require_protocol(request)
-    found = preconditions(cluster_from_builtins(request.cluster), request.secrets)
+    request = decode_message(payload, ExamineRequest, sender="The worker")
+    found = preconditions(request.cluster, request.secrets)
     return {"findings": msgspec.to_builtins(found)}
 
 

@@ -11,13 +11,12 @@ import msgspec
 
 from airflow_restore_replay.core.agent import launch
 from airflow_restore_replay.core.agent.state_file import StateFile
-from airflow_restore_replay.core.config.cluster import cluster_from_builtins
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, require_protocol
+from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, decode_message
 from airflow_restore_replay.core.system.processes import end, started_for
 
 _START_TIMEOUT_S = 30.0
@@ -29,8 +28,7 @@ def submit(node: NodeDir, payload: bytes) -> JobState:
     Running: attach. Succeeded: its result. Failed with a verdict: the same verdict. Failed by environment: a
     new attempt.
     """
-    request = decode(payload, JobRequest)
-    require_protocol(request)
+    request = decode_message(payload, JobRequest, sender="The worker")
     with node.lock():
         node.load()
         states = StateFile(node, request.key)
@@ -74,8 +72,7 @@ def _end_strays(node: NodeDir) -> None:
 
 def _server(node: NodeDir) -> NodeServer:
     state = node.load()
-    cluster = cluster_from_builtins(state.cluster)
-    return get_flavor(cluster.flavor).server(node.layout(state, cluster))
+    return get_flavor(state.cluster.flavor).server(node.layout(state, state.cluster))
 
 
 def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int) -> JobState:
@@ -127,7 +124,7 @@ def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
     ]
     return {
         "node_id": state.node_id,
-        "cluster": state.cluster.get("name", ""),
+        "cluster": state.cluster.name,
         "run": state.run.run,
         "attempt": state.run.attempt,
         "phase": state.phase.value,

@@ -6,7 +6,6 @@ refused with the path of the key and what is allowed, before anything starts.
 
 from __future__ import annotations
 
-import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,7 +29,7 @@ from airflow_restore_replay.core.config.sections import (
     Transfer,
 )
 from airflow_restore_replay.core.config.strict import Strict
-from airflow_restore_replay.core.config.units import Seconds, decode_unit, encode_unit
+from airflow_restore_replay.core.config.units import Seconds
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
 
@@ -106,22 +105,12 @@ def load_clusters(path: str | Path) -> dict[str, Cluster]:
 def parse_clusters(raw: Any, *, source: str = "configuration") -> dict[str, Cluster]:
     """Check a parsed cluster file; see :func:`load_clusters`."""
     try:
-        parsed = convert(raw, _File, dec_hook=decode_unit)
+        parsed = convert(raw, _File)
     except msgspec.ValidationError as exc:
         raise ConfigInvalid(f"{source}: {explain(exc, raw, _File, Cluster)}") from exc
     clusters = {name: msgspec.structs.replace(c, name=name) for name, c in parsed.clusters.items()}
     _refuse_shared_repositories(clusters, source)
     return clusters
-
-
-def cluster_to_builtins(cluster: Cluster) -> dict[str, Any]:
-    """:returns: plain JSON-able values; :func:`cluster_from_builtins` reads them back."""
-    return typing.cast(dict[str, Any], msgspec.to_builtins(cluster, enc_hook=encode_unit))
-
-
-def cluster_from_builtins(raw: dict[str, Any]) -> Cluster:
-    """Inverse of :func:`cluster_to_builtins`."""
-    return convert(raw, Cluster, dec_hook=decode_unit)
 
 
 def _refuse_shared_repositories(clusters: dict[str, Cluster], source: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from airflow_restore_replay.core.decoding import travels_as
+
 _TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _NUMBER_UNIT = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
 
 
+@travels_as(float)
 class Seconds(float):
     """A duration > 0: a number of seconds, or a text such as ``90s``, ``10m``, ``26h``, ``2d``."""
 
@@ -21,6 +24,7 @@ class Seconds(float):
         return super().__new__(cls, seconds)
 
 
+@travels_as(int)
 class ByteCount(int):
     """A size > 0: a number of bytes, or a text such as ``100MB`` or ``256MiB``."""
 
@@ -29,22 +33,6 @@ class ByteCount(int):
         if size <= 0:
             raise ValueError(f"expected a size > 0, got {value!r}")
         return super().__new__(cls, size)
-
-
-def decode_unit(kind: type, value: Any) -> Any:
-    """msgspec ``dec_hook`` for :class:`Seconds` and :class:`ByteCount`."""
-    if kind in (Seconds, ByteCount):
-        return kind(value)
-    raise NotImplementedError(f"no conversion to {kind}")
-
-
-def encode_unit(value: Any) -> Any:
-    """msgspec ``enc_hook``: plain numbers."""
-    if isinstance(value, Seconds):
-        return float(value)
-    if isinstance(value, ByteCount):
-        return int(value)
-    raise NotImplementedError(f"cannot encode {type(value)}")
 
 
 def human_bytes(count: float) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict, WrongPhase
-from airflow_restore_replay.core.flavor.values import EventStamp, Position
+from airflow_restore_replay.core.flavor.values import Position
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling, refuse_missing_file
 from airflow_restore_replay.core.jobs.node import require_phase
@@ -48,7 +47,8 @@ def catch_up(ctx: JobContext) -> dict[str, Any]:
         "appliers": ctx.appliers,
         "rebuilt": state.rebuilt,
     }
-    ctx.node.update(facts={"catch_up": summary})
+    with ctx.node.changing() as state:
+        state.facts.catch_up = summary
     return summary
 
 
@@ -74,7 +74,8 @@ def fix_goal(ctx: JobContext) -> Position:
         ensure_server(ctx)
         check_history(ctx)
         goal, read_at = goal_as_of(ctx, ctx.as_of, clock_ahead_s=(clock - read_at).total_seconds())
-    ctx.node.update(goal=str(goal), goal_read_at=read_at)
+    with ctx.node.changing() as state:
+        state.goal, state.goal_read_at = str(goal), read_at
     return goal
 
 
@@ -90,7 +91,7 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
     while True:
         try:
             check_history(ctx)
-            ctx.node.update(phase=Phase.REPLAYING)
+            ctx.node.set_phase(Phase.REPLAYING)
             ctx.report.phase("catching up")
             replayed = replay_until(ctx, goal)
             if ctx.as_of is not None:
@@ -99,7 +100,7 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
         except (ReplayConflict, NodeServerCrashed) as exc:
             refuse_missing_file(ctx)
             rebuild(ctx, exc)
-    ctx.node.update(phase=Phase.CAUGHT_UP)
+    ctx.node.set_phase(Phase.CAUGHT_UP)
     return replayed
 
 
@@ -112,7 +113,7 @@ def check_history(ctx: JobContext) -> None:
     if state.filled_from is None or state.filled_from.kind != "backup" or state.phase is not Phase.FILLED:
         return
     ctx.report.phase("comparing histories")
-    recorded = convert(state.facts.get("base_chains", []), list[EventStamp])
+    recorded = state.facts.base_chains
     with ctx.server.connect() as node:
         position = ctx.flavor.executed_position(node)
     ctx.flavor.check_history(ctx.primary, position, recorded)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_from_builtins
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decisions.attempts import FULL, PROVE
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
@@ -92,9 +92,9 @@ class JobContext:
     report: Reporter
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
-    @cached_property
+    @property
     def cluster(self) -> Cluster:
-        return cluster_from_builtins(self.request.cluster)
+        return self.request.cluster
 
     @cached_property
     def flavor(self) -> Flavor:

@@ -9,8 +9,6 @@ import shutil
 import time
 from typing import Any
 
-import msgspec
-
 from airflow_restore_replay.core.errors import (
     BackupFault,
     ErrorLogDirty,
@@ -71,7 +69,8 @@ def _begin(ctx: JobContext, job: JobName, clear_from: str) -> None:
     # A server may have begun to write: only files that nobody has opened can be gone on with.
     if state.phase is Phase.STARTING or not same:
         _empty(ctx)
-    ctx.node.update(fill={"job": job.value, "params": dict(ctx.params)})
+    with ctx.node.changing() as changed:
+        changed.fill = {"job": job.value, "params": dict(ctx.params)}
 
 
 def _empty(ctx: JobContext) -> None:
@@ -102,7 +101,8 @@ def rebuild(ctx: JobContext, cause: Exception) -> None:
         )
     ctx.report.phase("filling again", detail=str(cause)[:200])
     # Noted before anything is deleted: whoever ends this job now lets the next one go on with it.
-    ctx.node.update(phase=Phase.EMPTY, rebuilt=state.rebuilt + 1, single_applier=True)
+    with ctx.node.changing() as changed:
+        changed.phase, changed.rebuilt, changed.single_applier = Phase.EMPTY, state.rebuilt + 1, True
     _empty(ctx)
     run_fill(ctx)
 
@@ -139,7 +139,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     )
     resume = ctx.state.phase is Phase.FILLING
     _refuse_lack_of_space(ctx, manifest)
-    ctx.node.update(phase=Phase.FILLING)
+    ctx.node.set_phase(Phase.FILLING)
     ctx.report.phase("restoring", detail=backup_id)
     files = ctx.repository.load_files(manifest)
     result = restore_tree(
@@ -157,9 +157,11 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     )
     ctx.stop_if_cancelled()
     ctx.node.save_base(result.base)
-    ctx.node.update(facts={"base_chains": msgspec.to_builtins(manifest.chains)})
+    with ctx.node.changing() as state:
+        state.facts.base_chains = list(manifest.chains)
     start_seconds = start_filled_server(ctx)
-    ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="backup", backup_id=backup_id))
+    with ctx.node.changing() as state:
+        state.phase, state.filled_from = Phase.FILLED, BaseRef(kind="backup", backup_id=backup_id)
     seconds = time.monotonic() - started
     summary = {
         "backup_id": backup_id,
@@ -169,9 +171,10 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "start_seconds": round(start_seconds, 3),
     }
-    ctx.node.update(facts={"fill": summary, "lineage_depth": manifest.lineage_depth + 1})
     since = manifest.lineage_since or (None if manifest.lineage_depth else manifest.goal_read_at)
-    ctx.node.update(facts={"lineage_since": since.isoformat() if since else ""})
+    with ctx.node.changing() as state:
+        facts = state.facts
+        facts.fill, facts.lineage_depth, facts.lineage_since = summary, manifest.lineage_depth + 1, since
     return summary
 
 
@@ -192,7 +195,7 @@ def start_filled_server(ctx: JobContext) -> float:
     :raises BackupFault: it does not start, or its error log blames the data.
     """
     started = time.monotonic()
-    ctx.node.update(phase=Phase.STARTING)
+    ctx.node.set_phase(Phase.STARTING)
     ctx.report.phase("starting the server")
     ctx.server.start(replaying=True)
     seconds = time.monotonic() - started
@@ -227,7 +230,7 @@ def refuse_missing_file(ctx: JobContext) -> None:
 def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
     started = time.monotonic()
     _empty(ctx)
-    ctx.node.update(phase=Phase.FILLING)
+    ctx.node.set_phase(Phase.FILLING)
     ctx.report.phase(f"seeding ({method})")
     inputs = SeedInputs(
         flavor=ctx.flavor,
@@ -241,7 +244,8 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
     with ctx.crash_guard("seeding"):
         seeded = SEEDS[method](inputs)
         refuse_dirty_log(ctx)
-    ctx.node.update(phase=Phase.FILLED, filled_from=BaseRef(kind="seed", method=seeded.method))
+    with ctx.node.changing() as state:
+        state.phase, state.filled_from = Phase.FILLED, BaseRef(kind="seed", method=seeded.method)
     summary = {
         "method": seeded.method,
         **seeded.notes,
@@ -249,5 +253,7 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
         "bytes": allocated_bytes(ctx.node.data),
         "seconds": round(time.monotonic() - started, 3),
     }
-    ctx.node.update(facts={"fill": summary, "lineage_depth": 0, "lineage_since": "", "base_chains": []})
+    with ctx.node.changing() as state:
+        facts = state.facts
+        facts.fill, facts.lineage_depth, facts.lineage_since, facts.base_chains = summary, 0, None, []
     return summary

@@ -23,11 +23,17 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_from_builtins
-from airflow_restore_replay.core.decoding import decode, encode
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
-from airflow_restore_replay.core.flavor.values import ServerLayout
-from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, Phase, RunRef
+from airflow_restore_replay.core.flavor.values import EventStamp, ServerLayout
+from airflow_restore_replay.core.jobs.protocol import (
+    PROTOCOL_VERSION,
+    NodeRequest,
+    Phase,
+    RunRef,
+    decode_message,
+)
 from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
 from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.system.files import (
@@ -47,6 +53,35 @@ _KNOWLEDGE = ("base.json", "pages", "bundled", "manifest.json")
 _OURS = frozenset({*_SUBDIRECTORIES, *_KNOWLEDGE, "lock"})
 
 
+class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What later jobs, verdicts and the manifest need to know of earlier jobs.
+
+    :param primary_uid: of the server that the node was checked against.
+    :param warnings: preconditions that are worth knowing, by name.
+    :param base_chains: the base's last events, by which the primary's history is recognized.
+    :param lineage_depth: replays since the last fresh full.
+    :param lineage_since: when that was taken; None for the node's own goal, or unknown.
+    :param fill, catch_up: results of these jobs.
+    :param as_of: where the binary log was cut, in a run as of a past time.
+    :param chains, event_states: of the primary, for the manifest.
+    :param compared: what ``same_data`` compared, or why it did not.
+    :param checks: of each check what manifest and verdicts keep.
+    """
+
+    primary_uid: str = ""
+    warnings: dict[str, str] = {}
+    base_chains: list[EventStamp] = []
+    lineage_depth: int = 0
+    lineage_since: datetime | None = None
+    fill: dict[str, Any] = {}
+    catch_up: dict[str, Any] = {}
+    as_of: dict[str, Any] = {}
+    chains: list[EventStamp] = []
+    event_states: dict[str, str] = {}
+    compared: dict[str, Any] = {}
+    checks: list[dict[str, Any]] = []
+
+
 class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What ``node.json`` holds; never a secret.
 
@@ -59,7 +94,7 @@ class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     protocol: int = PROTOCOL_VERSION
     node_id: str
-    cluster: dict[str, Any]
+    cluster: Cluster
     run: RunRef
     created_at: datetime
     expires_at: datetime
@@ -72,7 +107,7 @@ class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
     position: str = ""
     rebuilt: int = 0
     single_applier: bool = False
-    facts: dict[str, Any] = {}
+    facts: NodeFacts = msgspec.field(default_factory=NodeFacts)
     made: str = ""
 
 
@@ -123,7 +158,6 @@ class NodeDir:
         self.path.mkdir(mode=0o700, parents=True)
         for name in _SUBDIRECTORIES:
             (self.path / name).mkdir(mode=0o700)
-        cluster = cluster_from_builtins(request.cluster)
         now = utc_now()
         self.save(
             NodeState(
@@ -131,7 +165,7 @@ class NodeDir:
                 cluster=request.cluster,
                 run=request.run,
                 created_at=now,
-                expires_at=now + timedelta(seconds=cluster.node.max_age),
+                expires_at=now + timedelta(seconds=request.cluster.node.max_age),
                 server_id=NODE_SERVER_IDS[secrets.randbelow(len(NODE_SERVER_IDS))],
                 made=made,
             )
@@ -172,30 +206,21 @@ class NodeDir:
                 f"Replay node {self.path.name} does not exist on this host.",
                 hint="It was destroyed or reaped; clear the run from create_node.",
             ) from exc
-        state = decode(raw, NodeState)
-        if state.protocol != PROTOCOL_VERSION:
-            raise ProtocolMismatch(
-                f"Replay node {self.path.name} speaks protocol {state.protocol}, this agent {PROTOCOL_VERSION}.",
-                hint="Install the same release of airflow-restore-replay on workers and nodes.",
-            )
-        return state
+        return decode_message(raw, NodeState, sender=f"Replay node {self.path.name}")
 
     def save(self, state: NodeState) -> None:
         replace_file(self._state_path, encode(state))
 
-    def update(self, **changes: Any) -> NodeState:
-        """Change fields of the state file; *facts* are merged.
-
-        :returns: the new state.
-        """
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[NodeState]:
+        """Change the state file: what the context does to the state is saved at its end, unless that raises."""
         state = self.load()
-        facts = changes.pop("facts", None)
-        for name, value in changes.items():
-            setattr(state, name, value)
-        if facts:
-            state.facts = {**state.facts, **facts}
+        yield state
         self.save(state)
-        return state
+
+    def set_phase(self, phase: Phase) -> None:
+        with self.changing() as state:
+            state.phase = phase
 
     def wipe(self) -> None:
         """Back to an empty node: nothing of the data directory or of what is known of it remains."""
@@ -203,7 +228,8 @@ class NodeDir:
             empty_directory(self.path / name)
         for name in _KNOWLEDGE:
             (self.path / name).unlink(missing_ok=True)
-        self.update(phase=Phase.EMPTY, filled_from=None)
+        with self.changing() as state:
+            state.phase, state.filled_from = Phase.EMPTY, None
 
     def layout(self, state: NodeState, cluster: Cluster) -> ServerLayout:
         """:returns: the server's paths and resources."""

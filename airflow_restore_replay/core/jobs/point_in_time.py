@@ -33,7 +33,8 @@ def goal_as_of(ctx: JobContext, as_of: datetime, *, clock_ahead_s: float) -> tup
         start = ctx.flavor.executed_position(node)
     cut = ctx.flavor.cut_before(ctx.primary, as_of, start)
     _refuse_stamp_in_future(cut, as_of, now)
-    ctx.node.update(facts={"as_of": _facts(cut, clock_ahead_s)})
+    with ctx.node.changing() as state:
+        state.facts.as_of = _facts(cut, clock_ahead_s)
     return cut.position, counts_from(as_of, clock_ahead_s)
 
 

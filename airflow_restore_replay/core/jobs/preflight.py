@@ -27,7 +27,7 @@ def preflight(ctx: JobContext, node: Conn | None = None, *, seeding: bool) -> di
     ctx.report.phase("checking primary, node and store")
     with contextlib.closing(ctx.flavor.connect(ctx.primary)) as primary:
         warnings = _insist(ctx, primary, seeding)
-        ctx.node.update(facts={"primary_uid": _other_server(ctx, primary, node).uid, "warnings": warnings})
+        _note_primary(ctx, _other_server(ctx, primary, node), warnings)
     return warnings
 
 
@@ -38,11 +38,11 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
     :raises RestoreReplayError: as :func:`preflight`.
     """
     identity = _other_server(ctx, primary, node)
-    if ctx.state.facts.get("primary_uid") == identity.uid:
+    if ctx.state.facts.primary_uid == identity.uid:
         ctx.flavor.refuse_release(backup=None, node=ctx.server.release(), primary=identity.release)
     else:
         warnings = _insist(ctx, primary, seeding=False)
-        ctx.node.update(facts={"primary_uid": identity.uid, "warnings": warnings})
+        _note_primary(ctx, identity, warnings)
 
 
 def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
@@ -55,6 +55,11 @@ def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
             hint="Convert or drop them on the primary.",
             evidence={"tables": dict(sorted(found.items())[:200])},
         )
+
+
+def _note_primary(ctx: JobContext, identity: ServerIdentity, warnings: dict[str, str]) -> None:
+    with ctx.node.changing() as state:
+        state.facts.primary_uid, state.facts.warnings = identity.uid, warnings
 
 
 def _insist(ctx: JobContext, primary: Conn, seeding: bool) -> dict[str, str]:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.decisions.attempts import JobName as JobName
+from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.system.processes import ProcessId
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
+
+M = TypeVar("M")
 
 
 class Phase(StrEnum):
@@ -84,29 +88,31 @@ class NodeHandle(msgspec.Struct, frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
 
 
+class RunNode(NodeHandle, frozen=True, kw_only=True):
+    """A node and the run it works for: what tasks hand on to each other by XCom."""
+
+    run: RunRef
+
+
 class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Create a node.
 
     :param node_id: chosen by the caller; the same id names the same node over retries.
-    :param cluster: :func:`cluster_to_builtins` of the cluster.
     :param release: the server that it shall have: the backup's, or the primary's for a fresh full; empty if nobody
         had to know.
     """
 
     node_id: str
     run: RunRef
-    cluster: dict[str, Any]
+    cluster: Cluster
     release: str = ""
     protocol: int = PROTOCOL_VERSION
 
 
 class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Look at the preconditions of a cycle.
+    """Ask for the preconditions of a cycle."""
 
-    :param cluster: :func:`cluster_to_builtins` of the cluster.
-    """
-
-    cluster: dict[str, Any]
+    cluster: Cluster
     secrets: Secrets = Secrets()
     protocol: int = PROTOCOL_VERSION
 
@@ -122,19 +128,34 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     job: JobName
     run: RunRef
-    cluster: dict[str, Any]
+    cluster: Cluster
     params: dict[str, Any] = {}
     secrets: Secrets = Secrets()
     protocol: int = PROTOCOL_VERSION
 
 
-def require_protocol(request: NodeRequest | JobRequest | ExamineRequest) -> None:
-    """:raises ProtocolMismatch: the worker that asks is of another release."""
-    if request.protocol != PROTOCOL_VERSION:
+class _Versioned(msgspec.Struct):
+    """Any message, of any release, as far as its version goes."""
+
+    protocol: int = 0
+
+
+def decode_message(payload: bytes, kind: type[M], *, sender: str) -> M:
+    """Decode a message of the protocol.
+
+    Another release may have other fields, in the configuration for example: its version is looked at first.
+
+    :param sender: who wrote it, for the error.
+    :raises ProtocolMismatch: the sender is of another release.
+    :raises msgspec.DecodeError: it is of this release, and malformed all the same.
+    """
+    protocol = decode(payload, _Versioned).protocol
+    if protocol != PROTOCOL_VERSION:
         raise ProtocolMismatch(
-            f"The worker speaks protocol {request.protocol}, this agent {PROTOCOL_VERSION}.",
+            f"{sender} speaks protocol {protocol}, this agent {PROTOCOL_VERSION}.",
             hint="Install the same release of airflow-restore-replay on workers and nodes.",
         )
+    return decode(payload, kind)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -53,7 +53,8 @@ def follow_primary(ctx: JobContext) -> Position:
     with ctx.flavor.connect(ctx.primary) as primary:
         position = ctx.flavor.primary_position(primary)
     reached = replay_until(ctx, position).position
-    ctx.node.update(position=str(reached))
+    with ctx.node.changing() as state:
+        state.position = str(reached)
     return reached
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import convert, decode, encode
-from airflow_restore_replay.core.flavor.values import EventStamp
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, refilling
@@ -55,7 +53,7 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
     manifest, files = _copy(ctx, base)
     ctx.report.phase("publishing", detail=manifest.backup_id)
     published = ctx.repository.publish(manifest, files, known_lists=base.lists)
-    ctx.node.update(phase=Phase.SNAPSHOTTED)
+    ctx.node.set_phase(Phase.SNAPSHOTTED)
     return _summary(published, time.monotonic() - started)
 
 
@@ -66,7 +64,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
         validate_node(ctx)
     ctx.report.phase("stopping the server")
     position = ctx.flavor.parse_position(ctx.state.position)
-    chains = ctx.flavor.last_events(ctx.primary, position, _stamps(ctx.state))
+    chains = ctx.flavor.last_events(ctx.primary, position, ctx.state.facts.base_chains)
     with ctx.flavor.connect(ctx.primary) as primary:
         event_states = ctx.flavor.event_states(primary)
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
@@ -78,16 +76,11 @@ def _stop_cleanly(ctx: JobContext) -> None:
         ctx.flavor.stop_replication(node)
         ctx.flavor.forget_replication(node)
         executed = ctx.flavor.executed_position(node)
-    ctx.node.update(
-        position=str(executed),
-        facts={"chains": msgspec.to_builtins(chains), "event_states": event_states},
-    )
+    with ctx.node.changing() as state:
+        state.position = str(executed)
+        state.facts.chains, state.facts.event_states = list(chains), dict(event_states)
     ctx.server.stop()
-    ctx.node.update(phase=Phase.STOPPED)
-
-
-def _stamps(state: NodeState) -> Sequence[EventStamp]:
-    return convert(state.facts.get("base_chains", []), list[EventStamp])
+    ctx.node.set_phase(Phase.STOPPED)
 
 
 def _copy(ctx: JobContext, base: Base) -> tuple[Manifest, list[FileEntry]]:
@@ -129,35 +122,34 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         run=state.run.run,
         lease_epoch=state.run.lease_epoch,
         base=state.filled_from or BaseRef(kind="seed"),
-        lineage_depth=int(state.facts.get("lineage_depth", 0)),
+        lineage_depth=state.facts.lineage_depth,
         lineage_since=_lineage_since(state),
         position=state.position,
         goal=state.goal,
         goal_read_at=state.goal_read_at,
         as_of=ctx.as_of,
-        primary_uid=str(state.facts.get("primary_uid", "")),
+        primary_uid=state.facts.primary_uid,
         node_server_id=state.server_id,
         chunk_size_bytes=ctx.repository.chunk_size_bytes,
         file_list="",
         key_id=ctx.repository.key_id,
         sizes=sizes,
-        chains=convert(state.facts.get("chains", []), list[EventStamp]),
-        event_states=state.facts.get("event_states", {}),
-        compared=state.facts.get("compared", {}),
-        checks=state.facts.get("checks", []),
+        chains=state.facts.chains,
+        event_states=state.facts.event_states,
+        compared=state.facts.compared,
+        checks=state.facts.checks,
         notes=_notes(state),
     )
 
 
 def _lineage_since(state: NodeState) -> datetime | None:
-    if state.facts.get("lineage_since"):
-        return datetime.fromisoformat(state.facts["lineage_since"])
-    return None if state.facts.get("lineage_depth") else state.goal_read_at
+    return state.facts.lineage_since or (None if state.facts.lineage_depth else state.goal_read_at)
 
 
 def _notes(state: NodeState) -> dict[str, Any]:
-    names = ("fill", "catch_up", "as_of", "warnings")
-    return {name: state.facts[name] for name in names if state.facts.get(name)}
+    facts = state.facts
+    notes = {"fill": facts.fill, "catch_up": facts.catch_up, "as_of": facts.as_of, "warnings": facts.warnings}
+    return {name: note for name, note in notes.items() if note}
 
 
 def _summary(manifest: Manifest, seconds: float) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def validate(ctx: JobContext) -> dict[str, Any]:
     return {
         "position": state.position,
         "checks": ran(results),
-        "compared": {k: v for k, v in state.facts.get("compared", {}).items() if k != "uncompared"},
-        "uncompared": len(state.facts.get("compared", {}).get("uncompared", {})),
+        "compared": {k: v for k, v in state.facts.compared.items() if k != "uncompared"},
+        "uncompared": len(state.facts.compared.get("uncompared", {})),
         "seconds": round(time.monotonic() - started, 3),
     }
 
@@ -83,14 +83,15 @@ def validate_node(ctx: JobContext) -> list[CheckResult]:
                 raise
             rebuild(ctx, exc)
             catch_up_to_goal(ctx)
-    ctx.node.update(phase=Phase.VALIDATED)
+    ctx.node.set_phase(Phase.VALIDATED)
     return results
 
 
 def _run_checks(ctx: JobContext) -> list[CheckResult]:
-    ctx.node.update(position=ctx.state.facts.get("catch_up", {}).get("position", ctx.state.goal))
-    if ctx.as_of is not None:
-        ctx.node.update(facts={"compared": omitted(ctx.as_of)})
-    elif "same_data" not in ctx.cluster.validate.checks:
-        ctx.node.update(facts={"compared": {"omitted": "not among validate.checks"}})
+    with ctx.node.changing() as state:
+        state.position = state.facts.catch_up.get("position", state.goal)
+        if ctx.as_of is not None:
+            state.facts.compared = omitted(ctx.as_of)
+        elif "same_data" not in ctx.cluster.validate.checks:
+            state.facts.compared = {"omitted": "not among validate.checks"}
     return run_checks(ctx, chosen(ctx))

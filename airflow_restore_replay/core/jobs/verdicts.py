@@ -70,10 +70,10 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
     about = base if outcome in (Outcome.QUARANTINED, Outcome.STRANDED) else ""
     # Says nothing about the base, yet people want to know which it was.
     measured: dict[str, Any] = {"base": base} if base and not about else {}
-    if ctx.request.job in _CHECKING and ctx.state.facts.get("checks"):
+    if ctx.request.job in _CHECKING and ctx.state.facts.checks:
         measured["checks"] = [
             {name: value for name, value in check.items() if name != "carry"}
-            for check in ctx.state.facts["checks"]
+            for check in ctx.state.facts.checks
         ]
     verdict_id = _record(ctx, outcome, backup_id=about, failure=failure, measured=measured)
     if ctx.is_full:
@@ -166,7 +166,8 @@ def _record(ctx: JobContext, outcome: Outcome, **fields: Any) -> str:
 
 def _measured(ctx: JobContext, result: dict[str, Any]) -> dict[str, Any]:
     facts = ctx.state.facts
-    measured: dict[str, Any] = {name: facts[name] for name in ("fill", "catch_up") if name in facts}
+    earlier = {"fill": facts.fill, "catch_up": facts.catch_up}
+    measured: dict[str, Any] = {name: measures for name, measures in earlier.items() if measures}
     return {**measured, ctx.request.job.value: result}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,
@@ -118,7 +118,7 @@ class DockerRuntime:
         return f"Docker engine {self._engine.name}, image {image}. {found}"
 
     def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
-        request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
+        request = ExamineRequest(cluster=cluster, secrets=secrets)
         image = suitable_image(self._engine, self._cluster, release_needed(cluster, None, secrets))
         return findings(self._visit(image, "examine", encode(request)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import convert, decode, encode
 from airflow_restore_replay.core.errors import WrongHost
 from airflow_restore_replay.core.flavor.findings import Finding
@@ -36,7 +36,7 @@ class HostRuntime(ABC):
         return NodeHandle(
             node_id=request.node_id,
             runtime=self.name,
-            cluster=str(request.cluster.get("name", "")),
+            cluster=request.cluster.name,
             workdir=str(made["workdir"]),
             host=self.host,
         )
@@ -58,7 +58,7 @@ class HostRuntime(ABC):
         return str(found["found"])
 
     def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
-        request = ExamineRequest(cluster=cluster_to_builtins(cluster), secrets=secrets)
+        request = ExamineRequest(cluster=cluster, secrets=secrets)
         return findings(self.agent("examine", self.workdir, encode(request)))
 
     def elsewhere(self, handle: NodeHandle) -> WrongHost:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobRequest,
@@ -36,7 +36,7 @@ def job_request(
         key=key,
         job=JobName(job),
         run=run,
-        cluster=cluster_to_builtins(cluster),
+        cluster=cluster,
         params=params or {},
         secrets=secrets or Secrets(),
     )
@@ -68,7 +68,7 @@ def create_node(
     if earlier := [node_id_for(cluster.name, old) for old in replaces]:
         reap(runtime, cluster=cluster.name, node_ids=earlier)
     node_id = node_id_for(cluster.name, key)
-    request = NodeRequest(node_id=node_id, run=run, cluster=cluster_to_builtins(cluster), release=release)
+    request = NodeRequest(node_id=node_id, run=run, cluster=cluster, release=release)
     return runtime.create(request)
 
 

@@ -6,11 +6,11 @@ import getpass
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from airflow_restore_replay.core.config.cluster import parse_clusters
+from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import (
     Blame,
     ConfigInvalid,
@@ -181,7 +181,7 @@ def test_a_probe_names_engine_image_and_server(kit: DockerKit) -> None:
 def test_half_a_node_of_a_broken_create_goes_with_it(kit: DockerKit) -> None:
     runtime = get_runtime(cluster(kit))
     with pytest.raises(Exception, match="primary"):
-        runtime.create(NodeRequest(node_id="orders-1", run=RUN, cluster={"primary": 7}))
+        runtime.create(NodeRequest(node_id="orders-1", run=RUN, cluster=cast(Cluster, {"primary": 7})))
     assert runtime.nodes() == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -82,7 +83,9 @@ def test_a_destroyed_node_is_gone_and_says_what_to_do(place: Place) -> None:
 
 
 def test_another_release_is_refused_before_anything_is_made(place: Place) -> None:
-    request = NodeRequest(node_id="orders-1", run=RUN, cluster={}, protocol=PROTOCOL_VERSION + 1)
+    request = NodeRequest(
+        node_id="orders-1", run=RUN, cluster=cast(Cluster, {}), protocol=PROTOCOL_VERSION + 1
+    )
     with pytest.raises(ProtocolMismatch):
         place.runtime.create(request)
     assert place.runtime.nodes() == []
@@ -90,7 +93,7 @@ def test_another_release_is_refused_before_anything_is_made(place: Place) -> Non
 
 def test_half_a_node_never_stays(place: Place) -> None:
     with pytest.raises(RestoreReplayError):
-        place.runtime.create(NodeRequest(node_id="orders-1", run=RUN, cluster={"primary": 7}))
+        place.runtime.create(NodeRequest(node_id="orders-1", run=RUN, cluster=cast(Cluster, {"primary": 7})))
     assert place.runtime.nodes() == []
 
 

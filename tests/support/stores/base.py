@@ -15,11 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-import msgspec
-
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.config.store_options import StoreOptions
-from airflow_restore_replay.core.config.units import decode_unit
+from airflow_restore_replay.core.decoding import convert
 from tests.support.primary import free_port
 
 _START_TIMEOUT_S = 60
@@ -95,7 +93,7 @@ class Store(ABC):
         own = {"endpoint": endpoint or self.endpoint} | ({"region": self.region} if self.region else {})
         return RepositorySpec(
             url=f"{self.scheme}://{bucket}/orders",
-            options=msgspec.convert({**own, **options}, StoreOptions, dec_hook=decode_unit),
+            options=convert({**own, **options}, StoreOptions),
         )
 
     def stop(self) -> None:

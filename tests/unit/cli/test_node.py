@@ -28,7 +28,8 @@ def create(shop: Shop, attempt: str, *, expired: bool = False) -> str:
     run = RunRef(run="cli/one", attempt=attempt, lease_epoch=1)
     handle = create_node(get_runtime(cluster), cluster, run, key=attempt)
     if expired:
-        NodeDir(Path(handle.workdir) / handle.node_id).update(expires_at=utc_now() - timedelta(seconds=1))
+        with NodeDir(Path(handle.workdir) / handle.node_id).changing() as state:
+            state.expires_at = utc_now() - timedelta(seconds=1)
     return handle.node_id
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.cli.cycle import _paranoid
-from airflow_restore_replay.core.config.cluster import cluster_to_builtins, parse_clusters
+from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import NodeRequest, RunRef
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
@@ -26,7 +26,7 @@ def node(tmp_path: Path) -> NodeDir:
     request = NodeRequest(
         node_id="n1",
         run=RunRef(run="r", attempt="replay", lease_epoch=1),
-        cluster=cluster_to_builtins(CLUSTER),
+        cluster=CLUSTER,
     )
     return NodeDir.create(tmp_path / "nodes", request)
 

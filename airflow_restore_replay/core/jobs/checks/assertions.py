@@ -59,7 +59,8 @@ class AssertionsCheck:
     def _again(self, ctx: JobContext, failing: list[Assertion], box: TimeBox) -> CheckResult | None:
         with ctx.flavor.connect(ctx.primary) as primary:
             position = meet(ctx, primary).position
-            ctx.node.update(position=str(position))
+            with ctx.node.changing() as state:
+                state.position = str(position)
             with ctx.server.connect() as node:
                 run(node, "START TRANSACTION READ ONLY")
                 for assertion in failing:

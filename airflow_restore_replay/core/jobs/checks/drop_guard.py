@@ -142,7 +142,8 @@ def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) ->
     """The rows of both are counted, at one position."""
     with ctx.flavor.connect(ctx.primary) as primary:
         position = meet(ctx, primary).position
-        ctx.node.update(position=str(position))
+        with ctx.node.changing() as state:
+            state.position = str(position)
         theirs = _count(ctx, primary, [t for t in ctx.flavor.tables(primary) if t.mvcc])
         with ctx.server.connect() as node:
             tables = ctx.flavor.tables(node)

@@ -15,7 +15,7 @@ class PositionCheck:
     blames: type[RestoreReplayError] = PositionMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
-        said = ctx.flavor.parse_position(str(ctx.state.facts["fill"]["position"]))
+        said = ctx.flavor.parse_position(str(ctx.state.facts.fill["position"]))
         with ctx.server.connect() as node:
             found = ctx.flavor.executed_position(node)
         return CheckResult(

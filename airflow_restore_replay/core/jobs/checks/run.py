@@ -75,7 +75,8 @@ def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
         ctx.report.phase(check.name)
         result, error = _run(ctx, check)
         results.append(result)
-        ctx.node.update(facts={"checks": ran(results, carry=True)})
+        with ctx.node.changing() as state:
+            state.facts.checks = ran(results, carry=True)
         if error:
             raise error
     return results

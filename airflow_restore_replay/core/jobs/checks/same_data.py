@@ -36,10 +36,9 @@ class SameDataCheck:
         coverage = Coverage.after(left_by_the_base(ctx, self.name), utc_now())
         before = deepcopy(coverage)
         comparison = compare_with_primary(ctx, coverage, partial(_untouched, ctx))
-        ctx.node.update(
-            position=str(comparison.position),
-            facts={"compared": _summary(comparison) | {"coverage": coverage.summary()}},
-        )
+        with ctx.node.changing() as state:
+            state.position = str(comparison.position)
+            state.facts.compared = _summary(comparison) | {"coverage": coverage.summary()}
         return CheckResult(
             name=self.name,
             passed=comparison.agrees,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import run, value
@@ -98,10 +97,12 @@ def _newer_release(twins: ServerPair) -> Found:
 
 def _other_position(twins: ServerPair) -> Found:
     node = twins.ctx.node
-    fill: dict[str, Any] = node.load().facts["fill"]
-    node.update(facts={"fill": fill | {"position": _ELSEWHERE[twins.ctx.flavor.name]}})
+    fill = node.load().facts.fill
+    with node.changing() as state:
+        state.facts.fill = fill | {"position": _ELSEWHERE[twins.ctx.flavor.name]}
     found = twins.check()
-    node.update(facts={"fill": fill})
+    with node.changing() as state:
+        state.facts.fill = fill
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from airflow_restore_replay.core.config.checks import Validation
-from airflow_restore_replay.core.config.cluster import Cluster, cluster_to_builtins
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.sections import NodeSpec, RepositorySpec
 from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.decisions.attempts import PROVE
@@ -106,11 +106,10 @@ class ServerPair:
             chunk_size_bytes=manifest.chunk_size_bytes,
             label=manifest.backup_id,
         )
-        ctx.node.update(
-            phase=Phase.FILLED,
-            filled_from=BaseRef(kind="backup", backup_id=manifest.backup_id),
-            facts={"fill": {"position": manifest.position, "bytes": restored.bytes}},
-        )
+        with ctx.node.changing() as state:
+            state.phase = Phase.FILLED
+            state.filled_from = BaseRef(kind="backup", backup_id=manifest.backup_id)
+            state.facts.fill = {"position": manifest.position, "bytes": restored.bytes}
         ctx.server.start(replaying=False)
         with ctx.server.connect() as conn:
             for statement in probe.STATEMENTS:
@@ -151,7 +150,7 @@ class ServerPair:
         try:
             run_checks(self.ctx, _checks())
         except RestoreReplayError as exc:
-            return {str(self.ctx.state.facts["checks"][-1]["name"]): exc.code}
+            return {str(self.ctx.state.facts.checks[-1]["name"]): exc.code}
         return {}
 
     def execute(self, statements: Sequence[str]) -> None:
@@ -210,14 +209,13 @@ def _configured(cluster: Cluster, scratch: Scratch, workdir: Path) -> Cluster:
 
 
 def _context(scratch: Scratch, cluster: Cluster) -> JobContext:
-    built = cluster_to_builtins(cluster)
-    request = NodeRequest(node_id="selftest", run=_RUN, cluster=built)
+    request = NodeRequest(node_id="selftest", run=_RUN, cluster=cluster)
     node = NodeDir.create(Path(cluster.node.workdir), request)
     job = JobRequest(
         key="selftest",
         job=JobName.VALIDATE,
         run=_RUN,
-        cluster=built,
+        cluster=cluster,
         secrets=Secrets(keys=tuple(scratch.keys)),
     )
     return JobContext(node, job, Reporter(lambda progress: None))
