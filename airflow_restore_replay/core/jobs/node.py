@@ -92,7 +92,7 @@ class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
     :param made: the topmost directory that had to be made for the node's; it goes with the last node in it.
     """
 
-    protocol: int = PROTOCOL_VERSION
+    protocol: int
     node_id: str
     cluster: Cluster
     run: RunRef
@@ -161,6 +161,7 @@ class NodeDir:
         now = utc_now()
         self.save(
             NodeState(
+                protocol=PROTOCOL_VERSION,
                 node_id=request.node_id,
                 cluster=request.cluster,
                 run=request.run,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from airflow_restore_replay.cli.cycle import _paranoid
 from airflow_restore_replay.core.config.cluster import parse_clusters
+from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.jobs.protocol import NodeRequest, RunRef
+from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, RunRef
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
@@ -55,3 +57,14 @@ def test_a_node_remembers_its_base_until_it_is_wiped(node: NodeDir, tmp_path: Pa
 def test_paranoid_is_a_word_of_the_cluster_file_and_of_the_command_line() -> None:
     assert not CLUSTER.transfer.paranoid
     assert _paranoid(CLUSTER).transfer.paranoid
+
+
+def test_a_node_of_another_release_is_refused_whatever_else_is_in_its_state(node: NodeDir) -> None:
+    path = node.path / "node.json"
+    state = json.loads(path.read_bytes())
+    assert state["protocol"] == PROTOCOL_VERSION
+    path.write_text(
+        json.dumps({**state, "protocol": PROTOCOL_VERSION - 1, "cluster": {"of another": "release"}})
+    )
+    with pytest.raises(ProtocolMismatch, match=f"protocol {PROTOCOL_VERSION - 1}, this agent"):
+        node.load()
