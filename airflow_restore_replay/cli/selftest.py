@@ -33,7 +33,7 @@ def command(scope: Scope, backup_id: str | None, metadata_only: bool, workdir: P
 
     The copies are of its metadata, of some of its contents and, with servers on this host, of its data. They are in a
     temporary directory; the repository is only read. Exit codes: 0 all faults were found, and none in the undamaged
-    copy; 70 otherwise.
+    copy, 70 otherwise.
     """
     clean_up_on_sigterm()
     repository = scope.repository()

@@ -61,7 +61,7 @@ def run_owner(context: Context) -> str:
 def run_as_of(context: Context) -> datetime | None:
     """Return the past time whose backup a backfill rebuilds: the end of its data interval.
 
-    None for all other runs: they make a backup of the present, whatever their logical date.
+    None for all other runs: they back up the current state, whatever their logical date.
 
     :raises PreflightFailed: the backfill has no data interval.
     """
