@@ -1,4 +1,4 @@
-"""Names that moved between the Airflow releases we support (3.1 and newer)."""
+"""Names that moved between the supported Airflow releases (3.1 and newer)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def redacted(text: str) -> str:
-    """:returns: *text* without the secrets that Airflow masks in logs."""
+    """Return *text* without the secrets that Airflow masks in logs."""
     try:
         module = import_module("airflow.sdk._shared.secrets_masker")
     except ImportError:  # Airflow < 3.2

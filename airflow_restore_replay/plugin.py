@@ -1,4 +1,7 @@
-"""The Airflow plugin. Loaded in every task process, so it imports nothing beyond the plugin's base."""
+"""The Airflow plugin.
+
+Every task process loads this module, so it imports nothing but the plugin's base class.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,6 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class RestoreReplayPlugin(AirflowPlugin):
-    """Names the provider among Airflow's plugins."""
+    """The provider's entry in Airflow's list of plugins."""
 
     name = "restore_replay"

@@ -1,4 +1,7 @@
-"""What Airflow discovers about this provider. Loaded by every ``airflow`` call: no imports."""
+"""Description of this provider for Airflow.
+
+Every ``airflow`` command loads this module, so it imports nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ _DOCUMENTATION = "https://github.com/airflow-restore-replay/airflow-restore-repl
 
 
 def get_provider_info() -> dict[str, Any]:
-    """:returns: the provider's description by Airflow's ``provider_info.schema.json``."""
+    """Return the provider's description, as Airflow's ``provider_info.schema.json`` defines it."""
     operators = ("lease", "choose_base", "node", "jobs", "diagnose", "quarantine", "published", "prune")
     return {
         "package-name": "airflow-restore-replay",
@@ -57,21 +60,25 @@ def _repository_connection() -> dict[str, Any]:
             },
         },
         "conn-fields": {
-            "url": _field("URL", "One prefix for one cluster."),
-            "endpoint": _field("Endpoint", "Of a store that is not Amazon's, Azure's or Google's."),
-            "region": _field("Region", "Of the bucket."),
+            "url": _field("URL", "Each cluster needs a prefix of its own."),
+            "endpoint": _field("Endpoint", "For a store other than Amazon's, Azure's or Google's."),
+            "region": _field("Region", "Region of the bucket."),
             "encryption_key": _field(
                 "Encryption key", "64 hex digits or base64; empty: not encrypted.", format="password"
             ),
             "ca_file": _field(
-                "CA file", "PEM, on workers and nodes, to trust beside the system's certificates."
+                "CA file", "PEM file on workers and nodes, trusted in addition to the system's certificates."
             ),
-            "session_token": _field("Session token", "Of temporary credentials.", format="password"),
-            "role_arn": _field("Role", "To assume with the keys; renewed before its token expires."),
-            "external_id": _field("External id", "That the role's trust policy asks for."),
-            "account_name": _field("Storage account", "Azure: where login and password are a principal's."),
-            "tenant_id": _field("Tenant", "Azure: then login and password are a service principal's."),
-            "sas_token": _field("SAS token", "Azure: instead of the account's key.", format="password"),
+            "session_token": _field("Session token", "For temporary credentials.", format="password"),
+            "role_arn": _field(
+                "Role", "Role to assume with the keys; its token is renewed before it expires."
+            ),
+            "external_id": _field("External id", "External id that the role's trust policy requires."),
+            "account_name": _field(
+                "Storage account", "Azure: needed if login and password are a service principal's."
+            ),
+            "tenant_id": _field("Tenant", "Azure: if given, login and password are a service principal's."),
+            "sas_token": _field("SAS token", "Azure: used instead of the account's key.", format="password"),
         },
     }
 
@@ -87,8 +94,10 @@ def _node_connection() -> dict[str, Any]:
             "placeholders": {"workdir": "/var/lib/restore-replay", "bindir": "/usr/local/mariadb/bin"},
         },
         "conn-fields": {
-            "workdir": _field("Work directory", "With room for one copy of the data, on the workers' host."),
-            "bindir": _field("Program directory", "Of the server, when it is not on PATH."),
+            "workdir": _field("Work directory", "On the workers' host, with room for one copy of the data."),
+            "bindir": _field(
+                "Program directory", "Directory of the server's programs, if they are not on PATH."
+            ),
         },
     }
 

@@ -1,4 +1,4 @@
-"""The public name of :func:`airflow_restore_replay.dag.restore_replay_task_group` in earlier documents."""
+"""Alias module of :func:`airflow_restore_replay.dag.restore_replay_task_group`, which earlier documents import."""
 
 from airflow_restore_replay.dag import restore_replay_task_group
 

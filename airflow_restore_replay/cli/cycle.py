@@ -22,7 +22,7 @@ from airflow_restore_replay.core.jobs.protocol import JobState
 
 
 class Moment(click.ParamType[datetime]):
-    """``2026-08-21T03:00:00Z``: a time with its zone."""
+    """Time with its zone, such as ``2026-08-21T03:00:00Z``."""
 
     name = "time"
 
@@ -40,7 +40,7 @@ class Moment(click.ParamType[datetime]):
 @click.option("--full", "force_full", is_flag=True, help="Seed from the primary even if there is a base.")
 @click.option("--base", "base_backup_id", metavar="ID", help="Replay from this backup.")
 @click.option("--as-of", type=Moment(), metavar="TIME", help="Rebuild the backup of this past time.")
-@click.option("--paranoid", is_flag=True, help="Read every file, also those that nothing touched.")
+@click.option("--paranoid", is_flag=True, help="Read every file, also unchanged ones.")
 @scoped
 def command(
     scope: Scope,
@@ -51,16 +51,16 @@ def command(
 ) -> None:
     """Make a backup by restoring one: base, replay, validate, snapshot, publish.
 
-    When the base turns out to be bad it is quarantined, and a fresh full from the primary takes its place.
+    If the base turns out to be damaged, it is quarantined, and a fresh full from the primary takes its place.
 
-    With --as-of the newest base from before that time is replayed to the end of what the primary had logged by
-    then; nothing can take a bad base's place. If there is a backup as of that time already, it is named.
+    With --as-of, the newest base from before that time is replayed to the end of what the primary had logged by
+    then. No fresh full can replace a damaged base there. If a backup as of that time already exists, its id is shown.
     """
     if force_full and base_backup_id:
         raise click.UsageError("--full and --base exclude each other.")
     if force_full and as_of:
         raise click.UsageError("--full and --as-of exclude each other: a fresh full is today's data.")
-    # A node must not outlive an orderly end of this process, whoever asks for it.
+    # An orderly end of this process must remove its node, also after SIGTERM.
     clean_up_on_sigterm()
     with ProgressDisplay(scope.cluster.name) as display:
         report = run_cycle(
@@ -84,7 +84,7 @@ def _paranoid(cluster: Cluster) -> Cluster:
 
 
 class _Narrator:
-    """Turns the cycle's reports into lines and a bar."""
+    """Callback that shows the cycle's reports as lines and a bar."""
 
     def __init__(self, display: ProgressDisplay) -> None:
         self._display = display
@@ -130,7 +130,7 @@ def _pruned(report: CycleReport) -> str:
     )
 
 
-#: what is worth a person's look in a job's result → how it is shown
+#: Values of a job's result that are shown → how they are formatted.
 _SHOWN: dict[str, Any] = {
     "bytes": human_bytes,
     "total_bytes": human_bytes,

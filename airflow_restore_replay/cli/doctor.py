@@ -1,4 +1,4 @@
-"""``restore-replay doctor``: which preconditions of a cycle hold, and how to make the others hold."""
+"""``restore-replay doctor``: which preconditions of a cycle hold, and how to fix the others."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from airflow_restore_replay.core.runtime.base import get_runtime
 @click.command("doctor")
 @scoped
 def command(scope: Scope) -> None:
-    """Ask primary, node and store for everything a cycle needs.
+    """Examine primary, node and store for everything that a cycle needs.
 
     Each precondition is shown with what was observed, what is expected, and the statement that fixes it. The exit
-    code is 2 if a cycle would be refused, or could not take a full copy; what is only worth knowing does not count.
+    code is 2 if a cycle would be refused, or could not take a full copy. Warnings do not count.
     """
     secrets = Secrets(
         primary_password=primary_password(scope.cluster.primary),
@@ -49,4 +49,4 @@ def _show(found: list[Finding]) -> None:
 def _state(finding: Finding) -> str:
     if finding.passed:
         return "ok"
-    return "FAILED" if finding.must else "look"
+    return "FAILED" if finding.must else "WARN"

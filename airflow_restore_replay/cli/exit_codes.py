@@ -1,6 +1,6 @@
-"""What the command line's exit codes say. They are stable: scripts depend on them; docs/cli.md lists them.
+"""Exit codes of the command line. They are stable, because scripts depend on them; docs/cli.md lists them.
 
-``freshness`` alone speaks Nagios instead (:class:`Nagios`).
+Only ``freshness`` uses the codes of Nagios instead (:class:`Nagios`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from airflow_restore_replay.core.errors.failure import Failure
 
 
 class Exit(IntEnum):
-    """One code for each answer to "what do I do now?"."""
+    """Exit codes of all commands but ``freshness``, one for each next step of the user."""
 
     OK = 0
-    ENVIRONMENT = 1  # store, network, node, disk, credentials: try again, nothing is known against a backup
-    REFUSED = 2  # usage or precondition: nothing was started; the message says what to change
+    ENVIRONMENT = 1  # store, network, node, disk, credentials: try again; no backup is blamed
+    REFUSED = 2  # usage or precondition: nothing was started, and the message says what to change
     SOURCE = 3  # the primary itself is at fault
     BACKUP = 4  # evidence against a backup
     STRANDED = 5  # restorable, but the primary cannot continue it
@@ -25,7 +25,7 @@ class Exit(IntEnum):
 
 
 class Nagios(IntEnum):
-    """The plugin convention; WARNING is never used. An age that is not known is stale, hence CRITICAL."""
+    """Exit codes of a Nagios plugin. WARNING is never used. An unknown age counts as stale, hence CRITICAL."""
 
     OK = 0
     CRITICAL = 2
@@ -41,7 +41,7 @@ _BY_BLAME = {
 
 
 def exit_code(failure: Failure) -> Exit:
-    """:returns: the exit code for *failure*: its class decides where it was refused, else whom it blames."""
+    """Return the exit code for *failure*: by its class if it is a refusal or a bug, else by whom it blames."""
     kind = error_class(failure.code)
     if failure.code == "InternalError":
         return Exit.INTERNAL

@@ -16,7 +16,7 @@ from airflow_restore_replay.core.repository.format.records import Proof, utc_now
 
 
 class Duration(click.ParamType[Seconds]):
-    """``90s``, ``26h``, ``2d``."""
+    """Duration, such as ``90s``, ``26h`` or ``2d``."""
 
     name = "duration"
 
@@ -28,7 +28,7 @@ class Duration(click.ParamType[Seconds]):
 
 
 class NagiosCommand(click.Command):
-    """Wrong usage and configuration answer UNKNOWN instead of the other commands' codes."""
+    """Command that answers wrong usage and configuration with UNKNOWN instead of the other commands' codes."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
@@ -46,7 +46,7 @@ class NagiosCommand(click.Command):
 
 
 @click.command("freshness", cls=NagiosCommand)
-@click.option("--max-age", type=Duration(), metavar="26h", help="Limit; else the cluster's max_age.")
+@click.option("--max-age", type=Duration(), metavar="26h", help="Limit; default: the cluster's max_age.")
 @click.option(
     "--proof", type=click.Choice([p.value for p in Proof]), default=Proof.READ_BACK.value, show_default=True
 )
@@ -54,8 +54,8 @@ class NagiosCommand(click.Command):
 def command(scope: Scope, max_age: Seconds | None, proof: str) -> None:
     """Check that the newest healthy proven backup is young enough.
 
-    Exit codes are Nagios': 0 OK, 2 CRITICAL (too old, or the age is not known), 3 UNKNOWN (the check itself
-    is wrongly configured). The age counts from when the backup's position was read from the primary.
+    Exit codes are those of Nagios: 0 OK, 2 CRITICAL (too old, or the age is unknown), 3 UNKNOWN (the check itself
+    is wrongly configured). The age counts from the time when the backup's position was read from the primary.
     """
     limit_s = max_age or scope.cluster.max_age
     seen: Freshness | None = None
@@ -63,7 +63,7 @@ def command(scope: Scope, max_age: Seconds | None, proof: str) -> None:
     try:
         seen = freshness(scope.repository().catalog(), now=utc_now(), proof=Proof(proof))
     except Exception as exc:
-        # Whatever keeps the age from being known may as well have kept backups from being made.
+        # The error that hides the age may also have prevented backups, so it counts as stale.
         problem = Failure.of(exc)
     fresh = seen is not None and seen.age_s is not None and seen.age_s <= limit_s
     code = Nagios.OK if fresh else Nagios.CRITICAL

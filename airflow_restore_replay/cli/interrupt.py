@@ -1,4 +1,4 @@
-"""SIGTERM ends a command as Ctrl-C does: what it has started is cleaned up."""
+"""End a command on SIGTERM as on Ctrl-C, so that it cleans up what it started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 def clean_up_on_sigterm() -> None:
-    """From now on, and for the whole process."""
+    """Let SIGTERM raise KeyboardInterrupt in the whole process from now on."""
     signal.signal(signal.SIGTERM, _interrupt)
 
 

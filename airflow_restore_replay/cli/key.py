@@ -1,4 +1,4 @@
-"""``restore-replay key``: make encryption keys, and see which ones a cluster's backups need."""
+"""``restore-replay key``: make encryption keys, and show which ones a cluster's backups need."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from airflow_restore_replay.core.repository.repository import Repository
 
 @click.group("key")
 def command() -> None:
-    """Encryption keys: make one, tell its id, check those of a cluster."""
+    """Encryption keys: make one, print its id, check those of a cluster."""
 
 
 @command.command("new")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 def new(path: Path) -> None:
-    """Write a new random key to FILE (mode 0600) and print its id; an existing file is left as it is."""
+    """Write a new random key to FILE (mode 0600) and print its id. An existing file is never overwritten."""
     key = secrets.token_hex(KEY_BYTES)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -54,9 +54,9 @@ def show_id(path: Path) -> None:
 @command.command("check")
 @scoped
 def check(scope: Scope) -> None:
-    """Read the cluster's keys, try them on its repository, and say which backups need which.
+    """Read the cluster's keys, test them on its repository, and show how many backups need each.
 
-    Exit codes: 0 every backup's key is at hand, 2 one is not, or a key is wrong.
+    Exit codes: 0 every backup's key is available, 2 one is not, or a key is wrong.
     """
     encryption = scope.cluster.repository.encryption
     if encryption is None:
@@ -70,7 +70,7 @@ def check(scope: Scope) -> None:
         scope.emit({"keys": rows, "ok": not lost})
     else:
         table = [
-            [str(r["key_id"]), str(r["source"] or "not at hand"), str(r["state"]), str(r["backups"])]
+            [str(r["key_id"]), str(r["source"] or "not available"), str(r["state"]), str(r["backups"])]
             for r in rows
         ]
         show_table(["KEY", "SOURCE", "STATE", "BACKUPS"], table)

@@ -16,7 +16,7 @@ from airflow_restore_replay.core.repository.format.records import Verdict, utc_n
 @click.command("list")
 @scoped
 def command(scope: Scope) -> None:
-    """List backups, newest last, with what their verdicts make of them."""
+    """List all backups with their state, newest last."""
     catalog = scope.repository().catalog()
     if scope.as_json:
         scope.emit(
@@ -31,7 +31,7 @@ def command(scope: Scope) -> None:
 
 
 def summary(backup: Backup) -> dict[str, Any]:
-    """:returns: one backup for ``--json``."""
+    """Return one backup for ``--json``."""
     manifest = backup.manifest
     return {
         "backup_id": backup.backup_id,
@@ -52,13 +52,13 @@ def summary(backup: Backup) -> dict[str, Any]:
 
 
 def base_text(backup: Backup) -> str:
-    """:returns: what filled the node: a backup's id, or ``logical seed``."""
+    """Return what filled the node: a backup's id, or for example ``logical seed``."""
     base = backup.manifest.base
     return base.backup_id or f"{base.method} {base.kind}".strip()
 
 
 def proof_text(backup: Backup) -> str:
-    """:returns: how far it is proven, and what that took, where it is known."""
+    """Return how far *backup* is proven, and what the proof cost if that is known."""
     cost = backup.proof_cost
     if not cost:
         return backup.proof.value
@@ -82,7 +82,9 @@ def _show(catalog: Catalog) -> None:
     for path, why in catalog.unreadable.items():
         console(stderr=True).print(f"Unreadable: {path}: {why}", markup=False, soft_wrap=True)
     for hold in catalog.held_by:
-        console(stderr=True).print(f"Held by {hold.verdict_id}: {_why(hold)}", markup=False, soft_wrap=True)
+        console(stderr=True).print(
+            f"On hold by verdict {hold.verdict_id}: {_why(hold)}", markup=False, soft_wrap=True
+        )
 
 
 def _why(hold: Verdict) -> str:

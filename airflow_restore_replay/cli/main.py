@@ -1,4 +1,4 @@
-"""``restore-replay``: the same decisions and jobs as the DAG, without Airflow."""
+"""``restore-replay``: the decisions and jobs of the DAG, without Airflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_restore_replay.cli.exit_codes import Exit, exit_code
 from airflow_restore_replay.cli.output import JSON_KEY, show_failure
 from airflow_restore_replay.core.errors.failure import Failure
 
-#: command → module; loaded on use, so that `--help` and `freshness` stay quick
+#: Command → module, which is imported on use, so that `--help` and `freshness` start fast.
 _COMMANDS = {
     "cycle": "cycle",
     "list": "list_backups",
@@ -32,7 +32,7 @@ _COMMANDS = {
 
 
 class Commands(click.Group):
-    """Loads commands on use and turns errors into a message, a hint and an exit code."""
+    """Group that imports commands on use and turns errors into a message, a hint and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -67,12 +67,12 @@ def cli(debug: bool) -> None:
     """Backups that are produced by being restored.
 
     Exit codes: 0 done, 1 environment (try again), 2 refused or wrong usage, 3 the primary is at fault,
-    4 a backup is at fault, 5 a backup is stranded, 70 a bug, 130 interrupted. `freshness` has Nagios' codes.
+    4 a backup is at fault, 5 a backup is stranded, 70 a bug, 130 interrupted. `freshness` uses the codes of Nagios.
     """
 
 
 def main() -> None:
-    """Console script."""
+    """Run the command line. The console script calls this."""
     if os.environ.get("NO_COLOR") is None and not sys.stdout.isatty():
         os.environ.setdefault("NO_COLOR", "1")
     cli()

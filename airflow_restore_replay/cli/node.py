@@ -1,4 +1,4 @@
-"""``restore-replay node``: replay nodes where the cluster has them, and removing those that a crash left behind."""
+"""``restore-replay node``: list the replay nodes of a cluster, and remove orphaned ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.nodes import reap as reap_nodes
 
-#: no run is called so: with it, nodes of every run are strangers
+#: No run has this name. As the run to keep, it makes the reaper remove the nodes of every run.
 _NO_RUN = ""
 
 
 @click.group("node")
 def command() -> None:
-    """Replay nodes: list them, remove what a crash left."""
+    """Replay nodes: list them, remove orphaned ones."""
 
 
 @command.command("list")
@@ -39,13 +39,13 @@ def list_nodes(scope: Scope) -> None:
 
 @command.command("reap")
 @click.argument("node_id", metavar="[ID]", required=False)
-@click.option("--all", "every", is_flag=True, help="Also nodes that a run may still be using.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--all", "every", is_flag=True, help="Also remove nodes that a run may still use.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @scoped
 def reap(scope: Scope, node_id: str | None, every: bool, dry_run: bool) -> None:
     """Stop and remove nodes: those past node.max_age, the one named ID, or --all of the cluster.
 
-    No run needs a node beyond itself, so nothing is lost but work that is under way.
+    A node is of no use after its run, so only work in progress can be lost.
     """
     if node_id and every:
         raise click.UsageError("Give an ID or --all, not both.")

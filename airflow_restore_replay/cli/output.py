@@ -1,4 +1,4 @@
-"""How answers look: tables for people on stdout, one JSON document instead on request, errors on stderr."""
+"""Output of commands: tables on stdout, or one JSON document on request; errors on stderr."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rich.text import Text
 from airflow_restore_replay.core.decoding import indented
 from airflow_restore_replay.core.errors.failure import Failure
 
-#: key in click's context for "the answer is JSON"
+#: Key in click's context; its value says whether the answer is JSON.
 JSON_KEY = "airflow_restore_replay.json"
 
-#: columns of tables where nobody tells the terminal's width
+#: Width of tables in columns where there is no terminal.
 PLAIN_WIDTH = 100
 
 STATE_STYLES = {
@@ -32,14 +32,14 @@ STATE_STYLES = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """:returns: a console of the terminal's width, of :data:`PLAIN_WIDTH` where there is no terminal."""
+    """Return a console of the terminal's width, or of :data:`PLAIN_WIDTH` where there is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
     return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
 
 
 def emit_json(document: Any) -> None:
-    """Print *document* as one line-broken JSON document."""
+    """Print *document* as one indented JSON document."""
     click.echo(indented(document))
 
 
@@ -68,12 +68,12 @@ def show_pairs(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def styled(text: str) -> Text:
-    """:returns: *text* in the colour of the state it names, markup characters inert."""
+    """Return *text* in the colour of the state it names; markup in it has no effect."""
     return Text(text, style=STATE_STYLES.get(text, ""))
 
 
 def show_failure(failure: Failure, *, as_json: bool) -> None:
-    """Show an error: what happened, and the next step."""
+    """Show an error: its message, and the hint with the next step."""
     if as_json:
         emit_json({"error": failure})
         return
@@ -84,10 +84,10 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
 
 
 def when(at: datetime) -> str:
-    """:returns: ``2026-11-21 03:00Z``."""
+    """Return *at* in the form ``2026-11-21 03:00Z``."""
     return f"{at:%Y-%m-%d %H:%M}Z"
 
 
 def shorten(text: str, width: int) -> str:
-    """:returns: *text* in at most *width* characters."""
+    """Return *text*, shortened to at most *width* characters."""
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,4 +1,4 @@
-"""Progress for people, on stderr: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a live bar on a terminal, periodic lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.text import Text
 from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.core.jobs.protocol import Progress, describe_progress
 
-#: seconds between lines where stderr is not a terminal
+#: Seconds between lines where stderr is not a terminal.
 LINE_INTERVAL_S = 15.0
 
 
 class ProgressDisplay:
-    """Shows a sequence of :class:`Progress` readings.
+    """Display of a sequence of :class:`Progress` readings.
 
-    :param title: stands before each line.
+    :param title: begins each line.
     """
 
     def __init__(self, title: str) -> None:
@@ -41,7 +41,7 @@ class ProgressDisplay:
             self._live.stop()
 
     def update(self, reading: Progress) -> None:
-        """Show *reading*; without a terminal only new phases and one line every :data:`LINE_INTERVAL_S`."""
+        """Show *reading*; without a terminal, print new phases and one line every :data:`LINE_INTERVAL_S`."""
         if self._live and self._task is not None:
             self._live.update(
                 self._task,
@@ -57,7 +57,7 @@ class ProgressDisplay:
         click.echo(f"{self._title}: {describe_progress(reading)}", err=True)
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays on the screen."""
         if self._live:
             self._live.console.print(line, markup=False, soft_wrap=True)
         else:

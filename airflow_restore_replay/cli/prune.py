@@ -1,4 +1,4 @@
-"""``restore-replay prune``: show what retention lets go; with ``--yes``, delete it."""
+"""``restore-replay prune``: show which backups retention no longer keeps; with ``--yes``, delete them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from airflow_restore_replay.core.repository.store.base import ObjectInfo
 @click.option("--dry-run", is_flag=True, help="Only show the plan; the default.")
 @scoped
 def command(scope: Scope, yes: bool, dry_run: bool) -> None:
-    """Delete backups that the cluster's retention lets go, and stored bytes that no backup needs any more.
+    """Delete backups that the cluster's retention no longer keeps, and stored bytes that no backup needs any more.
 
-    Bytes go a grace period after their last backup did. Nothing is deleted beside a running cycle, while a
-    record is damaged, or when clocks or listings are not to be trusted.
+    Bytes are deleted a grace period after the last backup that needed them. Nothing is deleted during a cycle, while
+    a record is damaged, or when clocks or listings cannot be trusted.
     """
     if yes and dry_run:
         raise click.UsageError("--yes and --dry-run exclude each other.")
@@ -77,7 +77,7 @@ def _show_plan(plan: PrunePlan, scope: Scope) -> None:
     _say(f"Free at once: {_size(swept)}, unreferenced for more than {grace}.")
     _say(f"Free after {grace}: {_size(plan.condemn)}, of which {human_bytes(released)} by these deletions.")
     if plan.missing:
-        _say(f"{len(plan.missing)} objects that backups need are gone; run `restore-replay verify`.")
+        _say(f"{len(plan.missing)} objects that backups need are missing; run `restore-replay verify`.")
     _say(f"Withheld: {plan.withheld}" if plan.withheld else "Nothing was deleted; --yes deletes.")
 
 

@@ -1,4 +1,4 @@
-"""``restore-replay release``: a person withdraws what stands against a backup or a cluster, with a reason."""
+"""``restore-replay release``: withdraw the verdicts against a backup, or a hold, for a person's reason."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from airflow_restore_replay.core.repository.quarantine import release_hold
 
 
 @click.command("release")
-@click.option("--backup", "backup_id", metavar="ID", help="Withdraw what stands against this backup.")
+@click.option("--backup", "backup_id", metavar="ID", help="Withdraw the verdicts against this backup.")
 @click.option(
     "--hold", "verdict_id", metavar="ID", help="Let the cluster publish again; `list` names its hold."
 )
-@click.option("--reason", required=True, help="Why; kept in the repository for ever.")
+@click.option("--reason", required=True, help="Why; kept in the repository forever.")
 @scoped
 def command(scope: Scope, backup_id: str | None, verdict_id: str | None, reason: str) -> None:
-    """Withdraw a quarantine or a hold by a new verdict; nothing that was recorded is changed or removed."""
+    """Withdraw a quarantine or a hold by a new verdict; no record is changed or removed."""
     if not reason.strip():
-        raise click.UsageError("--reason must say something.")
+        raise click.UsageError("--reason must not be empty.")
     if bool(backup_id) == bool(verdict_id):
         raise click.UsageError("Give either --backup or --hold.")
     if backup_id:
@@ -33,12 +33,12 @@ def command(scope: Scope, backup_id: str | None, verdict_id: str | None, reason:
         _tell(
             scope,
             {"verdict": verdict, "hold": verdict_id},
-            f"Cluster {repository.cluster} is not held by {verdict_id} any more: verdict {verdict.verdict_id}.",
+            f"Hold {verdict_id} of cluster {repository.cluster} is released: verdict {verdict.verdict_id}.",
         )
 
 
 def _release_backup(scope: Scope, backup_id: str, reason: str) -> None:
-    scope.repository().catalog().backup(backup_id)  # before anything is opened for writing
+    scope.repository().catalog().backup(backup_id)  # refuse an unknown id before opening for writing
     repository = scope.repository(write=True)
     verdict = release_backup(repository, backup_id, by=person(), reason=reason)
     state = repository.catalog().backup(backup_id).state

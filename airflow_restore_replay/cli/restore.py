@@ -1,4 +1,4 @@
-"""``restore-replay restore``: a backup into a directory of one's own."""
+"""``restore-replay restore``: restore a backup into a directory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from airflow_restore_replay.core.recovery.restore import Restored, choose_backup
 
 @click.command("restore")
 @click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--backup", "backup_id", metavar="ID", help="Else the newest healthy one.")
+@click.option("--backup", "backup_id", metavar="ID", help="Default: the newest healthy backup.")
 @click.option("--force", is_flag=True, help="Replace everything in DIR.")
 @click.option("--quarantined", is_flag=True, help="Restore even a quarantined backup.")
 @scoped
 def command(scope: Scope, target: Path, backup_id: str | None, force: bool, quarantined: bool) -> None:
-    """Restore a backup into an empty directory; run again, it goes on where it was interrupted.
+    """Restore a backup into an empty directory, or resume an interrupted restore.
 
-    The directory can then be started as a server. Nothing else is needed: no Airflow, no primary.
+    A server can then be started on the directory. Neither Airflow nor the primary is needed.
     """
     repository = scope.repository()
     backup = choose_backup(repository.catalog(), backup_id, allow_quarantined=quarantined)

@@ -1,4 +1,4 @@
-"""What every command shares: ``--config``, ``--cluster``, ``--json``, and the cluster they lead to."""
+"""The options that all commands share, ``--config``, ``--cluster`` and ``--json``, and the cluster they select."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG_VARIABLE = "RESTORE_REPLAY_CONFIG"
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a command works.
+    """Cluster of a command, and the form of its answer.
 
     :param as_json: one JSON document on stdout instead of text for people.
     """
@@ -33,7 +33,7 @@ class Scope:
     as_json: bool
 
     def repository(self, *, write: bool = False) -> Repository:
-        """:returns: the cluster's repository; the object store's credentials come from the environment."""
+        """Open the cluster's repository; the object store's credentials come from the environment."""
         spec = self.cluster.repository
         return Repository.open(spec, cluster=self.cluster.name, keys=read_keys(spec.encryption), write=write)
 
@@ -43,7 +43,7 @@ class Scope:
 
 
 def person() -> str:
-    """:returns: who runs the command, for records."""
+    """Return who runs the command, as ``user@host`` for records."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # no passwd entry, as in some containers
@@ -52,7 +52,7 @@ def person() -> str:
 
 
 def scoped(command: Command) -> Command:
-    """Give a command the shared options; it receives a :class:`Scope` as ``scope``."""
+    """Add the shared options to a command, which receives a :class:`Scope` as ``scope``."""
 
     def run(config: str, cluster: str | None, as_json: bool, **options: Any) -> Any:
         return command(scope=Scope(_choose(config, cluster), as_json), **options)
@@ -63,14 +63,14 @@ def scoped(command: Command) -> Command:
         "--json", "as_json", is_flag=True, is_eager=True, callback=_remember_json, help="Answer in JSON."
     )
     cluster_option = click.option(
-        "--cluster", metavar="NAME", help="Cluster of the file; may be left out if it has one."
+        "--cluster", metavar="NAME", help="Cluster of the file; optional if the file has only one."
     )
     config_option = click.option(
         "--config",
         envvar=CONFIG_VARIABLE,
         required=True,
         metavar="FILE",
-        help=f"Cluster file; else ${CONFIG_VARIABLE}.",
+        help=f"Cluster file; default: ${CONFIG_VARIABLE}.",
     )
     return config_option(cluster_option(json_option(run)))  # type: ignore[return-value]
 

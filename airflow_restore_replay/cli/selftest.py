@@ -1,4 +1,4 @@
-"""``restore-replay selftest``: would damage to the newest backup be found?"""
+"""``restore-replay selftest``: check that damage to the newest backup would be found."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from airflow_restore_replay.core.recovery.selftest import SelftestReport, selfte
 
 
 @click.command("selftest")
-@click.option("--backup", "backup_id", metavar="ID", help="Instead of the newest healthy one.")
+@click.option("--backup", "backup_id", metavar="ID", help="Default: the newest healthy backup.")
 @click.option(
     "--metadata-only", is_flag=True, help="Leave out the faults in the data, which need two copies of it."
 )
 @click.option(
     "--workdir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="For the copies; else the system's directory for temporary files.",
+    help="For the copies; default: the system's directory for temporary files.",
 )
 @scoped
 def command(scope: Scope, backup_id: str | None, metadata_only: bool, workdir: Path | None) -> None:
-    """Damage copies of a backup in every way, and tell what found it.
+    """Damage copies of a backup, one fault after the other, and show what found each.
 
-    Copies of its metadata and of some of its contents; and, with servers of this host, its data. They are in a
-    temporary directory; the repository is only read. Exit codes: 0 all was found, and nothing in the copies that nobody
-    damaged; 70 not so.
+    The copies are of its metadata, of some of its contents and, with servers on this host, of its data. They are in a
+    temporary directory; the repository is only read. Exit codes: 0 all faults were found, and none in the undamaged
+    copy, 70 otherwise.
     """
     clean_up_on_sigterm()
     repository = scope.repository()

@@ -1,4 +1,4 @@
-"""``restore-replay show``: one backup, what it holds and everything recorded about it."""
+"""``restore-replay show``: one backup, its contents and all records about it."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
 def _coverage(coverage: dict[str, Any], made: datetime) -> str:
     if "never" in coverage:
         named = ", ".join(coverage["never"])
-        return f"{coverage['never_count']} tables were not compared as a whole yet: {named}"
+        return f"{coverage['never_count']} tables are not fully compared yet: {named}"
     if not coverage.get("since"):
         return ""
     cycles = "this cycle" if coverage["cycles"] == 1 else f"the last {coverage['cycles']} cycles"
     days = (made - datetime.fromisoformat(coverage["since"])).total_seconds() / 86400
     changed = coverage.get("changed_since_compared")
-    later = f"; {changed} tables changed since theirs" if changed else ""
+    later = f"; {changed} tables changed since their comparison" if changed else ""
     return f"every row compared at least once in {cycles} / {days:.1f} days{later}"
 
 

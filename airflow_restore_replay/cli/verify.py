@@ -20,10 +20,12 @@ from airflow_restore_replay.core.repository.verification.verify import VerifyRep
 @click.command("verify")
 @click.option("--backup", "backup_id", default="", metavar="ID", help="Only the chunks of this backup.")
 @click.option("--subset", default="", metavar="N/T", help="The N-th of T parts, for example 1/7 on Mondays.")
-@click.option("--restart", is_flag=True, help="Do not go on with an interrupted pass.")
-@click.option("--quarantine", is_flag=True, help="Quarantine every backup that damage touches.")
-@click.option("--threads", type=click.IntRange(1, 64), help="Else the cluster's transfer.threads.")
-@click.option("--rate-limit", metavar="50MB", help="Uncompressed bytes a second; else transfer.rate_limit.")
+@click.option("--restart", is_flag=True, help="Start over instead of resuming an interrupted pass.")
+@click.option("--quarantine", is_flag=True, help="Quarantine every affected backup.")
+@click.option("--threads", type=click.IntRange(1, 64), help="Default: the cluster's transfer.threads.")
+@click.option(
+    "--rate-limit", metavar="50MB", help="Uncompressed bytes per second; default: transfer.rate_limit."
+)
 @scoped
 def command(
     scope: Scope,
@@ -36,9 +38,9 @@ def command(
 ) -> None:
     """Read every stored chunk of every readable backup back, past all caches, and hash it.
 
-    What was not verified for the longest time comes first. Run again, an interrupted verification goes on where
-    it was. It reports; only --quarantine records verdicts. Exit codes: 0 all is well, 4 damage was found, 1 the store
-    did not answer.
+    Chunks that were not verified for the longest time come first. The same command resumes an interrupted
+    verification. It only reports; --quarantine records verdicts. Exit codes: 0 all is well, 4 damage was found, 1 the
+    store did not answer.
     """
     clean_up_on_sigterm()
     transfer = scope.cluster.transfer
@@ -85,9 +87,9 @@ def _show(found: VerifyReport) -> None:
     if found.quarantined:
         _say(f"Quarantined: {', '.join(found.quarantined)}.")
     elif found.bad or found.bad_lists:
-        _say("Nothing was recorded against these backups; --quarantine does.")
+        _say("No verdict was recorded against these backups; --quarantine records one for each.")
     if found.unrecorded:
-        _say(f"The progress could not be kept: {found.unrecorded}")
+        _say(f"The progress could not be recorded: {found.unrecorded}")
 
 
 def _outcome(found: VerifyReport) -> str:

@@ -1,4 +1,4 @@
-"""The shipped DAG and its parts: build it, or put a cycle's task group into a DAG of your own."""
+"""The shipped DAG, and a cycle's task group for a DAG of your own."""
 
 from airflow_restore_replay.dag.build import (
     build_configured_dags,

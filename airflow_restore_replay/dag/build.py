@@ -35,13 +35,13 @@ choose_base ──▶ replay: create_node ▶ restore_backup ▶ catch_up ▶ va
 ```
 
 With `prove: restored`, `prove: create_node ▶ restore_backup ▶ validate ▶ proven` comes between `published` and
-`prune`: the new backup is restored on a node of its own, and quarantined (`quarantine_backup_prove`) if it does not.
+`prune`: the new backup is restored on a node of its own, and quarantined (`quarantine_backup_prove`) if it is damaged.
 
-`acquire_lease` and `release_lease` enclose everything: one run of a cluster at a time. Nodes are always
+`acquire_lease` and `release_lease` enclose everything, so that one run of a cluster works at a time. Nodes are always
 destroyed. Parameters: `force_full` takes a fresh full copy; `base_backup_id` names the backup to replay from.
 
 A backfill rebuilds the backup *as of* the end of each interval, from the newest base before it and the primary's
-binary logs since. It fails where either is missing; it never takes a fresh full.
+binary logs since. It fails if either is missing; it never takes a fresh full.
 """
 
 
@@ -64,13 +64,13 @@ def build_restore_replay_dag(
 
     :param dag_id: ``restore_replay_<cluster>`` unless given.
     :param deferrable: whether waiting tasks defer; Airflow's ``operators.default_deferrable`` unless given.
-    :param on_failure_callback: for every task, after its last retry: functions or notifiers.
-    :param on_run_failure_callback, on_run_success_callback: for the run as a whole.
-    :param on_quarantine: called with the context when a backup was quarantined: functions or notifiers.
-    :param notifiers: told of all of these and of recoveries, with a message as ``cycle`` in their context, beside
-        those of the cluster file's ``notify``; an :class:`~airflow_restore_replay.notifications.Announcer`
-        chooses the occasions.
-    :param default_args: added to, and winning over, the defaults: two retries with a short growing delay.
+    :param on_failure_callback: functions or notifiers, called for every task after its last retry.
+    :param on_run_failure_callback, on_run_success_callback: called for the run as a whole.
+    :param on_quarantine: functions or notifiers, called with the context when a backup was quarantined.
+    :param notifiers: called on failures, quarantines and recoveries, with a message as ``cycle`` in their context. They
+        are added to those of the cluster file's ``notify``. An
+        :class:`~airflow_restore_replay.notifications.Announcer` chooses the occasions.
+    :param default_args: override the defaults: two retries with a short, growing delay.
     """
     told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
     with DAG(
@@ -104,12 +104,14 @@ def build_restore_replay_dag(
 
 
 def build_configured_dags(config: str | None = None, **kwargs: Any) -> dict[str, DAG]:
-    """Build one DAG per cluster of the cluster file; in a task only its own, since each task reads the DAG file anew.
+    """Build one DAG per cluster of the cluster file.
 
-    :param config: its path; the variable ``RESTORE_REPLAY_CONFIG`` names it otherwise.
+    Each task parses the DAG file again. In a task only the DAG of that task is built.
+
+    :param config: path of the file; default is the variable ``RESTORE_REPLAY_CONFIG``.
     :param kwargs: for :func:`build_restore_replay_dag`.
-    :returns: DAGs by id, fit for ``globals().update``.
-    :raises ConfigInvalid: the file is wrong; Airflow shows it as import error.
+    :returns: DAGs by id, for ``globals().update``.
+    :raises ConfigInvalid: the file is missing or wrong; Airflow shows that as an import error.
     """
     wanted = get_parsing_context().dag_id
     clusters = configured_clusters(config).values()
@@ -119,7 +121,7 @@ def build_configured_dags(config: str | None = None, **kwargs: Any) -> dict[str,
 
 
 def default_dag_id(cluster: Cluster) -> str:
-    """:returns: the id of a cluster's DAG, unless it is given another."""
+    """Return the default id of a cluster's DAG."""
     return f"restore_replay_{cluster.name}"
 
 

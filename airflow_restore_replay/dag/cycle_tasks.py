@@ -1,4 +1,4 @@
-"""The tasks of one cycle and their order: within a DAG, or as a task group between tasks of your own."""
+"""The tasks of one cycle and their order, within a DAG or as a task group between tasks of your own."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from airflow_restore_replay.operators.result_of import ResultOf
 class Cycle:
     """The tasks of one cycle that other tasks may be attached to.
 
-    :param first: runs before everything else. :param published: succeeds when a backup was published, and is proven
-        as far as the cluster asks for.
+    :param first: runs before everything else.
+    :param published: succeeds when a backup was published and is proven as far as the cluster requires.
     :param tasks: all tasks of the cycle.
     """
 
@@ -62,14 +62,14 @@ def restore_replay_task_group(
 ) -> Cycle:
     """Add the tasks of one cycle to the current DAG.
 
-    Not inside a mapped task group: Airflow does not skip branches there.
+    Do not call this inside a mapped task group: Airflow does not skip branches there.
 
-    :param group_id: put them into a task group of that name, for a DAG of your own.
+    :param group_id: put the tasks into a task group of that name, for a DAG of your own.
     :param deferrable: whether waiting tasks defer; Airflow's ``operators.default_deferrable`` unless given.
-    :param on_quarantine: called with the context when a backup was quarantined: functions or notifiers.
-    :param notifiers: told of failed tasks, quarantines and recoveries, beside those of the cluster file's
-        ``notify``. Of the run as a whole only its DAG can tell: give the same to its ``on_failure_callback``.
-    :returns: where to attach further tasks.
+    :param on_quarantine: functions or notifiers, called with the context when a backup was quarantined.
+    :param notifiers: called on failed tasks, quarantines and recoveries, in addition to those of the cluster file's
+        ``notify``. Only the DAG can report a failed run: give it the same as ``on_failure_callback``.
+    :returns: the tasks to attach further tasks to.
     """
     announcers = cluster_announcers(cluster, notifiers)
     common = Common(
@@ -111,7 +111,7 @@ def _cycle(
         base_backup_id=base_backup_id,
         **common.task,
     )
-    # The only leaf beside teardowns: it decides the run's state. A run that failed prunes nothing.
+    # prune is the only leaf beside teardowns, so it decides the run's state. A failed run prunes nothing.
     prune = PruneOperator(task_id="prune", lease=ResultOf(acquire.task_id), **common.task)
     release = ReleaseLeaseOperator(task_id="release_lease", lease=ResultOf(acquire.task_id), **common.task)
 
@@ -136,7 +136,11 @@ def _cycle(
 
 
 def _published(common: Common, cluster: Cluster, name: str, *, reports: bool) -> BaseOperator:
-    """:param reports: whether the backup is proven as far as it has to be: who waits for it hears of it then."""
+    """Make the task that reports the published backup.
+
+    :param reports: whether the backup is proven as far as required. Only then does the task update the asset and
+        announce a recovery.
+    """
     return PublishedOperator(
         task_id=name,
         outlets=[backup_asset(cluster)] if reports else [],
@@ -154,8 +158,10 @@ def _decision(
     after: BaseOperator,
     attempt: str,
 ) -> tuple[BaseOperator, BaseOperator]:
-    """:param after: what follows a base that is of no use.
-    :returns: the tasks that quarantine and diagnose after *attempt*.
+    """Make the tasks that quarantine and diagnose after *attempt*.
+
+    :param after: task that follows if the base cannot be used.
+    :returns: the tasks ``quarantine_backup`` and ``diagnose``.
     """
     suffix = "" if attempt == REPLAY else f"_{attempt}"
     quarantine = QuarantineBackupOperator(
@@ -181,7 +187,10 @@ def _decision(
 
 @dataclass(frozen=True)
 class _Older:
-    """The attempt from the next healthy base. :param first: chooses it."""
+    """Tasks of the attempt from the next older healthy base.
+
+    :param first: chooses that base.
+    """
 
     first: BaseOperator
     destroy: BaseOperator
@@ -189,7 +198,7 @@ class _Older:
 
 
 def _older(common: Common, acquire_id: str, published: BaseOperator, full: Attempt) -> _Older:
-    """Between the replay attempt and the fresh full, as ``fallback: older_base`` asks for."""
+    """Make the attempt between replay and fresh full that ``fallback: older_base`` requires."""
     choice_id = sibling(published, "choose_older")
     attempt = attempt_tasks(common, acquire_id, choice_id, OLDER)
     quarantine, diagnose = _decision(common, choice_id, published, full, full.create, OLDER)

@@ -1,4 +1,4 @@
-"""The tasks of one node's life: an attempt to make a backup, and the proof of what was made."""
+"""The tasks of one node: of an attempt to make a backup, or of the proof of the backup it made."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from airflow_restore_replay.sensors import BinlogCatchupSensor
 
 @dataclass(frozen=True)
 class Common:
-    """Arguments of every task, and of those that wait; who is told.
+    """Arguments and callbacks that tasks share.
 
-    :param on_quarantine, on_recovery: callbacks of the tasks that find that out.
+    :param task: arguments of every task.
+    :param deferrable: further arguments of the tasks that wait.
+    :param on_quarantine, on_recovery: callbacks of the tasks that detect a quarantine or a recovery.
     """
 
     task: dict[str, Any]
@@ -41,7 +43,7 @@ class Common:
 
 @dataclass(frozen=True)
 class Attempt:
-    """The tasks of a node's life that others connect to."""
+    """Tasks of an attempt that others connect to, and all of them."""
 
     create: BaseOperator
     snapshot: BaseOperator
@@ -50,7 +52,10 @@ class Attempt:
 
 
 def attempt_tasks(common: Common, acquire_id: str, choice_id: str, attempt: str) -> Attempt:
-    """Make the task group of one attempt: each has a node of its own, and the fallback never reuses the first's."""
+    """Make the task group of one attempt.
+
+    Each attempt has a node of its own. A fallback never reuses the node of the first attempt.
+    """
     base = ResultOf(choice_id, "backup_id") if ATTEMPTS[attempt].restores else None
     with TaskGroup(attempt):
         create = CreateReplayNodeOperator(
@@ -83,7 +88,11 @@ def attempt_tasks(common: Common, acquire_id: str, choice_id: str, attempt: str)
 
 @dataclass(frozen=True)
 class Proof:
-    """The tasks of a proof. :param first: makes its node. :param validate: succeeds when the backup is proven."""
+    """Tasks of a proof.
+
+    :param first: creates its node.
+    :param validate: succeeds when the backup is proven.
+    """
 
     first: BaseOperator
     validate: BaseOperator
@@ -93,9 +102,9 @@ class Proof:
 
 
 def proof_tasks(common: Common, acquire_id: str, published_id: str) -> Proof:
-    """Restore what the run has published on a second node; what does not restore is quarantined.
+    """Make the tasks that restore the run's published backup on a second node, and quarantine it if it is damaged.
 
-    :param published_id: the task that says which backup it is.
+    :param published_id: id of the task whose result names the backup.
     """
     backup_id = ResultOf(published_id, "backup_id")
     quarantine = QuarantineBackupOperator(
@@ -130,5 +139,5 @@ def as_setup(task: BaseOperator) -> BaseOperator:
 
 
 def sibling(task: BaseOperator, name: str) -> str:
-    """:returns: the id of the task *name* next to *task*: inside a task group ids carry the group's prefix."""
+    """Return the id of the task *name* beside *task*: inside a task group, ids have the group's prefix."""
     return task.task_id.removesuffix(task.label or "") + name

@@ -1,4 +1,4 @@
-"""How long the cycle's tasks may take, and who hears of their failures."""
+"""Timeouts of the cycle's tasks, and the callbacks for their failures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Callback = Callable[[Any], Any]
 
 
 def timeout_of(cluster: Cluster, task: BaseOperator) -> timedelta:
-    """:returns: how long *task* may take: more than what ends its work from within."""
+    """Return the timeout of *task*, which is longer than the limits that end its work from within."""
     limits = cluster.timeouts
     if isinstance(task, AcquireLeaseOperator):
         return timedelta(seconds=cluster.lease.wait + limits.step)
@@ -27,25 +27,30 @@ def timeout_of(cluster: Cluster, task: BaseOperator) -> timedelta:
     if job is None:
         return timedelta(seconds=limits.step)
     if job is JobName.CATCH_UP:
-        # It may have to fill its node again, once.
+        # Catch-up may have to rebuild its node, once.
         return timedelta(seconds=cluster.catch_up.deadline + max(limits.restore, limits.seed))
     return timedelta(seconds=getattr(limits, job.value))
 
 
 def listed(callbacks: Callback | Sequence[Callback] | None) -> list[Callback]:
-    """:returns: Airflow's ways to give callbacks, as a list."""
+    """Return *callbacks* as a list; Airflow accepts one, several or None."""
     if callbacks is None:
         return []
     return list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
 
 
 def add_failure_callbacks(task: BaseOperator, callbacks: Iterable[Callback]) -> None:
-    """Call *callbacks* after what *task* has already."""
+    """Call *callbacks* after those that *task* already has."""
     task.on_failure_callback = [*listed(task.on_failure_callback), *callbacks]
 
 
 def leave_to_the_run(tasks: Iterable[BaseOperator], told_of_runs: Iterable[Announcer]) -> None:
-    """A failed ``diagnose`` says what the failed run says: who is told of the run is not told twice."""
+    """Remove announcers from ``diagnose`` that are also called for the run.
+
+    A failed ``diagnose`` reports the same as the failed run, which would be announced twice.
+
+    :param told_of_runs: the announcers that are called for a failed run.
+    """
     told = [announcer.notifier for announcer in told_of_runs]
     for task in tasks:
         if isinstance(task, DiagnoseCycleOperator):

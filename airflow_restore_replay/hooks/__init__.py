@@ -1,4 +1,4 @@
-"""Hooks: how Airflow reaches a cluster's repository and its replay nodes. Imported on first use."""
+"""Hooks for a cluster's repository and replay nodes, imported on first use."""
 
 from __future__ import annotations
 

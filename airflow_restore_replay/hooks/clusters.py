@@ -14,8 +14,8 @@ CONFIG_VARIABLE = "RESTORE_REPLAY_CONFIG"
 def configured_clusters(config: str | None = None) -> dict[str, Cluster]:
     """Read the cluster file.
 
-    :param config: its path; the variable ``RESTORE_REPLAY_CONFIG`` names it otherwise.
-    :raises ConfigInvalid: there is no such file, or a key of it is wrong.
+    :param config: path of the file; default is the variable ``RESTORE_REPLAY_CONFIG``.
+    :raises ConfigInvalid: no file is configured, the file does not exist, or one of its keys is wrong.
     """
     path = config or os.environ.get(CONFIG_VARIABLE)
     if not path:
@@ -27,7 +27,9 @@ def configured_clusters(config: str | None = None) -> dict[str, Cluster]:
 
 
 def find_cluster(cluster: str | Cluster, config: str | None = None) -> Cluster:
-    """:param cluster: a cluster, or its name in the cluster file.
+    """Return the cluster that an operator names.
+
+    :param cluster: a cluster, or its name in the cluster file.
     :param config: path of the cluster file; see :func:`configured_clusters`.
     :raises ConfigInvalid: the file has no such cluster.
     """

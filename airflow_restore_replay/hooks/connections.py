@@ -1,4 +1,4 @@
-"""The provider's own connection types. Airflow makes these hooks to test a connection from its form."""
+"""Hooks of the provider's own connection types, which Airflow uses to test a connection from its form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_restore_replay.hooks.store_connections import REPOSITORY_CONN_TYPE,
 
 
 class RepositoryConnectionHook(BaseHook):
-    """Credentials and place of a repository; a cluster's ``repository.connection`` names it.
+    """Connection with URL and credentials of a repository; a cluster's ``repository.connection`` names it.
 
     :param restore_replay_repository_conn_id: the connection.
     """
@@ -29,10 +29,12 @@ class RepositoryConnectionHook(BaseHook):
         self.conn_id = restore_replay_repository_conn_id
 
     def test_connection(self) -> tuple[bool, str]:
-        """Create an object, see the store refuse to create it again, read it back, and read the catalog; an encrypted
-        repository's only with the connection's key.
+        """Test the store and read the catalog.
 
-        :returns: whether all of that works, and what is there.
+        The test creates an object, expects the store to refuse to create it again, and reads it back. The catalog of
+        an encrypted repository is read only if the connection has its key.
+
+        :returns: whether all of that works, and what was found.
         """
         from airflow_restore_replay.core.repository.probe import probe_repository
 
@@ -51,7 +53,7 @@ class RepositoryConnectionHook(BaseHook):
 
 
 class ReplayNodeConnectionHook(BaseHook):
-    """Where replay nodes live; a cluster's ``node.connection`` names it.
+    """Connection with the place where replay nodes live; a cluster's ``node.connection`` names it.
 
     :param restore_replay_node_conn_id: the connection.
     """
@@ -66,9 +68,9 @@ class ReplayNodeConnectionHook(BaseHook):
         self.conn_id = restore_replay_node_conn_id
 
     def test_connection(self) -> tuple[bool, str]:
-        """Write below the work directory of *this* host, and ask the server's programs for their release.
+        """Write below the work directory on *this* host, and ask the server's programs for their release.
 
-        :returns: whether that works, and which host, releases and space there are.
+        :returns: whether both work; then host, releases and free space, else the error.
         """
         from airflow_restore_replay.core.agent.probe import probe_node
 

@@ -1,4 +1,4 @@
-"""What the connection of a cluster's nodes says: where they live, and how to be let in."""
+"""Place and credentials of replay nodes, from the connection of a cluster's nodes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ _SSH_ACCESS = {
     "private_key_passphrase": "passphrase",
     "host_key": "host_key",
 }
-#: What only the SSH provider's own hook can do, and what we never do.
+#: Settings that only the SSH provider's own hook supports. Connections that use them are refused.
 _SSH_ONLY = ("host_proxy_cmd", "ciphers", "disabled_algorithms")
 
 
 def resolve_node(node: NodeSpec, conn: Connection) -> NodeSpec:
-    """:returns: *node* with what its connection says about the place; no secret is in it.
+    """Return *node* with the place that its connection names; the result holds no secret.
+
     :raises ConfigInvalid: the connection is not of the runtime's type, or not usable.
     """
     extra = conn.extra_dejson
     if node.runtime == "docker":
-        # It says nothing about the place: the Docker provider's connections are accounts of registries.
+        # Connections of the Docker provider are accounts of registries; they name no place.
         _require_type(conn, DOCKER_CONN_TYPE, node)
         return node
     if node.runtime != "ssh":
@@ -43,20 +44,20 @@ def resolve_node(node: NodeSpec, conn: Connection) -> NodeSpec:
     _require_type(conn, SSH_CONN_TYPE, node)
     if only := [name for name in _SSH_ONLY if extra.get(name)]:
         raise ConfigInvalid(
-            f"Connection {conn.conn_id!r} uses {', '.join(only)}, which nodes over SSH do not.",
+            f"Connection {conn.conn_id!r} uses {', '.join(only)}, which nodes over SSH do not support.",
             hint="Remove it; the node's host must be reachable from workers and triggerers.",
         )
     where: dict[str, Any] = {"host": conn.host, "port": conn.port, "user": conn.login}
     where["key_file"] = extra.get("key_file")
     try:
-        # The connection stays named: whoever gets these plain values still needs its key.
+        # The connection's name stays: the receiver of these plain values still needs its private key.
         return msgspec.structs.replace(node, **{name: value for name, value in where.items() if value})
     except ValueError as exc:
         raise ConfigInvalid(f"Connection {conn.conn_id!r}: {exc}.") from exc
 
 
 def node_access(conn: Connection) -> NodeAccess:
-    """:returns: what lets us in; masked in logs. Nothing for nodes on the worker's own host."""
+    """Return the credentials for nodes, masked in logs; empty for nodes on the worker's own host."""
     from airflow.sdk.log import mask_secret
 
     if conn.conn_type == DOCKER_CONN_TYPE:

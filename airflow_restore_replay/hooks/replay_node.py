@@ -1,4 +1,4 @@
-"""Replay nodes and their jobs, with the primary's address and password from its Airflow connection."""
+"""Hook for replay nodes and their jobs, with the primary's address and password from its Airflow connection."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ PROGRESS_INTERVAL_S = 15.0
 
 
 class ReplayNodeHook(BaseHook):
-    """Creates, asks and destroys the replay nodes of one cluster.
+    """Hook that creates and destroys the replay nodes of one cluster and runs jobs on them.
 
     A node travels by XCom as a :class:`~airflow_restore_replay.core.jobs.protocol.RunNode`, in plain values.
 
-    :param cluster: its ``primary.connection`` may name an Airflow connection of type ``mysql``; host, port and
-        login then come from there, and so does the password.
+    :param cluster: its ``primary.connection`` may name an Airflow connection of type ``mysql``, which then supplies
+        host, port, login and password.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -57,7 +57,7 @@ class ReplayNodeHook(BaseHook):
 
     @cached_property
     def cluster(self) -> Cluster:
-        """:returns: the cluster with what its connections say filled in; no secret is in it."""
+        """Return the cluster with the values of its connections filled in; it holds no secret."""
         found, node_conn_id = self._configured, self._configured.node.connection
         if self._connection is not None:
             primary = resolve_primary(found.primary, self._connection)
@@ -78,7 +78,7 @@ class ReplayNodeHook(BaseHook):
         return get_runtime(self.cluster, access)
 
     def secrets(self) -> Secrets:
-        """:returns: what a job needs to know and nothing may show."""
+        """Return the passwords and keys that a job needs, masked in logs."""
         from airflow.sdk.log import mask_secret
 
         conn = self._connection
@@ -91,11 +91,11 @@ class ReplayNodeHook(BaseHook):
     def create(
         self, run: RunRef, *, key: str, replaces: Sequence[str] = (), backup_id: str | None = None
     ) -> dict[str, Any]:
-        """Create a node, or find the one made for the same *key*; first remove what earlier runs left.
+        """Create a node, or return the one made for the same *key*; first remove orphaned nodes of the cluster.
 
-        :param replaces: keys of earlier nodes of the same task, which was cleared since.
-        :param backup_id: the backup that it will restore, so that its server suits it from the start.
-        :returns: the node, fit for XCom.
+        :param replaces: keys of the nodes that the same task had before it was cleared; these are removed, too.
+        :param backup_id: backup that the node will restore; the release of the node's server is chosen for it.
+        :returns: the node, as plain values for XCom.
         """
         from airflow_restore_replay.core.runtime.images import release_needed
         from airflow_restore_replay.core.runtime.nodes import create_node
@@ -107,7 +107,7 @@ class ReplayNodeHook(BaseHook):
         return node
 
     def destroy(self, node: dict[str, Any]) -> None:
-        """Stop everything of the node and remove it; idempotent."""
+        """Stop everything that runs on the node and remove it; idempotent."""
         self.runtime.destroy(_handle(node))
 
     def client(self, node: dict[str, Any]) -> NodeClient:
@@ -116,7 +116,7 @@ class ReplayNodeHook(BaseHook):
         return NodeClient(self.runtime, _handle(node))
 
     def submit(self, node: dict[str, Any], *, job: JobName, key: str, params: dict[str, Any]) -> JobState:
-        """Start the job of that *key*, attach to it, or learn how it ended."""
+        """Start the job with that *key*, attach to it if it is running, or return how it ended."""
         from airflow_restore_replay.core.runtime.nodes import job_request
 
         run = convert(node, RunNode).run
@@ -138,9 +138,9 @@ class ReplayNodeHook(BaseHook):
         on_progress: Callable[[str], None],
         at_most_s: float = float("inf"),
     ) -> JobState:
-        """Wait until the job has ended, or *at_most_s* have passed, in this process.
+        """Wait in this process until the job has ended or *at_most_s* have passed.
 
-        :param on_progress: gets a line every :data:`PROGRESS_INTERVAL_S`.
+        :param on_progress: called with a line every :data:`PROGRESS_INTERVAL_S`.
         """
         from airflow_restore_replay.core.runtime.pace import Pace
 
@@ -156,7 +156,10 @@ class ReplayNodeHook(BaseHook):
             time.sleep(pace.pause_s())
 
     def test_connection(self) -> tuple[bool, str]:
-        """:returns: whether the primary accepts the account and nodes can live where they shall, and what was found."""
+        """Test that the primary accepts the account, and that nodes can live where the cluster places them.
+
+        :returns: whether both work, and what was found.
+        """
         from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
         from airflow_restore_replay.core.flavor.registry import get_flavor
 
@@ -173,13 +176,13 @@ class ReplayNodeHook(BaseHook):
 
 
 class ProgressReports:
-    """When progress is due in a task's log."""
+    """Timer of the progress lines in a task's log."""
 
     def __init__(self) -> None:
         self._reported = time.monotonic()
 
     def due(self) -> bool:
-        """:returns: whether :data:`PROGRESS_INTERVAL_S` have passed since this last said so."""
+        """Return whether :data:`PROGRESS_INTERVAL_S` have passed since the last line; if so, restart the interval."""
         now = time.monotonic()
         if now - self._reported < PROGRESS_INTERVAL_S:
             return False
@@ -188,7 +191,7 @@ class ProgressReports:
 
 
 def resolve_primary(primary: Primary, conn: Connection) -> Primary:
-    """:returns: *primary* with the address of an Airflow ``mysql`` connection; never its password."""
+    """Return *primary* with address, login and TLS files of an Airflow ``mysql`` connection, without its password."""
     extra = conn.extra_dejson.get("ssl")
     ssl = (
         {f"ssl_{name}": extra[name] for name in ("ca", "cert", "key") if extra.get(name)}

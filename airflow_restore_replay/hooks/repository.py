@@ -27,12 +27,12 @@ _KEY_FIELD = "encryption_key"
 
 
 class RepositoryHook(BaseHook):
-    """Opens the repository of one cluster.
+    """Hook that opens the repository of one cluster.
 
     :param cluster: its ``repository.connection`` names a connection of the type ``restore_replay_repository``, or
-        one of the Amazon, Azure or Google provider (``aws``, ``wasb``, ``google_cloud_platform``), whose login,
-        password and extra are the credentials, a role that they assume included. Without it they are found in the
-        environment. Those providers need not be installed.
+        one of the Amazon, Azure or Google provider (``aws``, ``wasb``, ``google_cloud_platform``). Its login,
+        password and extra are the credentials, including a role to assume. Without a connection, the credentials
+        come from the environment. Those providers need not be installed.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -46,7 +46,8 @@ class RepositoryHook(BaseHook):
 
     @cached_property
     def resolved(self) -> RepositorySpec:
-        """:returns: the repository with the URL of its connection, where the cluster file has none.
+        """Return the repository's settings, with the URL of its connection if the cluster file has none.
+
         :raises ConfigInvalid: the connection has no URL either.
         """
         spec, conn = self.cluster.repository, self._connection
@@ -64,21 +65,25 @@ class RepositoryHook(BaseHook):
             raise ConfigInvalid(f"clusters.{self.cluster.name}.repository: {exc}.") from exc
 
     def credentials(self) -> dict[str, str]:
-        """:returns: the store's configuration from the connection; empty when there is none.
-        :raises ConfigInvalid: the connection relies on what only its provider can resolve.
+        """Return the store's configuration from the connection; empty without a connection.
+
+        :raises ConfigInvalid: the connection relies on a setting that only its provider can resolve.
         """
         conn = self._connection
         if conn is None:
             return {}
         found = connection_credentials(conn, self.resolved.url)
-        # What the cluster file says about the store itself counts more than the connection's extra.
+        # Options of the cluster file take precedence over the connection's extra.
         given = self.cluster.repository.options.given()
         return {key: value for key, value in found.items() if key not in given}
 
     def keys(self) -> tuple[str, ...]:
-        """:returns: the repository's encryption keys, the active one first; masked in logs. None are given where
-            neither the cluster file nor the repository's own connection has any.
-        :raises ConfigInvalid: a source is not there, or holds no key. :raises KeySourceFailed: a command failed.
+        """Return the repository's encryption keys, the active one first; masked in logs.
+
+        The result is empty if neither the cluster file nor the repository's own connection has a key.
+
+        :raises ConfigInvalid: the source of a key does not exist, or holds no key.
+        :raises KeySourceFailed: a command that should print a key failed.
         """
         encryption = self.cluster.repository.encryption
         if encryption is not None:
@@ -89,7 +94,10 @@ class RepositoryHook(BaseHook):
         return keys
 
     def open(self, *, write: bool = False) -> Repository:
-        """:param write: create the repository when there is none, and check that the store is safe to write to."""
+        """Open the repository.
+
+        :param write: create the repository if it does not exist, and check that the store is safe to write to.
+        """
         from airflow_restore_replay.core.repository.repository import Repository
 
         return Repository.open(
@@ -102,7 +110,10 @@ class RepositoryHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """:returns: whether the repository is readable, and what it holds."""
+        """Read the catalog.
+
+        :returns: whether that works; then how many backups it has, and how many are healthy, else the error.
+        """
         try:
             catalog = self.open().catalog()
         except RestoreReplayError as exc:
@@ -111,15 +122,16 @@ class RepositoryHook(BaseHook):
 
 
 def connection_keys(conn: Connection) -> tuple[str, ...]:
-    """:returns: the encryption key that a repository connection holds, if it does; masked in logs.
-    :raises ConfigInvalid: what it holds is no key.
+    """Return the encryption key that a repository connection holds, if any; masked in logs.
+
+    :raises ConfigInvalid: the connection's field holds no key.
     """
     held = conn.conn_type == REPOSITORY_CONN_TYPE and conn.extra_dejson.get(_KEY_FIELD)
     return (parse_key(_key_of(conn), f"connection {conn.conn_id}"),) if held else ()
 
 
 def _key_of(conn: Connection) -> str:
-    """:returns: the text that should be a key: a repository connection's own field, another one's password."""
+    """Return the text that should be a key: the field of a repository connection, the password of any other."""
     own = conn.conn_type == REPOSITORY_CONN_TYPE
     text = str((conn.extra_dejson.get(_KEY_FIELD) if own else conn.password) or "")
     mask(text)

@@ -1,7 +1,7 @@
-"""What Airflow connections say about object stores: a repository's own, Amazon's, Azure's and Google's.
+"""Credentials of object stores from Airflow connections: a repository's own, Amazon's, Azure's and Google's.
 
-Their providers need not be installed. What only they can resolve, on the worker, is refused by name: a node could not
-refresh it.
+Their providers need not be installed. A setting that only they can resolve, on the worker, is refused by name, because
+a node could not refresh the result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AMAZON_EXTRA = {
     "role_arn": "role_arn",
     "external_id": "external_id",
 }
-#: What an Amazon connection may pass to STS → names in a repository's credentials.
+#: Arguments that an Amazon connection may pass to STS → names in a repository's credentials.
 _ASSUME_ROLE = {
     "ExternalId": "external_id",
     "RoleSessionName": "role_session_name",
@@ -44,7 +44,7 @@ _GOOGLE_ONLY = ("key_secret_name", "impersonation_chain", "credential_config_fil
 _REPOSITORY_EXTRA = ("endpoint", "ca_file")
 _S3_EXTRA = ("session_token", "region", "role_arn", "external_id", "sts_endpoint")
 _AZURE_EXTRA = ("account_name", "sas_token", "tenant_id")
-#: Credentials that are shown nowhere.
+#: Credentials that are masked in logs.
 _SECRETS = (
     *("secret_access_key", "session_token", "external_id"),
     *("account_key", "sas_token", "client_secret", "service_account_key"),
@@ -52,10 +52,10 @@ _SECRETS = (
 
 
 def connection_credentials(conn: Connection, url: str) -> dict[str, str]:
-    """:returns: a repository's credentials, which are masked in logs from now on.
+    """Return a repository's credentials, and mask them in logs from now on.
 
-    :param url: the repository's: login and password of its own connection mean what its store needs.
-    :raises ConfigInvalid: the connection relies on what only its provider can resolve.
+    :param url: URL of the repository; its scheme decides what login and password of a repository connection mean.
+    :raises ConfigInvalid: the connection relies on a setting that only its provider can resolve.
     """
     extra: dict[str, Any] = conn.extra_dejson
     scheme = urlsplit(url).scheme
@@ -94,7 +94,7 @@ def _login(conn: Connection, login: str, password: str) -> dict[str, str]:
 
 
 def _azure_login(conn: Connection, extra: dict[str, Any]) -> dict[str, str]:
-    """With a tenant they are a service principal's, otherwise the storage account's."""
+    """Return login and password: with a tenant those of a service principal, otherwise those of the storage account."""
     names = ("client_id", "client_secret") if extra.get("tenant_id") else ("account_name", "account_key")
     return _login(conn, *names)
 
@@ -102,12 +102,12 @@ def _azure_login(conn: Connection, extra: dict[str, Any]) -> dict[str, str]:
 def _refuse(conn_id: str, only: Sequence[str], instead: str) -> None:
     if only:
         raise ConfigInvalid(
-            f"Connection {conn_id!r} uses {', '.join(only)}, which a replay node cannot.", hint=instead
+            f"Connection {conn_id!r} uses {', '.join(only)}, which a replay node cannot use.", hint=instead
         )
 
 
 def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
-    """:returns: what an Amazon connection's extra says, by the provider's own rules of which counts more."""
+    """Return the credentials in an Amazon connection's extra, by the provider's own rules of precedence."""
     method = extra.get("assume_role_method") or "assume_role"
     only = [name for name in _AMAZON_ONLY if extra.get(name)]
     if extra.get("verify") is False:
@@ -134,7 +134,7 @@ def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
 
 
 def _from_azure(conn: Connection, extra: dict[str, Any]) -> dict[str, str]:
-    """:returns: what a connection of the Azure provider says: account and key, SAS token, or service principal."""
+    """Return the credentials of an Azure connection: account and key, SAS token, or service principal."""
     _refuse(
         conn.conn_id,
         [name for name in _AZURE_ONLY if extra.get(name)],
@@ -152,7 +152,7 @@ def _from_azure(conn: Connection, extra: dict[str, Any]) -> dict[str, str]:
 
 
 def _from_google(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
-    """:returns: what a connection of the Google provider says: a service account's key, or the file that has it."""
+    """Return the credentials of a Google connection: a service account's key, or the file that has it."""
     _refuse(
         conn_id,
         [name for name in _GOOGLE_ONLY if extra.get(name)],

@@ -1,4 +1,4 @@
-"""What Airflow thinks of a task right now: whether a user ended it. For workers, not for triggers."""
+"""State of a task as Airflow has it now, to find out whether a user ended it. For workers, not for triggers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-#: states that a running task gets from a user only: marked, or cleared while it ran
+#: States that only a user can give to a running task, by marking it or clearing it.
 ENDED_BY_USER = frozenset({"failed", "success", "skipped", "removed", "restarting"})
-#: Airflow cannot be asked; that is no reason to give up what a job has done
+#: The state cannot be read. That is no reason to cancel a job and lose its work.
 UNKNOWN = "unknown"
 
 
 def task_state(ti: Any) -> str:
-    """:param ti: names the task: ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
-    :returns: its state; ``""`` when it has none.
+    """Return the state of a task; ``""`` if it has none, :data:`UNKNOWN` if it cannot be read.
+
+    :param ti: names the task: ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 

@@ -1,4 +1,4 @@
-"""What people are told about a cycle, by whichever Airflow notifier they use. Imported on first use.
+"""Messages about a cycle, for any Airflow notifier. Imported on first use.
 
 :func:`message` turns an Airflow context into a :class:`CycleMessage`. :class:`Announcer` puts it into a notifier's
 context as ``cycle``, so that any notifier's templates can use it: ``{{ cycle.title }}``, ``{{ cycle.text }}``.

@@ -1,4 +1,4 @@
-"""Connects occasions with whoever tells people about them."""
+"""Callbacks that announce the occasions of a cycle through notifiers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Announcer:
-    """A callback that calls a notifier with the message as ``cycle`` in its context.
+    """Callback that calls a notifier with the message as ``cycle`` in its context.
 
-    It never raises: a chat that is down must not change what becomes of a backup.
+    It never raises: an unreachable chat must not affect a backup.
 
     :param notifier: any Airflow notifier, or any function of a context.
-    :param on: the occasions it is told about; all unless given.
-    :param cluster: whose message it is, where the context's tasks do not tell.
+    :param on: the occasions on which the notifier is called; all unless given.
+    :param cluster: the cluster of the message, if the context's tasks do not name it.
     """
 
     notifier: Callback
@@ -38,7 +38,7 @@ class Announcer:
         from airflow_restore_replay.notifications.compose import message
 
         try:
-            # A notifier renders its templates in place: each message needs a fresh one.
+            # A notifier renders its templates in place, so each message needs a fresh copy.
             renders = hasattr(self.notifier, "render_template_fields")
             notifier = copy.deepcopy(self.notifier) if renders else self.notifier
             notifier(_rendering({**context, "cycle": message(context, cluster=self.cluster)}))
@@ -47,17 +47,17 @@ class Announcer:
 
 
 def _rendering(context: dict[str, Any]) -> dict[str, Any]:
-    # ``dag.test()`` gives callbacks of the run a DAG that notifiers cannot render with.
+    # ``dag.test()`` passes a DAG to the run's callbacks that notifiers cannot use to render templates.
     if not hasattr(context.get("dag"), "get_template_env"):
         context.pop("dag", None)
     return context
 
 
 def cluster_announcers(cluster: Cluster, notifiers: Iterable[Callback] = ()) -> list[Announcer]:
-    """:param notifiers: beside those of the cluster file's ``notify``; an :class:`Announcer` keeps its occasions.
+    """Return the announcers of *cluster*.
 
-    :returns: everybody who is told about *cluster*.
-    :raises ConfigInvalid: the cluster file names Slack, and its provider is not installed.
+    :param notifiers: added to those of the cluster file's ``notify``; an :class:`Announcer` keeps its occasions.
+    :raises ConfigInvalid: the cluster file names a Slack connection, and Airflow's Slack provider is not installed.
     """
     given = [n if isinstance(n, Announcer) else Announcer(n) for n in notifiers]
     configured = [Announcer(channel, on=cluster.notify.on) for channel in slack_channels(cluster.notify)]
@@ -65,5 +65,5 @@ def cluster_announcers(cluster: Cluster, notifiers: Iterable[Callback] = ()) -> 
 
 
 def callbacks_for(announcers: Iterable[Announcer], occasion: str) -> list[Announcer]:
-    """:returns: those that want to hear of *occasion*."""
+    """Return the announcers that are called on *occasion*."""
     return [a for a in announcers if occasion in a.on]

@@ -1,4 +1,4 @@
-"""From an Airflow context to a message. It never raises: a chat must hear of a failure even if the store is dead."""
+"""Make a message from an Airflow context. It never raises: a failure must be announced even if the store is down."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ log = logging.getLogger(__name__)
 
 
 def message(context: Any, *, cluster: str | Cluster | None = None) -> CycleMessage:
-    """Describe what *context* is about, for any notifier.
+    """Return the message about the occasion of *context*, for any notifier.
 
-    :param context: what Airflow, or one of our operators, gave to a callback: of a failed task, of a failed run,
-        of a quarantine or of a recovery.
-    :param cluster: the cluster, where the context's tasks do not tell; a DAG with several needs it for its runs.
+    :param context: the context of a callback, from Airflow or one of the operators: of a failed task, a failed run, a
+        quarantine or a recovery.
+    :param cluster: the cluster, if the context's tasks do not name it. A DAG with several clusters needs it for its
+        runs.
     """
     scene = RunFacts(context, cluster)
     occasion = occasion_of(context)
@@ -45,12 +46,12 @@ def message(context: Any, *, cluster: str | Cluster | None = None) -> CycleMessa
 
 
 def occasion_of(context: Any) -> str:
-    """:returns: which of the four occasions a callback's context is about."""
+    """Return which of the four occasions a callback's context is about."""
     if "quarantine" in context:
         return QUARANTINE
     if "recovery" in context:
         return RECOVERY
-    # Airflow gives a run's callback the reason; a task whose process was killed has neither that nor an exception.
+    # A run's callback gets a reason from Airflow. A task whose process was killed has neither reason nor exception.
     return RUN_FAILURE if "reason" in context or "ti" not in context else TASK_FAILURE
 
 
@@ -70,8 +71,9 @@ def _task_failure(scene: RunFacts) -> dict[str, str]:
 
 
 def _known(exc: BaseException | str) -> Failure | None:
-    """:returns: the failure behind what ended the task; None when there are only words, an operator's or Airflow's
-    (of a task whose process is gone).
+    """Return the failure that ended the task.
+
+    None if there is only a text: an operator's, or Airflow's about a task whose process is gone.
     """
     if isinstance(exc, str):
         return None
@@ -105,7 +107,7 @@ def _run_failure(scene: RunFacts) -> dict[str, str]:
 def _quarantine(scene: RunFacts) -> dict[str, str]:
     found = scene.context["quarantine"]
     first, *others = found["quarantined"]
-    also = f" It is shared by {', '.join(others)}, which {_are(others)} excluded too." if others else ""
+    also = f" Also quarantined for the same damage: {', '.join(others)}." if others else ""
     return {
         "title": f"{scene.name}: backup {first} is quarantined",
         "what": f"{found['reason']}{also}",
@@ -121,10 +123,6 @@ def _what_follows(found: dict[str, Any]) -> str:
         return FOLLOWS[follows]
     ended = "; this run is red" if found.get("attempt") else ""
     return f"the next run starts from the newest healthy backup, or takes a fresh full{ended}"
-
-
-def _are(others: list[str]) -> str:
-    return "is" if len(others) == 1 else "are"
 
 
 def _recovery(scene: RunFacts) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The message itself: facts in, words out."""
+"""The texts of a message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_VALUE = 1200
 
 _BLAMES = {
     Blame.BACKUP: "the backup",
-    Blame.STRANDED: "no one: the backup can be restored, but the primary can no longer continue it",
+    Blame.STRANDED: "nobody: the backup is restorable, but the primary can no longer continue it",
     Blame.SOURCE: "the primary",
     Blame.ENVIRONMENT: "the environment (store, network, node, credentials); no backup",
 }
@@ -26,7 +26,7 @@ _TODO = {
     Blame.SOURCE: "Look at the primary; no backup was quarantined.",
     Blame.ENVIRONMENT: "When the cause is gone, trigger the DAG again; older backups are untouched.",
 }
-#: attempt → what it does, after "and"
+#: Attempt → sentence about it; in messages it follows the word "and".
 FOLLOWS = {
     OLDER: "the run tries the next older healthy backup before it takes a fresh full",
     FULL: "the run takes a fresh full copy of the primary",
@@ -35,13 +35,15 @@ FOLLOWS = {
 
 @dataclass(frozen=True)
 class CycleMessage:
-    """One announcement, for any notifier.
+    """Message about one occasion, for any notifier.
 
     :param occasion: ``task_failure``, ``run_failure``, ``quarantine`` or ``recovery``.
-    :param what: what happened, and where. :param blames: whom it blames.
-    :param backup_id: the backup it is about; empty when about none.
-    :param age: age of the newest healthy backup, ``unknown`` when the repository cannot be read.
-    :param todo: what to do. :param log_url: where Airflow has the log.
+    :param what: what happened, and where.
+    :param blames: whom the failure blames.
+    :param backup_id: the backup concerned; empty if there is none.
+    :param age: age of the newest healthy backup; ``unknown`` if the repository cannot be read.
+    :param todo: what a person should do.
+    :param log_url: URL of the log in Airflow.
     """
 
     occasion: str
@@ -57,7 +59,7 @@ class CycleMessage:
 
     @property
     def rows(self) -> dict[str, str]:
-        """:returns: what the message has to say, by heading; empty parts are left out."""
+        """Return the parts of the message by heading; empty parts are left out."""
         rows = {
             "What": self.what,
             "Blames": self.blames,
@@ -70,43 +72,43 @@ class CycleMessage:
 
     @property
     def text(self) -> str:
-        """:returns: plain text, one line for each row, the title first."""
+        """Return the message as plain text: the title, one line for each row, and the log's URL."""
         rows = [f"{heading}: {value}" for heading, value in self.rows.items()]
         return "\n".join([self.title, *rows, f"Log: {self.log_url}"])
 
     @property
     def mrkdwn(self) -> str:
-        """:returns: the rows as Slack writes them, without the title."""
+        """Return the rows and the log's URL in Slack's mrkdwn, without the title."""
         rows = [f"*{heading}:* {_escape(value)}" for heading, value in self.rows.items()]
         return "\n".join([*rows, f"<{self.log_url}|Log>"])[:2990]
 
     @property
     def icon(self) -> str:
-        """:returns: a sign of good or bad news that every client shows."""
+        """Return a symbol for good or bad news that every client can display."""
         return (
             "\N{WHITE HEAVY CHECK MARK}" if self.occasion == RECOVERY else "\N{POLICE CARS REVOLVING LIGHT}"
         )
 
     @property
     def headline(self) -> str:
-        """:returns: icon and title, short enough for Slack's header."""
+        """Return icon and title, cut to fit Slack's header."""
         return _cut(f"{self.icon} {self.title}", 145)
 
 
 def blames(failure: Failure | None) -> str:
-    """:returns: whom *failure* blames, in words."""
+    """Return whom *failure* blames, in words."""
     return _BLAMES[failure.blame] if failure else "not known: no attempt left a record"
 
 
 def describe(failure: Failure) -> str:
-    """:returns: what happened, by its name."""
+    """Return code and message of *failure*."""
     return f"{failure.code}: {failure.message}"
 
 
 def advice(failure: Failure | None, *, follows: str | None) -> str:
-    """Say what a person should do next.
+    """Return what a person should do next.
 
-    :param follows: the attempt of the same run that comes next; None where the run is over.
+    :param follows: the attempt of the same run that comes next; None if the run is over.
     """
     if failure is None:
         return "Look at the log of the failed task."

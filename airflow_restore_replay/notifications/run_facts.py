@@ -1,4 +1,4 @@
-"""What is known about the run that a callback is about: from its context, and from the repository's records."""
+"""Facts about the run of a callback, from the callback's context and the repository's records."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: A callback must not hang on a store that does not answer.
+#: Limit of reading the repository: a callback must not hang on a store that does not answer.
 READ_TIMEOUT_S = 20.0
-#: job → task of the shipped DAG, where they differ
+#: Job → task of the shipped DAG, where their names differ.
 _USUAL = {"restore": "restore_backup"}
-#: Nodes and scheduler may have clocks of their own.
+#: Tolerated difference between the clocks of nodes and scheduler.
 _SKEW = timedelta(minutes=1)
 
 
 class RunFacts:
-    """:param context: a callback's context. :param cluster: see :func:`~.compose.message`."""
+    """Facts about the run that a callback's context is about.
+
+    :param context: a callback's context.
+    :param cluster: see :func:`~.compose.message`.
+    """
 
     def __init__(self, context: Any, cluster: str | Cluster | None = None) -> None:
         self.context = context
@@ -47,13 +51,13 @@ class RunFacts:
 
     @property
     def run(self) -> str:
-        """:returns: the run as records name it."""
+        """Return the run's name in records."""
         dag_id = getattr(self.ti, "dag_id", None) or getattr(self.dag, "dag_id", "")
         return f"{dag_id}/{self._run_id}"
 
     @property
     def name(self) -> str:
-        """:returns: the cluster's name; of the DAG when no cluster is known."""
+        """Return the cluster's name, or the DAG's id if no cluster is known."""
         named = self._cluster_value
         if isinstance(named, Cluster):
             return named.name
@@ -61,12 +65,12 @@ class RunFacts:
 
     @cached_property
     def catalog(self) -> Catalog | None:
-        """:returns: the repository's records; None when they cannot be read in time."""
+        """Return the repository's records; None if they cannot be read in time."""
         return _attempted(self._read_catalog, "The repository cannot be read for a notification.")
 
     @cached_property
     def age(self) -> str:
-        """:returns: age of the newest healthy backup in words; unknown when nobody can tell."""
+        """Return the age of the newest healthy backup in words, or why it is unknown."""
         from airflow_restore_replay.core.decisions.freshness import freshness
         from airflow_restore_replay.core.repository.format.records import utc_now
 
@@ -79,14 +83,14 @@ class RunFacts:
 
     @cached_property
     def attempts(self) -> list[Verdict]:
-        """:returns: what this run recorded since it was started or last cleared, oldest first."""
+        """Return the verdicts that this run recorded since it was started or last cleared, oldest first."""
         since = getattr(self.context.get("dag_run"), "start_date", None)
         recorded = self.catalog.attempts(self.run) if self.catalog else []
         return [v for v in recorded if since is None or v.at >= since - _SKEW]
 
     @cached_property
     def culprit(self) -> Verdict | None:
-        """:returns: the record of the attempt that decided; None when the run published, or recorded nothing."""
+        """Return the verdict of the attempt that decided; None if the run published or recorded nothing."""
         for verdict in reversed(self.attempts):
             if verdict.failure is not None:
                 return verdict
@@ -96,12 +100,12 @@ class RunFacts:
 
     @property
     def published_id(self) -> str:
-        """:returns: id of the backup that this run published."""
+        """Return the id of the backup that this run published; empty if none."""
         return next((v.published_id for v in reversed(self.attempts) if v.published_id), "")
 
     @property
     def aside(self) -> str:
-        """:returns: what else the run did to backups, before it failed."""
+        """Return a sentence about backups that the run excluded, or no longer excludes, before it failed."""
         from airflow_restore_replay.core.repository.format.records import Outcome
 
         withdrawn = [v for v in self.attempts if v.outcome is Outcome.WITHDRAWN]
@@ -118,7 +122,7 @@ class RunFacts:
 
     @property
     def backup_id(self) -> str:
-        """:returns: the backup that the failure is about, or else the base of the run."""
+        """Return the id of the backup that the failure is about, or else of the run's base."""
         verdict = self.culprit
         recorded = (verdict.backup_id or str(verdict.measured.get("base", ""))) if verdict else ""
         named = getattr(getattr(self.ti, "task", None), "backup_id", None)
@@ -126,7 +130,7 @@ class RunFacts:
 
     @cached_property
     def failed_tasks(self) -> list[str]:
-        """:returns: ids of this run's failed tasks, as far as Airflow tells."""
+        """Return the ids of this run's failed tasks, as far as Airflow reports them."""
         if self.ti is None:
             return []
         states = _attempted(
@@ -137,7 +141,7 @@ class RunFacts:
         return sorted(task_id for task_id, state in found.items() if state == "failed")
 
     def task_of(self, verdict: Verdict) -> str:
-        """:returns: id of the task whose job recorded *verdict*; attempt and step when there is no such task."""
+        """Return the id of the task whose job recorded *verdict*; attempt and step if there is no such task."""
         for task in getattr(self.dag, "tasks", ()):
             if getattr(task, "job", None) == verdict.step and self._attempt(task) == verdict.attempt:
                 return str(task.task_id)
@@ -146,7 +150,7 @@ class RunFacts:
         return found[0] if len(found) == 1 else usual
 
     def log_url(self, task_id: str = "") -> str:
-        """:returns: the page of *task_id*, else of the context's task, else of the run."""
+        """Return the URL of Airflow's page of *task_id*, else of the context's task, else of the run."""
         if not task_id and self.ti is not None and "reason" not in self.context:
             return str(self.ti.log_url)
         base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
@@ -155,9 +159,9 @@ class RunFacts:
         return f"{base}/dags/{dag_id}/runs/{quote(run_id)}" + (f"/tasks/{task_id}" if known else "")
 
     def follows(self, verdict: Verdict | None, failure: Failure | None) -> str | None:
-        """Say which attempt of this run comes after the one that failed.
+        """Return the attempt of this run that comes after the failed one.
 
-        :returns: None where the run is over, or where nothing is known.
+        None if the run is over, or if nothing is known.
         """
         if failure is None:
             return None
@@ -171,7 +175,7 @@ class RunFacts:
                     as_of=run_as_of(self.context) is not None,
                 ).attempt
             ),
-            "What follows cannot be told in a notification.",
+            "The next attempt cannot be determined for a notification.",
         )
 
     @property
@@ -191,7 +195,7 @@ class RunFacts:
 
     @property
     def _config(self) -> str | None:
-        """:returns: path of the cluster file that the context's task names."""
+        """Return the path of the cluster file that the context's task names."""
         config = getattr(getattr(self.ti, "task", None), "config", None)
         return config if isinstance(config, str) else None
 
@@ -220,7 +224,7 @@ class RunFacts:
         if named is None:
             raise LookupError("no task names a cluster")
         hook = RepositoryHook(find_cluster(named, self._config))
-        # Airflow's connections are asked for here: only this thread may talk to its supervisor.
+        # Airflow's connections are read here, because only this thread may talk to the supervisor.
         spec, credentials, keys = hook.resolved, hook.credentials(), hook.keys()
         return _in_time(
             lambda: Repository.open(
@@ -238,7 +242,10 @@ def _attempted(read: Callable[[], T], otherwise: str) -> T | None:
 
 
 def _in_time(read: Callable[[], T]) -> T:
-    """:raises StoreFailed: *read* takes longer than :data:`READ_TIMEOUT_S`; its thread is left to itself."""
+    """Call *read* in a thread with a time limit.
+
+    :raises StoreFailed: *read* takes longer than :data:`READ_TIMEOUT_S`; its thread is abandoned.
+    """
     answer: list[T] = []
     errors: list[BaseException] = []
 

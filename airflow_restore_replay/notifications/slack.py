@@ -1,4 +1,4 @@
-"""Slack, through Airflow's Slack provider; imported only when there is something to say."""
+"""Messages to Slack, through Airflow's Slack provider, which is imported only to send one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from airflow_restore_replay.core.config.sections import Notify
 from airflow_restore_replay.core.errors import ConfigInvalid
 
-#: Templates over ``cycle``, fit for the provider's notifiers.
+#: Templates for the provider's notifiers; they use ``cycle``.
 TEXT = "{{ cycle.headline }}"
 BLOCKS = (
     {"type": "header", "text": {"type": "plain_text", "text": "{{ cycle.headline }}"}},
     {"type": "section", "text": {"type": "mrkdwn", "text": "{{ cycle.mrkdwn }}"}},
 )
-#: A chat that hangs must not hold a worker.
+#: A chat that does not answer must not block a worker.
 TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
 class SlackChannel:
-    """A callback that sends a message by webhook or by Slack's API; needs ``cycle`` in its context.
+    """Callback that sends a message by webhook or by Slack's API; needs ``cycle`` in its context.
 
     :param webhook: connection of the type ``slackwebhook``.
     :param api: connection of the type ``slack``, with *channel*.
@@ -58,7 +58,8 @@ class SlackChannel:
 
 
 def slack_channels(notify: Notify) -> list[SlackChannel]:
-    """:returns: the channels that a cluster's ``notify`` names.
+    """Return the channels that a cluster's ``notify`` names.
+
     :raises ConfigInvalid: the Slack provider is not installed.
     """
     channels = []

@@ -1,4 +1,4 @@
-"""Operators of the cycle, for the shipped DAG and for your own. Imported on first use."""
+"""Operators of the cycle, for the shipped DAG and your own, imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all operators share: the cluster, the run, blame, and jobs on a node."""
+"""Base of all operators: the cluster, the run, blame, and jobs on a node."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ Callback = Callable[[Any], Any]
 
 log = logging.getLogger(__name__)
 
-#: Coming back from a deferral costs a worker's start, more than this; and a task that comes back before a busy
-#: scheduler has taken note that it left is taken for failed (Airflow 3.3).
+#: Wait this long before deferring. To resume after a deferral costs the start of a worker, which takes longer than
+#: this. Airflow 3.3 also treats a task as failed if it resumes before a busy scheduler has recorded its deferral.
 DEFER_AFTER_S = 5.0
 
 
 @contextmanager
 def blame() -> Iterator[None]:
-    """Let Airflow retry what a retry can help, and fail at once what it cannot.
+    """Let Airflow retry the task if a retry can help, and fail it at once otherwise.
 
     :raises AirflowFailException: a verdict, or a refusal that a person must resolve.
-    :raises RestoreReplayError: circumstance; Airflow retries the task.
+    :raises RestoreReplayError: a retryable error; Airflow retries the task.
     """
     try:
         yield
@@ -54,16 +54,17 @@ def blame() -> Iterator[None]:
 
 
 def run_owner(context: Context) -> str:
-    """:returns: the run as the lease and all records name it."""
+    """Return the run's name in the lease and in all records."""
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}"
 
 
 def run_as_of(context: Context) -> datetime | None:
-    """:returns: the past time whose backup a backfill rebuilds: the end of its interval. None for all other runs:
-    they take the backup of now, whatever date they bear.
+    """Return the past time whose backup a backfill rebuilds: the end of its data interval.
 
-    :raises PreflightFailed: a backfill has no interval.
+    None for all other runs: they back up the current state, whatever their logical date.
+
+    :raises PreflightFailed: the backfill has no data interval.
     """
     from airflow_restore_replay.core.times import past
 
@@ -79,18 +80,18 @@ def run_as_of(context: Context) -> datetime | None:
 
 
 def generation(context: Context) -> int:
-    """:returns: a number that stays the same over retries of a task and is new after it was cleared."""
+    """Return a number that stays the same over retries of a task and is new after a clear."""
     ti: Any = context["ti"]
     return int(ti.max_tries - (ti.task.retries or 0))
 
 
 def job_key(context: Context) -> str:
-    """:returns: idempotency key of the task's job: the same over retries, new after a clear."""
+    """Return the idempotency key of the task's job: the same over retries, new after a clear."""
     return _key(context, generation(context))
 
 
 def earlier_keys(context: Context) -> list[str]:
-    """:returns: keys that the task's jobs had before it was cleared."""
+    """Return the keys that the task's jobs may have had before it was cleared."""
     return [_key(context, number) for number in range(generation(context))]
 
 
@@ -100,13 +101,13 @@ def _key(context: Context, number: int) -> str:
 
 
 def push_result(context: Context, result: dict[str, Any]) -> None:
-    """Push what a branching task would return: branching may end the task by an exception, which loses that."""
+    """Push the result of a branching task: branching may end the task by an exception, which loses a returned value."""
     for key, value in {**result, "return_value": result}.items():
         context["ti"].xcom_push(key=key, value=value)
 
 
 def call_all(callbacks: Callback | Sequence[Callback], context: Any) -> None:
-    """Call one callback or several; what goes wrong with one is logged and nothing else."""
+    """Call one callback or several; an exception in one is logged and has no other effect."""
     for callback in callbacks if isinstance(callbacks, Sequence) else [callbacks]:
         try:
             callback(context)
@@ -115,11 +116,10 @@ def call_all(callbacks: Callback | Sequence[Callback], context: Any) -> None:
 
 
 class ClusterOperator(BaseOperator):
-    """Base of everything that works for one cluster.
+    """Base of all operators and sensors that work for one cluster.
 
     :param cluster: the cluster, or its name in the cluster file.
-    :param config: path of the cluster file; the variable ``RESTORE_REPLAY_CONFIG`` of the worker names it
-        otherwise.
+    :param config: path of the cluster file; default is the variable ``RESTORE_REPLAY_CONFIG`` of the worker.
     """
 
     template_fields: Sequence[str] = ("cluster", "config")
@@ -144,12 +144,12 @@ class ClusterOperator(BaseOperator):
 
 
 class NodeJobOperator(ClusterOperator):
-    """Base of the tasks that run a job on a replay node: submit, wait or defer, result to XCom.
+    """Base of the tasks that run a job on a replay node: submit it, wait or defer, push its result to XCom.
 
-    The job lives on the node, not in the task. A retry finds it by its key and goes on with it; a cleared task
-    starts it anew.
+    The job lives on the node, not in the task. A retry finds the job by its key and attaches to it; a cleared task
+    starts a new one.
 
-    :param node: what :class:`CreateReplayNodeOperator` returned.
+    :param node: the result of a :class:`CreateReplayNodeOperator`.
     :param deferrable: wait in the triggerer, without a worker slot.
     """
 
@@ -170,7 +170,7 @@ class NodeJobOperator(ClusterOperator):
         self.deferrable = deferrable
 
     def job_params(self) -> dict[str, Any]:
-        """:returns: the job's own parameters."""
+        """Return the job's own parameters."""
         return {}
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -187,13 +187,13 @@ class NodeJobOperator(ClusterOperator):
             return self._finish(context, hook, key)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Go on after the trigger woke the task; the node itself is asked what became of the job."""
-        self.log.info("The triggerer says: %s, %s.", event["status"], event["seen"])
+        """Resume after the trigger woke the task, and read the job's state from the node."""
+        self.log.info("The triggerer reports: %s, %s.", event["status"], event["seen"])
         with blame():
             return self._finish(context, *self._watch(context))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Cancel the job when the task ran out of its time while deferred."""
+        """Resume a deferred task; cancel its job if the task timed out while deferred."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
@@ -201,10 +201,10 @@ class NodeJobOperator(ClusterOperator):
             raise
 
     def on_kill(self) -> None:
-        """Cancel the job if a user ended the task, or its time is up.
+        """Cancel the job if a user ended the task, or if the task timed out.
 
-        A worker that shuts down, or one that nobody counts on any more because its scheduler died, also ends its
-        task's process: the job goes on then, and the next try finds it.
+        The task's process also ends if its worker shuts down, or if Airflow gave up on the worker because its
+        scheduler died. The job keeps running then, and the retry attaches to it.
         """
         if self._watched is None:
             return
@@ -212,7 +212,9 @@ class NodeJobOperator(ClusterOperator):
         if isinstance(sys.exc_info()[1], AirflowTaskTimeout) or task_state(ti) in ENDED_BY_USER:
             self._cancel(hook, key)
         else:
-            self.log.warning("Nobody ended this task: job %s goes on, and the next try finds it.", self.job)
+            self.log.warning(
+                "No user ended this task: job %s keeps running, and the retry attaches to it.", self.job
+            )
 
     def _cancel(self, hook: ReplayNodeHook, key: str) -> None:
         self.log.warning("Cancelling job %s of node %s.", self.job, self.node["node_id"])
@@ -231,7 +233,7 @@ class NodeJobOperator(ClusterOperator):
         )
 
     def _backup_id(self) -> str | None:
-        """:returns: the backup that the job is about, as far as the task knows."""
+        """Return the id of the backup that the job is about, as far as the task knows it."""
         return None
 
     def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:

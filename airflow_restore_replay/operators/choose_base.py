@@ -1,4 +1,4 @@
-"""Which backup the cycle replays from."""
+"""Choose the backup that the cycle replays from."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class ChooseBaseOperator(ClusterOperator, BranchMixIn):
-    """Choose the newest healthy proven backup as base, and branch on whether there is one.
+    """Task that chooses the newest healthy proven backup as base, and branches on whether there is one.
 
     Pushes ``backup_id`` (None without a base), ``reason`` and ``skipped``: newer backups that were passed over.
 
-    In a backfill the base is the newest one from before the end of the run's interval. Without one the task
-    fails; and where the backup as of that time is there already it pushes ``existing_id`` and branches as without a
+    In a backfill the base is the newest backup from before the end of the run's data interval. The task fails if there
+    is none. If the backup as of that time already exists, the task pushes ``existing_id`` and branches as without a
     base.
 
-    :param replay_task_id: followed when there is a base.
-    :param no_base_task_id: followed when there is none, or a full was asked for.
-    :param force_full: take a fresh full whatever there is.
-    :param base_backup_id: use exactly this backup.
+    :param replay_task_id: task to run if there is a base.
+    :param no_base_task_id: task to run if there is none, or if a fresh full was requested.
+    :param force_full: take a fresh full even if there is a base.
+    :param base_backup_id: use exactly this backup as base.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "force_full", "base_backup_id")
@@ -67,7 +67,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
             "skipped": choice.skipped,
         }
         if before := catalog.records_of(owner):
-            # The run was cleared: what it recorded the first time decides nothing the second time.
+            # The run was cleared: records of its earlier execution must not decide this one.
             result["before"] = before
         if choice.existing:
             self.log.info("Nothing to do: %s, %s.", choice.existing.backup_id, choice.reason)

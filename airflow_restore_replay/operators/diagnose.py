@@ -1,4 +1,4 @@
-"""How the run goes on after its replay attempt."""
+"""Decide what the run does after an attempt."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
-    """Branch on what the run *recorded* about its base, not on the colours of its tasks.
+    """Task that branches on what the run *recorded* about its base, not on the states of its tasks.
 
-    Evidence against the base leads to its quarantine and a fresh full; a stranded or missing base to a fresh
-    full. Everything else fails the run here, naming the culprit: nothing is known about the base then. A backfill
-    fails here whatever was wrong, because a fresh full cannot be the backup of a past time.
+    Evidence against the base leads to its quarantine and a fresh full. A stranded or missing base leads to a fresh
+    full. In all other cases nothing is known about the base, and the run fails here, naming the cause. A backfill
+    fails here after any error, because a fresh full cannot be the backup of a past time.
 
-    :param choice: what :class:`ChooseBaseOperator` pushed.
-    :param published_task_id: followed when the attempt published a backup.
-    :param quarantine_task_id: followed on evidence against the base.
-    :param full_task_id: followed when there is no base to replay from.
-    :param fallback_task_id: followed when the base is none any more; *full_task_id* unless given.
-    :param attempt: which one has ended; one that there was no need of is skipped.
+    :param choice: the result of a :class:`ChooseBaseOperator`.
+    :param published_task_id: task to run if the attempt published a backup.
+    :param quarantine_task_id: task to run on evidence against the base.
+    :param full_task_id: task to run if there is no base to replay from.
+    :param fallback_task_id: task to run if the base can no longer be used; *full_task_id* unless given.
+    :param attempt: the attempt that has ended; the task is skipped if that attempt was not needed.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "choice")
@@ -61,7 +61,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         from airflow_restore_replay.core.decisions.diagnose import Diagnosis, Next, diagnose
 
         if self.choice is None and self.attempt != REPLAY:
-            raise AirflowSkipException("There was no need of an older base.")
+            raise AirflowSkipException("No older base was needed.")
         if not isinstance(self.choice, dict):
             raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
         with blame():
@@ -99,7 +99,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
         }
 
     def _culprits(self, context: Context) -> str:
-        """:returns: names of this run's failed tasks, for people; it decides nothing."""
+        """Return a sentence with this run's failed tasks. It is for the reader and decides nothing."""
         ti: Any = context["ti"]
         try:
             states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})

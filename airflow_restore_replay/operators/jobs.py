@@ -1,4 +1,4 @@
-"""One task per job of the agent. (Catch-up is a sensor: :mod:`airflow_restore_replay.sensors`.)"""
+"""Tasks for the jobs of the agent, one for each. Catch-up is a sensor: :mod:`airflow_restore_replay.sensors`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from airflow_restore_replay.operators.base import NodeJobOperator
 
 
 class RestoreBackupOperator(NodeJobOperator):
-    """Restore a backup into an empty replay node and start its server.
+    """Task that restores a backup into an empty replay node and starts its server.
 
     Returns ``backup_id, position, seconds, bytes, fetched_bytes``.
 
-    :param backup_id: which backup, for example ``choose_base.output["backup_id"]``.
-    :param standalone: do not look at the primary first; for drills that never reach it.
+    :param backup_id: the backup, for example ``choose_base.output["backup_id"]``.
+    :param standalone: skip the preflight, which needs the primary; for drills without the primary.
     """
 
     job = JobName.RESTORE
@@ -35,7 +35,7 @@ class RestoreBackupOperator(NodeJobOperator):
 
 
 class SeedNodeOperator(NodeJobOperator):
-    """Fill an empty replay node with a fresh full copy of the primary.
+    """Task that fills an empty replay node with a fresh full copy of the primary.
 
     Returns ``method, position, seconds, bytes``.
 
@@ -55,12 +55,13 @@ class SeedNodeOperator(NodeJobOperator):
 
 
 class ValidateReplicaOperator(NodeJobOperator):
-    """Check the caught-up replay node, and compare its data with the primary's.
+    """Task that checks the caught-up replay node and compares its data with the primary's.
 
     Returns ``position, checks, compared, seconds``.
 
-    :param standalone: check a backup that was only restored, without the primary: the server's log, every table.
-        The node cannot be published afterwards, and the backup's proof stays what it is; damage is a verdict.
+    :param standalone: check a backup that was only restored, without the primary: the server's log and every table.
+        The node cannot be published afterwards. Damage is recorded as a verdict; success does not raise the backup's
+        proof, except in the attempt ``prove``.
     """
 
     job = JobName.VALIDATE
@@ -75,7 +76,7 @@ class ValidateReplicaOperator(NodeJobOperator):
 
 
 class SnapshotOperator(NodeJobOperator):
-    """Stop the validated replay node cleanly and publish its data directory as the next backup.
+    """Task that stops the validated replay node cleanly and publishes its data directory as the next backup.
 
     Returns ``backup_id, position, proof, goal_read_at``, sizes and ``seconds``.
     """

@@ -1,4 +1,4 @@
-"""The lease: one run of a cluster at a time."""
+"""Take and release the lease, which one run of a cluster holds at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class AcquireLeaseOperator(ClusterOperator):
-    """Take the cluster's lease for this run, or wait for it; a setup task.
+    """Setup task that takes the cluster's lease for this run, or waits for it.
 
-    A run that holds the lease already goes on under it. Returns ``owner`` and ``epoch``.
+    A run that already holds the lease renews it. Returns ``owner`` and ``epoch``.
 
     :param wait_s: seconds to wait for another run; the cluster's ``lease.wait`` unless given.
-    :param poll_interval_s: seconds between two tries.
+    :param poll_interval_s: seconds between two attempts to take it.
     :param deferrable: wait in the triggerer, without a worker slot.
     """
 
@@ -78,9 +78,9 @@ class AcquireLeaseOperator(ClusterOperator):
 
 
 class ReleaseLeaseOperator(ClusterOperator):
-    """Give the lease up; a teardown task.
+    """Teardown task that releases the lease.
 
-    :param lease: what :class:`AcquireLeaseOperator` returned.
+    :param lease: the result of an :class:`AcquireLeaseOperator`.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "lease")

@@ -1,4 +1,4 @@
-"""Links from a task to the records of the repository that it is about."""
+"""Links from a task to the repository's records that it is about."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class RecordLink(BaseOperatorLink):
-    """A link that a task pushes as soon as it knows where it leads, so that it is there while the task is deferred."""
+    """Link to a record, pushed as soon as the task knows its target, so that it works while the task is deferred."""
 
     label: ClassVar[str]
 
@@ -27,11 +27,11 @@ class RecordLink(BaseOperatorLink):
         return self.label
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """:returns: what the task pushed; Airflow asks on the worker when the task ends."""
+        """Return the URL that the task pushed. Airflow calls this on the worker when the task ends."""
         pushed = getattr(operator, "_record_links", {}).get(self.xcom_key)
         if pushed:
             return str(pushed)
-        # A resumed task is another object than the one that pushed.
+        # A resumed task is another object than the one that pushed the link.
         ti: Any = ti_key
         pull = getattr(ti, "xcom_pull", None)
         return str(
@@ -40,13 +40,13 @@ class RecordLink(BaseOperatorLink):
 
 
 class BackupLink(RecordLink):
-    """The backup that the task is about."""
+    """Link to the backup that the task is about."""
 
     label = "Backup record"
 
 
 class VerdictLink(RecordLink):
-    """The verdict that the task recorded, or went by."""
+    """Link to the verdict that the task recorded or acted on."""
 
     label = "Verdict"
 
@@ -54,7 +54,7 @@ class VerdictLink(RecordLink):
 def push_links(
     context: Context, spec: RepositorySpec, *, backup_id: str | None = None, verdict_id: str | None = None
 ) -> None:
-    """Push the links that are known; a link that cannot be pushed fails no task."""
+    """Push the links that are known. A link that cannot be pushed does not fail the task."""
     ti: Any = context["ti"]
     found = {}
     if backup_id:
@@ -71,10 +71,12 @@ def push_links(
 
 
 def record_url(spec: RepositorySpec, path: str) -> str:
-    """:param path: the object's name, ``manifests/<id>.json`` or ``verdicts/<id>.json``.
+    """Return the URL of a record's page.
 
-    :returns: its page by the template ``repository.browse``; else Amazon's console, for a bucket of theirs; else
-        the object's own URL.
+    The template ``repository.browse`` makes it. Without a template it is Amazon's console for a bucket on Amazon S3,
+    and the object's own URL otherwise.
+
+    :param path: the object's name, ``manifests/<id>.json`` or ``verdicts/<id>.json``.
     """
     if spec.browse:
         return spec.browse.replace("{path}", path)
@@ -88,10 +90,10 @@ def record_url(spec: RepositorySpec, path: str) -> str:
 
 
 def manifest_url(spec: RepositorySpec, backup_id: str) -> str:
-    """:returns: :func:`record_url` of a backup."""
+    """Return the :func:`record_url` of a backup."""
     return record_url(spec, f"manifests/{backup_id}.json")
 
 
 def verdict_url(spec: RepositorySpec, verdict_id: str) -> str:
-    """:returns: :func:`record_url` of a verdict."""
+    """Return the :func:`record_url` of a verdict."""
     return record_url(spec, f"verdicts/{verdict_id}.json")

@@ -1,4 +1,4 @@
-"""A replay node's life: a setup and a teardown task."""
+"""Create and destroy a replay node, in a setup and a teardown task."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 class CreateReplayNodeOperator(ClusterOperator):
-    """Create an empty replay node; a setup task. Returns the node for the tasks that fill and use it.
+    """Setup task that creates an empty replay node. Returns the node for the tasks that fill and use it.
 
-    A retry finds the node again; a cleared task gets a new one. A setup that fails cleans up after itself,
-    because its teardown would not run. What crashed runs of the cluster left on the host is removed first.
-    The node of a backfill replays only up to the end of the run's interval.
+    A retry finds the node again; a cleared task gets a new one. A setup that fails removes its node, because its
+    teardown would not run. Orphaned nodes of the cluster are removed first. The node of a backfill replays only up to
+    the end of the run's data interval.
 
-    :param lease: what :class:`AcquireLeaseOperator` returned.
-    :param attempt: ``replay`` (from a base) or ``full`` (fresh seed); records name it.
-    :param backup_id: the backup that the node will restore; a container's image is chosen and checked by its server.
+    :param lease: the result of an :class:`AcquireLeaseOperator`.
+    :param attempt: ``replay`` (from the base), ``older`` (from the next older base), ``full`` (from a fresh seed) or
+        ``prove`` (a restore of the run's own backup); records name it.
+    :param backup_id: the backup that the node will restore. A container's image is chosen for the server release of
+        that backup and checked against it.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "lease", "attempt", "backup_id")
@@ -66,9 +68,9 @@ class CreateReplayNodeOperator(ClusterOperator):
 
 
 class DestroyReplayNodeOperator(ClusterOperator):
-    """Stop everything of a replay node and remove it; a teardown task, idempotent.
+    """Teardown task that stops everything on a replay node and removes it; idempotent.
 
-    :param node: what :class:`CreateReplayNodeOperator` returned.
+    :param node: the result of a :class:`CreateReplayNodeOperator`.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "node")
@@ -84,4 +86,4 @@ class DestroyReplayNodeOperator(ClusterOperator):
             return
         with blame():
             ReplayNodeHook(self.find_cluster()).destroy(self.node)
-        self.log.info("Replay node %s is gone.", self.node["node_id"])
+        self.log.info("Replay node %s is removed.", self.node["node_id"])

@@ -1,4 +1,4 @@
-"""Retention: delete what the cluster's policy lets go."""
+"""Delete the backups that the cluster's retention no longer keeps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class PruneOperator(ClusterOperator):
-    """Delete the backups that retention lets go, and stored bytes that nothing has led to for the grace period.
+    """Task that deletes backups that retention no longer keeps, and stored bytes unreferenced for the grace period.
 
-    What the store refuses to delete (locked, or no right to), and why nothing could be deleted, is a warning
-    in the log and in the result; it does not fail the task.
+    If the store refuses a deletion (object locked, or no right), or nothing could be deleted, the task does not fail.
+    The reason is a warning in the log and part of the result.
 
-    :param lease: what :class:`AcquireLeaseOperator` returned; the run must still hold it.
+    :param lease: the result of an :class:`AcquireLeaseOperator`; the run must still hold the lease.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "lease")

@@ -1,4 +1,4 @@
-"""The end of a good cycle: the new backup's asset event."""
+"""Report the new backup at the end of a successful cycle."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 
 def backup_asset(cluster: str | Cluster) -> Asset:
-    """:returns: the asset that is updated with every published backup of *cluster*; schedule DAGs on it."""
+    """Return the asset that each published backup of *cluster* updates; schedule DAGs on it."""
     name = cluster.name if isinstance(cluster, Cluster) else cluster
     return Asset(name=f"restore_replay_{name}", uri=f"restore-replay://{name}/backup", group="restore-replay")
 
 
 class PublishedOperator(ClusterOperator):
-    """Report the backup that this run published, as result and as asset event.
+    """Task that reports the backup that this run published, as result and as asset event.
 
-    Every asset in ``outlets`` gets an event with ``backup_id, position, proof, cluster, goal_read_at``, and ``as_of``
-    where a backfill rebuilt the backup of a past time.
+    Each asset in ``outlets`` gets an event with ``backup_id, position, proof, cluster, goal_read_at``, and ``as_of``
+    if a backfill rebuilt the backup of a past time.
 
-    :param on_recovery: called with the context, which then has ``recovery``, when this is the first backup after
-        a failed run, a quarantine or a stranded backup: functions or notifiers.
+    :param on_recovery: functions or notifiers, called with the context if this is the first backup after a failed run,
+        a quarantine or a stranded backup. The context then has ``recovery``.
     """
 
     ui_color = "#b5dfae"
@@ -74,7 +74,7 @@ class PublishedOperator(ClusterOperator):
         return facts
 
     def _recovery(self, context: Context, catalog: Catalog, backup_id: str) -> dict[str, str] | None:
-        """:returns: what this backup ends; None when all was well."""
+        """Return the trouble that this backup ends; None if there was none."""
         from airflow_restore_replay.core.decisions.diagnose import recovered_from
 
         if run_as_of(context) is not None:
@@ -99,7 +99,7 @@ class PublishedOperator(ClusterOperator):
         if as_of is None:
             published = [b for b in catalog.backups if b.manifest.run == owner and not b.manifest.as_of]
         else:
-            # Another run may have made it before: there is one backup of a past time.
+            # A past time has only one backup, which another run may have made.
             published = [b for b in catalog.healthy() if b.manifest.as_of == as_of]
         if not published:
             raise NoSuchBackup(f"Run {owner} published no backup.", hint="Look at its snapshot task.")
@@ -111,7 +111,7 @@ def _after_failed_run(context: Context, backup_id: str) -> dict[str, str] | None
     try:
         before = ti.get_previous_dagrun()
     except Exception:
-        # A manual run may have no logical date, and so no run before it.
+        # A manual run may have no logical date, and therefore no previous run.
         return None
     if before is None or str(getattr(before.state, "value", before.state)) != "failed":
         return None

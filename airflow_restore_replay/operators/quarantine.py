@@ -1,4 +1,4 @@
-"""Exclude a damaged backup, and those that share the damage; tell people."""
+"""Quarantine a damaged backup and those that share the damage, and announce it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ QuarantineCallback = Callable[[Any], Any]
 
 
 class QuarantineBackupOperator(ClusterOperator):
-    """Announce the quarantine that the run recorded, and extend it to the backups that share the damaged chunks.
-    Or, with *backup_id* and *reason*, quarantine a backup by a person's decision.
+    """Task that announces the quarantine that the run recorded, and extends it to backups that share damaged chunks.
 
-    Returns ``backup_id``, ``reason``, ``quarantined`` (ids of all backups that are excluded now), ``attempt``, which
-    found it out, and ``follows``: the attempt of the same run that takes its place, None where there is none.
+    With *backup_id* and *reason* it quarantines a backup by a person's decision instead.
 
-    :param backup_id: quarantine this backup; the run's own verdict counts otherwise.
+    Returns ``backup_id``, ``reason``, ``quarantined`` (ids of all backups that are now excluded), ``attempt`` (the one
+    that found the damage) and ``follows`` (the attempt of the same run that comes next; None if there is none).
+
+    :param backup_id: quarantine this backup; default is the backup of the run's own verdict.
     :param reason: why; needed with *backup_id*.
-    :param attempt: only what this attempt of the run recorded; without such a record the task is skipped.
-    :param on_quarantine: called with the context, which then has ``quarantine``: any function or notifier.
+    :param attempt: use only what this attempt of the run recorded; without a record of it, the task is skipped.
+    :param on_quarantine: functions or notifiers, called with the context, which then has ``quarantine``.
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "backup_id", "reason")
@@ -100,5 +101,5 @@ class QuarantineBackupOperator(ClusterOperator):
 
     def _announce(self, context: Context, result: dict[str, Any]) -> None:
         self.log.error("Quarantined %s: %s", ", ".join(result["quarantined"]), result["reason"])
-        # A chat that is down must not keep the fresh full from being taken.
+        # An unreachable chat must not prevent the fresh full.
         call_all(self.on_quarantine, {**context, "quarantine": result})

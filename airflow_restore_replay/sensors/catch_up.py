@@ -11,11 +11,11 @@ from airflow_restore_replay.operators.base import NodeJobOperator
 
 
 class BinlogCatchupSensor(NodeJobOperator, BaseSensorOperator):
-    """Replay the primary's binary log until the node contains the goal: the primary's position, read once.
+    """Sensor that replays the primary's binary log until the node contains the goal: the primary's position, read once.
 
-    The criterion is met by containment, never by a lag of 0. The sensor drives the job and waits for it; it does
-    not poke, so ``deferrable=True`` takes the place of ``mode="reschedule"``. The cluster's
-    ``catch_up.stall_timeout`` and ``catch_up.deadline`` bound the wait.
+    The criterion is that the node contains the goal, never that the lag is 0. The sensor submits the job and waits for
+    it. It does not poke, so ``deferrable=True`` takes the place of ``mode="reschedule"``. The cluster's
+    ``catch_up.stall_timeout`` and ``catch_up.deadline`` limit the wait.
 
     Returns ``goal, goal_read_at, position, transactions, seconds, transactions_per_s``.
     """

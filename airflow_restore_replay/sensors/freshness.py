@@ -1,4 +1,4 @@
-"""Alarm when the newest proven backup is too old."""
+"""Fail when the newest proven backup is too old."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class BackupFreshnessSensor(ClusterOperator, BaseSensorOperator):
-    """Succeed when the newest healthy proven backup is young enough, and fail when it is stale or unknown.
+    """Sensor that fails if the newest healthy proven backup is stale, or if its age is unknown.
 
-    It does not wait for freshness: a backup that is not there is an alarm. Returns ``backup_id`` and ``age_s``.
+    It does not wait for a backup: a missing one fails the task at once. Returns ``backup_id`` and ``age_s``.
 
     :param max_age: seconds, or a text such as ``26h``; the cluster's ``max_age`` unless given.
     :param proof: how far a backup must be proven to count: ``uploaded``, ``read_back`` or ``restored``.

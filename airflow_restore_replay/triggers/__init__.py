@@ -1,1 +1,1 @@
-"""Triggers: what a deferred task waits for, without a worker."""
+"""Triggers, in which deferred tasks wait without a worker slot."""

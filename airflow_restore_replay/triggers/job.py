@@ -1,4 +1,4 @@
-"""The trigger that all deferred jobs share."""
+"""The trigger of all deferred jobs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progre
 if TYPE_CHECKING:
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 
-#: after the last moment at which a task's supervisor notices that its process has deferred and gone
+#: Added to the interval after which a task's supervisor has noticed that the process deferred and exited.
 SETTLE_MARGIN_S = 1.0
 #: Longest time that cancelling may take when a user kills the task.
 CANCEL_TIMEOUT_S = 20.0
 
 
 def settle_s() -> float:
-    """Say how long a deferred task stays deferred at least.
+    """Return the minimum time that a deferred task stays deferred.
 
-    A task that is woken before its deferral is noted is taken for failed (Airflow 3.3). Its supervisor may notice the
-    end of the task's process only at its next heartbeat.
+    Airflow 3.3 treats a task as failed if it is woken before its deferral is recorded. Its supervisor may notice the
+    end of the task's process only at the next heartbeat.
 
     :returns: seconds, from Airflow's ``workers.min_heartbeat_interval``.
     """
@@ -35,12 +35,12 @@ def settle_s() -> float:
 
 
 class JobTrigger(BaseTrigger):
-    """Watches a job and wakes its task when there is something to look at.
+    """Trigger that watches a job and wakes its task when the job has ended or cannot be watched.
 
-    The event is only a wake-up: the task reads the job's state from the node again, so nothing is lost with a
-    triggerer. A triggerer that cannot reach the node (another host, for one) hands the watch back at once.
+    The event is only a wake-up: the task reads the job's state from the node again, so nothing is lost if a triggerer
+    dies. A triggerer that cannot reach the node, for example from another host, returns the watch at once.
 
-    :param cluster: plain values of the resolved cluster; no secret is needed to ask for a state.
+    :param cluster: the resolved cluster as plain values, without secrets: reading a job's state needs none.
     :param node: the node, as its task returned it.
     :param key: the job's key.
     """
@@ -62,14 +62,14 @@ class JobTrigger(BaseTrigger):
         return ReplayNodeHook(convert(self.cluster, Cluster))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event: ``ended``, or ``unreachable`` with why."""
+        """Yield one event: ``ended``, or ``unreachable`` with the reason."""
         try:
             settled = asyncio.create_task(asyncio.sleep(settle_s()))
             seen = await self._watch()
             await settled
             yield TriggerEvent({"key": self.key, "status": "ended", "seen": seen})
         except Exception as exc:
-            # Whatever it is, the worker meets it again with its full context, or does not.
+            # If the error persists, it recurs on the worker, which has the task's full context.
             self.log.warning("Cannot watch job %s from here: %s", self.key, exc)
             yield TriggerEvent({"key": self.key, "status": "unreachable", "seen": str(exc)})
 
@@ -90,9 +90,9 @@ class JobTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this.
 
-        It also does when another triggerer took the watch over, after this one was slow to report. The task is not
-        asked for its state: the triggerer's first such question loads Airflow's API, and blocks all triggers for many
-        seconds. A task that was not ended by a user is retried instead, and goes on with what the node has.
+        Airflow also calls it when another triggerer has taken over the watch because this one reported late. The
+        task's state is not queried: the first such query loads Airflow's API in the triggerer, and blocks all triggers
+        for many seconds. A task that no user ended is retried instead, and continues with what the node has.
         """
         cancelling = asyncio.to_thread(self._hook.cancel, self.node, self.key)
         await asyncio.wait_for(cancelling, CANCEL_TIMEOUT_S)

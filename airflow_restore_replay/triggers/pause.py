@@ -1,4 +1,4 @@
-"""A pause without a worker."""
+"""The trigger of a pause."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
 class PauseTrigger(BaseTrigger):
-    """Wakes its task after some time.
+    """Trigger that wakes its task after some time.
 
-    :param seconds: how long; a restarted triggerer begins anew, which only makes the pause longer.
+    :param seconds: length of the pause. A restarted triggerer starts it again, which only makes it longer.
     """
 
     def __init__(self, *, seconds: float) -> None:
