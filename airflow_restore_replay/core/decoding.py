@@ -1,8 +1,8 @@
 """Encode and decode JSON, and check plain values, from any thread.
 
-msgspec (0.22) prepares a struct type when it is first used. Two threads that do so at once can wait for each other for
-ever, one of them spinning with the interpreter's lock: a worker that never ends, a triggerer that stands still. So
-types are prepared here, by one thread at a time, and nothing else uses ``msgspec.json`` or ``msgspec.convert``.
+msgspec (0.22) prepares a struct type on first use. Two threads that do so at the same time can deadlock, one of them
+spinning while it holds the interpreter's lock: the worker never ends, or the triggerer hangs. This module therefore
+prepares types in one thread at a time, and no other module uses ``msgspec.json`` or ``msgspec.convert``.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def encode(value: Any) -> bytes:
-    """:returns: *value* as JSON: a struct, or plain values."""
+    """Return *value*, a struct or plain values, as JSON."""
     return msgspec.json.encode(value)
 
 
 def indented(value: Any) -> str:
-    """:returns: *value* as JSON for people."""
+    """Return *value* as indented JSON for people."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """:returns: a JSON decoder for *kind*, which threads may share."""
+    """Return a JSON decoder for *kind* that threads may share."""
     found = _decoders.get(kind)
     if found is None:
         with _preparing:
@@ -39,14 +39,17 @@ def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """:raises msgspec.DecodeError: *data* is not JSON, or not a *kind* (then a :class:`msgspec.ValidationError`)."""
+    """Decode JSON to a *kind*.
+
+    :raises msgspec.DecodeError: *data* is not JSON, or not a *kind* (then a :class:`msgspec.ValidationError`).
+    """
     return decoder(kind).decode(data)
 
 
 def convert(value: Any, kind: type[T], dec_hook: Callable[[type, Any], Any] | None = None) -> T:
-    """Check plain values, of YAML or XCom for example.
+    """Convert plain values, for example from YAML or XCom, to a *kind*, and validate them.
 
-    :param dec_hook: as msgspec's.
+    :param dec_hook: passed to :func:`msgspec.convert`.
     :raises msgspec.ValidationError: *value* is not a *kind*.
     """
     decoder(kind)
