@@ -64,7 +64,7 @@ def test_keys_travel_as_secrets_and_are_masked(monkeypatch: pytest.MonkeyPatch) 
 def test_a_connection_without_a_key_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_KEYS", json.dumps({"conn_type": "generic", "password": "geheim-9"}))
     cluster = cluster_with(url="s3://bucket/orders", encryption={"key": {"connection": "keys"}})
-    with pytest.raises(ConfigInvalid, match="What connection keys holds is no encryption key") as caught:
+    with pytest.raises(ConfigInvalid, match="The text in connection keys is not an encryption key") as caught:
         RepositoryHook(cluster).keys()
     assert "geheim-9" not in str(caught.value)
 

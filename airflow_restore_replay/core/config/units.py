@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them (``10m``, ``26h``, ``64MiB``), and as they are shown."""
+"""Durations and sizes with units (``10m``, ``26h``, ``64MiB``): parse and format them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class ByteCount(int):
 
 
 def decode_unit(kind: type, value: Any) -> Any:
-    """msgspec ``dec_hook`` for :class:`Seconds` and :class:`ByteCount`."""
+    """Decode :class:`Seconds` and :class:`ByteCount`, as a ``dec_hook`` of msgspec."""
     if kind in (Seconds, ByteCount):
         return kind(value)
     raise NotImplementedError(f"no conversion to {kind}")
 
 
 def encode_unit(value: Any) -> Any:
-    """msgspec ``enc_hook``: plain numbers."""
+    """Encode :class:`Seconds` and :class:`ByteCount` as plain numbers, as an ``enc_hook`` of msgspec."""
     if isinstance(value, Seconds):
         return float(value)
     if isinstance(value, ByteCount):
@@ -48,7 +48,7 @@ def encode_unit(value: Any) -> Any:
 
 
 def human_bytes(count: float) -> str:
-    """:returns: ``1.5 GB``; powers of ten, as disks and links are sold."""
+    """Return *count* as text such as ``1.5 GB``, in powers of ten as for disks and links."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(count) < 1000 or unit == "TB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -57,7 +57,7 @@ def human_bytes(count: float) -> str:
 
 
 def human_seconds(seconds: float | None) -> str:
-    """:returns: ``4.2 s``, ``3m12s``, ``5h07m``, ``2d03h``; ``unknown`` for None."""
+    """Return *seconds* as text such as ``4.2 s``, ``3m12s``, ``5h07m`` or ``2d03h``; ``unknown`` for None."""
     if seconds is None:
         return "unknown"
     if seconds < 60:
