@@ -95,7 +95,7 @@ def test_a_repository_connection_may_hold_the_key(monkeypatch: pytest.MonkeyPatc
     assert len(list((tmp_path / "repository" / "keys").iterdir())) == 1, "a test makes no key known"
     hold("not a key")
     ok, said = probed()
-    assert (ok, "no encryption key" in said, "not a key" in said) == (False, True, False), said
+    assert (ok, "not an encryption key" in said, "not a key" in said) == (False, True, False), said
     hold(None)
     ok, said = probed()
     assert (ok, "is encrypted, and no key is given here" in said) == (True, True), said

@@ -62,7 +62,7 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
         if *connection* is a repository connection, which has a URL.
     :param options: how to connect to an object store, and the encryption and storage class of its objects.
     :param connection: an Airflow connection for the credentials, of the type ``restore_replay_repository`` or
-        of a cloud provider; by default, the credentials of the environment are used.
+        of the Amazon, Azure or Google provider; by default, the credentials of the environment are used.
     :param browse: URL of an object in a browser, with ``{path}`` for its name, as in
         ``https://minio.example/browser/backups/orders/{path}``, for links in Airflow's UI.
     :param encryption: source of the key of an encrypted repository; without it, nothing is encrypted.
@@ -226,7 +226,7 @@ class Retention(Strict, frozen=True, kw_only=True):
     :param keep_within: keep all backups at most this much older than the newest.
     :param last: keep this many of the newest backups.
     :param hourly, daily, weekly, monthly: keep the newest backup of each of the last so many hours, days, … that have
-        one, in the cluster's timezone.
+        one; hours in UTC, the others in the cluster's timezone.
     :param min_count: number of healthy proven backups that pruning never goes below.
     :param quarantined_within: how long a quarantined backup is kept, counted from its quarantine.
     :param grace: a backup younger than this is not deleted, and stored bytes are deleted this long after they became

@@ -18,7 +18,7 @@ class Choice:
     """Base of a run, with the reason of the choice.
 
     :param base: the backup to replay from; None asks for a fresh full.
-    :param skipped: newer backups that were passed over and damaged records, each with the reason.
+    :param skipped: newer backups that were skipped, and damaged records, each with the reason.
     :param existing: the backup that the run should make, if it exists already: the run has nothing to do.
     """
 
@@ -135,7 +135,7 @@ def _what_there_is(catalog: Catalog, choice: Choice) -> str:
     if not healthy:
         return f"cluster {catalog.cluster} has no healthy proven backup"
     oldest = healthy[0]
-    others = f" ({len(choice.skipped)} others were passed over)" if choice.skipped else ""
+    others = f" ({len(choice.skipped)} others were skipped)" if choice.skipped else ""
     return f"the oldest healthy backup, {oldest.backup_id}, is from {stamp(oldest.manifest.goal_read_at)}{others}"
 
 
