@@ -1,8 +1,8 @@
 """Encode and decode JSON, and check plain values, from any thread.
 
-msgspec (0.22) prepares a struct type when it is first used. Two threads that do so at once can wait for each other for
-ever, one of them spinning with the interpreter's lock: a worker that never ends, a triggerer that stands still. So
-types are prepared here, by one thread at a time, and nothing else uses ``msgspec.json`` or ``msgspec.convert``.
+msgspec (0.22) prepares a struct type on first use. Two threads that do so at the same time can deadlock, one of them
+spinning while it holds the interpreter's lock: the worker never ends, or the triggerer hangs. This module therefore
+prepares types in one thread at a time, and no other module uses ``msgspec.json`` or ``msgspec.convert``.
 """
 
 from __future__ import annotations

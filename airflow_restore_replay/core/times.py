@@ -1,4 +1,4 @@
-"""Points in time as events and people write them."""
+"""Points in time, in the resolution of binary log events and as text for people."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 
 def past(time: datetime) -> datetime:
-    """:returns: *time* in UTC and whole seconds, as events are stamped."""
+    """Return *time* in UTC, truncated to whole seconds, the resolution of event timestamps."""
     return time.astimezone(UTC).replace(microsecond=0)
 
 
 def stamp(time: datetime) -> str:
-    """:returns: *time* as people write it, in UTC."""
+    """Return *time* as text for people, in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -65,7 +65,7 @@ def test_keys_travel_as_secrets_and_are_masked(monkeypatch: pytest.MonkeyPatch) 
 def test_a_connection_without_a_key_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_KEYS", json.dumps({"conn_type": "generic", "password": "geheim-9"}))
     cluster = cluster_with(url="s3://bucket/orders", encryption={"key": {"connection": "keys"}})
-    with pytest.raises(ConfigInvalid, match="What connection keys holds is no encryption key") as caught:
+    with pytest.raises(ConfigInvalid, match="The text in connection keys is not an encryption key") as caught:
         RepositoryHook(cluster).keys()
     assert "geheim-9" not in str(caught.value)
 
@@ -96,7 +96,7 @@ def test_a_repository_connection_may_hold_the_key(monkeypatch: pytest.MonkeyPatc
     assert len(list((tmp_path / "repository" / "keys").iterdir())) == 1, "a test makes no key known"
     hold("not a key")
     ok, said = probed()
-    assert (ok, "no encryption key" in said, "not a key" in said) == (False, True, False), said
+    assert (ok, "not an encryption key" in said, "not a key" in said) == (False, True, False), said
     hold(None)
     ok, said = probed()
     assert (ok, "is encrypted, and no key is given here" in said) == (True, True), said

@@ -158,7 +158,7 @@ def test_s16_the_newer_key_is_lost(place: Place, tree: Path) -> None:
     assert new.backup_id in error.message
     catalog = place.open(OLD, write=False).catalog()
     assert (
-        f"sealed with key {key_id(NEW)}, which is not at hand"
+        f"sealed with key {key_id(NEW)}, which is not available"
         in catalog.unreadable[manifest_path(new.backup_id)]
     )
 
@@ -271,11 +271,11 @@ class _Stolen(Sealer):
 @pytest.mark.parametrize(
     ("sealer", "complaint"),
     [
-        pytest.param(Sealer(), "no seal of a key", id="without-a-seal"),
+        pytest.param(Sealer(), "no MAC", id="without-a-seal"),
         pytest.param(_Stolen("00" * 32, key_id(OLD)), "forged", id="made-up"),
         pytest.param(_Stolen("", key_id(OLD)), "forged", id="empty"),
         pytest.param(_Stolen("\u00fc" * 64, key_id(OLD)), "forged", id="not-hex"),
-        pytest.param(_Stolen("00" * 32, key_id(OTHER)), "not at hand", id="of-a-stranger's-key"),
+        pytest.param(_Stolen("00" * 32, key_id(OTHER)), "not available", id="of-a-stranger's-key"),
     ],
 )
 def test_x4_forged_records_are_not_believed(place: Place, tree: Path, sealer: Sealer, complaint: str) -> None:

@@ -122,7 +122,7 @@ def test_reading_does_not_create_a_repository(place: Place) -> None:
 def test_a_damaged_marker_is_refused(place: Place, content: bytes) -> None:
     place.open()
     place.damage.write("repository.json", content)
-    with pytest.raises(RepositoryMismatch, match="not a repository's"):
+    with pytest.raises(RepositoryMismatch, match="does not describe a repository"):
         place.open()
 
 

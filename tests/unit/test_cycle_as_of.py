@@ -57,7 +57,7 @@ class TestChooseBaseAsOf:
         with pytest.raises(NoSuchBackup, match="orders has no healthy proven backup"):
             self.choose([], 1)
         stained = [verdict(Outcome.QUARANTINED, "old")]
-        with pytest.raises(NoSuchBackup, match=r"backup, new, is from .* \(1 others were passed over\)"):
+        with pytest.raises(NoSuchBackup, match=r"backup, new, is from .* \(1 others were skipped\)"):
             self.choose([OLD, NEW], 30, verdicts=stained)
 
     def test_base_by_name(self) -> None:

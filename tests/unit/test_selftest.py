@@ -82,7 +82,7 @@ def test_all_that_is_injected_is_found_and_the_control_is_clean(tmp_path: Path) 
     assert by_row["S12"] == {"snapshot": "StoreFull"}
     assert by_row["S13"] == {"snapshot": "StoreFailed"}
     assert by_row["S15"] == {"prune": "PruneUnsafe"}
-    assert by_row["S17"] == {"read-back": "stored anew"}
+    assert by_row["S17"] == {"read-back": "stored again"}
 
 
 def test_in_an_encrypted_repository_also_keys_and_forgery(tmp_path: Path) -> None:

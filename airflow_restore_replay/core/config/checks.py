@@ -1,4 +1,4 @@
-"""What a cluster's nodes are checked for before their data is published; docs/validation.md explains each check."""
+"""Configuration of the checks that a node passes before its data is published; see docs/validation.md."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from airflow_restore_replay.core.config.units import Seconds
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 
-#: the checks that a cluster may do without
+#: the checks that a cluster may leave out
 CheckName = Literal[
     "canary", "assertions", "definitions", "cold_pages", "check_table", "drop_guard", "same_data"
 ]
 
 
 class Assertion(Strict, frozen=True, kw_only=True):
-    """A question of the user's own to the data, and what its answer must be.
+    """A user's own query over the data, and the value that it must return.
 
-    :param query: gives one value; run in a read-only transaction on the node.
-    :param expect: the value itself; or *at_least*, *at_most*, or both.
+    :param query: returns one value; it runs in a read-only transaction on the node.
+    :param expect: the exact value; or *at_least*, *at_most*, or both are given instead.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=80)]
@@ -39,14 +39,19 @@ class Assertion(Strict, frozen=True, kw_only=True):
 
 
 class Validation(Strict, frozen=True, kw_only=True):
-    """:param checks: those to run; whether the goal is contained, errant transactions and the error log are looked at
-        in any case.
-    :param time_box: of each of them; what did not fit is named, and comes first in the next cycle.
-    :param compare_budget: time box of the comparison alone, so that each cycle compares some rows of a large primary.
-    :param pause_above: while more of the primary's threads are running, the comparison waits, until its budget is over.
-    :param chunk_rows: rows that the first statement of a comparison hashes; the others as many as take half a second.
-    :param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; they are listed as such.
-    :param drop_guard: rows may not be fewer than before by more than this share.
+    """The checks of a node, and their limits.
+
+    :param checks: the checks to run, besides those that always run: the goal is contained, no errant transactions,
+        the error log.
+    :param time_box: time limit of each check but the comparison; what a check left out is reported, and comes first
+        in the next cycle.
+    :param compare_budget: time limit of the comparison, so that each cycle compares a part of a large primary.
+    :param pause_above: the comparison waits while more threads than this are running on the primary, until its budget
+        is used up.
+    :param chunk_rows: rows that the first statement of a comparison hashes; later statements hash as many rows as take
+        half a second.
+    :param exclude: ``schema.table`` patterns (``*`` allowed) that are not compared; the result lists them as omitted.
+    :param drop_guard: largest allowed loss of rows since the previous backup, as a share of them.
     :param canary: ``schema.table`` on the primary that a token is written to.
     """
 

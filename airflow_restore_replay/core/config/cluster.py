@@ -1,7 +1,7 @@
-"""What a user configures about one protected cluster: the YAML file and its checks.
+"""The cluster file: the YAML configuration of the protected clusters, and its validation.
 
-The file is one mapping ``clusters: {name: {...}}``. Unknown keys, wrong types and values out of range are
-refused with the path of the key and what is allowed, before anything starts.
+The file is one mapping ``clusters: {name: {...}}``. Unknown keys, wrong types and values out of range are rejected
+before anything starts, with the path of the key and the allowed values.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from airflow_restore_replay.core.errors import ConfigInvalid
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
 
-#: flavor → seed.method that makes sense with it
+#: flavor → the values of seed.method that it supports
 _SEEDS = {"mariadb": ("logical", "physical"), "mysql": ("logical", "clone")}
 
 
 class Cluster(Strict, frozen=True, kw_only=True):
     """One protected primary with its repository, schedule and policy.
 
-    :param fallback: what takes the place of a base that turned out to be bad: a fresh full in the same run; the next
-        healthy base, and a fresh full only after that; or nothing, so that the run is red.
-    :param prove: how far a new backup is proven in the run that makes it: what is stored reads back; or it is also
-        restored, on a second node.
+    :param fallback: what a run does after its base failed: ``full`` makes a fresh full in the same run; ``older_base``
+        tries the next healthy base first, and a fresh full after that; ``none`` fails the run.
+    :param prove: how far a run proves its own backup: ``read_back`` reads the stored bytes back; ``restored`` also
+        restores the backup on a second node.
     """
 
     name: str = ""
@@ -78,7 +78,7 @@ class Cluster(Strict, frozen=True, kw_only=True):
             )
 
 
-#: the one in C, where PyYAML has it, is ten times as fast: every task reads the file
+#: PyYAML's loader in C, where available, is ten times as fast, and every task reads the file
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -90,8 +90,8 @@ def load_clusters(path: str | Path) -> dict[str, Cluster]:
     """Read the cluster file.
 
     :param path: YAML file.
-    :returns: clusters by name, each carrying its name.
-    :raises ConfigInvalid: naming the key and what is allowed there.
+    :returns: clusters by name, with ``name`` set in each.
+    :raises ConfigInvalid: the file is not valid; the message names the key and what is allowed there.
     """
     try:
         raw = yaml.load(Path(path).read_text(encoding="utf-8"), _LOADER)
@@ -103,7 +103,7 @@ def load_clusters(path: str | Path) -> dict[str, Cluster]:
 
 
 def parse_clusters(raw: Any, *, source: str = "configuration") -> dict[str, Cluster]:
-    """Check a parsed cluster file; see :func:`load_clusters`."""
+    """Validate a parsed cluster file; see :func:`load_clusters`."""
     try:
         parsed = convert(raw, _File)
     except msgspec.ValidationError as exc:

@@ -1,4 +1,4 @@
-"""Where encryption keys come from. The cluster file names sources, never keys."""
+"""Sources of encryption keys. The cluster file names sources, never keys."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _HEX = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class KeySource(Strict, frozen=True, kw_only=True):
-    """Exactly one place that holds one key: 32 bytes as 64 hex digits or as base64.
+    """The source of one key, which is 32 bytes as 64 hex digits or as base64; exactly one parameter is given.
 
-    :param file: a file with the key and nothing else.
-    :param command: a program and its arguments that prints the key; no shell is involved.
+    :param file: a file that holds only the key.
+    :param command: a program with its arguments that prints the key; it is run without a shell.
     :param connection: an Airflow connection: its password, or the encryption key of a repository connection.
-    :param env: a variable of the environment.
+    :param env: an environment variable.
     """
 
     file: str | None = None
@@ -42,30 +42,34 @@ class KeySource(Strict, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         kind = next(k for k in _KINDS if getattr(self, k) is not None)
-        # Arguments of a command are not shown: people put tokens there.
+        # Arguments of a command are not shown, because they may contain tokens.
         return f"{kind} {self.command[0] if self.command else getattr(self, kind)}"
 
 
 class Encryption(Strict, frozen=True, kw_only=True):
-    """:param key: encrypts new backups. :param previous: read the backups made before a rotation."""
+    """The keys of an encrypted repository.
+
+    :param key: source of the active key, which encrypts new backups.
+    :param previous: sources of earlier keys, to read the backups made before a rotation.
+    """
 
     key: KeySource
     previous: list[KeySource] = []
 
     @property
     def sources(self) -> list[KeySource]:
-        """:returns: all sources, the one of the active key first."""
+        """Return all sources, that of the active key first."""
         return [self.key, *self.previous]
 
 
 def read_keys(
     encryption: Encryption | None, *, connection: Callable[[str], str] | None = None
 ) -> tuple[str, ...]:
-    """Read all keys; they must never be written, logged or shown.
+    """Read all keys, which must never be written, logged or shown.
 
-    :param connection: reads the key that an Airflow connection holds.
-    :returns: keys as 64 hex digits, the active one first; none without *encryption*.
-    :raises ConfigInvalid: a source is not there, or holds no key.
+    :param connection: returns the key of an Airflow connection.
+    :returns: keys as 64 hex digits, the active one first; empty without *encryption*.
+    :raises ConfigInvalid: a source is missing, or holds no key.
     :raises KeySourceFailed: a command failed.
     """
     return tuple(read_key(source, connection) for source in (encryption.sources if encryption else ()))
@@ -77,10 +81,10 @@ def read_key(source: KeySource, connection: Callable[[str], str] | None = None) 
 
 
 def parse_key(text: str, where: str) -> str:
-    """:param where: names the source in messages, which never have any of *text*.
+    """Return the key in *text* as 64 hex digits.
 
-    :returns: the key as 64 hex digits.
-    :raises ConfigInvalid: it is no key.
+    :param where: name of the source for messages, which never quote *text*.
+    :raises ConfigInvalid: *text* is not a key.
     """
     text = text.strip()
     if _HEX.fullmatch(text):
@@ -91,7 +95,7 @@ def parse_key(text: str, where: str) -> str:
         raw = b""
     if len(raw) != KEY_BYTES:
         raise ConfigInvalid(
-            f"What {where} holds is no encryption key: it has {len(text)} characters, "
+            f"The text in {where} is not an encryption key: it has {len(text)} characters, "
             f"not {2 * KEY_BYTES} hex digits or {KEY_BYTES} bytes as base64.",
             hint="`restore-replay key new FILE` makes a key.",
         )
@@ -124,7 +128,7 @@ def _file(path: str) -> str:
         raise ConfigInvalid(f"Cannot read the encryption key from {path}: {exc.strerror}.") from None
     except UnicodeDecodeError:
         # The decoder's own message would quote the key.
-        raise ConfigInvalid(f"{path} is no text, so it holds no encryption key.") from None
+        raise ConfigInvalid(f"{path} is not a text file, so it holds no encryption key.") from None
 
 
 def _output(argv: list[str]) -> str:
@@ -146,4 +150,4 @@ def _output(argv: list[str]) -> str:
     try:
         return done.stdout.decode("ascii")
     except UnicodeDecodeError:
-        raise ConfigInvalid(f"{argv[0]} printed no text, so no encryption key.") from None
+        raise ConfigInvalid(f"{argv[0]} did not print text, so it gave no encryption key.") from None

@@ -1,4 +1,4 @@
-"""What is wrong with a cluster file, in words that name the key."""
+"""Readable errors about a cluster file, which name the key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Kinds:
     cluster: type
 
     def section(self, path: str) -> type | None:
-        """:returns: the configuration class that *path* (``clusters[...].node``) leads to."""
+        """Return the configuration class that *path* (``clusters[...].node``) leads to."""
         kind: Any = self.file
         for part in filter(None, _SUBSCRIPT.sub(".[]", path).split(".")):
             if part == "[]":
@@ -32,7 +32,7 @@ class _Kinds:
         return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
     def choices(self, path: str) -> list[str]:
-        """:returns: the values that a key with a closed set of them takes."""
+        """Return the allowed values of the key at *path*, if its type is an enumeration."""
         head, _, key = _INDEX.sub("", path.lstrip(".")).rpartition(".")
         section = self.section(head)
         hint = typing.get_type_hints(section).get(key) if section else None
@@ -43,9 +43,11 @@ class _Kinds:
 
 
 def explain(exc: msgspec.ValidationError, raw: Any, file: type, cluster: type) -> str:
-    """:param raw: the parsed file. :param file: the class of the whole file, :param cluster: of one cluster.
+    """Return msgspec's message, extended by the key and what is allowed there.
 
-    :returns: msgspec's message, naming the key and what is allowed there.
+    :param raw: the parsed file.
+    :param file: the class of the whole file.
+    :param cluster: the class of one cluster.
     """
     kinds = _Kinds(file, cluster)
     text = str(exc)
@@ -74,7 +76,7 @@ def _struct_in(hint: Any) -> Any:
 
 
 def _with_cluster_name(path: str, raw: Any) -> str:
-    """msgspec writes mapping keys as ``[...]``; with one cluster the name is known."""
+    """Put the cluster's name in place of ``[...]``, which msgspec writes for mapping keys, if there is one cluster."""
     clusters = raw.get("clusters") if isinstance(raw, dict) else None
     if isinstance(clusters, dict) and len(clusters) == 1:
         return path.replace("[...]", f".{next(iter(clusters))}", 1)

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import ConfigInvalid
 Count = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
-#: what an argument vector may begin with, or a host be called, whatever program gets it: never an option
+#: allowed host names and programs: a value is passed as an argument, and no program may take it for an option
 _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:%_-]*")
 _PROGRAM = re.compile(r"[^-\x00-\x1f\x7f][^\x00-\x1f\x7f]*")
 
@@ -26,12 +26,12 @@ _MIN_GRACE_S = 3600.0
 
 
 class Primary(Strict, frozen=True, kw_only=True):
-    """How to reach the protected primary.
+    """How to connect to the protected primary.
 
     :param connection: an Airflow connection id; only Airflow can resolve it.
-    :param password_file: a file that holds the password and nothing else; or *password_env* names a variable.
-    :param ssl_ca: certificates that the primary's must be signed by, for its host name.
-    :param ssl_cert, ssl_key: our own certificate, for an account that REQUIRE X509.
+    :param password_file: a file that holds only the password; alternatively, *password_env* names a variable.
+    :param ssl_ca: CA certificates; the primary's certificate must be signed by one of them, for its host name.
+    :param ssl_cert, ssl_key: client certificate and its key, for an account that has REQUIRE X509.
     """
 
     connection: str | None = None
@@ -48,23 +48,24 @@ class Primary(Strict, frozen=True, kw_only=True):
         if bool(self.ssl_cert) != bool(self.ssl_key):
             raise ValueError("ssl_cert and ssl_key go together")
         for name in ("ssl_ca", "ssl_cert", "ssl_key"):
-            # Jobs, their programs and the node's server each have a working directory of their own.
+            # A relative path would be ambiguous: jobs, their programs and the node's server have different
+            # working directories.
             path = getattr(self, name)
             if path and not os.path.isabs(path):
                 raise ValueError(f"{name} must be an absolute path, got {path!r}")
 
 
 class RepositorySpec(Strict, frozen=True, kw_only=True):
-    """Where backups live.
+    """Where backups are stored.
 
-    :param url: ``file:///dir`` or ``s3://bucket/prefix``; one prefix for one cluster. May be left out if
-        *connection* is a repository connection, which has one.
-    :param options: how to reach an object store, and what it shall do with objects.
+    :param url: ``file:///dir`` or ``s3://bucket/prefix``, with a prefix of its own for each cluster. May be left out
+        if *connection* is a repository connection, which has a URL.
+    :param options: how to connect to an object store, and the encryption and storage class of its objects.
     :param connection: an Airflow connection for the credentials, of the type ``restore_replay_repository`` or
-        of the Amazon provider; else the environment's.
-    :param browse: where people see an object in their browser, with ``{path}`` for its name, as in
-        ``https://minio.example/browser/backups/orders/{path}``; links in Airflow's UI lead there.
-    :param encryption: where the key of an encrypted repository comes from; without it, nothing is encrypted.
+        of the Amazon, Azure or Google provider; by default, the credentials of the environment are used.
+    :param browse: URL of an object in a browser, with ``{path}`` for its name, as in
+        ``https://minio.example/browser/backups/orders/{path}``, for links in Airflow's UI.
+    :param encryption: source of the key of an encrypted repository; without it, nothing is encrypted.
     """
 
     url: str = ""
@@ -85,25 +86,26 @@ class RepositorySpec(Strict, frozen=True, kw_only=True):
 class NodeSpec(Strict, frozen=True, kw_only=True):
     """The disposable server of a cycle.
 
-    :param workdir: parent of all nodes' directories, on a disk with room for a whole copy.
-    :param bindir: directory of the server's programs when they are not on PATH.
-    :param connection: an Airflow connection. For nodes on the worker's host of the type ``restore_replay_node``: its
-        *workdir* and *bindir* count more than the ones here. For nodes over SSH of the type ``ssh``: its address
-        and login do, and its key, password and host key are the ones that are used. For nodes in Docker of the type
+    :param workdir: parent of the nodes' directories, on a disk with room for a whole copy of the data.
+    :param bindir: directory of the server's programs, if they are not on PATH.
+    :param connection: an Airflow connection. For nodes on the worker's host, of the type ``restore_replay_node``: its
+        *workdir* and *bindir* override those here. For nodes over SSH, of the type ``ssh``: its address and login
+        override those here, and its key, password and host key are used. For nodes in Docker, of the type
         ``docker``: the account of the registry that images are pulled from.
-    :param host, port, user: of the SSH server; the user is the worker's own without it.
+    :param host, port, user: of the SSH server; the user defaults to the worker's own.
     :param python: the interpreter on that host, or in that container, that has this package: a name or a path.
-    :param key_file, known_hosts: on the worker: the private key, and the host keys to trust; without them, the
-        worker's account's own.
+    :param key_file, known_hosts: files on the worker: the private key, and the trusted host keys; by default those of
+        the worker's account.
     :param buffer_pool: memory of the node's InnoDB buffer pool.
-    :param max_age: a node older than this belongs to nobody; the reaper removes it.
-    :param queue: Airflow queue for the tasks of the cycle, where the workdir's host listens.
-    :param image: docker: of the node's container; ``{flavor}``, ``{version}`` and ``{series}`` are filled in.
-    :param engine: docker: ``unix:///…``, ``tcp://host:2376``, ``ssh://user@host``; else what ``DOCKER_HOST`` says.
-    :param project: docker: prefix of the names of containers; nodes of other projects are never touched.
-    :param network: docker: the container's; the engine's default unless given.
-    :param memory, cpus: docker: what the container may use; no limit unless given.
-    :param tls_ca, tls_cert, tls_key: docker: files for an engine that wants to know who we are.
+    :param max_age: a node older than this is orphaned, and the reaper removes it.
+    :param queue: Airflow queue of the cycle's tasks, which a worker on the workdir's host serves.
+    :param image: docker: image of the node's container; ``{flavor}``, ``{version}`` and ``{series}`` are filled in.
+    :param engine: docker: ``unix:///…``, ``tcp://host:2376``, ``ssh://user@host``; by default ``DOCKER_HOST``.
+    :param project: docker: prefix of container names; nodes of other projects are never touched.
+    :param network: docker: network of the container; by default the engine's default network.
+    :param memory, cpus: docker: limits of the container; none by default.
+    :param tls_ca, tls_cert, tls_key: docker: CA certificates, and client certificate with its key, for mutual TLS with
+        the engine.
     """
 
     runtime: Literal["process", "docker", "ssh"] = "process"
@@ -156,15 +158,15 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
 
 
 class Seed(Strict, frozen=True, kw_only=True):
-    """How a node is filled from the primary when no backup may serve as base.
+    """How a node is filled from the primary for a fresh full.
 
-    :param method: ``logical`` works against any primary over the SQL port; ``physical`` runs the backup program of
-        the flavor on the primary's host; ``clone`` is MySQL's own copy over the SQL port, of InnoDB only: where the
-        primary has other tables, they are named and the seed is a logical one.
+    :param method: ``logical`` works with any primary over the SQL port. ``physical`` runs the backup program of the
+        flavor on the primary's host. ``clone`` uses MySQL's CLONE plugin over the SQL port, which copies InnoDB only:
+        if the primary has other tables, they are named and the seed is logical.
     :param prefix: argv in front of the backup program: ``[]`` on the same host, ``[ssh, db1]``,
         ``[docker, exec, -i, db1]``.
     :param defaults_file: option file *on the primary's host* that holds the backup program's credentials and
-        socket, so that no password is ever an argument.
+        socket, so that no password is passed as an argument.
     """
 
     method: Literal["logical", "physical", "clone"] = "logical"
@@ -173,7 +175,10 @@ class Seed(Strict, frozen=True, kw_only=True):
 
 
 class CatchUp(Strict, frozen=True, kw_only=True):
-    """:param appliers: parallel appliers on the node; without it, by the cores that the node may use."""
+    """How a node replicates until it contains the goal.
+
+    :param appliers: parallel appliers on the node; by default, their number follows from the cores that it may use.
+    """
 
     appliers: Positive | None = None
     stall_timeout: Seconds = Seconds("10m")
@@ -183,8 +188,8 @@ class CatchUp(Strict, frozen=True, kw_only=True):
 class Transfer(Strict, frozen=True, kw_only=True):
     """Speed limits of snapshot and restore.
 
-    :param rate_limit: bytes of database files per second, over all threads; none by default.
-    :param paranoid: a snapshot reads every file, also those that nothing touched since they were restored.
+    :param rate_limit: bytes of database files per second, over all threads; no limit by default.
+    :param paranoid: a snapshot also reads the files that are unchanged since they were restored.
     """
 
     threads: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -194,9 +199,10 @@ class Transfer(Strict, frozen=True, kw_only=True):
 
 
 class FullEvery(Strict, frozen=True, kw_only=True):
-    """When a fresh full takes the place of a healthy base: what a lineage inherits is bounded by that.
+    """When a fresh full replaces a healthy base, which bounds how long a lineage can inherit a fault.
 
-    :param age: of the last one. :param generations: backups that were made since.
+    :param age: age of the last fresh full.
+    :param generations: number of backups made since.
     """
 
     age: Seconds | None = None
@@ -204,22 +210,27 @@ class FullEvery(Strict, frozen=True, kw_only=True):
 
 
 class LeasePolicy(Strict, frozen=True, kw_only=True):
-    """:param wait: how long a run waits for another run of the cluster before it fails naming it."""
+    """Times of the cluster's lease.
+
+    :param ttl: a run that does not renew its lease for this long loses it.
+    :param wait: how long a run waits for another run of the cluster before it fails and names that run.
+    """
 
     ttl: Seconds = Seconds("10m")
     wait: Seconds = Seconds("1h")
 
 
 class Retention(Strict, frozen=True, kw_only=True):
-    """What pruning keeps; a backup that no rule keeps is deleted. Without any keep rule, none is.
+    """Rules for what pruning keeps; it deletes backups that no rule keeps, and none if there is no keep rule.
 
-    :param keep_within: all that are at most this much older than the newest.
-    :param last: the newest ones. :param hourly, daily, weekly, monthly: the newest of each of the last so many
-        hours, days, … that have a backup, in the cluster's timezone.
-    :param min_count: healthy proven backups that pruning may never go below.
-    :param quarantined_within: how long a quarantined backup is kept, from its quarantine.
-    :param grace: a backup younger than this is not touched, and bytes are deleted this long after nothing refers
-        to them any more: longer than any restore takes, and than any process may be suspended.
+    :param keep_within: keep all backups at most this much older than the newest.
+    :param last: keep this many of the newest backups.
+    :param hourly, daily, weekly, monthly: keep the newest backup of each of the last so many hours, days, … that have
+        one; hours in UTC, the others in the cluster's timezone.
+    :param min_count: number of healthy proven backups that pruning never goes below.
+    :param quarantined_within: how long a quarantined backup is kept, counted from its quarantine.
+    :param grace: a backup younger than this is not deleted, and stored bytes are deleted this long after they became
+        unreferenced. It must be longer than any restore takes and than any process may be suspended.
     """
 
     keep_within: Seconds | None = None
@@ -238,15 +249,16 @@ class Retention(Strict, frozen=True, kw_only=True):
 
     @property
     def has_rule(self) -> bool:
-        """:returns: whether any rule says what to keep."""
+        """Return whether any keep rule is configured."""
         return bool(self.keep_within or self.last or self.hourly or self.daily or self.weekly or self.monthly)
 
 
 class Timeouts(Strict, frozen=True, kw_only=True):
-    """How long the tasks may take; Airflow then ends the task and its job, and retries. (Catch-up and the wait for
-    the lease have their own: ``catch_up.deadline``, ``lease.wait``.)
+    """Time limits of the tasks, after which Airflow ends the task and its job, and retries.
 
-    :param step: the short tasks, which only read and write records or make and remove a node.
+    Catch-up and the wait for the lease have limits of their own: ``catch_up.deadline`` and ``lease.wait``.
+
+    :param step: limit of the short tasks, which only read and write records, or create and destroy a node.
     """
 
     restore: Seconds = Seconds("1d")
@@ -261,11 +273,11 @@ Occasion = Literal["task_failure", "run_failure", "quarantine", "recovery"]
 
 
 class Notify(Strict, frozen=True, kw_only=True):
-    """Which Slack channel Airflow tells, and when. Needs the extra ``slack``.
+    """Notifications to a Slack channel; they need the extra ``slack``.
 
     :param slack_webhook_conn_id: an Airflow connection of the type ``slackwebhook``.
     :param slack_conn_id: an Airflow connection of the type ``slack`` (API); needs *channel*.
-    :param on: the occasions.
+    :param on: the occasions on which Airflow sends a message.
     """
 
     slack_webhook_conn_id: str | None = None
@@ -279,9 +291,10 @@ class Notify(Strict, frozen=True, kw_only=True):
 
 
 def primary_password(primary: Primary) -> str:
-    """Read the password that the cluster file points to; it is never in the file itself.
+    """Read the primary's password from the source that the cluster file names; the file never holds it.
 
-    :raises ConfigInvalid: neither source is readable.
+    :returns: the password; empty if no source is configured.
+    :raises ConfigInvalid: the source is not readable, or only Airflow can resolve it.
     """
     if primary.password_file:
         try:

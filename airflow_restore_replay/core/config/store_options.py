@@ -1,4 +1,4 @@
-"""What a user says about an object store beside its URL and credentials: ``repository.options``."""
+"""``repository.options``: settings of an object store besides its URL and credentials."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ AZURE_SCHEMES = ("az", "adl", "azure", "abfs", "abfss")
 OBJECT_SCHEMES = (*S3_SCHEMES, *GOOGLE_SCHEMES, *AZURE_SCHEMES)
 
 _MIN_ROLE_S, _MAX_ROLE_S = 900.0, 43_200.0
-#: what every kind of object store has
+#: options of every kind of object store
 _COMMON = frozenset(
     {"allow_http", "ca_file", "connect_timeout", "endpoint", "proxy_url", "retry_timeout", "timeout"}
 )
-#: what only Azure, and only Google Cloud Storage has
+#: options of Azure only, and of Google Cloud Storage only
 _AZURE = frozenset({"account_name", "other"})
 _GOOGLE = frozenset({"service_account_file", "other"})
-#: obstore's own names of secrets
+#: obstore's names of secrets
 _SECRET = re.compile(r"(key|secret|token)$", re.IGNORECASE)
 
 
 class StoreOptions(Strict, frozen=True, kw_only=True):
-    """No secrets: they come from a connection or the environment.
+    """Options of an object store, without secrets: those come from a connection or the environment.
 
-    :param endpoint: of a store that is not Amazon's, Azure's or Google's: ``https://minio.example:9000``.
-    :param virtual_hosted: the bucket is part of the host's name; otherwise of the path, which every store knows.
-    :param allow_http: send everything in the clear; an ``http://`` endpoint says so by itself.
-    :param ca_file: PEM file, on every host that opens the repository, of certificates to trust beside the system's.
-    :param timeout: of one request; longer for objects that are larger than 16 MiB.
-    :param retry_timeout: for so long a call is repeated before it fails.
-    :param sse: server-side encryption; unless given, the bucket's default counts.
-    :param sse_kms_key_id: key for ``aws:kms``. :param sse_bucket_key: one data key for the bucket: fewer calls to KMS.
-    :param storage_class: of objects of 128 KiB and more; only classes that can be read at once.
-    :param role_arn: role to assume with the credentials; it is assumed anew before its token expires.
-    :param role_duration: of one token of the role, 15m to 12h.
+    :param endpoint: URL of a store that is not Amazon's, Azure's or Google's: ``https://minio.example:9000``.
+    :param virtual_hosted: the bucket is part of the host name; by default it is part of the path, which every store
+        supports.
+    :param allow_http: allow unencrypted HTTP; an ``http://`` endpoint implies it.
+    :param ca_file: PEM file of certificates to trust besides the system's, on every host that opens the repository.
+    :param timeout: limit of one request; longer for objects larger than 16 MiB.
+    :param retry_timeout: how long a failing call is retried.
+    :param sse: server-side encryption; by default the bucket's default applies.
+    :param sse_kms_key_id: key for ``aws:kms``.
+    :param sse_bucket_key: use one data key for the bucket, which saves calls to KMS.
+    :param storage_class: class of objects of 128 KiB and more; only classes with immediate reads are allowed.
+    :param role_arn: role to assume with the credentials; it is assumed again before its token expires.
+    :param role_duration: lifetime of one token of the role, 15m to 12h.
     :param account_name: Azure's storage account.
     :param service_account_file: Google's JSON key file, on every host that opens the repository.
     :param other: obstore's own keys, for ``gs://`` and ``az://`` only.
@@ -93,7 +95,7 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
             )
 
     def given(self) -> dict[str, Any]:
-        """:returns: the options that are not at their defaults, by name."""
+        """Return the options that differ from their defaults, by name."""
         return {
             field.name: value
             for field in msgspec.structs.fields(self)
@@ -101,7 +103,10 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
         }
 
     def refuse_unsuitable(self, url: str) -> None:
-        """:raises ValueError: an option means nothing for the store of *url*, by name; or *url* has a secret."""
+        """Raise if an option does not apply to the store of *url*, or if *url* contains a secret.
+
+        :raises ValueError: the message names the option.
+        """
         parts = urlsplit(url)
         if parts.scheme in OBJECT_SCHEMES and (parts.query or parts.password):
             raise ValueError(
@@ -115,7 +120,7 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
 
 
 def _allowed(scheme: str) -> frozenset[str]:
-    """:returns: names of the options that mean something for a store of *scheme*."""
+    """Return names of the options that apply to a store of *scheme*."""
     if scheme in S3_SCHEMES:
         return frozenset(StoreOptions.__struct_fields__) - _AZURE - _GOOGLE
     if scheme in AZURE_SCHEMES:

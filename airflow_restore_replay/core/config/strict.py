@@ -1,4 +1,4 @@
-"""The base of every part of the configuration."""
+"""The base class of every section of the configuration."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ Positive = Annotated[int, Meta(ge=1)]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of the configuration: immutable, and refusing keys it does not know."""
+    """A section of the configuration, which is immutable and rejects unknown keys."""

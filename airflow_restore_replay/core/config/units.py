@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them (``10m``, ``26h``, ``64MiB``), and as they are shown."""
+"""Durations and sizes with units (``10m``, ``26h``, ``64MiB``): parse and format them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ByteCount(int):
 
 
 def human_bytes(count: float) -> str:
-    """:returns: ``1.5 GB``; powers of ten, as disks and links are sold."""
+    """Return *count* as text such as ``1.5 GB``, in powers of ten as for disks and links."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(count) < 1000 or unit == "TB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -45,7 +45,7 @@ def human_bytes(count: float) -> str:
 
 
 def human_seconds(seconds: float | None) -> str:
-    """:returns: ``4.2 s``, ``3m12s``, ``5h07m``, ``2d03h``; ``unknown`` for None."""
+    """Return *seconds* as text such as ``4.2 s``, ``3m12s``, ``5h07m`` or ``2d03h``; ``unknown`` for None."""
     if seconds is None:
         return "unknown"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""What a cycle came to, for people and programs."""
+"""The result of a cycle, for people and programs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from airflow_restore_replay.core.repository.pruning.prune import PruneReport
 
 @dataclass
 class CycleReport:
-    """What a cycle came to.
+    """Result of a cycle.
 
-    :param as_of: the past time whose backup was to be rebuilt.
-    :param published_id: the new backup, or the one as of that time that was there already; empty when the run
-        failed.
+    :param as_of: the past time whose backup the run rebuilds.
+    :param published_id: the new backup, or the existing one as of that time; empty when the run failed.
     :param steps: results of the jobs, ``replay.restore`` … ``full.snapshot``.
     :param quarantined: ids of the backups quarantined in this run.
-    :param pruned: what retention let go afterwards.
+    :param pruned: result of the pruning after the backup.
     :param proof: how far the new backup is proven.
-    :param failure: why the run failed; a backup is published all the same when only its proof or pruning failed.
+    :param failure: why the run failed; if only the proof or pruning failed, a backup is published nevertheless.
     """
 
     cluster: str
@@ -41,4 +40,5 @@ class CycleReport:
 
     @property
     def ok(self) -> bool:
+        """Return whether the run published a backup and failed at nothing."""
         return bool(self.published_id) and self.failure is None

@@ -1,4 +1,4 @@
-"""One whole cycle in one process, without Airflow: the decisions of the DAG, the same jobs on the same nodes."""
+"""A whole cycle in one process, without Airflow: the same decisions, jobs and nodes as in the DAG."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from airflow_restore_replay.core.times import past
 
 Report = Callable[[str, JobState | None], None]
 
-#: environment failures are tried this often before the run fails
+#: how often a job is tried while the environment is to blame, before the run fails
 _TRIES = 3
 _RETRY_PAUSE_S = 2.0
 
@@ -59,14 +59,14 @@ def run_cycle(
 ) -> CycleReport:
     """Run one cycle: base → node → catch up → validate → snapshot → publish, with the fallback to a fresh full.
 
-    :param as_of: rebuild the backup of this past time: the newest base before it, replayed to the end of what the
-        primary had logged by then. Never a fresh full; and no second backup when there is one as of that time.
-    :param run: the lease's owner; another name than any other run's.
-    :param report: called with the step's name and its state while it runs, and with None at its start.
-    :param secrets: the primary's password, the store's credentials, encryption keys; read as the cluster file says
-        otherwise.
-    :param retries: how often a failure of the environment is tried again.
-    :returns: the report; a failed run is reported, not raised.
+    :param as_of: rebuild the backup of this past time: replay from the newest base before it to the end of what the
+        primary had logged by then. This never makes a fresh full, and no second backup as of the same time.
+    :param run: owner of the lease, which no other run may share.
+    :param report: called with the step's name and None when the step starts, and with its state while it runs.
+    :param secrets: the primary's password, the store's credentials and encryption keys; by default they are read from
+        the sources that the cluster file names.
+    :param retries: how often a job is retried after a failure of the environment.
+    :returns: the report, also of a failed run: its failure is not raised.
     :raises Refused: the configuration does not allow a start.
     """
     started = time.monotonic()
@@ -81,6 +81,8 @@ def run_cycle(
 
 
 class _Cycle:
+    """One call of :func:`run_cycle`: lease, attempts, proof and pruning."""
+
     def __init__(
         self, cluster: Cluster, run: str, tell: Report, secrets: Secrets | None, retries: int
     ) -> None:
@@ -157,7 +159,7 @@ class _Cycle:
 
     def _go_on(self, epoch: int, diagnosis: Diagnosis) -> None:
         if diagnosis.next is Next.PUBLISHED:
-            # The manifest is the backup, even where the job died before it could say so.
+            # The backup exists once its manifest does, even if the job died before it reported that.
             mine = [m.backup_id for m in self._repository.catalog().manifests if m.run == self._run]
             self.report.published_id = self.report.published_id or mine[-1]
             self.report.failure = None
@@ -181,7 +183,7 @@ class _Cycle:
             self._attempt(epoch, FULL, None)
 
     def _prove(self, epoch: int) -> None:
-        """Restore the new backup as whoever needs it will, where the cluster asks for that."""
+        """Restore the new backup on a second node, without the primary, if the cluster has ``prove: restored``."""
         new = self._repository.catalog().backup(self.report.published_id)
         self.report.proof = new.proof.value
         if self._cluster.prove != "restored" or new.proof is Proof.RESTORED:
@@ -194,7 +196,7 @@ class _Cycle:
             raise
 
     def _prune(self, epoch: int) -> None:
-        """Only a run that published gets here, and proved what it published where it has to."""
+        """Prune by the cluster's retention; only a run that published its backup, and proved it if required, does."""
         self._tell("prune", None)
         cluster = self._cluster
         self.report.pruned = prune(
@@ -218,20 +220,20 @@ class _Cycle:
         self.report.quarantined += [v.backup_id for v in shared]
 
     def _replay(self, epoch: int, attempt: str, base: Manifest) -> None:
-        """An attempt from a base; how it failed is in its record, and diagnosed from there."""
+        """Run an attempt from *base*; keep its failure, which is diagnosed from the recorded verdict."""
         try:
             self._attempt(epoch, attempt, base)
         except RestoreReplayError as exc:
             self.report.failure = Failure.of(exc)
 
     def _attempt(self, epoch: int, attempt: str, base: Manifest | None) -> None:
-        """Fill a node from *base* or the primary, and take it to a published backup."""
+        """Fill a node from *base* or the primary, and publish a backup of it."""
         self.report.published_id = str(self._on_node(epoch, attempt, base)["backup_id"])
 
     def _on_node(self, epoch: int, attempt: str, base: Manifest | None) -> dict[str, Any]:
         """Run the attempt's jobs on a node of its own, which is always destroyed.
 
-        :returns: the last job's result.
+        :returns: result of the last job.
         """
         result: dict[str, Any] = {}
         run = RunRef(run=self._run, attempt=attempt, lease_epoch=epoch, as_of=self.report.as_of)

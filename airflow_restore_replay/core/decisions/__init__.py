@@ -1,1 +1,1 @@
-"""What a cycle decides, as tables and pure functions. Whoever carries a decision out reads it here."""
+"""Decisions of a cycle as tables and pure functions, which the DAG, the operators and the command line carry out."""

@@ -1,4 +1,4 @@
-"""The attempts of a cycle: which jobs each runs, what fills its node, and what follows it.
+"""The attempts of a cycle: the jobs of each, how its node is filled, and which attempt follows a failure.
 
 The DAG, ``run_cycle``, the operators and the messages all read :data:`ATTEMPTS` and :func:`next_step`.
 """
@@ -16,11 +16,13 @@ REPLAY = "replay"
 OLDER = "older"
 #: from a fresh full copy of the primary
 FULL = "full"
-#: restores what one of these has published, where ``prove`` is ``restored``
+#: restores the backup that one of these attempts published, where ``prove`` is ``restored``
 PROVE = "prove"
 
 
 class JobName(StrEnum):
+    """Name of a job that the agent runs on a node."""
+
     RESTORE = "restore"
     SEED = "seed"
     CATCH_UP = "catch_up"
@@ -30,11 +32,11 @@ class JobName(StrEnum):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One node's life.
+    """One try to make or prove a backup, on a replay node of its own.
 
     :param fill: the job that fills the node.
     :param then: the jobs after it, in order.
-    :param standalone: its jobs leave the primary alone.
+    :param standalone: the jobs do not connect to the primary.
     """
 
     name: str
@@ -44,8 +46,10 @@ class Attempt:
 
     @property
     def restores(self) -> bool:
-        """:returns: whether the node is filled from a backup, whose server release it then has; else it has the
-        primary's."""
+        """Return whether the node is filled from a backup and so needs the server release of that backup.
+
+        Otherwise the node needs the release of the primary.
+        """
         return self.fill is JobName.RESTORE
 
 
@@ -62,9 +66,9 @@ ATTEMPTS = {
 
 @dataclass(frozen=True)
 class Step:
-    """What follows an attempt that failed.
+    """Next step of a run after a failed attempt.
 
-    :param quarantine: its backup is quarantined first.
+    :param quarantine: quarantine the attempt's backup first.
     :param attempt: the next attempt of the run; None ends the run as failed.
     """
 
@@ -73,10 +77,10 @@ class Step:
 
 
 def next_step(attempt: str, blame: Blame, *, fallback: str, as_of: bool = False) -> Step:
-    """Decide what follows an attempt that failed.
+    """Decide the next step of a run after a failed attempt.
 
-    :param fallback: the cluster's: ``full``, ``older_base`` or ``none``.
-    :param as_of: the run rebuilds the backup of a past time; a fresh full would hold today's data.
+    :param fallback: ``fallback`` of the cluster: ``full``, ``older_base`` or ``none``.
+    :param as_of: the run rebuilds the backup of a past time, so a fresh full cannot replace it: it holds today's data.
     """
     if as_of or blame not in (Blame.BACKUP, Blame.STRANDED):
         return Step()

@@ -1,4 +1,4 @@
-"""Choose the backup that a run replays from."""
+"""Choose the base that a run replays from."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from airflow_restore_replay.core.times import stamp
 
 @dataclass(frozen=True)
 class Choice:
-    """:param base: the backup to replay from; None asks for a fresh full.
-    :param skipped: newer backups that were passed over, and damaged records, with why.
-    :param existing: the backup that the run was to make is there already: nothing is left to do.
+    """Base of a run, with the reason of the choice.
+
+    :param base: the backup to replay from; None asks for a fresh full.
+    :param skipped: newer backups that were skipped, and damaged records, each with the reason.
+    :param existing: the backup that the run should make, if it exists already: the run has nothing to do.
     """
 
     base: Backup | None
@@ -36,7 +38,7 @@ def choose(
     full_every: FullEvery | None = None,
     now: datetime,
 ) -> Choice:
-    """Choose what a run starts from: the DAG and the command line ask here.
+    """Choose the base of a run, for the DAG and the command line.
 
     :param run: lease owner.
     :param as_of: the past time for which the run rebuilds the backup.
@@ -64,9 +66,9 @@ def choose_base(
 
     :param base_backup_id: use exactly this one.
     :param before: only backups whose data is from before that time.
-    :param full_every, now: when a fresh full takes the place of a healthy base.
+    :param full_every, now: the rule by which a fresh full replaces a healthy base, and the time to apply it at.
     :raises NoSuchBackup: *base_backup_id* does not exist or must not be a base.
-    :raises Held: nothing may be published.
+    :raises Held: the cluster is on hold, so nothing may be published.
     """
     refuse_held(catalog)
     if force_full:
@@ -96,12 +98,12 @@ def choose_base_as_of(
     force_full: bool = False,
     base_backup_id: str | None = None,
 ) -> Choice:
-    """Choose what to rebuild the backup of a past time from; see :func:`past`.
+    """Choose the base from which to rebuild the backup of a past time.
 
-    Such a run never seeds: a fresh full is today's data.
+    An as-of run never falls back to a fresh full, which would hold the primary's current data.
 
-    :returns: a choice with a base, or with the backup of that very time when there is one already.
-    :raises PreflightFailed: *as_of* is not past, or a fresh full was asked for.
+    :returns: a choice with a base, or with the existing backup as of exactly that time.
+    :raises PreflightFailed: *as_of* is in the future, or a fresh full was requested.
     :raises NoSuchBackup: there is no base from before that time.
     """
     if as_of > now:
@@ -133,7 +135,7 @@ def _what_there_is(catalog: Catalog, choice: Choice) -> str:
     if not healthy:
         return f"cluster {catalog.cluster} has no healthy proven backup"
     oldest = healthy[0]
-    others = f" ({len(choice.skipped)} others were passed over)" if choice.skipped else ""
+    others = f" ({len(choice.skipped)} others were skipped)" if choice.skipped else ""
     return f"the oldest healthy backup, {oldest.backup_id}, is from {stamp(oldest.manifest.goal_read_at)}{others}"
 
 
@@ -148,9 +150,9 @@ def _named_base(catalog: Catalog, backup_id: str) -> Backup:
 
 
 def published_by(catalog: Catalog, run: str) -> Choice | None:
-    """A run that is run again after it has published makes no second backup.
+    """Return the choice to do nothing if *run* has published a healthy backup already, else None.
 
-    :returns: the choice to do nothing; None when *run* has no healthy backup to its name.
+    A run that is executed again after it published thus makes no second backup.
     """
     own = [b for b in catalog.healthy() if b.manifest.run == run and not b.manifest.as_of]
     if not own:

@@ -1,4 +1,4 @@
-"""Decide from its records how a run goes on after an attempt."""
+"""Decide from the recorded verdicts how a run continues after an attempt."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from airflow_restore_replay.core.times import stamp
 
 
 class Next(StrEnum):
-    """What the run does after an attempt."""
+    """Next step of a run after an attempt."""
 
     PUBLISHED = "published"
-    QUARANTINE = "quarantine"  # announce the quarantine, then what follows
-    FULL = "full"  # there is no base, or none any more
+    QUARANTINE = "quarantine"  # announce the quarantine, then start the next attempt, if any
+    FULL = "full"  # there is no base, or the base can no longer be used
     FAIL = "fail"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """:param verdict: the record that decided, when there is one.
-    :param attempt: which attempt follows, if any.
+    """Decision about the next step of a run, with its reason.
+
+    :param verdict: the record that the decision follows from, if there is one.
+    :param attempt: the attempt that follows, if any.
     """
 
     next: Next
@@ -45,14 +47,15 @@ def diagnose(
     fallback: str = "full",
     attempt: str = REPLAY,
 ) -> Diagnosis:
-    """Decide from what the run *recorded* how it goes on after choose_base and the replay attempt.
+    """Decide from the verdicts that the run *recorded* how it continues after *attempt*.
 
     :param run: lease owner.
     :param had_base: whether choose_base found a base, so that a replay was attempted.
-    :param as_of: the past time for which the run rebuilds the backup. Such a run publishes that or fails;
-        evidence against its base stands, but no fresh full can take its place.
-    :param fallback: the cluster's; see :func:`~airflow_restore_replay.core.decisions.attempts.next_step`.
-    :param attempt: which one has ended.
+    :param as_of: the past time for which the run rebuilds the backup. The run publishes that backup or fails:
+        evidence against its base is kept, but no fresh full replaces the base.
+    :param fallback: ``fallback`` of the cluster; see
+        :func:`~airflow_restore_replay.core.decisions.attempts.next_step`.
+    :param attempt: the attempt that ended.
     """
     if as_of is not None:
         return _diagnose_as_of(catalog, run, as_of)
@@ -70,7 +73,7 @@ def diagnose(
 
 
 def _diagnose_as_of(catalog: Catalog, run: str, as_of: datetime) -> Diagnosis:
-    # By the manifest alone: a scheduled run that is backfilled again has records from its first time.
+    # Only the manifest counts: a scheduled run that is backfilled again has verdicts from its first execution.
     if any(b.manifest.as_of == as_of for b in catalog.healthy()):
         return Diagnosis(Next.PUBLISHED, f"the backup as of {stamp(as_of)} is published")
     last = _last(_attempts(catalog, run, REPLAY))
@@ -89,7 +92,7 @@ def _no_record(last: Verdict | None) -> Diagnosis:
 
 
 def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str) -> bool:
-    # The manifest is the backup; the record that follows it may be lost with the node.
+    # The backup exists once its manifest does; the verdict recorded after it may be lost with the node.
     by_record = any(v.outcome is Outcome.PUBLISHED for v in attempts)
     return by_record or any(m.run == run and m.base.kind == "backup" for m in catalog.manifests)
 
@@ -100,9 +103,10 @@ def _last(verdicts: Sequence[Verdict]) -> Verdict | None:
 
 
 def differed_before(catalog: Catalog, base_id: str, tables: Collection[str]) -> list[Verdict]:
-    """:returns: the quarantines over any of *tables* in whose place the fresh full came that *base_id* goes back to.
+    """Return quarantines over any of *tables* that led to the fresh full at the root of *base_id*'s lineage.
 
-    That they differ again is the primary's doing: a fresh full has no drift of an earlier backup.
+    If the same tables differ again, the primary is at fault, because a fresh full inherits no drift from an earlier
+    backup.
     """
     manifests = {m.backup_id: m for m in catalog.manifests}
     root = manifests.get(base_id)
@@ -114,7 +118,10 @@ def differed_before(catalog: Catalog, base_id: str, tables: Collection[str]) -> 
 
 
 def same_fault(catalog: Catalog, *, run: str, fallback: Failure) -> list[Verdict]:
-    """:returns: this run's quarantines that failed with the fallback's fingerprint: the base was not at fault."""
+    """Return this run's quarantine verdicts with the fingerprint of *fallback*, the failure of the fallback attempt.
+
+    If the fallback fails as the base did, the base was not at fault.
+    """
     return [
         v
         for v in catalog.attempts(run)
@@ -123,9 +130,9 @@ def same_fault(catalog: Catalog, *, run: str, fallback: Failure) -> list[Verdict
 
 
 def recovered_from(catalog: Catalog, *, run: str) -> list[Verdict]:
-    """What went wrong since the last backup before *run*'s, oldest first; empty when all was well.
+    """Return the verdicts about failures since the last backup before *run*'s, oldest first.
 
-    A try of this very run that a retry made good is no trouble: nobody was told about it.
+    Failed tries of this run itself that a retry recovered are left out, because no notification was sent for them.
     """
     earlier = [m.created_at for m in catalog.manifests if m.run != run and not m.as_of]
     since = max(earlier, default=None)

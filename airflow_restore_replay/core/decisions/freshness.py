@@ -1,4 +1,4 @@
-"""Tell how old the newest healthy backup is."""
+"""The age of the newest healthy backup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from airflow_restore_replay.core.repository.format.records import Proof
 
 @dataclass(frozen=True)
 class Freshness:
-    """:param age_s: seconds since the newest healthy proven backup's position was read; None is unknown."""
+    """Age of the newest healthy proven backup.
+
+    :param age_s: seconds since the position of that backup was read from the primary; None if there is no such backup.
+    :param proof: the proof that was required.
+    :param healthy: number of healthy backups with that proof.
+    """
 
     age_s: float | None
     backup: Backup | None
@@ -20,7 +25,7 @@ class Freshness:
 
 
 def freshness(catalog: Catalog, *, now: datetime, proof: Proof = Proof.READ_BACK) -> Freshness:
-    """Age of the newest healthy backup proven at least to *proof*: from when its position was read."""
+    """Return the age of the newest healthy backup that is proven at least to *proof*."""
     healthy = catalog.healthy(proof=proof)
     if not healthy:
         return Freshness(None, None, proof, 0)

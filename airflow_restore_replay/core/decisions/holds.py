@@ -1,4 +1,4 @@
-"""What a cluster's past asks of its next cycle: to wait until a hold is released, and now and then a fresh full."""
+"""Rules from a cluster's history for its next cycle: refuse to run during a hold, and when a fresh full is due."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, Verdict
 
-#: the primary lost data, whoever found out
+#: the primary lost data, whichever step found it
 _LOST = ("SourceShrank",)
-#: the primary's own data is damaged; found in its binary log alone, a fresh full does without that
+#: the primary's own data is corrupt; if only its binary log is, a fresh full does not need that
 _ROTTEN = ("SourceCorrupt", "TableCheckFailed")
 _READ_DATA = ("seed", "validate", "snapshot")
 
 
 def holds(failure: Failure, step: str) -> bool:
-    """:returns: whether nothing may be published any more until a person has looked at the primary."""
+    """Return whether *failure* of the job *step* puts the cluster on hold until a person has examined the primary."""
     if failure.blame is not Blame.SOURCE:
         return False
     return failure.code in _LOST or (failure.code in _ROTTEN and step in _READ_DATA)
 
 
 def refuse_held(catalog: Catalog) -> None:
-    """:raises Held: a hold stands."""
+    """Raise if the cluster is on hold.
+
+    :raises Held: a hold was recorded and not released.
+    """
     if not catalog.held_by:
         return
     hold = catalog.held_by[0]
     why = hold.failure.message if hold.failure else hold.reason
     raise Held(
-        f"Cluster {catalog.cluster} is held since {hold.at:%Y-%m-%dT%H:%M:%SZ} by verdict {hold.verdict_id}: {why}",
-        hint=f"Mend the primary, then `restore-replay release --hold {hold.verdict_id} --reason …`; until then "
+        f"Cluster {catalog.cluster} is on hold since {hold.at:%Y-%m-%dT%H:%M:%SZ} by verdict {hold.verdict_id}: {why}",
+        hint=f"Repair the primary, then `restore-replay release --hold {hold.verdict_id} --reason …`; until then "
         "nothing is published, and the healthy backups are kept.",
         evidence={"hold": hold.verdict_id},
     )
 
 
 def released(catalog: Catalog, code: str, since: datetime | None) -> list[Verdict]:
-    """:returns: holds over *code*, recorded after *since*, that somebody has released."""
+    """Return holds for the error *code* that were recorded after *since* and have been released."""
     standing = {hold.verdict_id for hold in catalog.held_by}
     return [
         v
@@ -54,8 +57,9 @@ def released(catalog: Catalog, code: str, since: datetime | None) -> list[Verdic
 
 
 def full_due(catalog: Catalog, base: Manifest, policy: FullEvery, now: datetime) -> str:
-    """:param base: what the cycle would replay from.
-    :returns: why a fresh full has to take its place, ``""`` when none has to.
+    """Return why a fresh full must replace *base*, or ``""`` if none is due.
+
+    :param base: the backup that the cycle would otherwise replay from.
     """
     depth = base.lineage_depth + 1
     if policy.generations is not None and depth > policy.generations:
@@ -67,7 +71,7 @@ def full_due(catalog: Catalog, base: Manifest, policy: FullEvery, now: datetime)
 
 
 def _lineage_since(catalog: Catalog, base: Manifest) -> datetime:
-    """:returns: when the full was taken that *base* goes back to, as far as there are records of it."""
+    """Return when the goal of the fresh full of *base*'s lineage was read, as far as manifests go back."""
     manifests = {m.backup_id: m for m in catalog.manifests}
     oldest = base
     while oldest.lineage_since is None and oldest.base.kind == "backup":

@@ -1,4 +1,4 @@
-"""Restore a backup for a person: into an empty directory, resumable, without Airflow or the primary."""
+"""Restore a backup into an empty directory for a person; resumable, without Airflow or the primary."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLi
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 
-#: in the target while a restore is under way: names the backup, so that a second try goes on
+#: file in the target of an unfinished restore; it names the backup, so that a second try resumes
 MARKER = ".restore-replay-partial"
 
 
 @dataclass(frozen=True)
 class Restored:
-    """:param fetched_bytes: what was read from the store; less than *bytes* after a resumed try.
-    :param event_sql: statements that re-enable events which a replica keeps disabled.
+    """Result of a restore.
+
+    :param position: GTID set of the transactions that the data contains.
+    :param fetched_bytes: bytes read from the store; less than *bytes* after a resumed try.
+    :param event_sql: statements that re-enable the events that are disabled on a replica.
     """
 
     backup_id: str
@@ -45,8 +48,11 @@ class Restored:
 
 
 def choose_backup(catalog: Catalog, backup_id: str | None, *, allow_quarantined: bool = False) -> Backup:
-    """:param backup_id: None takes the newest healthy one.
-    :raises NoSuchBackup: there is none, or the named one is quarantined.
+    """Return the backup to restore.
+
+    :param backup_id: the backup; None takes the newest healthy one.
+    :param allow_quarantined: accept a quarantined backup if it is named.
+    :raises NoSuchBackup: there is no such backup, or the named one is quarantined.
     """
     if backup_id is None:
         healthy = catalog.healthy()
@@ -61,7 +67,7 @@ def choose_backup(catalog: Catalog, backup_id: str | None, *, allow_quarantined:
         why = backup.against[-1].failure
         raise NoSuchBackup(
             f"Backup {backup_id} is quarantined: {why.message if why else backup.against[-1].reason}",
-            hint="Restore another, or insist with --quarantined.",
+            hint="Restore another, or use --quarantined to restore it nevertheless.",
         )
     return backup
 
@@ -76,13 +82,13 @@ def restore_backup(
     progress: ProgressFn = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Restored:
-    """Make *target* the data directory of *manifest*'s backup.
+    """Restore *manifest*'s backup into the data directory *target*.
 
-    :param force: replace what *target* holds; without it only an empty directory or an interrupted restore of
-        the same backup is written to.
+    :param force: replace the content of *target*; by default, *target* must be empty or hold an interrupted restore of
+        the same backup.
     :raises TargetNotEmpty: *target* has content, or a server runs on it.
-    :raises NodeFull: it does not fit.
-    :raises ChunkMissing: or ChunkCorrupt: the backup is damaged; chunk and file are named.
+    :raises NodeFull: there is not enough space.
+    :raises ChunkMissing, ChunkCorrupt: the backup is damaged; the message names chunk and file.
     """
     started = time.monotonic()
     resumed = _prepare(target, manifest.backup_id, force=force)
@@ -116,7 +122,7 @@ def restore_backup(
 
 
 def event_statements(states: dict[str, str]) -> Iterable[str]:
-    """:returns: what re-enables the events that run on the primary; a replica's copy has them disabled."""
+    """Yield statements that re-enable the events enabled on the primary, which are disabled in a replica's copy."""
     for event, status in sorted(states.items()):
         if status.upper() == "ENABLED":
             schema, _, name = event.partition(".")
@@ -128,7 +134,10 @@ def _quote(identifier: str) -> str:
 
 
 def _prepare(target: Path, backup_id: str, *, force: bool) -> bool:
-    """:returns: whether content is there that may be reused."""
+    """Create *target*, and return whether it has content that a restore may reuse.
+
+    :raises TargetNotEmpty: it has other content, or a server runs on it.
+    """
     if target.exists() and not target.is_dir():
         raise TargetNotEmpty(f"{target} is not a directory.", hint="Name an empty or new directory.")
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,9 +154,9 @@ def _prepare(target: Path, backup_id: str, *, force: bool) -> bool:
 
 
 def _marking(target: Path, backup_id: str, progress: ProgressFn) -> ProgressFn:
-    """:returns: *progress* that leaves the marker at the first call, which is when files begin to be there.
+    """Return *progress*, extended to write the marker at its first call, when the first files have been created.
 
-    A marker from the start would make an empty directory one with content, whose holes are read and hashed.
+    With a marker from the start, an empty directory would count as one with content, whose holes are read and hashed.
     """
     content = encode({"backup_id": backup_id})
 
@@ -169,7 +178,10 @@ def _interrupted(target: Path) -> str | None:
 
 
 def _refuse_running_server(target: Path) -> None:
-    """InnoDB keeps a POSIX lock on its system tablespace while a server runs on it."""
+    """Raise if a server runs on *target*: InnoDB holds a POSIX lock on the system tablespace while it runs.
+
+    :raises TargetNotEmpty: a server runs on it.
+    """
     try:
         handle = os.open(target / "ibdata1", os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
@@ -185,7 +197,7 @@ def _refuse_running_server(target: Path) -> None:
 
 
 def _remove_strangers(target: Path, files: list[FileEntry]) -> None:
-    """Remove what the backup does not have, so that old and restored files never mix."""
+    """Remove files and directories that the backup does not have, so that old and restored files never mix."""
     wanted = {entry.path: entry.directory for entry in files}
     for folder, names, plain in os.walk(target, topdown=True, followlinks=False):
         for name in [*names, *plain]:

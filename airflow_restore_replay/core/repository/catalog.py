@@ -1,4 +1,4 @@
-"""All manifests and verdicts of a cluster; every backup's state is derived from them, in any order."""
+"""All manifests and verdicts of a cluster, in any order; the state of each backup is derived from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z-")
 
 @dataclass(frozen=True)
 class Backup:
-    """A manifest with what its verdicts make of it."""
+    """A manifest, and the state that the verdicts about it give the backup.
+
+    :param verdicts: all verdicts about the backup, oldest first.
+    :param withdrawn: ids of the verdicts of the cluster that no longer count.
+    """
 
     manifest: Manifest
     verdicts: tuple[Verdict, ...] = ()
@@ -35,11 +39,12 @@ class Backup:
 
     @property
     def against(self) -> list[Verdict]:
-        """:returns: verdicts that exclude the backup and still stand, oldest first."""
+        """Return the quarantined and stranded verdicts that were not withdrawn, oldest first."""
         return [v for v in self._standing if v.outcome in (Outcome.QUARANTINED, Outcome.STRANDED)]
 
     @property
     def state(self) -> BackupState:
+        """Return the state that the verdicts give the backup; a quarantine outweighs being stranded."""
         outcomes = {v.outcome for v in self.against}
         if Outcome.QUARANTINED in outcomes:
             return BackupState.QUARANTINED
@@ -47,24 +52,25 @@ class Backup:
 
     @property
     def proof(self) -> Proof:
+        """Return how far the backup is proven, by its manifest and the verdicts."""
         return Proof.RESTORED if self.restored else self.manifest.proof
 
     @property
     def restored(self) -> Verdict | None:
-        """:returns: the newest standing verdict that the backup was restored."""
+        """Return the newest verdict, not withdrawn, that the backup was restored."""
         restored = [v for v in self._standing if v.outcome is Outcome.RESTORED]
         return restored[-1] if restored else None
 
     @property
     def proof_cost(self) -> dict[str, Any]:
-        """:returns: ``seconds``, ``bytes`` and ``fetched_bytes`` of restoring it; empty where nobody knows."""
+        """Return ``seconds``, ``bytes`` and ``fetched_bytes`` of the last restore; empty if they are unknown."""
         cost = self.restored.measured.get("cost") if self.restored else None
         return dict(cost) if isinstance(cost, dict) else {}
 
     def stands_before(self, time: datetime) -> bool:
-        """:returns: whether the data is from before *time*, by our clock and by the primary's.
+        """Return whether the data is from before *time*, by the clock of the host that read the goal and the primary's.
 
-        The backup's position is read after its goal, so the stamps of its last events count, too.
+        The backup's position is read after its goal, so the timestamps of its last events count as well.
         """
         stamps = (chain.timestamp_s for chain in self.manifest.chains)
         return self.manifest.goal_read_at <= time and all(s < time.timestamp() for s in stamps)
@@ -76,7 +82,12 @@ class Backup:
 
 @dataclass(frozen=True)
 class Catalog:
-    """:param unreadable: record path → what is wrong with it; such backups are reported, not selectable."""
+    """All manifests and verdicts of a cluster.
+
+    :param manifests: oldest data first.
+    :param verdicts: oldest first.
+    :param unreadable: record path → error; damaged backups are reported, but cannot be selected.
+    """
 
     cluster: str
     manifests: tuple[Manifest, ...] = ()
@@ -100,7 +111,7 @@ class Catalog:
 
     @cached_property
     def backups(self) -> tuple[Backup, ...]:
-        """:returns: all readable backups, oldest data first."""
+        """Return all readable backups, oldest data first."""
         withdrawn = frozenset(i for v in self.verdicts for i in v.withdraws)
         about: dict[str, list[Verdict]] = {}
         for verdict in self.verdicts:
@@ -108,7 +119,10 @@ class Catalog:
         return tuple(Backup(m, tuple(about.get(m.backup_id, ())), withdrawn) for m in self.manifests)
 
     def backup(self, backup_id: str) -> Backup:
-        """:raises NoSuchBackup: naming the id and what there is."""
+        """Return the backup with that id.
+
+        :raises NoSuchBackup: there is no readable manifest of that id; the message says if its record is damaged.
+        """
         for backup in self.backups:
             if backup.backup_id == backup_id:
                 return backup
@@ -121,8 +135,9 @@ class Catalog:
         )
 
     def healthy(self, *, proof: Proof = Proof.READ_BACK, before: datetime | None = None) -> list[Backup]:
-        """:param before: only backups whose data is from before that time.
-        :returns: healthy backups proven at least to *proof*, oldest first.
+        """Return healthy backups proven at least to *proof*, oldest data first.
+
+        :param before: only backups whose data is from before that time.
         """
         return [
             b
@@ -133,39 +148,40 @@ class Catalog:
         ]
 
     def attempts(self, run: str) -> list[Verdict]:
-        """:returns: what *run* recorded, oldest first."""
+        """Return the verdicts on attempts that *run* recorded, oldest first."""
         return [v for v in self.verdicts if v.run == run and v.attempt]
 
     def evidence(self, run: str, attempt: str | None = None) -> Verdict | None:
-        """:param attempt: only of that one.
-        :returns: the last quarantine that *run* recorded.
+        """Return the last quarantine verdict that *run* recorded; None if there is none.
+
+        :param attempt: only verdicts of that attempt.
         """
         found = [v for v in self.attempts(run) if v.outcome is Outcome.QUARANTINED]
         return next((v for v in reversed(found) if attempt is None or v.attempt == attempt), None)
 
     def records_of(self, run: str) -> list[str]:
-        """:returns: ids of all that *run* recorded, backups and verdicts."""
+        """Return ids of all backups and verdicts that *run* recorded."""
         manifests = [m.backup_id for m in self.manifests if m.run == run]
         return [*manifests, *(v.verdict_id for v in self.verdicts if v.run == run)]
 
     def without(self, ids: Collection[str]) -> Catalog:
-        """:returns: the catalog as if these records were not there: what a run did since it was cleared."""
+        """Return the catalog without these records, for example to see only what a run did since it was cleared."""
         manifests = [m for m in self.manifests if m.backup_id not in ids]
         verdicts = [v for v in self.verdicts if v.verdict_id not in ids]
         return Catalog.of(self.cluster, manifests, verdicts, self.unreadable)
 
     @property
     def held_by(self) -> list[Verdict]:
-        """:returns: holds that nobody has released."""
+        """Return holds that have not been released."""
         withdrawn = {i for v in self.verdicts for i in v.withdraws}
         return [v for v in self.verdicts if v.outcome is Outcome.HELD and v.verdict_id not in withdrawn]
 
 
 def doubtful_backups(catalog: Catalog) -> set[str]:
-    """Fail closed: a verdict that cannot be read may exclude any backup that is older than it.
+    """Return ids of healthy backups that existed when an unreadable verdict was written.
 
-    :returns: ids of healthy backups that existed when an unreadable verdict was written. A verdict's name begins
-        with its time (see FORMAT.md); one whose name tells no time casts doubt on all.
+    This fails closed: an unreadable verdict may exclude any backup that is older. The name of a verdict begins with
+    its time (see FORMAT.md); if a name has no time, all healthy backups are returned.
     """
     names = [p.removeprefix("verdicts/") for p in catalog.unreadable if p.startswith("verdicts/")]
     if not names:
@@ -175,10 +191,11 @@ def doubtful_backups(catalog: Catalog) -> set[str]:
 
 
 def _oldest_first(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
-    """Sort by the age of the data.
+    """Sort manifests by the age of their data.
 
-    The comparison takes a usual backup on beyond its goal, some time before it is published. A backup as of a time
-    between the two may have less than it, so it goes first: nothing may prefer it to the other.
+    The comparison replicates beyond the goal of a regular backup, before that backup is published. A backup as of a
+    time between that goal and that publication may hold less data than the regular one, so it sorts first and is
+    never preferred.
     """
     found = list(manifests)
     usual = [(m.goal_read_at, m.created_at) for m in found if m.as_of is None]

@@ -1,14 +1,14 @@
-"""One writer per cluster: a lease of epochs, made of write-once objects.
+"""The lease, which allows one writer per cluster: numbered epochs made of write-once objects.
 
-It belongs to a *run*, not to a process, so a retried task goes on under it. Claiming, renewing and releasing
-are conditional creates of new objects; nothing is updated and nothing needs the right to delete::
+A *run* owns the lease, not a process, so a retried task continues under it. Runs claim, renew and release it by
+conditional creates of new objects; they update nothing and do not need the right to delete::
 
-    leases/000000000007/claim.json            who, since when, until when
-    leases/000000000007/renewal-000001.json   until when
-    leases/000000000007/released.json         over
+    leases/000000000007/claim.json            owner, start, expiry
+    leases/000000000007/renewal-000001.json   new expiry
+    leases/000000000007/released.json         end
 
-The highest epoch is the lease. Whoever holds a lower one has lost it (fencing): an epoch is checked again at
-publish and prune. Expiry compares clocks of different machines, so a TTL is minutes, not seconds.
+The highest epoch is the lease. The owner of a lower epoch has lost it (fencing), so runs check their epoch again when
+they publish and prune. Expiry compares clocks of different machines, so the TTL is minutes, not seconds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _L = TypeVar("_L")
 
 
 class Claim(Record, frozen=True, kw_only=True):
-    """``claim.json``."""
+    """Content of ``claim.json``."""
 
     format: int
     cluster: str
@@ -50,7 +50,7 @@ class Claim(Record, frozen=True, kw_only=True):
 
 
 class Renewal(Record, frozen=True, kw_only=True):
-    """``renewal-<n>.json``."""
+    """Content of ``renewal-<n>.json``."""
 
     owner: str
     renewed_at: datetime
@@ -58,14 +58,14 @@ class Renewal(Record, frozen=True, kw_only=True):
 
 
 class Released(Record, frozen=True, kw_only=True):
-    """``released.json``."""
+    """Content of ``released.json``."""
 
     owner: str
     released_at: datetime
 
 
 class LeaseState(Record, frozen=True, kw_only=True):
-    """The newest epoch as its objects say."""
+    """State of the newest epoch, as read from its objects."""
 
     epoch: int
     owner: str
@@ -76,28 +76,31 @@ class LeaseState(Record, frozen=True, kw_only=True):
     released: bool
 
     def live(self, now: datetime) -> bool:
-        """:returns: whether it excludes other runs."""
+        """Return whether the lease excludes other runs: neither released nor expired."""
         return not self.released and now < self.expires_at
 
 
 class Lease:
-    """:param cluster: written into the objects, for people who read them."""
+    """The lease of one cluster.
+
+    :param cluster: name that is written into the objects, for people who read them.
+    """
 
     def __init__(self, store: ObjectStore, cluster: str) -> None:
         self._store = store
         self._cluster = cluster
 
     def acquire(self, owner: str, ttl_s: float, now: Callable[[], datetime] = utc_now) -> int:
-        """Get or re-enter the lease.
+        """Acquire the lease, or re-enter it if *owner* holds it.
 
         :param owner: the run, ``dag_id/run_id`` or the CLI's invocation.
         :returns: the epoch.
-        :raises LeaseHeld: naming the run that has it, since when and until when.
+        :raises LeaseHeld: another run holds it; the message names that run, the start and the expiry.
         """
         for _ in range(_ATTEMPTS):
             state = self._state()
             if state and state.owner == owner and not state.released:
-                with contextlib.suppress(LeaseLost):  # superseded since it was read: look again
+                with contextlib.suppress(LeaseLost):  # superseded since the state was read: read it again
                     self.renew(owner, state.epoch, now)
                     return state.epoch
                 continue
@@ -107,12 +110,15 @@ class Lease:
             if self._claim(owner, epoch, ttl_s, now()):
                 self._forget_before(epoch - 1)
                 return epoch
-        raise LeaseHeld(f"The lease of cluster {self._cluster} changes hands faster than it can be claimed.")
+        raise LeaseHeld(
+            f"Could not acquire the lease of cluster {self._cluster} after {_ATTEMPTS} attempts; "
+            "other runs keep taking it."
+        )
 
     def renew(self, owner: str, epoch: int, now: Callable[[], datetime] = utc_now) -> None:
-        """Extend the lease by its TTL; also when it has expired and nobody has claimed the next epoch.
+        """Extend the lease by its TTL, even after it expired, as long as no run has claimed the next epoch.
 
-        :raises LeaseLost: it was superseded or released.
+        :raises LeaseLost: the epoch was superseded or released.
         """
         for _ in range(_ATTEMPTS):
             state = self._held_by(owner, epoch)
@@ -126,15 +132,21 @@ class Lease:
         self._held_by(owner, epoch)
 
     def check(self, owner: str, epoch: int) -> None:
-        """:raises LeaseLost: *epoch* is not the newest any more, was released, or is another run's."""
+        """Raise unless *owner* holds *epoch*.
+
+        :raises LeaseLost: *epoch* is no longer the newest, was released, or belongs to another run.
+        """
         self._held_by(owner, epoch)
 
     def written_at(self, epoch: int) -> datetime:
-        """:returns: when the newest object of *epoch* was written, by the store's clock."""
+        """Return when the newest object of *epoch* was written, by the store's clock."""
         return max(info.modified for info in self._store.list(_folder(epoch)))
 
     def release(self, owner: str, epoch: int, now: Callable[[], datetime] = utc_now) -> None:
-        """Give the lease up; nothing happens when that was done before or the epoch was superseded."""
+        """Release the lease; do nothing if it was released before or the epoch was superseded.
+
+        :raises LeaseLost: *epoch* belongs to another run.
+        """
         state = self._state()
         if state is None or state.epoch != epoch or state.released:
             return
@@ -145,12 +157,12 @@ class Lease:
             self._store.put_new(f"{_folder(epoch)}released.json", encode(released))
 
     def holder(self) -> LeaseState | None:
-        """:returns: who has the lease, whether expired or not; None when it is free."""
+        """Return the state of the lease, expired or not; None if it was never claimed or is released."""
         state = self._state()
         return None if state is None or state.released else state
 
     def _claim(self, owner: str, epoch: int, ttl_s: float, at: datetime) -> bool:
-        """:returns: whether the epoch is *owner*'s now."""
+        """Claim *epoch*, and return whether *owner* holds it now."""
         claim = Claim(
             format=FORMAT_VERSION,
             cluster=self._cluster,
@@ -164,7 +176,7 @@ class Lease:
             create_or_same(self._store, f"{_folder(epoch)}claim.json", encode(claim))
         except AlreadyExists:
             return False
-        # A claim made from an old listing may fill the gap of a forgotten epoch: only the newest counts.
+        # A claim based on an old listing may reuse the number of a deleted epoch, so only the newest epoch counts.
         state = self._state()
         return state is not None and state.epoch == epoch and state.owner == owner
 
@@ -175,7 +187,7 @@ class Lease:
         return state
 
     def _state(self) -> LeaseState | None:
-        """Read the newest epoch; one that a concurrent claim forgets meanwhile is read again."""
+        """Read the newest epoch; retry if a concurrent claim deletes its objects meanwhile."""
         for _ in range(_ATTEMPTS):
             names = [m for o in self._store.list("leases/") if (m := _OBJECT.fullmatch(o.path))]
             epoch = max((int(m[1]) for m in names if m[2] == "claim"), default=0)
@@ -184,7 +196,9 @@ class Lease:
             mine = [m for m in names if int(m[1]) == epoch]
             with contextlib.suppress(ObjectMissing):
                 return self._epoch_state(epoch, mine)
-        raise StoreFailed(f"The lease objects in {self._store.url} cannot be read: they vanish.")
+        raise StoreFailed(
+            f"The lease objects in {self._store.url} cannot be read: they disappear after they are listed."
+        )
 
     def _epoch_state(self, epoch: int, names: list[re.Match[str]]) -> LeaseState:
         claim = self._decoded(f"{_folder(epoch)}claim.json", Claim)
@@ -212,7 +226,7 @@ class Lease:
             ) from exc
 
     def _forget_before(self, epoch: int) -> None:
-        """Delete older epochs as far as the credentials allow; the listing just stays longer otherwise."""
+        """Delete older epochs if the credentials allow it; otherwise only the listing grows."""
         with contextlib.suppress(StoreFailed):
             for found in list(self._store.list("leases/")):
                 match = _OBJECT.fullmatch(found.path)

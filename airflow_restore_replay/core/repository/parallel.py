@@ -1,4 +1,4 @@
-"""Bounded parallel work: memory does not grow with the number of items, and the first error ends it."""
+"""Bounded parallel work: memory does not grow with the number of items, and the first error ends the work."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def run_bounded(
     threads: int,
     cancelled: Callable[[], bool] = never_cancelled,
 ) -> Generator[tuple[T, R], None, None]:
-    """Apply *work* to *items* in threads; at most twice as many items as threads are under way.
+    """Apply *work* to *items* in threads, with at most twice as many items in progress as threads.
 
-    :returns: items with their results, in order of completion. Closing it drops what has not
-        begun and waits for the rest.
-    :raises JobCancelled: *cancelled* said so.
+    :returns: items with their results, in order of completion. Closing the generator drops items that have not
+        started, and waits for those that have.
+    :raises JobCancelled: *cancelled* returned True.
     """
     source = iter(items)
     pending: dict[Future[R], T] = {}
@@ -43,7 +43,7 @@ def run_bounded(
             for future in done:
                 yield pending.pop(future), future.result()
     finally:
-        # Items that have not begun are dropped; those under way end by their own timeouts.
+        # Items that have not started are dropped; those in progress end by their own timeouts.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -56,7 +56,7 @@ def _up_to(count: int, source: Iterator[T]) -> Iterator[T]:
 
 
 class Piecemeal(Protocol):
-    """Something of which many may be small."""
+    """An item with a size, for :func:`batched`."""
 
     @property
     def size_bytes(self) -> int: ...
@@ -66,7 +66,7 @@ P = TypeVar("P", bound=Piecemeal)
 
 
 def batched(items: Iterable[P], *, max_bytes: int, max_items: int) -> Iterator[list[P]]:
-    """:returns: *items* in order, small ones together: handing one to a thread costs more than to work on it."""
+    """Yield *items* in order, small ones in batches, because handing one to a thread costs more than its work."""
     batch: list[P] = []
     held_bytes = 0
     for item in items:

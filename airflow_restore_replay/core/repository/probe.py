@@ -1,4 +1,4 @@
-"""Ask a store whether it is fit for a repository, by doing it."""
+"""Test whether a store is suitable for a repository, by writing to it and reading it back."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ def probe_repository(
     keys: Sequence[str] = (),
     cluster: str | None = None,
 ) -> str:
-    """Create an object, create it again, which the store must refuse, read it back, and read what is there.
+    """Test a store: create an object, create it again, which the store must refuse, and read it back.
 
-    Where there is a repository, its own marker is the object; elsewhere ``probe.json``, removed afterwards.
+    If there is a repository, its ``repository.json`` is the object, and its catalog is read. Otherwise the object is
+    ``probe.json``, which is removed afterwards.
 
-    :param keys: of an encrypted repository; without them it is not looked into. No new key is made known.
-    :param cluster: whose repository it must be; any unless given.
-    :returns: what was found, for people.
-    :raises StoreFailed: the store does not do one of it. :raises StoreUnsafe: it replaced the object.
-    :raises RepositoryMismatch: it holds another cluster's repository. :raises KeyRefused: a key is wrong.
+    :param keys: of an encrypted repository; without them its catalog is not read. No new key is registered.
+    :param cluster: the cluster that the repository must belong to; any by default.
+    :returns: a summary for people.
+    :raises StoreFailed: one of these steps failed.
+    :raises StoreUnsafe: the store replaced the object.
+    :raises RepositoryMismatch: the store holds another cluster's repository.
+    :raises KeyRefused: a key is wrong.
     """
     store = open_store(spec, credentials)
     marker = proven_marker(store)
@@ -66,11 +69,11 @@ def _probe_empty(store: ObjectStore) -> None:
         if store.get_uncached(PROBE, max_bytes=len(_CONTENT)) != _CONTENT:
             raise StoreFailed(f"{PROBE} was written to {store.url} and did not read back.")
         prove_conditional_create(store, PROBE, _CONTENT)
-    except AlreadyExists:  # with other content: it refused
+    except AlreadyExists:  # it has other content: the store refused to replace it
         return
     except ObjectMissing:
         raise StoreFailed(f"{PROBE} was written to {store.url} and is not there.") from None
     finally:
-        # Credentials without the right to delete suffice; the object then stays, and the next probe meets it.
+        # Credentials without the right to delete are sufficient; the object then stays, and the next probe finds it.
         with contextlib.suppress(RestoreReplayError):
             store.delete(PROBE)

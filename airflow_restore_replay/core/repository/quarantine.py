@@ -12,7 +12,7 @@ from airflow_restore_replay.core.repository.repository import Repository
 
 
 def damaged_contents(verdict: Verdict) -> list[str]:
-    """:returns: what the verdict's evidence names: the key of a stored content, or the name of a list object."""
+    """Return the damaged content or list in the verdict's evidence: a content's key, or a list object's name."""
     evidence = verdict.failure.evidence if verdict.failure else {}
     chunk, record = evidence.get("chunk"), str(evidence.get("record", ""))
     if isinstance(chunk, str):
@@ -21,9 +21,9 @@ def damaged_contents(verdict: Verdict) -> list[str]:
 
 
 def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict) -> list[Verdict]:
-    """Quarantine the other backups that share the damage that *verdict* names; idempotent.
+    """Quarantine the other backups that use the damaged content in *verdict*; idempotent.
 
-    :returns: the verdicts recorded now.
+    :returns: the verdicts recorded by this call.
     """
     shared = backups_sharing(repository, damaged_contents(verdict))
     recorded = []
@@ -47,7 +47,10 @@ def quarantine_shared(repository: Repository, catalog: Catalog, verdict: Verdict
 
 
 def quarantine_by_hand(repository: Repository, backup_id: str, *, run: str, by: str, reason: str) -> Verdict:
-    """Quarantine a backup for a person's reason."""
+    """Quarantine a backup for a reason that a person gives.
+
+    :raises NoSuchBackup: there is no readable backup of that id.
+    """
     repository.catalog().backup(backup_id)
     verdict = repository.new_verdict(Outcome.QUARANTINED, run, backup_id=backup_id, by=by, reason=reason)
     repository.record(verdict)
@@ -55,15 +58,15 @@ def quarantine_by_hand(repository: Repository, backup_id: str, *, run: str, by: 
 
 
 def release_hold(repository: Repository, verdict_id: str, *, by: str, reason: str) -> Verdict:
-    """Let a cluster publish again, by a new verdict.
+    """Release a hold by a new verdict, so that the cluster may publish again.
 
-    :raises NoSuchBackup: no such hold stands.
+    :raises NoSuchBackup: there is no such hold, or it was released already.
     """
     standing = [hold.verdict_id for hold in repository.catalog().held_by]
     if verdict_id not in standing:
         raise NoSuchBackup(
-            f"No hold {verdict_id} stands; there is nothing to release.",
-            hint=f"Standing: {', '.join(standing) or 'none'}.",
+            f"No hold {verdict_id} is in force; there is nothing to release.",
+            hint=f"Holds in force: {', '.join(standing) or 'none'}.",
         )
     verdict = repository.new_verdict(
         Outcome.WITHDRAWN, "by hand", withdraws=[verdict_id], by=by, reason=reason
@@ -73,14 +76,14 @@ def release_hold(repository: Repository, verdict_id: str, *, by: str, reason: st
 
 
 def release(repository: Repository, backup_id: str, *, by: str, reason: str) -> Verdict:
-    """Withdraw all that stands against a backup, by a new verdict.
+    """Withdraw all quarantined and stranded verdicts on a backup by a new verdict.
 
-    :raises NoSuchBackup: there is no such backup, or nothing stands against it.
+    :raises NoSuchBackup: there is no such backup, or it is neither quarantined nor stranded.
     """
     standing: Sequence[Verdict] = repository.catalog().backup(backup_id).against
     if not standing:
         raise NoSuchBackup(
-            f"Nothing stands against backup {backup_id}; there is nothing to release.",
+            f"Backup {backup_id} is neither quarantined nor stranded; there is nothing to release.",
             hint="`restore-replay show` lists its verdicts.",
         )
     verdict = repository.new_verdict(

@@ -11,17 +11,18 @@ ProgressFn = Callable[[int, int], None]
 
 
 def no_progress(done_bytes: int, total_bytes: int) -> None:
-    """A :data:`ProgressFn` that tells nobody."""
+    """Ignore progress; a :data:`ProgressFn` that does nothing."""
 
 
 def never_cancelled() -> bool:
+    """Return False; for work that cannot be cancelled."""
     return False
 
 
 class RateLimit:
     """A token bucket shared by all threads of a transfer.
 
-    :param bytes_per_s: None: no limit.
+    :param bytes_per_s: None means no limit.
     """
 
     def __init__(self, bytes_per_s: float | None) -> None:

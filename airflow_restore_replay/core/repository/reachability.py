@@ -1,4 +1,4 @@
-"""What backups lead to, and which of them lead to the same: over many backups, each chunk list is decoded once."""
+"""Objects that backups reference, and backups that share an object; each chunk list is decoded once for all backups."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _THREADS = 4
 
 
 def is_file_list(path: str) -> bool:
-    """:returns: whether *path* is the name of a file list."""
+    """Return whether *path* is the name of a file list."""
     return bool(_FILE_LIST.fullmatch(path))
 
 
 class ObjectWalk:
-    """Names the objects that backups need; a chunk list that was visited before is not visited again."""
+    """Collects the names of the objects that backups need; each chunk list is visited once."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._visited: set[str] = set()
 
     def __call__(self, manifest: Manifest) -> set[str]:
-        """:returns: names of objects that *manifest* leads to, but for those behind chunk lists visited before.
+        """Return names of objects that *manifest* references, except those in chunk lists visited before.
 
-        :raises BackupFault: a list is damaged: what the backup needs is not known.
+        :raises BackupFault: a list is damaged, so the objects that the backup needs are not known.
         """
         found = {file_list_path(manifest.file_list)}
         entries = self._repository.load_entries(manifest)
@@ -71,9 +71,9 @@ def _add_objects(found: set[str], refs: Iterable[ChunkRef]) -> None:
 
 
 def backups_sharing(repository: Repository, damaged: Iterable[str]) -> dict[str, list[str]]:
-    """:param damaged: keys of stored contents (:func:`~...refs.key_of`), or names of list objects.
+    """Return damaged content or list → ids of all readable backups that use it, sorted.
 
-    :returns: for each, ids of all readable backups that use it, sorted.
+    :param damaged: keys of stored contents (:func:`~...refs.key_of`), or names of list objects.
     """
     wanted = set(damaged)
     sharing: dict[str, list[str]] = {key: [] for key in sorted(wanted)}
@@ -93,7 +93,7 @@ class _Search:
         self._in_list: dict[str, set[str]] = {}
 
     def __call__(self, manifest: Manifest) -> set[str]:
-        """:returns: what of the wanted *manifest*'s backup uses; what cannot be read is passed over."""
+        """Return the wanted contents that *manifest*'s backup uses; lists that cannot be read are left out."""
         found = {file_list_path(manifest.file_list)} & self._wanted
         try:
             entries = self._repository.load_entries(manifest)

@@ -1,4 +1,4 @@
-"""The repository: chunks, records and the lease of one cluster, with meaning."""
+"""Facade over the repository of one cluster: chunk store, records and lease."""
 
 from __future__ import annotations
 
@@ -73,11 +73,13 @@ R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 
 
 class Repository:
-    """Open with :meth:`open`.
+    """The backups of one cluster in an object store; create it with :meth:`open`.
 
-    :ivar store: raw objects. :ivar lease: one writer per cluster. :ivar key_id: the key that new backups are
-        encrypted with; empty without encryption. :ivar chunks: contents under that key; the ones of a backup there
-        is are reached by :meth:`chunks_for`. :ivar codec: how they look.
+    :ivar store: raw objects.
+    :ivar lease: allows one writer per cluster.
+    :ivar key_id: the key that new backups are encrypted with; empty without encryption.
+    :ivar chunks: contents under that key; use :meth:`chunks_for` for those of an existing backup.
+    :ivar codec: encodes these contents.
     """
 
     def __init__(
@@ -117,13 +119,15 @@ class Repository:
     ) -> Repository:
         """Open a cluster's repository.
 
-        :param keys: 64 hex digits each, as ``spec.encryption`` leads to; the active one first.
-        :param write: create it when there is none, prove that the store honours conditional creates, and make the
-            active key known.
+        :param keys: keys from the sources in ``spec.encryption``, 64 hex digits each, the active one first.
+        :param write: create the repository if there is none, prove that the store honours conditional creates, and
+            register the active key.
         :raises RepositoryMismatch: it is another cluster's, of a newer format, or (read only) there is none.
         :raises StoreUnsafe: the store replaces objects.
-        :raises KeyRefused: keys are wrong, or given for what is not encrypted, or the other way round.
-        :raises KeyMissing: backups need a key that is not at hand (only when writing: before a cycle, not after).
+        :raises KeyRefused: keys are wrong, or given for a repository without encryption, or missing for an encrypted
+            one.
+        :raises KeyMissing: backups need a key that is not available. Only writers check this, so that a cycle fails
+            before its work and not after.
         """
         if spec.encryption and not keys:
             raise ConfigInvalid("repository.encryption is configured, but its keys were not read.")
@@ -143,22 +147,24 @@ class Repository:
         return repository
 
     def chunks_for(self, manifest: Manifest) -> ChunkStore:
-        """:returns: contents under the key that *manifest*'s backup was written with.
+        """Return the chunk store under the key that *manifest*'s backup was written with.
 
-        :raises KeyMissing: that key is not at hand; this is not the backup's fault.
+        :raises KeyMissing: that key is not available, which is no evidence against the backup.
         """
         if manifest.key_id not in self._chunks:
             raise KeyMissing(
-                f"Backup {manifest.backup_id} needs key {manifest.key_id or '(none)'}, which is not at hand.",
+                f"Backup {manifest.backup_id} needs key {manifest.key_id or '(none)'}, which is not available.",
                 hint="Name its source under repository.encryption.previous.",
                 evidence={"key_id": manifest.key_id},
             )
         return self._chunks[manifest.key_id]
 
     def keys_needed(self, *, missing: bool = False) -> dict[str, list[str]]:
-        """:param missing: only keys that are not at hand.
+        """Return key id → ids of the backups that need the key.
 
-        :returns: key id → ids of the backups that need it, as far as their manifests tell.
+        An unreadable manifest counts for the key that its seal names.
+
+        :param missing: only keys that are not available.
         """
         known = known_keys(self.store) | (self.keyring.record_keys.keys() if self.keyring else set())
         lacking = known - self._chunks.keys()
@@ -177,17 +183,17 @@ class Repository:
     def publish(
         self, manifest: Manifest, files: Sequence[FileEntry], *, known_lists: Container[str] = ()
     ) -> Manifest:
-        """Make a backup visible: file list, check of the lease, then the manifest, last of all.
+        """Publish a backup: write the file list, check the lease, then write the manifest as the last object.
 
-        Repeating it with the same manifest does nothing.
+        A repeated call with the same manifest changes nothing.
 
         :param manifest: ``run`` and ``lease_epoch`` must hold the lease; ``file_list`` is filled in here.
-            ``key_id`` must be that of its chunks.
+            ``key_id`` must be the key of its chunks.
         :param known_lists: chunk lists that this cycle decoded; they are not read again.
         :returns: the manifest as published.
         :raises LeaseLost: another run has the lease; nothing was published.
         """
-        # The key that the chunks were written with, should another have become active meanwhile.
+        # Use the key that the chunks were written with, even if another key has become active since.
         codec = self.chunks_for(manifest).codec
         file_list = write_file_list(self.store, codec, files, condemned=self.condemned(), known=known_lists)
         manifest = msgspec.structs.replace(manifest, file_list=file_list)
@@ -196,9 +202,10 @@ class Repository:
         return manifest
 
     def load_manifest(self, backup_id: str) -> Manifest:
-        """:raises NoSuchBackup: there is none of that id.
+        """Read the manifest of a backup.
 
-        :raises ManifestCorrupt: it does not check out.
+        :raises NoSuchBackup: no backup has that id.
+        :raises ManifestCorrupt: the manifest is damaged.
         """
         try:
             return read_manifest(self.store, backup_id, self.cluster, self.sealer)
@@ -209,8 +216,9 @@ class Repository:
             ) from None
 
     def load_files(self, manifest: Manifest) -> list[FileEntry]:
-        """:raises ManifestCorrupt: the file list, or a chunk list, is missing or does not match its name.
+        """Read the file list of a backup, with the chunks of all files.
 
+        :raises ManifestCorrupt: the file list, or a chunk list, is missing or does not match its name.
         :raises KeyMissing: see :meth:`chunks_for`.
         """
         codec = self.chunks_for(manifest).codec
@@ -218,12 +226,20 @@ class Repository:
             return fill_in(self.store, codec, read_entries(self.store, codec, manifest.file_list))
 
     def load_entries(self, manifest: Manifest) -> list[FileEntry]:
-        """Like :meth:`load_files`, but chunks of large files are not filled in: see :meth:`load_chunk_list`."""
+        """Read the file list like :meth:`load_files`, but leave the chunks of large files to :meth:`load_chunk_list`.
+
+        :raises ManifestCorrupt, KeyMissing: see :meth:`load_files`.
+        """
         with self._blaming(manifest):
             return read_entries(self.store, self.chunks_for(manifest).codec, manifest.file_list)
 
     def load_chunk_list(self, manifest: Manifest, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
-        """:param ref: of a chunk list that an entry of *manifest* names."""
+        """Read the references of one large file.
+
+        :param ref: reference of a chunk list that an entry of *manifest* names.
+        :param uncached: read from the medium, not from a cache of this machine.
+        :raises ManifestCorrupt, KeyMissing: see :meth:`load_files`.
+        """
         with self._blaming(manifest):
             return read_chunk_list(self.store, self.chunks_for(manifest).codec, ref, uncached=uncached)
 
@@ -237,31 +253,31 @@ class Repository:
             raise
 
     def record(self, record: Verdict | PruneRecord | Condemned | Verification) -> None:
-        """Store a record; repeating it does nothing."""
+        """Store a record; a repeated call with the same record changes nothing."""
         write_record(self.store, record, self.sealer)
 
     def records(self, kind: type[R]) -> tuple[list[R], dict[str, str]]:
-        """:returns: all records of *kind*, unsorted, and what is wrong with those that are not readable, by path."""
+        """Return all readable records of *kind*, unsorted, and path → error for the unreadable ones."""
         unreadable: dict[str, str] = {}
         return self._read_all(kind, unreadable), unreadable
 
     def condemned(self) -> frozenset[str]:
-        """:returns: names of objects that pruning may delete at any moment; no new manifest may lead to them.
+        """Return names of objects that pruning may delete at any time, so no new manifest may reference them.
 
-        A record that is not readable condemns nothing: no run can act on it either.
+        An unreadable record condemns nothing, because no run can delete by it either.
         """
         records, unreadable = self.records(Condemned)
         for path, why in unreadable.items():
-            LOG.warning("%s is passed over: %s", path, why)
+            LOG.warning("%s is ignored: %s", path, why)
         return frozenset(name for record in records for name in record.objects)
 
     def new_verdict(self, outcome: Outcome, run: str, **fields: Any) -> Verdict:
-        """:returns: a verdict of this cluster, now, not yet recorded."""
+        """Return a new verdict of this cluster with the current time, not yet recorded."""
         at = utc_now()
         return Verdict(verdict_id=new_id(at), at=at, cluster=self.cluster, run=run, outcome=outcome, **fields)
 
     def catalog(self) -> Catalog:
-        """Read all records; those that do not check out are reported in ``unreadable``, never passed over."""
+        """Read all manifests and verdicts; damaged ones are reported in ``unreadable``, never ignored."""
         unreadable: dict[str, str] = {}
         manifests = self._read_all(Manifest, unreadable)
         verdicts = self._read_all(Verdict, unreadable)
@@ -294,5 +310,8 @@ class Repository:
         return found
 
     def _require_marker(self) -> None:
-        """When the whole repository is gone, a missing object is no evidence against a backup."""
+        """Raise if the whole repository is gone: then a missing object is no evidence against a backup.
+
+        :raises RepositoryMismatch: ``repository.json`` is missing, or not readable.
+        """
         read_marker(self.store)

@@ -1,4 +1,4 @@
-"""How many cores this process may use: what it may run on, and what its control groups let it consume."""
+"""How many cores this process may use, by its CPU affinity and the CPU limits of its control groups."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores(membership: Path = _MEMBERSHIP, control_groups: Path = _CONTROL_GROUPS) -> int:
-    """:param membership: which control group this process is in.
-    :param control_groups: where those of version 2 are mounted.
-    :returns: whole cores, at least one.
+    """Return how many whole cores this process may use, at least one.
+
+    :param membership: file that names the control group of this process.
+    :param control_groups: mount point of control groups version 2.
 
     Source: Linux' "Control Group v2", "cpu.max"; sched_setaffinity(2).
     """
@@ -21,7 +22,10 @@ def usable_cores(membership: Path = _MEMBERSHIP, control_groups: Path = _CONTROL
 
 
 def _quotas(membership: Path, root: Path) -> list[float]:
-    """:returns: cores' worth of time that the process's group, and each above it, may consume; none is no limit."""
+    """Return the CPU limits, in cores, of the process's group and of each group above it.
+
+    A group without a limit has no entry.
+    """
     try:
         lines = membership.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -32,7 +36,7 @@ def _quotas(membership: Path, root: Path) -> list[float]:
         try:
             quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
         except (OSError, ValueError):
-            # The topmost group of a host has no limit, and no such file.
+            # The root group of a host has no limit and no cpu.max.
             quota, period = "max", "1"
         if quota != "max":
             found.append(int(quota) / int(period))

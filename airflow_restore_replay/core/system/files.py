@@ -1,4 +1,4 @@
-"""Files that survive a crash: replaced atomically, fsynced, private."""
+"""Crash-safe, private files: replace them atomically, fsync, lock, and remove directories again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Replace *path* with *data*: temporary file, fsync, rename, fsync of the directory; mode 0600."""
+    """Replace *path* with *data* by temporary file, fsync, rename and fsync of the directory, with mode 0600."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -28,6 +28,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def fsync_directory(path: Path) -> None:
+    """Write the entries of the directory *path* to its medium."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -37,7 +38,7 @@ def fsync_directory(path: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on *path*; the kernel drops it when the holder dies."""
+    """Hold an exclusive lock on *path*, which the kernel releases when the holder dies."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -47,9 +48,9 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def make_directory(path: Path) -> str:
-    """Make *path* and its parents, mode 0700.
+    """Create *path* and its missing parents, with mode 0700.
 
-    :returns: the topmost directory that was not there before, for :func:`remove_made`; empty when all were.
+    :returns: the topmost directory that was created, for :func:`remove_made`; empty when all existed.
     """
     missing = [p for p in (path, *path.parents) if not p.exists()]
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,21 +58,24 @@ def make_directory(path: Path) -> str:
 
 
 def remove_made(path: Path, made: str) -> None:
-    """Remove *path* and its parents up to *made*, as far as they are empty."""
+    """Remove *path* and its parents up to *made*; stop at the first directory that is not empty."""
     for directory in (path, *path.parents):
         try:
             directory.rmdir()
         except FileNotFoundError:
             pass
         except OSError:
-            return  # it holds somebody's files, or another node
+            return  # it holds other files, or another node
         if str(directory) == made:
             return
 
 
 @contextlib.contextmanager
 def temporary_directory(parent: Path) -> Iterator[Path]:
-    """:returns: a directory below *parent*; it goes again, and *parent* with it, if that had to be made."""
+    """Yield a directory below *parent*, and remove it afterwards.
+
+    *parent* is created if it is missing, and then removed as well.
+    """
     made = make_directory(parent)
     try:
         with tempfile.TemporaryDirectory(prefix=".scratch-", dir=parent) as directory:
@@ -82,7 +86,7 @@ def temporary_directory(parent: Path) -> Iterator[Path]:
 
 
 def empty_directory(path: Path) -> None:
-    """Remove what is in *path*, not *path* itself; symbolic links are removed, never followed."""
+    """Remove the content of *path*, but not *path* itself; symbolic links are removed, never followed."""
     for entry in path.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -91,5 +95,5 @@ def empty_directory(path: Path) -> None:
 
 
 def allocated_bytes(directory: Path) -> int:
-    """:returns: bytes that the files below *directory* take on disk."""
+    """Return how many bytes the files below *directory* occupy on disk."""
     return sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file())

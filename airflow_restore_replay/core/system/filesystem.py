@@ -1,4 +1,4 @@
-"""What Python's os module does not offer: which file system a path is on, and syncing a whole one."""
+"""System calls that Python's os module lacks: find out a path's file system type, and sync a whole file system."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-#: local file systems whose time stamps and inode numbers can be relied on, by statfs(2)'s magic number
+#: local file systems with reliable timestamps and inode numbers, by the magic number of statfs(2)
 _KNOWN = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs", 0x01021994: "tmpfs"}
 _STATFS_BYTES = 256
-#: since then syncfs(2) reports what could not be written
+#: since this Linux release syncfs(2) reports write errors
 _SYNCFS_SINCE = (5, 8)
 
 
@@ -21,7 +21,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def known_file_system(path: Path) -> str | None:
-    """:returns: ``ext4``, ``xfs``, ``btrfs`` or ``tmpfs``; None for any other, and where nobody can tell."""
+    """Return ``ext4``, ``xfs``, ``btrfs`` or ``tmpfs``; None for any other, and if it cannot be determined."""
     if not sys.platform.startswith("linux"):
         return None
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
@@ -32,7 +32,7 @@ def known_file_system(path: Path) -> str | None:
 
 
 def can_sync_whole(path: Path) -> bool:
-    """:returns: whether :func:`sync_whole` is as good as syncing each file.
+    """Return whether :func:`sync_whole` is as reliable as fsync of each file.
 
     Source: syncfs(2): errors of files written since the descriptor was opened are reported from Linux 5.8 on.
     """
@@ -46,10 +46,10 @@ def can_sync_whole(path: Path) -> bool:
 
 
 def sync_whole(descriptor: int) -> None:
-    """Write all of a file system to its medium.
+    """Write all data of a file system to its medium.
 
-    :param descriptor: open on it since before the first write that must be covered.
-    :raises OSError: something could not be written.
+    :param descriptor: open on that file system since before the first write that must be covered.
+    :raises OSError: some data could not be written.
     """
     if _libc().syncfs(descriptor) != 0:
         error = ctypes.get_errno()

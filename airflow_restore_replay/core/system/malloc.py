@@ -1,4 +1,4 @@
-"""The memory of a job's process."""
+"""Memory allocator settings of a job's process."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _LARGE_BYTES = 2**20
 
 
 def give_large_blocks_back() -> None:
-    """Have blocks of a MiB and more returned to the system when they are freed, from now on.
+    """Make glibc return blocks of 1 MiB and more to the system when they are freed, from now on.
 
-    Chunks, and what becomes of them, are such blocks. Once it has seen one freed, glibc keeps them in its heaps
-    (mallopt(3): the threshold is dynamic unless it is set), which then grow with the number of chunks. Other C
-    libraries have no such setting, and are left alone.
+    Chunks and their encoded forms are blocks of that size. Without the setting, glibc raises its threshold when the
+    first one is freed (mallopt(3): the threshold is dynamic unless it is set) and keeps later ones in its heaps, which
+    then grow with the number of chunks. Other C libraries lack mallopt, and nothing is set.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

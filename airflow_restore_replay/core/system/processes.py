@@ -1,6 +1,6 @@
 """Detached processes that any process of the same user can watch and end.
 
-Identity is the pid *and* the kernel's start time, so that a reused pid is never taken for the process.
+A process is identified by its pid *and* the kernel's start time, so that a reused pid is never mistaken for it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from pathlib import Path
 
 import msgspec
 
-#: variable that says of a process for which node it was started; its children inherit it
+#: environment variable that names the node a process was started for; child processes inherit it
 NODE = "RESTORE_REPLAY_NODE"
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", NODE)
 _POLL_S = 0.02
 
 
 class ProcessId(msgspec.Struct, frozen=True):
-    """:param started: field 22 of ``/proc/<pid>/stat``, in clock ticks since boot; 0 for a process that is gone."""
+    """Identity of a process.
+
+    :param started: field 22 of ``/proc/<pid>/stat``, in clock ticks since boot; 0 for a process that is gone.
+    """
 
     pid: int
     started: int
@@ -30,7 +33,7 @@ class ProcessId(msgspec.Struct, frozen=True):
 def spawn(argv: Sequence[str], log_path: Path) -> ProcessId:
     """Start *argv* in its own session, so that it outlives its caller; output goes to *log_path*.
 
-    Only a few variables reach it: the caller's environment may hold credentials.
+    Only a few environment variables are passed on, because the caller's environment may hold credentials.
     """
     environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -43,13 +46,13 @@ def spawn(argv: Sequence[str], log_path: Path) -> ProcessId:
 
 
 def identify(pid: int) -> ProcessId:
-    """:returns: the identity of the process that has *pid* now."""
+    """Return the identity of the process that has *pid* now."""
     stat = _stat(pid)
     return ProcessId(pid, int(stat[19]) if stat else 0)
 
 
 def started_for(node: Path) -> list[ProcessId]:
-    """:returns: the processes that were started for *node*, even those that nobody has noted; without this one."""
+    """Return the processes that were started for *node*, even if no state file names them, except this process."""
     mark = f"{NODE}={node}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -60,8 +63,8 @@ def started_for(node: Path) -> list[ProcessId]:
 
 
 def running(process: ProcessId) -> bool:
-    """:returns: whether it still runs; a zombie does not."""
-    # A child of ours stays a zombie until it is waited for; of others' children this fails.
+    """Return whether *process* still runs; a zombie does not."""
+    # A child of this process stays a zombie until it is waited for; waiting for other processes fails.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     stat = _stat(process.pid)
@@ -69,7 +72,7 @@ def running(process: ProcessId) -> bool:
 
 
 def terminate(process: ProcessId, *, sig: signal.Signals, timeout_s: float) -> bool:
-    """Send *sig* and wait; nothing is sent to another process that has the pid now.
+    """Send *sig* and wait for the end of *process*; another process that reuses the pid gets no signal.
 
     :returns: whether the process is gone.
     """
@@ -85,13 +88,16 @@ def terminate(process: ProcessId, *, sig: signal.Signals, timeout_s: float) -> b
 
 
 def end(process: ProcessId, *, grace_s: float) -> None:
-    """Ask it to end, and after *grace_s* make it."""
+    """Send SIGTERM, and SIGKILL if *process* still runs after *grace_s* seconds."""
     if not terminate(process, sig=signal.SIGTERM, timeout_s=grace_s):
         terminate(process, sig=signal.SIGKILL, timeout_s=10.0)
 
 
 def _stat(pid: int) -> list[str] | None:
-    """:returns: the fields after the command's name, which may itself contain spaces. Source: proc(5)."""
+    """Return the fields of the process after its command name, which may contain spaces; None if it is gone.
+
+    Source: proc(5).
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

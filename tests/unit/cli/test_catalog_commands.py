@@ -116,7 +116,7 @@ def test_release_withdraws_by_a_new_verdict_and_changes_nothing(shop: Shop) -> N
 def test_release_of_a_healthy_backup_is_refused(shop: Shop) -> None:
     backup_id = shop.publish().backup_id
     result = shop.run("release", "--backup", backup_id, "--reason", "why not", exit_code=2)
-    assert "Nothing stands against" in result.stderr
+    assert "is neither quarantined nor stranded" in result.stderr
     assert not list((shop.store / "verdicts").glob("*"))
 
 

@@ -1,6 +1,6 @@
-"""Test the tester: damage copies of the newest backup in every way of the catalogue of faults, and see what finds it.
+"""The selftest: damage copies of the newest backup by each fault of docs/faults.md, and report what finds the damage.
 
-Nothing is written to the repository itself.
+It writes nothing to the repository itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 
 INJECTIONS: tuple[Injection, ...] = (*STORED, *STORES)
-#: row, fault, and why a scratch copy is not the place for it
+#: id, fault, and why it cannot be tried on a scratch copy
 NOT_HERE: tuple[tuple[str, str, str], ...] = (
     ("S8", "store hangs mid-transfer", "a directory does not hang; tests/contract/test_network_faults.py"),
     ("D6", "tables that cannot be carried", "no backup has them; tests/e2e/test_database_faults.py"),
@@ -37,8 +37,11 @@ NOT_HERE: tuple[tuple[str, str, str], ...] = (
 
 @dataclass
 class Tried:
-    """:param found_by: what found it → how it called it; empty when nothing did.
-    :param left_out: why it could not be tried; empty when it was.
+    """Result for one fault.
+
+    :param row: id of the fault in docs/faults.md.
+    :param found_by: step that found the fault → error code; empty if none did.
+    :param left_out: why the fault was not tried; empty if it was.
     """
 
     row: str
@@ -49,7 +52,10 @@ class Tried:
 
 @dataclass
 class SelftestReport:
-    """:param control: what was found in a copy that nobody damaged."""
+    """Result of a selftest.
+
+    :param control: step → error code, found in a copy without damage; empty unless the backup itself is damaged.
+    """
 
     cluster: str
     backup_id: str
@@ -58,6 +64,7 @@ class SelftestReport:
 
     @property
     def ok(self) -> bool:
+        """Return whether every fault that was tried was found, and nothing was found in the undamaged copy."""
         return not self.control and all(t.found_by for t in self.tried if not t.left_out)
 
 
@@ -70,11 +77,15 @@ def selftest(
     workdir: Path | None = None,
     tell: Callable[[str], None] = lambda what: None,
 ) -> SelftestReport:
-    """:param repository: opened for reading. :param manifest: of the backup that is copied and damaged.
-    :param cluster: whose servers run on two copies of the data; None leaves the faults in the data out.
-    :param workdir: for the copies; the system's place for temporary files unless given.
+    """Try all faults on copies of a backup.
+
+    :param repository: opened for reading.
+    :param manifest: manifest of the backup that is copied and damaged.
+    :param keys: keys of the repository, 64 hex digits each, the active one first.
+    :param cluster: configures the servers on two copies of the data; None leaves out the faults in the data.
+    :param workdir: parent directory of the copies; by default the system's directory for temporary files.
     :param tell: called before each fault.
-    :raises RestoreReplayError: there is no such server here, or no room for the copies.
+    :raises RestoreReplayError: the server is not installed here, or there is no space for the copies.
     """
     with tempfile.TemporaryDirectory(prefix="restore-replay-selftest-", dir=workdir) as name:
         root = Path(name)
@@ -105,7 +116,11 @@ def _try_data(
     tried: list[Tried],
     tell: Callable[[str], None],
 ) -> Found:
-    """:returns: what was found on a server whose data nobody harmed, before the first fault and after the last."""
+    """Try the faults in the data.
+
+    :param tried: the results are appended to it.
+    :returns: step → error code, found on a server with undamaged data before the first fault and after the last.
+    """
     tell("restoring the data")
     try:
         twins = ServerPair.make(repository, manifest, scratch, cluster, root)

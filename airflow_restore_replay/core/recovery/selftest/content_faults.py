@@ -1,4 +1,4 @@
-"""Harm to what is stored: contents, manifests, lists; and a wrong key."""
+"""Faults in stored objects (contents, manifests, lists), and a wrong key."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _edit_manifest(scratch: Scratch) -> None:
 
 
 def _forge(scratch: Scratch) -> None:
-    """By somebody who can write to the store, and knows the format but not the key."""
+    """Forge the manifest as an attacker does who can write to the store, and knows the format but not the key."""
     body = scratch.manifest.read_bytes().split(b"\n")[0]
     scratch.manifest.write_bytes(sealed(body.replace(b'"position":"', b'"position":"9', 1)))
 
@@ -113,7 +113,7 @@ def _wrong_key(scratch: Scratch) -> dict[str, str]:
     return {}
 
 
-#: from the catalogue's rows about storage
+#: faults in stored objects, from docs/faults.md
 STORED: tuple[Injection, ...] = (
     *(
         Injection("S1", f"one bit flipped in a {kind}", _change(kind, _flip), kind)

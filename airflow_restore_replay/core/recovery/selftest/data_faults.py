@@ -1,4 +1,4 @@
-"""Harm to a restored server: rows, tables, definitions, files; and what its checks find."""
+"""Faults in the data of a restored server (rows, tables, definitions, files), which its checks must find."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _ELSEWHERE = {"mariadb": "4000-3900000001-7", "mysql": "11111111-2222-3333-4444-
 
 @dataclass(frozen=True)
 class DataFault:
-    """:param row: of the catalogue of faults. :param find: does the harm, looks for it, and mends it again."""
+    """A fault in the data of a server.
+
+    :param row: id of the fault in docs/faults.md.
+    :param find: causes the damage, returns what found it, and repairs it.
+    """
 
     row: str
     fault: str
@@ -39,7 +43,11 @@ def _statements(harm: Sequence[str], mend: Sequence[str]) -> Callable[[ServerPai
 
 
 def _file(name: str, harm: Callable[[Path, int], None]) -> Callable[[ServerPair], Found]:
-    """:param harm: gets the file and the size of its pages."""
+    """Return a ``find`` that damages a file of the stopped server.
+
+    :param name: path of the file in the data directory.
+    :param harm: called with the path of the file and the size of its pages.
+    """
 
     def find(twins: ServerPair) -> Found:
         with _stopped(twins, name) as (path, page_bytes):
@@ -51,11 +59,11 @@ def _file(name: str, harm: Callable[[Path, int], None]) -> Callable[[ServerPair]
 
 @contextmanager
 def _stopped(twins: ServerPair, name: str) -> Iterator[tuple[Path, int]]:
-    """Stop the node's server; afterwards the file is what it was, and the server runs."""
+    """Stop the node's server and yield path and page size of a file; then restore the file and start the server."""
     server, path = twins.ctx.server, twins.ctx.node.data / name
     with server.connect() as conn:
         page_bytes = int(value(conn, "SELECT @@innodb_page_size"))
-        # All that is left to purge goes now: a purge after the next start would read the page before a check does.
+        # Purge completely now: a purge after the next start would read the damaged page before a check does.
         run(conn, "SET GLOBAL innodb_fast_shutdown = 0")
     server.stop()
     saved = twins.ctx.node.path / "saved"
@@ -110,7 +118,7 @@ def _drop(*what: str) -> list[str]:
     return [f"DROP {each}" for each in what]
 
 
-#: from the catalogue's rows about the data; what harms more comes later
+#: faults D1 to D5 of docs/faults.md, the less harmful ones first
 DATA: tuple[DataFault, ...] = (
     DataFault(
         "D5",

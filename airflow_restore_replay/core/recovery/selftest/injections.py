@@ -1,4 +1,4 @@
-"""A fault that is done to a scratch copy, and what looks for it."""
+"""Injections: faults to apply to a scratch copy, and the steps that must find them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.verification.verify import verify
 
-#: a file path that leads out of the directory into which a backup is restored
+#: a file path outside the directory into which a backup is restored
 EVIL = "../outside.ibd"
 
-#: what found something → how it called it
+#: step that found a fault → error code
 Found = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Injection:
-    """:param row: of the catalogue of faults. :param kind: of stored content that it needs, if any.
-    :param harm: does it. :param find: looks for it, instead of reading the backup.
+    """A fault of a scratch copy.
+
+    :param row: id of the fault in docs/faults.md.
+    :param harm: causes the damage.
+    :param kind: kind of stored content that the fault needs, if any.
+    :param find: looks for the fault; by default, the backup is read.
+    :param encrypted: the fault needs an encrypted repository.
     """
 
     row: str
@@ -33,13 +38,15 @@ class Injection:
 
 
 def nothing(scratch: Scratch) -> None:
-    """No harm: the fault is one of the store, or of the machine."""
+    """Cause no damage, for faults of the store or the machine."""
 
 
 def read(scratch: Scratch, repository: Repository | None = None, *, backup_id: str = "") -> Found:
     """Read a backup as a cycle, a person and ``verify`` do.
 
-    :param repository: the copy's, opened in another way. :param backup_id: another than the one that was copied.
+    :param repository: the copy, if it was opened in a special way.
+    :param backup_id: a backup other than the copied one.
+    :returns: the steps that found damage; empty if one wrote a file outside the target.
     """
     found: Found = {}
     target = scratch.root.parent / f"{scratch.root.name}-restored{backup_id}" / "data"
@@ -58,7 +65,7 @@ def read(scratch: Scratch, repository: Repository | None = None, *, backup_id: s
     except RestoreReplayError as exc:
         found["restore"] = exc.code
     found |= _verified(repository)
-    # A file outside the target is worse than one that nobody found.
+    # If a file was written outside the target, the fault counts as not found, whatever else was reported.
     return {} if (target.parent / EVIL.removeprefix("../")).exists() else found
 
 

@@ -1,4 +1,4 @@
-"""A schema of the selftest's own, added to both copies: what is damaged there is nobody's data."""
+"""The probe schema of the selftest, added to both copies, so that faults do not damage user data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ LINES = (
 
 
 def insert(ids: str) -> str:
-    """:param ids: ``> 90``: only rows of such ids. :returns: SQL; the rows are always the same."""
+    """Return the statement that inserts the rows of :data:`TABLE`, which are always the same.
+
+    :param ids: condition on the ids of the rows, such as ``> 90``.
+    """
     return (
         f"INSERT INTO {TABLE} WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers "
         f"WHERE n < {_ROWS}) SELECT n, CONCAT('customer ', n, REPEAT('x', 200)), n FROM numbers WHERE n {ids}"
     )
 
 
-#: wide enough for the table to have many pages
+#: statements that create the probe schema; its rows are wide enough for the table to have many pages
 STATEMENTS: tuple[str, ...] = (
     f"CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4",
     f"CREATE TABLE {TABLE} (id INT PRIMARY KEY, customer VARCHAR(250) NOT NULL, total DECIMAL(12,2) NOT NULL) "

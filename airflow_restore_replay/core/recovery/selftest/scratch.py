@@ -1,4 +1,4 @@
-"""A small copy of a backup that may be damaged: its manifest, and one stored content of each kind that it has."""
+"""The scratch copy: a small copy of a backup to be damaged, with its manifest and one content of each kind in it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ from airflow_restore_replay.core.repository.store.base import ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
 
 _RUN = "selftest"
-#: kinds of stored content; of chunks two, so that they can be swapped
+#: kinds of stored content; two chunks, so that they can be swapped
 _WANTED = ("chunk", "second chunk", "piece", "delta")
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """:param root: a local repository. :param files: kind of content → the only chunk of a file that has it."""
+    """A small copy of a backup, which may be damaged.
+
+    :param root: directory of the copy, a local repository.
+    :param keys: keys of the repository, 64 hex digits each, the active one first.
+    :param files: kind of content → reference of the only chunk of the file made of it; see :func:`file_of`.
+    """
 
     root: Path
     cluster: str
@@ -41,7 +46,11 @@ class Scratch:
     files: dict[str, ChunkRef]
 
     def open(self, *, keys: Sequence[str] | None = None, store: ObjectStore | None = None) -> Repository:
-        """:param store: through which the copy is read and written, where it is not as it should be."""
+        """Open the copy.
+
+        :param keys: keys to use instead of the copy's.
+        :param store: a faulty store to read and write the copy through.
+        """
         spec = RepositorySpec(url=self.root.as_uri())
         sound = Repository.open(
             spec, cluster=self.cluster, keys=self.keys if keys is None else keys, write=False
@@ -49,16 +58,17 @@ class Scratch:
         return Repository(store, read_marker(store), sound.keyring) if store else sound
 
     def copy(self, root: Path) -> Scratch:
-        """:returns: the same at another place."""
+        """Copy the scratch copy to another directory."""
         shutil.copytree(self.root, root)
         return replace(self, root=root)
 
     @property
     def manifest(self) -> Path:
+        """Return the path of the manifest's object."""
         return self.root / manifest_path(self.backup_id)
 
     def stored(self, kind: str) -> tuple[Path, slice]:
-        """:returns: where the bytes of that content are: of a delta, its pages."""
+        """Return path and range of the stored bytes of that content; for a delta, those of its pages."""
         ref = self.files[kind]
         assert ref is not None
         leaf = leaves(ref)[-1]
@@ -68,9 +78,9 @@ class Scratch:
 
 
 def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: Sequence[str]) -> Scratch:
-    """Copy what a damage can be done to; *production* is only read.
+    """Copy the objects that the selftest damages; *production* is only read.
 
-    :param root: of the copy, a directory that does not exist yet.
+    :param root: directory of the copy, which does not exist yet.
     """
     root.mkdir(parents=True)
     spec = RepositorySpec(url=root.as_uri())
@@ -92,7 +102,7 @@ def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: S
 
 
 def file_of(kind: str) -> str:
-    """:returns: the file of the copy that is made of a content of that kind."""
+    """Return the name of the file in the copy that consists of a content of that kind."""
     return f"{kind.replace(' ', '_')}.ibd"
 
 

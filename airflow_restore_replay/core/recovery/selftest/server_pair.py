@@ -1,4 +1,4 @@
-"""Two servers on copies of one backup: a node that is harmed, and one that stands in for the primary."""
+"""Two servers on copies of one backup: a node, which is damaged, and its twin, which acts as the primary."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
 
 _RUN = RunRef(run="selftest", attempt=PROVE, lease_epoch=0)
-#: two copies, and what the servers write
+#: space in units of the data: two copies, and the files that the servers write
 _COPIES = 2.2
 
 
 class _StandIn:
-    """A flavor whose primary writes no binary log: it stands where it has executed to. Only the probe is looked at."""
+    """A flavor for a primary without binary log, whose position is its executed GTID set; only the probe counts."""
 
     skippable_files: Sequence[str] = (f"{probe.SCHEMA}/*.ibd",)
 
@@ -75,12 +75,16 @@ class _StandIn:
         return Snapshot(self.primary_position(primary), "selftest")
 
     def give_way(self, _: Conn) -> bool:
-        return True  # nobody else uses the twin
+        return True  # no other session uses the twin
 
 
 @dataclass
 class ServerPair:
-    """:param ctx: of the node. :param twin: stands in for the primary."""
+    """A node and the server that acts as its primary.
+
+    :param ctx: context of the node's jobs.
+    :param twin: server that acts as the primary.
+    """
 
     ctx: JobContext
     twin: NodeServer
@@ -89,10 +93,13 @@ class ServerPair:
     def make(
         cls, production: Repository, manifest: Manifest, scratch: Scratch, cluster: Cluster, workdir: Path
     ) -> ServerPair:
-        """Restore the backup, add the probe to it, and copy it.
+        """Restore the backup, add the probe schema to it, and copy the data.
 
-        :param production: is only read. :param scratch: a copy of its records for the checks.
-        :raises RestoreReplayError: there is no server of that release here, or no room; or the backup is damaged.
+        :param production: the repository, which is only read.
+        :param scratch: copy of its records, for the checks.
+        :param workdir: parent directory of the two copies.
+        :raises RestoreReplayError: no server of that release is installed here, there is no space, or the backup is
+            damaged.
         """
         _refuse_lack_of_space(manifest, workdir)
         ctx = _context(scratch, _configured(cluster, scratch, workdir))
@@ -119,12 +126,12 @@ class ServerPair:
         _leave(scratch, {"name": DefinitionsCheck.name, "carry": {"objects": defined}})
         layout = _layout(workdir / "twin", ctx.server.layout)
         shutil.copytree(ctx.node.data, layout.datadir)
-        # The two must not be taken for the same server.
+        # The two servers must have different UUIDs.
         (layout.datadir / "auto.cnf").unlink(missing_ok=True)
         return cls(ctx, ctx.flavor.server(layout))
 
     def start(self) -> None:
-        """Start both; from now on the checks see the twin as primary."""
+        """Start both servers; from now on the checks use the twin as the primary."""
         self.twin.start(replaying=False)
         self.ctx.primary = self.twin.endpoint()
         self.ctx.flavor = cast(Flavor, _StandIn(self.ctx.flavor))
@@ -133,7 +140,7 @@ class ServerPair:
     def restart(self) -> Found:
         """Start the node as if its files had just been restored.
 
-        :returns: what its start found.
+        :returns: error code of the start, if it found damage.
         """
         node = self.ctx.node
         names = [path.relative_to(node.data).as_posix() for path in node.data.glob(f"{probe.SCHEMA}/*.ibd")]
@@ -146,7 +153,7 @@ class ServerPair:
         return {}
 
     def check(self) -> Found:
-        """:returns: the check that failed first → its error."""
+        """Run the checks, and return the first check that failed → its error code."""
         try:
             run_checks(self.ctx, _checks())
         except RestoreReplayError as exc:
@@ -160,13 +167,13 @@ class ServerPair:
                 run(conn, statement)
 
     def end(self) -> None:
-        """Both servers are gone."""
+        """Kill both servers."""
         self.ctx.server.kill()
         self.twin.kill()
 
 
 def _leave(scratch: Scratch, check: dict[str, Any]) -> None:
-    """Let the copied manifest say that the backup has the probe: what its checks leave for the next cycle's."""
+    """Record *check* in the copied manifest, so that the checks expect the objects of the probe schema."""
     repository = scratch.open()
     manifest = repository.load_manifest(scratch.backup_id)
     others = [c for c in manifest.checks if c.get("name") != check["name"]]

@@ -1,4 +1,4 @@
-"""Stores, disks and clocks that fail while a copy is read, written and pruned."""
+"""Faults of stores, disks and clocks while a scratch copy is read, written and pruned."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CONTENT = ("chunks/", "bundles/")
 
 
 class _Forgetful(LocalStore):
-    """Replaces objects that are there."""
+    """A store that replaces existing objects."""
 
     def put_new(self, path: str, data: bytes) -> None:
         (Path(self.url.removeprefix("file://")) / path).unlink(missing_ok=True)
@@ -44,7 +44,7 @@ class _Forgetful(LocalStore):
 
 
 class _Silent(LocalStore):
-    """Has its records, and does not give out any content."""
+    """A store that returns records, but fails on every request for contents."""
 
     def get(self, path: str, *, max_bytes: int | None = None) -> bytes:
         return super().get(self._refuse(path), max_bytes=max_bytes)
@@ -62,9 +62,9 @@ class _Silent(LocalStore):
 
 
 class _Breaking(LocalStore):
-    """Keeps the first content that it is given, and no other.
+    """A store that stores the first content only.
 
-    :param error: what happens to the others.
+    :param error: raised for the other contents.
     """
 
     def __init__(self, root: Path, error: RestoreReplayError) -> None:
@@ -81,7 +81,7 @@ class _Breaking(LocalStore):
 
 
 class _Listing(LocalStore):
-    """Its listings lack one object."""
+    """A store whose listings lack one object."""
 
     def __init__(self, root: Path, hidden: str) -> None:
         super().__init__(root)
@@ -100,13 +100,13 @@ def _start_up(scratch: Scratch) -> Found:
 
 
 def _silence(scratch: Scratch) -> Found:
-    """It must be told apart from contents that are gone: nothing is known about the backup."""
+    """Check that failed requests are not mistaken for missing contents, because they say nothing about the backup."""
     found = read(scratch, scratch.open(store=_Silent(scratch.root)))
     return found if set(found.values()) == {StoreFailed.__name__} else {}
 
 
 def _upload_that_ends_with(error: Callable[[], RestoreReplayError]) -> Callable[[Scratch], Found]:
-    """The next backup is not to be seen, nothing is left half written, and the one before it stays whole."""
+    """Check that a failed upload publishes no backup, leaves no partial object, and keeps the earlier backup intact."""
 
     def find(scratch: Scratch) -> Found:
         before = set(scratch.open().store.list("manifests/"))
@@ -123,7 +123,7 @@ def _upload_that_ends_with(error: Callable[[], RestoreReplayError]) -> Callable[
 
 
 def _tree(scratch: Scratch) -> Path:
-    """:returns: a directory whose content is two chunks and some small files, none of which was ever stored."""
+    """Create a directory with two chunks and some small files, none of which was ever stored."""
     tree = scratch.root.parent / f"{scratch.root.name}-next"
     tree.mkdir()
     noise = random.SystemRandom().randbytes
@@ -134,7 +134,7 @@ def _tree(scratch: Scratch) -> Path:
 
 
 def _next_backup(scratch: Scratch, repository: Repository, tree: Path) -> str:
-    """:returns: id of a further backup in the copy, of what is in *tree*."""
+    """Publish a further backup, of *tree*, in the copy, and return its id."""
     epoch = repository.lease.acquire(_RUN, 3600)
     try:
         files, sizes = snapshot_tree(repository.chunks, tree, threads=1)
@@ -152,7 +152,7 @@ def _next_backup(scratch: Scratch, repository: Repository, tree: Path) -> str:
 
 
 def _small_disk(scratch: Scratch) -> Found:
-    """A restore looks for room first: a backup that says to be larger than any disk is refused."""
+    """Check that a restore checks the free space first, by a backup whose manifest claims more than any disk has."""
     repository = scratch.open()
     manifest = repository.load_manifest(scratch.backup_id)
     huge = msgspec.structs.replace(manifest.sizes, total_bytes=2**62, zero_bytes=0)
@@ -165,7 +165,7 @@ def _small_disk(scratch: Scratch) -> Found:
 
 
 def _prune(scratch: Scratch, store: LocalStore, skew: timedelta) -> Found:
-    """Nothing may be deleted."""
+    """Prune with a faulty store or clock, and check that nothing was deleted."""
     before = _names(scratch)
     repository = scratch.open(store=store)
     epoch = repository.lease.acquire(_RUN, 3600)
@@ -193,7 +193,7 @@ def _partly_listed(scratch: Scratch) -> Found:
 
 
 def _the_same_again(scratch: Scratch) -> Found:
-    """A fresh full may produce the very chunk that is corrupt: stored beside that, it makes the new backup restore."""
+    """Check that a fresh full that produces the corrupt chunk again stores it beside the corrupt one, and restores."""
     repository = scratch.open()
     manifest = repository.load_manifest(scratch.backup_id)
     kind = _any(scratch)
@@ -217,11 +217,11 @@ def _the_same_again(scratch: Scratch) -> Found:
     damaged, again = read(scratch), read(scratch, backup_id=new_id)
     if old in stored or "restore" not in damaged or "restore" in again:
         return {}
-    return {"read-back": "stored anew"}
+    return {"read-back": "stored again"}
 
 
 def _any(scratch: Scratch) -> str:
-    """:returns: a kind of content that the backup has."""
+    """Return a kind of content that the backup has."""
     return next(iter(scratch.files))
 
 
@@ -229,7 +229,7 @@ def _denied() -> RestoreReplayError:
     return StoreDenied("The store answers 403: the credentials have expired.")
 
 
-#: from the catalogue's rows about storage
+#: faults of stores, disks and clocks, from docs/faults.md
 STORES: tuple[Injection, ...] = (
     Injection("S7", "store answers no request for contents", nothing, find=_silence),
     Injection("S9", "credentials expire mid-upload", nothing, find=_upload_that_ends_with(_denied)),

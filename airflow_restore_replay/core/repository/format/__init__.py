@@ -1,1 +1,1 @@
-"""What FORMAT.md says, as types and bytes."""
+"""The format of FORMAT.md, as types and bytes."""

@@ -1,7 +1,7 @@
-"""How the repository's objects look as bytes: names, compression, encryption; the one place to change what is stored.
+"""Encoding of contents as stored bytes: names, compression, encryption. Only this module knows it.
 
-A content's name is its BLAKE3; what is stored of it is one zstd frame that states its size and has a checksum. With
-a key the name is a keyed hash, and the frame is encrypted with AES-256-GCM for that name alone.
+A content's name is its BLAKE3. It is stored as one zstd frame that states its size and has a checksum. With a key, the
+name is a keyed hash, and the frame is encrypted with AES-256-GCM and bound to that name.
 """
 
 from __future__ import annotations
@@ -19,44 +19,45 @@ from airflow_restore_replay.core.repository.format.keyring import Key
 
 NONCE_BYTES = 12
 _TAG_BYTES = 16
-#: one byte, repeated
+#: zstd block type of one repeated byte
 _RLE_BLOCK = 1
 
 
-#: what reading a content gives; every function that takes contents takes all of them
+#: types of a content in memory; every function that takes contents accepts all of them
 Content: TypeAlias = bytes | bytearray | memoryview
 
 
 class CodecError(Exception):
-    """Stored bytes that are not what they should be; the text is what was observed, to be continued a sentence."""
+    """Stored bytes that do not decode to the expected content; the text, a clause, says what was observed."""
 
 
 class Codec:
     """Names, encodes and decodes contents; may be shared by threads.
 
     :param level: zstd level.
-    :param key: encrypts and names; without one, contents are only compressed.
+    :param key: key for names and encryption; without one, contents are only compressed.
     """
 
     def __init__(self, level: int = 1, key: Key | None = None) -> None:
         self._level = level
         self._key = key
-        # Neither zstd contexts nor ciphers are promised to be thread-safe, so each thread has its own.
+        # Neither zstd contexts nor ciphers are documented as thread-safe, so each thread has its own.
         self._local = threading.local()
 
     @property
     def key_id(self) -> str:
-        """:returns: id of the key; empty without one."""
+        """Return the id of the key; empty without one."""
         return self._key.key_id if self._key else ""
 
     def name(self, data: Content) -> str:
-        """:returns: 64 hex digits; the same content has another name under each key."""
+        """Return the name of a content, 64 hex digits; the same content has a different name under each key."""
         return (blake3(data, key=self._key.names) if self._key else blake3(data)).hexdigest()
 
     def encode(self, data: Content, name: str) -> bytes:
-        """:param name: of *data*; :meth:`decode` must be given the same.
+        """Compress and, with a key, encrypt a content.
 
-        :returns: at most ``bound(len(data))`` bytes; with a key, others each time.
+        :param name: name of *data*; :meth:`decode` needs the same.
+        :returns: at most ``bound(len(data))`` bytes; with a key, they differ each time.
         """
         if not hasattr(self._local, "compressor"):
             self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
@@ -69,8 +70,9 @@ class Codec:
     def decode(self, stored: bytes, name: str, *, size_bytes: int) -> memoryview:
         """Decode and hash a content whose size is known.
 
-        :returns: it, until this thread decodes the next: fresh memory for each would cost several times the decoding.
-        :raises CodecError: it does not decode, or to something else than *name* says.
+        :returns: the content in a buffer of this thread, valid until the thread decodes the next one. Fresh memory for
+            each content would cost several times as much as the decoding.
+        :raises CodecError: it does not decode, or its hash is not *name*.
         """
         frame = self._decrypted(stored, name, self._key) if self._key else stored
         if (claimed := _claimed(frame)) != size_bytes:
@@ -80,9 +82,9 @@ class Codec:
         return data
 
     def decode_up_to(self, stored: bytes, name: str, *, max_bytes: int) -> bytes:
-        """Like :meth:`decode`, for a content of unknown size, which is the caller's."""
+        """Decode and hash a content of unknown size like :meth:`decode`, into memory that the caller owns."""
         frame = self._decrypted(stored, name, self._key) if self._key else stored
-        # The decoder allocates what the frame claims, whatever limit it is given.
+        # The decoder allocates the size that the frame claims, whatever limit it is given.
         claimed = _claimed(frame)
         if not 0 <= claimed <= max_bytes:
             raise CodecError(f"its frame claims {claimed} bytes; at most {max_bytes} are read")
@@ -96,7 +98,7 @@ class Codec:
             raise CodecError(f"its content hashes to {observed}")
 
     def bound(self, size_bytes: int) -> int:
-        """:returns: more than anything takes that *size_bytes* encode to (``ZSTD_COMPRESSBOUND`` and headers)."""
+        """Return an upper bound of the encoded size of *size_bytes* (``ZSTD_COMPRESSBOUND`` and headers)."""
         return size_bytes + size_bytes // 128 + 1024 + (NONCE_BYTES + _TAG_BYTES if self._key else 0)
 
     def _cipher(self, key: Key) -> AESGCM:
@@ -121,7 +123,7 @@ class Codec:
         if len(local.room) < size_bytes:
             local.room = bytearray(size_bytes)
         data = memoryview(local.room)[:size_bytes]
-        # A reader does not say whether the frame ended; of a whole one it checks the checksum, too.
+        # The stream reader does not report a truncated frame. It verifies the checksum of a complete one.
         if (ends := _frame_end(frame)) != len(frame):
             raise CodecError(f"its frame needs {ends} bytes and the object has {len(frame)}")
         try:
@@ -135,7 +137,7 @@ class Codec:
 
 
 def _claimed(frame: bytes) -> int:
-    """:returns: the size that a frame states of its content; -1 when it states none."""
+    """Return the content size that a frame states; -1 if it states none."""
     try:
         return int(zstandard.frame_content_size(frame))
     except zstandard.ZstdError as exc:
@@ -143,7 +145,7 @@ def _claimed(frame: bytes) -> int:
 
 
 def _frame_end(frame: bytes) -> int:
-    """:returns: how many bytes a frame needs, by its blocks' headers; more than there are when it is cut off.
+    """Return the length of a frame in bytes, by its block headers; larger than the data if the frame is truncated.
 
     Source: RFC 8878, 3.1.1 (frames) and 3.1.1.2 (blocks).
     """

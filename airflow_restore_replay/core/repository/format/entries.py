@@ -1,4 +1,4 @@
-"""What a file list must hold before a byte of it is written."""
+"""Checks of a file list, before anything of it is written to disk."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, Pat
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import PAGE_BYTES, check_ref, chunk_bytes, chunk_count
 
-#: bounds the memory of a reader whatever a manifest says
+#: bounds a reader's memory, whatever chunk size a manifest names
 MAX_CHUNK_SIZE_BYTES = 64 * 2**20
 
 
 def check_entries(files: Iterable[FileEntry], chunk_size_bytes: int, *, label: str = "") -> None:
-    """Refuse a file list that would write outside its directory or contradicts itself.
+    """Raise if a file list would write outside its directory, or contradicts itself.
 
-    :param label: names the backup in errors.
+    :param label: name of the backup in errors.
     :raises PathEscapes: a path or a chunk reference leaves its root.
     :raises ManifestCorrupt: sizes, counts or paths contradict each other.
     """
@@ -40,7 +40,10 @@ def check_entries(files: Iterable[FileEntry], chunk_size_bytes: int, *, label: s
 
 
 def check_chunk_size(chunk_size_bytes: int, of_backup: str = "") -> None:
-    """:raises ManifestCorrupt: not a multiple of the page size, or beyond every writer's limit."""
+    """Raise unless *chunk_size_bytes* is a valid chunk size.
+
+    :raises ManifestCorrupt: it is not a multiple of the page size, or larger than any writer uses.
+    """
     if not 0 < chunk_size_bytes <= MAX_CHUNK_SIZE_BYTES or chunk_size_bytes % PAGE_BYTES:
         raise ManifestCorrupt(
             f"The chunk size{of_backup} is {chunk_size_bytes}; "
@@ -49,7 +52,10 @@ def check_chunk_size(chunk_size_bytes: int, of_backup: str = "") -> None:
 
 
 def check_path(path: str, of_backup: str = "") -> None:
-    """:raises PathEscapes: unless *path* is relative, with plain components only."""
+    """Raise unless *path* is relative and has plain components only.
+
+    :raises PathEscapes: it is absolute, too long, or has empty, ``.`` or ``..`` components, or a NUL.
+    """
     parts = path.split("/")
     if "\0" in path or any(part in ("", ".", "..") for part in parts) or len(path) > 4096:
         raise PathEscapes(

@@ -1,7 +1,7 @@
-"""Keys of an encrypted repository: what is derived from each, and which of them are at hand.
+"""Keys of an encrypted repository: the values derived from each, and the set of available keys.
 
-From one key of 32 bytes BLAKE3 derives, by a context string each, its id and three sub-keys: for the names of contents,
-for the contents themselves, for the seals of records.
+From a key of 32 bytes, BLAKE3 derives by context strings its id and three sub-keys: for the names of contents, for the
+contents themselves, and for the seals of records.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ _CONTEXT = "airflow-restore-replay format 1 {}"
 
 
 def derive(secret: bytes, purpose: str) -> bytes:
-    """:returns: 32 bytes that tell nothing about *secret*; ``b3sum --derive-key`` gives the same."""
+    """Return 32 bytes that reveal nothing about *secret*; ``b3sum --derive-key`` derives the same."""
     return blake3(secret, derive_key_context=_CONTEXT.format(purpose)).digest()
 
 
 @dataclass(frozen=True, repr=False)
 class Key:
-    """:param key_id: 16 hex digits; public. All else is secret."""
+    """An encryption key as its id and sub-keys.
+
+    :param key_id: 16 hex digits; public. The other values are secret.
+    :param names: key of names.
+    :param data: key of contents.
+    :param records: key of seals.
+    """
 
     key_id: str
     names: bytes
@@ -31,7 +37,10 @@ class Key:
 
     @classmethod
     def of(cls, key: str) -> Key:
-        """:param key: 64 hex digits."""
+        """Derive id and sub-keys of a key.
+
+        :param key: 64 hex digits.
+        """
         secret = bytes.fromhex(key)
         return cls(
             key_id=derive(secret, "key id").hex()[:16],
@@ -46,8 +55,11 @@ class Key:
 
 @dataclass(repr=False)
 class Keyring:
-    """:param active: encrypts what is written. :param keys: id → key, the active one included.
-    :param record_keys: id → the key of seals, also of keys that are not at hand any more.
+    """The available keys of an encrypted repository.
+
+    :param active: the key that new objects are encrypted with.
+    :param keys: id → key, including the active one.
+    :param record_keys: id → key of seals, also of keys that are no longer available.
     """
 
     active: Key
@@ -56,7 +68,10 @@ class Keyring:
 
     @classmethod
     def of(cls, keys: Sequence[str]) -> Keyring:
-        """:param keys: 64 hex digits each, the active one first; at least one."""
+        """Create a keyring from keys.
+
+        :param keys: 64 hex digits each, the active one first; at least one.
+        """
         parsed = [Key.of(key) for key in keys]
         by_id = {key.key_id: key for key in parsed}
         return cls(parsed[0], by_id, {key_id: key.records for key_id, key in by_id.items()})

@@ -1,7 +1,7 @@
 """The repository's immutable records: manifests, file lists, verdicts. FORMAT.md is their specification.
 
-Times are UTC, ISO 8601 with ``Z``; sizes are bytes. Records are JSON objects; readers ignore keys they do not
-know within one format version and refuse newer versions by number.
+Times are UTC, ISO 8601 with ``Z``. Sizes are bytes. Records are JSON objects: within a format version, readers ignore
+unknown keys, and they refuse newer versions by number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of everything that is stored as JSON."""
+    """Base class of everything that is stored as JSON."""
 
 
 class Proof(StrEnum):
@@ -34,6 +34,7 @@ class Proof(StrEnum):
 
     @property
     def rank(self) -> int:
+        """Return the place in the order of proofs; a higher rank is a stronger proof."""
         return list(Proof).index(self)
 
 
@@ -43,8 +44,8 @@ class FileEntry(Record, frozen=True, kw_only=True):
     :param path: relative, ``/``-separated, without ``..``.
     :param mode: permission bits.
     :param chunks: one reference per ``chunk_size_bytes`` of the file, the last one shorter.
-    :param list: reference of the object that holds *chunks*, where they are many. As stored, an entry has one of the
-        two; in memory *chunks* are filled in.
+    :param list: reference of the chunk list that holds *chunks* of a large file. A stored entry has one of the two;
+        in memory *chunks* are filled in.
     """
 
     path: str
@@ -56,7 +57,7 @@ class FileEntry(Record, frozen=True, kw_only=True):
 
 
 class BaseRef(Record, frozen=True, kw_only=True):
-    """What filled the node: ``kind`` is ``backup`` (then *backup_id*) or ``seed`` (then *method*)."""
+    """Source that filled the node: ``kind`` is ``backup`` (with *backup_id*) or ``seed`` (with *method*)."""
 
     kind: str
     backup_id: str = ""
@@ -64,7 +65,7 @@ class BaseRef(Record, frozen=True, kw_only=True):
 
 
 class Sizes(Record, frozen=True, kw_only=True):
-    """What the snapshot read and stored, in bytes of database files unless said otherwise.
+    """Amounts that a snapshot read and stored, in bytes of database files unless stated otherwise.
 
     ``total_bytes`` = ``new_bytes`` + ``delta_bytes`` + ``reused_bytes`` + ``zero_bytes``, and
     = ``read_bytes`` + ``skipped_bytes``.
@@ -74,10 +75,11 @@ class Sizes(Record, frozen=True, kw_only=True):
     :param reused_bytes: in chunks that an earlier backup stored and this cycle verified, or that occur twice.
     :param zero_bytes: not stored because they are zero.
     :param read_bytes: read from files.
-    :param skipped_bytes: in holes, and in files that nothing touched since the restore.
+    :param skipped_bytes: in holes, and in files that are unchanged since the restore.
     :param bundled_bytes: stored by this backup as pieces of bundles; a part of *new_bytes* and *delta_page_bytes*.
     :param stored_bytes: compressed bytes written to the store.
-    :param new_chunks: stored whole. :param bundles: objects that hold many pieces.
+    :param new_chunks: number of chunks stored whole.
+    :param bundles: number of bundles written.
     """
 
     total_bytes: int
@@ -100,19 +102,19 @@ class Sizes(Record, frozen=True, kw_only=True):
 class Manifest(Record, frozen=True, kw_only=True):
     """Immutable description of one backup.
 
-    :param lineage_since: when the goal of the fresh full was read that it goes back to.
-    :param position: GTID set the data stands at.
-    :param goal_read_at: the wall-clock time at which the goal was read from the primary: freshness counts
-        from it. Of a backup *as of* a past time: that time.
-    :param as_of: the past time for which a backfill made the backup: it has exactly what the primary had logged
-        before its first event stamped at or after that time.
-    :param proof: what held before publication; verdicts may raise it later.
+    :param lineage_since: when the goal of the fresh full at the start of the lineage was read.
+    :param position: GTID set of the transactions that the data contains.
+    :param goal_read_at: wall-clock time at which the goal was read from the primary; freshness counts from it. For a
+        backup *as of* a past time, it is that time.
+    :param as_of: the past time for which a backfill made the backup, which contains exactly what the primary had
+        logged before its first event stamped at or after that time.
+    :param proof: proof at publication; verdicts may raise it later.
     :param file_list: reference of the file list object.
-    :param key_id: the key of all chunks and of the file list; empty when the repository is not encrypted.
-    :param chains: replication domains' last events, to recognise the primary's history.
+    :param key_id: the key of all chunks and of the file list; empty if the repository is not encrypted.
+    :param chains: last events of the replication domains, to recognise the primary's history.
     :param compared: whether and how the data was compared with the primary at *position*.
-    :param checks: which checks it passed: name, cost, seconds, what was observed, and what the next cycle's check of
-        that name goes on from.
+    :param checks: the checks that the backup passed: name, cost, seconds, the observed values, and the carry that the
+        next cycle's check of that name continues from.
     """
 
     format: int = FORMAT_VERSION
@@ -145,13 +147,13 @@ class Manifest(Record, frozen=True, kw_only=True):
 
 
 class Outcome(StrEnum):
-    """What an attempt to prove a backup (or to make one) came to."""
+    """Outcome of an attempt to prove or make a backup."""
 
     RESTORED = "restored"  # restored, caught up, validated
     QUARANTINED = "quarantined"  # evidence against the backup
-    STRANDED = "stranded"  # restorable, but no base any more
-    WITHDRAWN = "withdrawn"  # takes back the verdicts named in `withdraws`
-    HELD = "held"  # the primary is rotten; nothing is published until released
+    STRANDED = "stranded"  # restorable, but no longer usable as a base
+    WITHDRAWN = "withdrawn"  # the verdicts named in `withdraws` no longer count
+    HELD = "held"  # the primary is damaged; nothing is published until the hold is released
     FAILED = "failed"  # environment or source: says nothing about a backup
     PUBLISHED = "published"  # the attempt published `published_id`
 
@@ -160,11 +162,11 @@ class Verdict(Record, frozen=True, kw_only=True):
     """Immutable record of one attempt.
 
     :param run: lease owner, ``dag_id/run_id`` or the CLI's invocation.
-    :param attempt: ``replay`` (from a base) or ``full`` (fresh seed); empty for a person's own verdict.
-    :param backup_id: the backup it speaks about; empty when about none.
+    :param attempt: ``replay``, ``older``, ``full`` or ``prove``; empty for a verdict that a person recorded.
+    :param backup_id: the backup that the verdict is about; empty if it is about none.
     :param step: job that ended the attempt.
-    :param failure: what happened, where it is not good news.
-    :param withdraws: ids of verdicts that this one takes back.
+    :param failure: the failure, if the attempt did not succeed.
+    :param withdraws: ids of verdicts that no longer count.
     """
 
     format: int = FORMAT_VERSION
@@ -185,7 +187,7 @@ class Verdict(Record, frozen=True, kw_only=True):
 
 
 class Pruned(Record, frozen=True, kw_only=True):
-    """A backup that pruning removes, and why."""
+    """A backup that pruning deletes, with the reason."""
 
     backup_id: str
     reason: str
@@ -193,7 +195,7 @@ class Pruned(Record, frozen=True, kw_only=True):
 
 
 class PruneRecord(Record, frozen=True, kw_only=True):
-    """Written before the first of its manifests is deleted: what a run set out to remove."""
+    """Backups that a run is about to delete; it is written before the first of their manifests is deleted."""
 
     format: int = FORMAT_VERSION
     prune_id: str
@@ -205,7 +207,7 @@ class PruneRecord(Record, frozen=True, kw_only=True):
 
 
 class Condemned(Record, frozen=True, kw_only=True):
-    """Objects that no manifest led to. They are deleted once this record is old enough; no writer refers to them.
+    """Unreferenced objects. Pruning deletes them once this record is old enough, and no writer references them.
 
     :param objects: names below the repository's URL.
     """
@@ -220,13 +222,13 @@ class Condemned(Record, frozen=True, kw_only=True):
 
 
 class Verification(Record, frozen=True, kw_only=True):
-    """A part of one pass over stored chunks.
+    """Progress of one pass over stored chunks.
 
-    :param pass_id: the same in all records of a pass, also over interruptions.
+    :param pass_id: the same in all records of a pass, also across interruptions.
     :param started_at: when the pass began.
     :param backup_id: only this backup's chunks were read; empty for all backups.
     :param subset: ``n/t``, or empty for all.
-    :param folders: first two digits of the names of which every referenced chunk was read.
+    :param folders: folders (first two digits of a name) of which every referenced chunk was read.
     :param complete: the pass ended with this record.
     :param bad: references of chunks that are missing or corrupt.
     """
@@ -248,7 +250,7 @@ class Verification(Record, frozen=True, kw_only=True):
 
 
 class BackupState(StrEnum):
-    """Derived, never stored."""
+    """State of a backup, which is derived from its verdicts and never stored."""
 
     HEALTHY = "healthy"
     QUARANTINED = "quarantined"
@@ -256,9 +258,10 @@ class BackupState(StrEnum):
 
 
 def utc_now() -> datetime:
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def new_id(at: datetime | None = None) -> str:
-    """:returns: ``20261121T030000Z-1f3a9c2e``: sorts by time, unique without coordination."""
+    """Return a new id such as ``20261121T030000Z-1f3a9c2e``, which sorts by time and is unique without coordination."""
     return f"{(at or utc_now()).astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

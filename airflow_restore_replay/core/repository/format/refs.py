@@ -1,8 +1,8 @@
-"""References: how a file list says where the bytes of a chunk are, and what objects that leads to.
+"""References: where the bytes of a chunk are stored, as written in file lists, and which objects hold them.
 
-A reference is null (all zero), a chunk object of its own, a piece of a bundle, or a page delta: a stored base with some
-pages replaced. What is stored under a chunk object's or a piece's reference is one content; these are the *leaves*
-that every other reference is made of.
+A reference is null (all zero), a chunk object, a piece of a bundle, or a page delta: a stored base with some pages
+replaced. A chunk object and a piece each hold one content. Their references are the *leaves* that page deltas consist
+of.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, Pat
 
 #: unit of page deltas, an InnoDB page of the default size; a chunk's last one may be shorter
 PAGE_BYTES = 16 * 2**10
-#: a store that damages a content this often is not a store
+#: a writer gives up on a store that damaged this many copies of a content
 MAX_GENERATIONS = 16
 _NAME_CHARS = 64
 _REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
@@ -25,10 +25,11 @@ _CHUNK_PATH = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})\.(0|[1-9][0-9]{0,3}
 
 
 class Piece(msgspec.Struct, frozen=True, array_like=True, tag="piece", gc=False):
-    """A content that is stored in a bundle.
+    """Reference to a content that is stored in a bundle.
 
-    :param name: of the content. :param bundle: name and generation of the bundle, like a chunk's.
-    :param offset, stored_bytes: where in the bundle its encoded bytes are.
+    :param name: name of the content.
+    :param bundle: name and generation of the bundle, written like those of a chunk.
+    :param offset, stored_bytes: place of the encoded bytes in the bundle.
     """
 
     name: str
@@ -38,12 +39,12 @@ class Piece(msgspec.Struct, frozen=True, array_like=True, tag="piece", gc=False)
 
 
 class PageDelta(msgspec.Struct, frozen=True, array_like=True, tag="delta", gc=False):
-    """A chunk as a stored base of the same size with some pages replaced.
+    """Reference to a chunk that is a stored base of the same size with some pages replaced.
 
-    :param name: of the resulting content.
-    :param base: never a delta itself.
-    :param pages: the replaced pages, concatenated.
-    :param runs: which pages these are: (first page, count), ascending.
+    :param name: name of the resulting content.
+    :param base: reference of the base, never a delta itself.
+    :param pages: reference of the replaced pages, concatenated.
+    :param runs: numbers of these pages as (first page, count), ascending.
     """
 
     name: str
@@ -52,21 +53,21 @@ class PageDelta(msgspec.Struct, frozen=True, array_like=True, tag="delta", gc=Fa
     runs: tuple[tuple[int, int], ...]
 
 
-#: what is stored as one content
+#: reference of one stored content
 Leaf = str | Piece
 #: ``None``: all zero bytes, not stored. ``"<name>"`` or ``"<name>.<generation>"``: a chunk object of its own.
 ChunkRef = str | Piece | PageDelta | None
 
 
 def make_ref(name: str, generation: int) -> str:
-    """:returns: ``<name>`` for generation 0, else ``<name>.<generation>``."""
+    """Return ``<name>`` for generation 0, else ``<name>.<generation>``."""
     return f"{name}.{generation}" if generation else name
 
 
 def split_ref(ref: str) -> tuple[str, int]:
-    """:returns: name and generation.
+    """Return name and generation of a reference.
 
-    :raises PathEscapes: it is not a reference and could name any object.
+    :raises PathEscapes: *ref* is not a reference and could name any object.
     """
     match = _REF.fullmatch(ref)
     if not match:
@@ -81,92 +82,94 @@ def _path(folder: str, ref: str) -> str:
     match = _REF.fullmatch(ref)
     if match is None:
         split_ref(ref)
-    # A generation is written in both, but for the first.
+    # Generation 0 is written in the path, but not in the reference.
     return f"{folder}/{ref[:2]}/{ref}" if len(ref) > _NAME_CHARS else f"{folder}/{ref[:2]}/{ref}.0"
 
 
 def chunk_path(ref: str) -> str:
-    """:returns: the object's name, ``chunks/<first two digits>/<name>.<generation>``."""
+    """Return the name of a chunk object, ``chunks/<first two digits>/<name>.<generation>``."""
     return _path("chunks", ref)
 
 
 def bundle_path(ref: str) -> str:
-    """:returns: ``bundles/<first two digits>/<name>.<generation>``."""
+    """Return the name of a bundle, ``bundles/<first two digits>/<name>.<generation>``."""
     return _path("bundles", ref)
 
 
 def list_path(ref: str) -> str:
-    """:returns: ``lists/<first two digits>/<name>.<generation>``."""
+    """Return the name of a chunk list, ``lists/<first two digits>/<name>.<generation>``."""
     return _path("lists", ref)
 
 
 def ref_of(path: str) -> str | None:
-    """:returns: the reference of the chunk object *path*; None when that is no chunk's name."""
+    """Return the reference of the chunk object *path*; None if *path* is not the name of a chunk object."""
     match = _CHUNK_PATH.fullmatch(path)
     return make_ref(match[1], int(match[2])) if match else None
 
 
 def is_content_path(path: str) -> bool:
-    """:returns: whether *path* is the name of a chunk, a bundle or a chunk list."""
+    """Return whether *path* is the name of a chunk, a bundle or a chunk list."""
     return bool(_PATH.fullmatch(path))
 
 
 def content_name(ref: str | Piece | PageDelta) -> str:
-    """:returns: name of the content that *ref* leads to."""
+    """Return the name of the content that *ref* refers to."""
     return ref.partition(".")[0] if isinstance(ref, str) else ref.name
 
 
 def leaves(ref: ChunkRef) -> tuple[Leaf, ...]:
-    """:returns: the stored contents that *ref* is made of."""
+    """Return the stored contents that *ref* consists of."""
     if ref is None:
         return ()
     return (ref.base, ref.pages) if isinstance(ref, PageDelta) else (ref,)
 
 
 def object_of(leaf: Leaf) -> str:
-    """:returns: name of the object that holds *leaf*."""
+    """Return the name of the object that holds *leaf*."""
     return chunk_path(leaf) if isinstance(leaf, str) else bundle_path(leaf.bundle)
 
 
 def objects_of(ref: ChunkRef) -> list[str]:
-    """:returns: names of the objects that *ref* leads to: the one place that knows."""
+    """Return names of the objects that *ref* needs."""
     return [object_of(leaf) for leaf in leaves(ref)]
 
 
 def key_of(leaf: Leaf) -> str:
-    """:returns: a short text that names a leaf in messages and evidence: a chunk's reference, or
-    ``<bundle>@<offset>``. It begins with the name of the object.
+    """Return the key of a leaf for messages and evidence: a chunk's reference, or ``<bundle>@<offset>``.
+
+    It begins with the name of the object.
     """
     return leaf if isinstance(leaf, str) else f"{leaf.bundle}@{leaf.offset}"
 
 
 def page_count(size_bytes: int) -> int:
-    """:returns: how many pages a chunk of *size_bytes* has."""
+    """Return how many pages a chunk of *size_bytes* has."""
     return -(-size_bytes // PAGE_BYTES)
 
 
 def chunk_count(file_bytes: int, chunk_size_bytes: int) -> int:
-    """:returns: how many chunks a file of *file_bytes* has."""
+    """Return how many chunks a file of *file_bytes* has."""
     return -(-file_bytes // chunk_size_bytes)
 
 
 def chunk_bytes(file_bytes: int, index: int, chunk_size_bytes: int) -> int:
-    """:returns: the size of a file's chunk number *index*; the last one may be shorter."""
+    """Return the size of a file's chunk number *index*; the last one may be shorter."""
     return min(chunk_size_bytes, file_bytes - index * chunk_size_bytes)
 
 
 def page_spans(runs: Iterable[tuple[int, int]], size_bytes: int) -> Iterator[tuple[int, int]]:
-    """:returns: begin and end of the bytes that *runs* cover in a chunk of *size_bytes*."""
+    """Yield begin and end of the bytes that *runs* cover in a chunk of *size_bytes*."""
     for first, count in runs:
         yield first * PAGE_BYTES, min((first + count) * PAGE_BYTES, size_bytes)
 
 
 def pages_bytes(runs: Iterable[tuple[int, int]], size_bytes: int) -> int:
+    """Return how many bytes *runs* cover in a chunk of *size_bytes*."""
     return sum(end - begin for begin, end in page_spans(runs, size_bytes))
 
 
 def leaves_with_sizes(ref: ChunkRef, size_bytes: int) -> Iterator[tuple[Leaf, int]]:
-    """:returns: the stored contents that *ref* is made of, with the size of each."""
+    """Yield the stored contents that *ref* consists of, with the size of each."""
     if isinstance(ref, PageDelta):
         yield ref.base, size_bytes
         yield ref.pages, pages_bytes(ref.runs, size_bytes)
@@ -175,9 +178,9 @@ def leaves_with_sizes(ref: ChunkRef, size_bytes: int) -> Iterator[tuple[Leaf, in
 
 
 def check_ref(ref: ChunkRef, size_bytes: int) -> None:
-    """Refuse a reference that leads out of its folder, or whose numbers cannot be.
+    """Raise if a reference leaves its folder, or if its numbers are impossible.
 
-    :raises PathEscapes: a name is none.
+    :raises PathEscapes: a name in it is not a valid name.
     :raises ManifestCorrupt: offsets, sizes or pages are out of range.
     """
     if ref is None:

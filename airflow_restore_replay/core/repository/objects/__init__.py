@@ -1,1 +1,1 @@
-"""What lies in the store: contents, file lists, manifests, the marker, key checks."""
+"""Objects in the store: contents, file lists, records, ``repository.json`` and key checks."""

@@ -1,4 +1,4 @@
-"""Bundles: many small encoded contents in one object, written once and read in one go."""
+"""Bundles: many small encoded contents in one object, which is written once and read by one request."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ from airflow_restore_replay.core.repository.store.base import ObjectMissing, Obj
 
 #: a content that encodes to at most this becomes a piece
 MAX_PIECE_BYTES = 512 * 2**10
-#: a bundle is stored once it has so many bytes
+#: a bundle is stored once it has this many bytes
 BUNDLE_BYTES = 4 * 2**20
 
 
 @dataclass(slots=True)
 class Slot:
-    """A reference that is known once its bundle is stored.
+    """Placeholder of a reference that is not known until its bundle is stored.
 
-    :param ref: the reference, or *delta* whose pages are still to be filled in.
+    :param ref: the reference, once it is known.
+    :param delta: name, base and runs of a page delta whose pages are in the bundle.
     """
 
     ref: ChunkRef = None
     delta: tuple[str, str | Piece, tuple[tuple[int, int], ...]] | None = None
 
     def resolve(self, stored: Piece) -> None:
+        """Set the reference, now that its content is stored as the piece *stored*."""
         if self.delta is None:
             self.ref = stored
         else:
@@ -45,7 +47,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """:param offset: in the bundle, of *stored_bytes* that decode to *size_bytes*."""
+    """A content that waits in the current bundle.
+
+    :param offset: place in the bundle of *stored_bytes* bytes, which decode to *size_bytes*.
+    """
 
     name: str
     offset: int
@@ -57,9 +62,9 @@ class _Waiting:
 class Bundler:
     """Collects encoded contents and stores them in bundles; may be shared by threads.
 
-    Whoever fills a bundle stores it, so memory is bounded by one bundle a thread, and one.
+    The thread that fills a bundle stores it, so memory is bounded by one bundle per thread plus one.
 
-    :param stored: told the pieces of each bundle that was stored and read back.
+    :param stored: called with the pieces of each bundle that was stored and read back.
     """
 
     def __init__(
@@ -74,15 +79,18 @@ class Bundler:
         self._bundle_bytes = bundle_bytes
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
-        # One room for all bundles: thousands of pieces that come and go would leave holes all over the heap.
+        # One buffer for all bundles: allocating and freeing thousands of pieces would fragment the heap.
         self._room = bytearray()
         self._used_bytes = 0
         self.stored_bytes = 0
         self.bundles = 0
 
     def add(self, name: str, encoded: bytes, size_bytes: int, slot: Slot) -> None:
-        """:param slot: gets its reference when the bundle is stored, at the latest by :meth:`close`.
+        """Add an encoded content to the current bundle, and store the bundle if it is full.
 
+        :param name: name of the content.
+        :param size_bytes: decoded size of the content.
+        :param slot: its reference is set when the bundle is stored, at the latest by :meth:`close`.
         :raises StoreFailed: a bundle did not read back.
         """
         with self._lock:
@@ -96,7 +104,7 @@ class Bundler:
         self._store(*full)
 
     def close(self) -> None:
-        """Store what is left."""
+        """Store the last, partly filled bundle."""
         with self._lock:
             rest = self._take()
         if rest[1]:
@@ -115,7 +123,7 @@ class Bundler:
         self._tell(pieces)
 
     def _put(self, name: str, data: bytes, waiting: list[_Waiting]) -> str:
-        """:returns: reference of a bundle that reads back, piece by piece."""
+        """Store a bundle, and return its reference once each of its pieces was read back."""
         bundle = place(
             self._chunks.store,
             "Bundle",
@@ -132,7 +140,7 @@ class Bundler:
         return bundle.ref
 
     def _read_back(self, ref: str, waiting: list[_Waiting]) -> str:
-        """:returns: what is wrong with the stored bundle; empty when each piece decodes to its content."""
+        """Return what is wrong with the stored bundle; empty if each piece decodes to its content."""
         total_bytes = sum(w.stored_bytes for w in waiting)
         try:
             stored = self._chunks.store.get_range(bundle_path(ref), 0, total_bytes, uncached=True)
@@ -153,10 +161,11 @@ class _Range:
 
 
 class BundleReader:
-    """Reads of each bundle one range, once, while its pieces are asked for; may be shared by threads.
+    """Fetches pieces, and reads the needed range of each bundle by one request; may be shared by threads.
 
-    :param ranges: bundle → begin and end of what is needed of it; see :func:`ranges_of`.
-    :param keep: so many bundles stay in memory.
+    :param ranges: bundle → begin and end of the needed range; see :func:`ranges_of`.
+    :param keep: number of bundles kept in memory.
+    :param uncached: read from the medium, not from a cache of this machine.
     """
 
     def __init__(
@@ -175,9 +184,9 @@ class BundleReader:
         self._held: OrderedDict[str, _Range] = OrderedDict()
 
     def fetch(self, piece: Piece) -> bytes:
-        """:returns: the encoded bytes; fewer where the bundle ends before.
+        """Return the encoded bytes of *piece*; fewer if the bundle ends earlier.
 
-        :raises ObjectMissing: there is no such bundle.
+        :raises ObjectMissing: the bundle does not exist.
         """
         begin, end = self._ranges.get(piece.bundle, (0, 0))
         if not begin <= piece.offset <= piece.offset + piece.stored_bytes <= end:
@@ -195,12 +204,12 @@ class BundleReader:
         return data[piece.offset - begin : piece.offset - begin + piece.stored_bytes]
 
 
-#: more than a bundle of ours has; a forged offset must not make a reader ask for more at once
+#: larger than any bundle that a writer makes; a forged offset must not make a reader request more at once
 _MAX_RANGE_BYTES = 4 * BUNDLE_BYTES
 
 
 def ranges_of(refs: Iterable[ChunkRef]) -> dict[str, tuple[int, int]]:
-    """:returns: bundle → the range that holds all pieces that *refs* lead to."""
+    """Return bundle → the range that holds all of its pieces in *refs*, unless it is larger than a bundle can be."""
     ranges: dict[str, tuple[int, int]] = {}
     for ref in refs:
         if ref is None or isinstance(ref, str):

@@ -1,6 +1,6 @@
-"""Contents as objects: chunks of their own, pieces of bundles, page deltas over them.
+"""Contents as objects: chunk objects, pieces of bundles, and page deltas over them.
 
-A content's name is its hash, and what is read is hashed. References say which generation of a name they mean.
+A content's name is its hash, and each content is hashed when it is read. References name the generation as well.
 """
 
 from __future__ import annotations
@@ -35,27 +35,28 @@ _ZEROS = bytes(CHUNK_SIZE_BYTES)
 
 
 class PieceSource(Protocol):
-    """Fetches pieces in another way than one by one."""
+    """Fetches pieces otherwise than by one request each."""
 
     def fetch(self, piece: Piece) -> bytes:
-        """:returns: its encoded bytes; fewer where the bundle ends before.
+        """Return the encoded bytes of *piece*; fewer if the bundle ends earlier.
 
-        :raises ObjectMissing: there is no such bundle.
+        :raises ObjectMissing: the bundle does not exist.
         """
         ...
 
 
 def is_zero(data: bytes | bytearray) -> bool:
+    """Return whether all bytes of *data* are zero."""
     return data == (_ZEROS if len(data) == CHUNK_SIZE_BYTES else bytes(len(data)))
 
 
 class ChunkStore:
     """Reads and creates chunks; may be shared by threads.
 
-    :param codec: how contents look as objects.
-    :param marker: object that exists as long as the repository does. When it is gone too, a missing chunk is
-        no evidence against a backup: the store is empty, unmounted or another one.
-    :param condemned: reads the names of objects that pruning may delete at any moment.
+    :param codec: encodes and decodes contents.
+    :param marker: object that exists as long as the repository does. If it is missing as well, a missing chunk is no
+        evidence against a backup: the store is empty, not mounted, or the wrong one.
+    :param condemned: reads the names of objects that pruning may delete at any time.
     """
 
     def __init__(
@@ -73,9 +74,9 @@ class ChunkStore:
         self._marker = marker
 
     def avoid_condemned(self) -> None:
-        """Read which objects are condemned; from now on nothing that is stored refers to any of them.
+        """Read which objects are condemned, so that new references avoid them from now on.
 
-        To be called under the run's lease, before the first chunk.
+        Call this under the run's lease, before the first chunk is written.
         """
         self.condemned = frozenset(self._read_condemned())
 
@@ -90,13 +91,14 @@ class ChunkStore:
     ) -> bytes | memoryview:
         """Fetch, decode and check one chunk; memory is bounded by *size_bytes*.
 
-        What is returned holds until this thread reads the next one.
+        The result is valid until this thread reads the next chunk.
 
         :param size_bytes: uncompressed size that the file list implies.
-        :param where: for messages: `` of backup … (file …)``.
-        :param pieces: else each piece is a read of its own.
-        :raises ChunkMissing: no such object.
-        :raises ChunkCorrupt: it does not decode, or to something else than its name says.
+        :param uncached: read from the medium, not from a cache of this machine.
+        :param where: text for messages: `` of backup … (file …)``.
+        :param pieces: fetches pieces; without it, each piece is read by a request of its own.
+        :raises ChunkMissing: the object does not exist.
+        :raises ChunkCorrupt: it does not decode, or its hash is not its name.
         :raises PathEscapes, ManifestCorrupt: *ref* is not a reference.
         """
         if ref is None:
@@ -135,15 +137,16 @@ class ChunkStore:
             self._raise_missing(leaf, where)
         except ObjectTooLarge:
             _raise_corrupt(
-                leaf, where, f"its object has more than the {limit} bytes that {size_bytes} can take"
+                leaf, where, f"its object has more than the {limit} bytes that {size_bytes} can encode to"
             )
         return self._decode(leaf, stored, size_bytes, where)
 
     def create(self, data: Content, name: str, encoded: bytes) -> Placed:
-        """Make sure that *data* is stored as a chunk of its own, and readable.
+        """Store *data* as a chunk object, unless a readable one exists.
 
-        :param name: of *data*. :param encoded: *data* as it is to be stored.
-        :raises StoreFailed: what was just written does not read back.
+        :param name: name of *data*.
+        :param encoded: encoded bytes of *data*.
+        :raises StoreFailed: the object just written does not read back.
         """
         return place(
             self.store,
@@ -156,14 +159,14 @@ class ChunkStore:
         )
 
     def find(self, name: str, size_bytes: int) -> str | None:
-        """:returns: reference of a chunk of its own that reads back as *name*, if there is one in generation 0."""
+        """Return the reference of the chunk object *name* of generation 0, if it exists and reads back."""
         path = chunk_path(name)
         if path in self.condemned or self.store.size(path) is None:
             return None
         return None if self._read_back(name, size_bytes) else name
 
     def _read_back(self, ref: str, size_bytes: int) -> str:
-        """:returns: what is wrong with the stored chunk."""
+        """Return what is wrong with the stored chunk; empty if it reads back."""
         try:
             self.read(ref, size_bytes, uncached=True)
         except BackupFault as exc:
@@ -175,7 +178,7 @@ class ChunkStore:
         if self._marker and self.store.size(self._marker) is None:
             raise StoreFailed(
                 f"The repository {self.store.url} is gone: it has neither {path} nor {self._marker}.",
-                hint="Is the file system mounted, the URL right?",
+                hint="Check that the file system is mounted and that the URL is right.",
             ) from None
         raise ChunkMissing(
             f"{_called(leaf)}{where} is missing: {self.store.url} has no object {path}.",

@@ -1,4 +1,4 @@
-"""``repository.json``: whose repository this is, and whether it is encrypted."""
+"""``repository.json``: the cluster that a repository belongs to, and whether it is encrypted."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ MARKER = "repository.json"
 
 
 class EncryptionMark(Record, frozen=True, kw_only=True):
-    """:param key_id: the first key; it is known without a key check."""
+    """Encryption of a repository.
+
+    :param key_id: id of the first key, which the repository accepts without a key check.
+    """
 
     scheme: str
     key_id: str
 
 
 class Marker(Record, frozen=True, kw_only=True):
-    """The object's content; it is made once and never changes."""
+    """Content of ``repository.json``, which is written once and never changes."""
 
     format: int
     cluster: str
@@ -46,9 +49,9 @@ class Marker(Record, frozen=True, kw_only=True):
 
 
 def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
-    """Read the marker, or make it; and prove that the store honours conditional creates.
+    """Read or create the marker, and prove that the store honours conditional creates.
 
-    :param key_id: the first key of a new repository; empty: it is not encrypted.
+    :param key_id: id of the first key of a new repository; empty if it is not encrypted.
     :raises StoreUnsafe: the store replaces objects.
     """
     try:
@@ -72,7 +75,8 @@ def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
 
 
 def proven_marker(store: ObjectStore) -> Marker | None:
-    """:returns: the marker, None when there is none.
+    """Return the marker, or None if there is none, and prove that the store honours conditional creates.
+
     :raises StoreUnsafe: the store replaces objects.
     """
     try:
@@ -84,7 +88,10 @@ def proven_marker(store: ObjectStore) -> Marker | None:
 
 
 def read_marker(store: ObjectStore) -> Marker:
-    """:raises RepositoryMismatch: there is no repository, or one of an unknown format."""
+    """Read the marker.
+
+    :raises RepositoryMismatch: there is no repository, or one of an unknown format.
+    """
     try:
         return _decoded_marker(store)[0]
     except ObjectMissing:
@@ -112,5 +119,5 @@ def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
         check_chunk_size(marker.chunk_size_bytes)
     except (msgspec.DecodeError, ObjectTooLarge, ManifestCorrupt) as exc:
         text = exc.message if isinstance(exc, RestoreReplayError) else str(exc)
-        raise RepositoryMismatch(f"{MARKER} in {store.url} is not a repository's: {text}") from exc
+        raise RepositoryMismatch(f"{MARKER} in {store.url} does not describe a repository: {text}") from exc
     return marker, stored

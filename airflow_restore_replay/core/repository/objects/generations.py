@@ -1,6 +1,6 @@
-"""Creating content-addressed objects that are proven to read back; no object is ever overwritten.
+"""Create content-addressed objects and prove that they read back; no object is ever overwritten.
 
-When the stored object of a name is damaged, correct content goes beside it as the next *generation* of the name.
+If the stored object of a name is damaged, correct content is stored beside it as the next *generation* of the name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from airflow_restore_replay.core.repository.store.base import AlreadyExists, Obj
 
 @dataclass(frozen=True)
 class Placed:
-    """:param ref: of an object that reads back. :param new: whether it was created now."""
+    """Result of :func:`place`.
+
+    :param ref: reference of an object that reads back.
+    :param new: whether this call created it.
+    """
 
     ref: str
     new: bool
@@ -31,12 +35,14 @@ def place(
     read_back: Callable[[str], str],
     condemned: Container[str],
 ) -> Placed:
-    """Store *encoded* as the first generation of *name* that reads back, unless one does already.
+    """Store *encoded* under *name*, unless a generation of it exists that reads back.
 
-    :param what: for messages: ``Chunk``, ``Bundle``, ``List``.
-    :param read_back: reads the object of a reference past all caches; returns what is wrong with it, or nothing.
-    :param condemned: names of objects that may be deleted at any moment; they are not referred to.
-    :raises StoreFailed: what was just written does not read back, or every generation is damaged.
+    The lowest generation is used that is not condemned and is free or reads back.
+
+    :param what: kind of object for messages: ``Chunk``, ``Bundle``, ``List``.
+    :param read_back: reads the object of a reference past all caches, and returns what is wrong with it, or ``""``.
+    :param condemned: names of objects that may be deleted at any time, and so are not referenced.
+    :raises StoreFailed: the object just written does not read back, or every generation is damaged.
     """
     for generation in range(MAX_GENERATIONS):
         ref = make_ref(name, generation)
@@ -57,5 +63,5 @@ def place(
             )
     raise StoreFailed(
         f"All {MAX_GENERATIONS} generations of {what.lower()} {name} are damaged in {store.url}.",
-        hint="The store damages what it keeps; check its medium.",
+        hint="The store damages stored objects; check its medium.",
     )

@@ -1,7 +1,7 @@
-"""Key checks, ``keys/<key_id>.json``: which keys a repository knows, so that a wrong one is found before any work.
+"""Key checks, ``keys/<key_id>.json``: the keys that a repository accepts, so that a wrong key is found before any work.
 
-A key's check is a known text, encrypted with it for this very repository. It also holds, encrypted, the records keys
-of all earlier keys: verdicts are kept for ever, and stay readable when an old key is given up with its last backup.
+A key check is a known text, encrypted with its key for this repository only. It also holds, encrypted, the records keys
+of all earlier keys. Verdicts are kept for ever, and so remain readable after an old key and its last backup are gone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ _PATH = re.compile(r"keys/([0-9a-f]{16})\.json")
 
 
 class KeyCheck(Record, frozen=True, kw_only=True):
-    """:param check: the known text, encrypted; hex. :param records: earlier key's id → its records key, encrypted."""
+    """Content of a key check.
+
+    :param check: the known text, encrypted; hex.
+    :param records: id of each earlier key → its records key, encrypted; hex.
+    """
 
     format: int
     key_id: str
@@ -45,25 +49,26 @@ class KeyCheck(Record, frozen=True, kw_only=True):
 
 
 def key_path(key_id: str) -> str:
+    """Return the name of a key check."""
     return f"keys/{key_id}.json"
 
 
 def known_keys(store: ObjectStore) -> set[str]:
-    """:returns: ids of all keys that the repository was ever written with."""
+    """Return ids of all keys that the repository has a key check of."""
     return {match[1] for info in store.list("keys/") if (match := _PATH.fullmatch(info.path))}
 
 
 def open_keyring(store: ObjectStore, marker: Marker, keys: Sequence[str], *, write: bool) -> Keyring | None:
-    """Check configured keys against a repository; nothing is written.
+    """Check the configured keys against a repository, without writing to it.
 
-    :param keys: 64 hex digits each, the active one first; none: the repository should not be encrypted.
+    :param keys: 64 hex digits each, the active one first; empty if the repository should not be encrypted.
     :returns: the keys; None for a repository that is not encrypted.
-    :raises KeyRefused: keys where none are needed, or the other way round, or wrong ones.
+    :raises KeyRefused: keys are wrong, or given for a repository without encryption, or missing for an encrypted one.
     """
     if marker.encryption is None and keys:
         raise KeyRefused(
             f"The repository {store.url} is not encrypted, and repository.encryption is configured.",
-            hint="Encryption begins with a new repository: give another URL, or take the configuration back.",
+            hint="Only a new repository can be encrypted: give another URL, or remove repository.encryption.",
         )
     if marker.encryption is None:
         return None
@@ -71,11 +76,11 @@ def open_keyring(store: ObjectStore, marker: Marker, keys: Sequence[str], *, wri
         raise KeyRefused(
             f"The repository {store.url} is encrypted (first key {marker.encryption.key_id}), "
             "and no key is configured.",
-            hint="Say where its key comes from: repository.encryption.key.",
+            hint="Name the source of its key in repository.encryption.key.",
         )
     keyring = Keyring.of(keys)
     passed = _read_checks(store, marker, keyring, strict=write)
-    # The first key is known by the marker: a crash may have come between that and its check.
+    # The marker names the first key as well: a crash may have prevented the write of its key check.
     if not passed and marker.encryption.key_id not in keyring.keys:
         known = ", ".join(sorted(known_keys(store) | {marker.encryption.key_id}))
         raise KeyRefused(
@@ -86,7 +91,7 @@ def open_keyring(store: ObjectStore, marker: Marker, keys: Sequence[str], *, wri
 
 
 def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
-    """Store the active key's check, unless it is there: from now on the repository knows the key."""
+    """Store the key check of the active key if it is missing, so that the repository accepts the key from now on."""
     path = key_path(keyring.active.key_id)
     if store.size(path) is not None:
         return
@@ -105,33 +110,35 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
     check = msgspec.structs.replace(check, check=_encrypt(key, KNOWN_TEXT, _about_check(check)))
     try:
         store.put_new(path, encode(check) + b"\n")
-        LOG.info("The repository %s knows key %s from now on.", store.url, key.key_id)
+        LOG.info("The repository %s accepts key %s from now on.", store.url, key.key_id)
     except AlreadyExists:
-        LOG.info("Another run had key %s accepted at the same moment.", key.key_id)
+        LOG.info("Another run registered key %s at the same moment.", key.key_id)
     if not _read_checks(store, marker, Keyring(key, {key.key_id: key}), strict=True):
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
 
 
 def lost_keys(store: ObjectStore, keyring: Keyring, needed: Mapping[str, Sequence[str]]) -> None:
-    """:param needed: key id → ids of the backups that need it, for all keys that are not at hand.
+    """Raise if a needed key is not available.
 
-    :raises KeyMissing: a key that backups need, or that records are sealed with, is not at hand.
+    :param needed: key id → ids of the backups that need it, for all keys that are not available.
+    :raises KeyMissing: a key that backups need, or that records are sealed with, is not available.
     """
     strangers = known_keys(store) - keyring.record_keys.keys()
     for key_id in sorted(strangers | needed.keys()):
         backups = ", ".join(sorted(needed.get(key_id, ())))
         raise KeyMissing(
-            f"Key {key_id} of the repository {store.url} is not at hand; "
+            f"Key {key_id} of the repository {store.url} is not available; "
             + (f"these backups need it: {backups}." if backups else "others may be writing with it."),
             hint="Name its source under repository.encryption.previous. If it is lost, so are those backups: "
-            "begin a new repository at another URL; this one stays readable with the keys there are.",
+            "begin a new repository at another URL; this one stays readable with the keys that remain.",
             evidence={"key_id": key_id, "backups": sorted(needed.get(key_id, ()))[:100]},
         )
 
 
 def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict: bool) -> list[KeyCheck]:
-    """:returns: checks that the keys at hand pass.
-    :raises KeyRefused: one of them is not what its key made; only if *strict*.
+    """Return the key checks that the available keys pass.
+
+    :raises KeyRefused: a key check was not made by its key; only if *strict*.
     """
     passed = []
     for key in keyring.keys.values():
@@ -147,19 +154,20 @@ def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict
             what = str(exc) or "it does not decrypt"
             if strict:
                 raise KeyRefused(
-                    f"{path} in {store.url} does not pass as the check of key {key.key_id}: {what}.",
-                    hint="The object is damaged or was replaced. Restores still work. Remove it: a run with a "
-                    "key that the repository knows otherwise makes it anew.",
+                    f"{path} in {store.url} is not a valid check of key {key.key_id}: {what}.",
+                    hint="The object is damaged or was replaced. Restores still work. Remove it: a run whose "
+                    "keys the repository accepts by another key check creates it again.",
                 ) from None
-            # Every record and chunk proves by itself that the key is right.
+            # A reader does not need the check: every record and chunk proves that the key is right.
             LOG.warning("%s in %s is damaged: %s", path, store.url, what)
     return passed
 
 
 def _examine(check: KeyCheck, key: Key, repository_id: str, record_keys: dict[str, bytes]) -> None:
-    """:param record_keys: gets those that *check* holds, as far as they decrypt.
+    """Raise unless *check* was made by *key* for this repository.
 
-    :raises ValueError: the check is not what its key made. :raises InvalidTag: likewise.
+    :param record_keys: the records keys in *check* are added to it, as far as they decrypt.
+    :raises ValueError, InvalidTag: the check was not made by its key.
     """
     damaged = ""
     for other, stored in check.records.items():
@@ -177,7 +185,7 @@ def _examine(check: KeyCheck, key: Key, repository_id: str, record_keys: dict[st
 
 
 def _about_check(check: KeyCheck) -> bytes:
-    """:returns: associated data; with them it shows when one of the records keys was taken out."""
+    """Return the associated data of a check, which reveals if a records key was removed from it."""
     return _about("check", check.key_id, check.repository_id, *sorted(check.records))
 
 

@@ -1,4 +1,4 @@
-"""File lists, and the chunk lists of large files: content-addressed, so that backups share what did not change."""
+"""File lists, and the chunk lists of large files: content-addressed, so that backups share unchanged lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from airflow_restore_replay.core.repository.store.base import (
 
 #: about 7 million files of up to :data:`INLINE_REFS` chunks
 MAX_LIST_BYTES = 2**30
-#: a file with more references keeps them in an object of its own
+#: a file with more references has them in a chunk list
 INLINE_REFS = 64
 _THREADS = 8
 _ENTRIES = decoder(FileEntry)
@@ -35,6 +35,10 @@ _REFS = decoder(list[ChunkRef])
 
 
 def file_list_path(ref: str) -> str:
+    """Return the name of a file list object.
+
+    :raises PathEscapes: *ref* is not a reference.
+    """
     name, generation = split_ref(ref)
     return f"files/{make_ref(name, generation)}.jsonl.zst"
 
@@ -47,13 +51,13 @@ def write_file_list(
     condemned: Container[str] = (),
     known: Container[str] = (),
 ) -> str:
-    """Store *files*, with chunk lists of their own for large ones, and read them back.
+    """Store the file list of *files* and the chunk lists of large files, and read them back.
 
-    :param files: with chunks filled in; an entry that has only its list keeps that.
-    :param condemned: names of objects that may be deleted at any moment; they are not referred to.
-    :param known: chunk lists that were decoded in this cycle; they are not read again.
+    :param files: entries with chunks filled in; an entry that has only a chunk list keeps it.
+    :param condemned: names of objects that may be deleted at any time, and so are not referenced.
+    :param known: chunk lists that were decoded in this cycle, and so are not read again.
     :returns: the reference for ``Manifest.file_list``.
-    :raises StoreFailed: it did not read back.
+    :raises StoreFailed: a list did not read back.
     """
     writer = _Writer(store, codec, condemned)
 
@@ -74,9 +78,9 @@ def write_file_list(
 
 
 def read_entries(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
-    """:returns: a file list as it is stored: ``chunks`` of large files are not filled in.
+    """Return a file list as stored, without the ``chunks`` of large files.
 
-    :raises ManifestCorrupt: the list is missing, does not decode, or is not what its name says.
+    :raises ManifestCorrupt: the list is missing, does not decode, or its hash is not its name.
     :raises PathEscapes: *ref* is not a reference.
     """
     path = file_list_path(ref)
@@ -87,7 +91,10 @@ def read_entries(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
 
 
 def read_chunk_list(store: ObjectStore, codec: Codec, ref: str, *, uncached: bool = False) -> list[ChunkRef]:
-    """Like :func:`read_entries`, for the references of one large file."""
+    """Return the references of one large file.
+
+    :raises ManifestCorrupt, PathEscapes: see :func:`read_entries`.
+    """
     path = list_path(ref)
     try:
         return _REFS.decode(_content(store, codec, path, ref, uncached=uncached))
@@ -96,7 +103,7 @@ def read_chunk_list(store: ObjectStore, codec: Codec, ref: str, *, uncached: boo
 
 
 def fill_in(store: ObjectStore, codec: Codec, entries: Iterable[FileEntry]) -> list[FileEntry]:
-    """:returns: *entries* with ``chunks`` of large files read from their lists, each of which is read once."""
+    """Return *entries* with the ``chunks`` of large files filled in; each chunk list is read once."""
     entries = list(entries)
     wanted = sorted({entry.list for entry in entries if entry.list})
     found = dict(run_bounded(wanted, lambda ref: read_chunk_list(store, codec, ref), threads=_THREADS))
@@ -110,7 +117,7 @@ class _Writer:
         self._condemned = condemned
 
     def put(self, path_of: Callable[[str], str], content: bytes, known: Container[str] = ()) -> str:
-        """:returns: reference of an object that reads back as *content*."""
+        """Store a list, unless it exists, and return the reference of an object that reads back as *content*."""
         name = self._codec.name(content)
         for generation in range(MAX_GENERATIONS):
             ref = make_ref(name, generation)
@@ -127,7 +134,7 @@ class _Writer:
         ).ref
 
     def _read_back(self, path: str, ref: str) -> str:
-        """:returns: what is wrong with the stored list."""
+        """Return what is wrong with the stored list; empty if it reads back."""
         try:
             _content(self._store, self._codec, path, ref)
         except BackupFault as exc:

@@ -1,6 +1,6 @@
-"""Records as objects: manifests and verdicts, each with a checksum of its own.
+"""Records as objects: manifests, verdicts and others, each with its own checksum.
 
-A record's object has two lines: the JSON, and its seal over the first line without its newline.
+A record's object has two lines: the JSON, and a seal over this line without its newline.
 """
 
 from __future__ import annotations
@@ -52,22 +52,27 @@ class _Version(msgspec.Struct):
 
 
 def manifest_path(backup_id: str) -> str:
+    """Return the name of a manifest's object; see :func:`record_path`."""
     return record_path(Manifest, backup_id)
 
 
 def record_path(kind: type[Record], record_id: str) -> str:
+    """Return the name of a record's object.
+
+    :raises ManifestCorrupt: *record_id* is not a valid id.
+    """
     return f"{FOLDERS[kind][0]}/{_checked_id(record_id)}.json"
 
 
 def sealed(body: bytes, sealer: Sealer = _UNKEYED) -> bytes:
-    """:returns: the object of a record whose JSON is *body*."""
+    """Return the bytes of the object of a record whose JSON is *body*."""
     return b"%s\n%s\n" % (body, encode(sealer.seal(body)))
 
 
 def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
-    """:returns: the JSON of a record's object.
+    """Check the seal of a record's object, and return its JSON.
 
-    :raises ManifestCorrupt: it does not match its seal.
+    :raises ManifestCorrupt: the object does not match its seal.
     """
     lines = data.split(b"\n")
     if len(lines) != 3 or lines[2]:
@@ -82,15 +87,15 @@ def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
 
 
 def encode_record(record: SealedRecord, sealer: Sealer = _UNKEYED) -> bytes:
-    """:returns: the object of a record; equal records give equal bytes under the same key."""
-    # The version is written even though it is a default: a reader must find it.
+    """Return the bytes of a record's object; equal records give equal bytes under the same key."""
+    # The version is written although it is a default, because readers need it.
     return sealed(encode({"format": record.format, **msgspec.to_builtins(record)}), sealer)
 
 
 def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEYED) -> R:
     """Check and decode a record's object.
 
-    :raises ManifestCorrupt: naming *path* and what is wrong with it.
+    :raises ManifestCorrupt: the object is damaged; the message names *path* and the damage.
     """
     body = unsealed(data, path, sealer)
     try:
@@ -103,9 +108,10 @@ def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEY
 
 
 def read_manifest(store: ObjectStore, backup_id: str, cluster: str, sealer: Sealer = _UNKEYED) -> Manifest:
-    """:raises ManifestCorrupt: it does not check out, or is another backup's or another cluster's.
+    """Read a manifest.
 
-    :raises ObjectMissing: there is none.
+    :raises ManifestCorrupt: it is damaged, or belongs to another backup or cluster.
+    :raises ObjectMissing: there is no manifest of that id.
     """
     return read_record(store, Manifest, backup_id, cluster, sealer)
 
@@ -113,7 +119,7 @@ def read_manifest(store: ObjectStore, backup_id: str, cluster: str, sealer: Seal
 def read_record(
     store: ObjectStore, kind: type[R], record_id: str, cluster: str, sealer: Sealer = _UNKEYED
 ) -> R:
-    """Like :func:`read_manifest`, for any kind of record."""
+    """Read a record of any kind; see :func:`read_manifest`."""
     path = record_path(kind, record_id)
     record = _read(store, path, kind, sealer)
     _check_belongs(path, getattr(record, FOLDERS[kind][1]), record_id, record.cluster, cluster)
@@ -121,7 +127,7 @@ def read_record(
 
 
 def sealing_key(store: ObjectStore, path: str) -> str:
-    """:returns: id of the key that the record *path* says it is sealed with, unchecked; empty when it says none."""
+    """Return the id of the key that the seal of the record *path* names, unchecked; empty if it names none."""
     try:
         lines = store.get(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
         return decode(lines[1], Seal).key_id
@@ -130,9 +136,9 @@ def sealing_key(store: ObjectStore, path: str) -> str:
 
 
 def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNKEYED) -> None:
-    """Create a record's object; repeating it with the same record does nothing.
+    """Create a record's object; a repeated call with the same record changes nothing.
 
-    :raises StoreFailed: another record has that id, or it did not read back.
+    :raises StoreFailed: another record has that id, or the object did not read back.
     """
     path = record_path(type(record), getattr(record, FOLDERS[type(record)][1]))
     data = encode_record(record, sealer)
@@ -149,7 +155,7 @@ def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNK
 
 
 def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> bool:
-    """:returns: whether *path* holds the very record, sealed with a key from before a rotation."""
+    """Return whether *path* holds the same record, possibly sealed with a key from before a rotation."""
     try:
         body = unsealed(store.get_uncached(path, max_bytes=MAX_RECORD_BYTES), path, sealer)
     except (ObjectMissing, ObjectTooLarge, ManifestCorrupt):

@@ -1,1 +1,1 @@
-"""What retention keeps, and letting the rest go."""
+"""Retention, and deletion of the backups and stored bytes that it does not keep."""

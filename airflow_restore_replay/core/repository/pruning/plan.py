@@ -1,13 +1,14 @@
-"""What pruning would do: a plan from listings and file lists; nothing is changed here.
+"""Plan a prune from listings and file lists; this module changes nothing.
 
-Deleting takes three steps, so that no process that sleeps can harm another:
+Deletion takes three steps, so that a suspended process cannot harm another:
 
-1. Manifests that retention lets go are deleted; a record says so first.
-2. Objects that no manifest leads to are *condemned* by a record. From then on no writer refers to them.
-3. What was condemned a grace period ago, and is still not referred to, is deleted.
+1. A record names the manifests that retention does not keep; then they are deleted.
+2. A record *condemns* objects that no manifest references. From then on no writer references them.
+3. Objects that were condemned a grace period ago, and are still unreferenced, are deleted.
 
-A run that lost its lease unnoticed may still publish, but only what it stored or read before; within the grace period
-its manifest is seen in time. A run that sleeps while it deletes wakes up to delete only what nobody may use.
+A run that lost its lease without noticing may still publish, but it references only what it stored or read before. If
+it does so within the grace period, pruning sees its manifest in time. A run that is suspended while it deletes can only
+delete objects that no run may use.
 """
 
 from __future__ import annotations
@@ -29,16 +30,20 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
 
 MAX_SKEW_S = 300.0
-#: one record of condemned objects stays far below what a reader takes; the rest follows next time
+#: keeps a record of condemned objects far below the size that readers accept; the next prune condemns the rest
 MAX_CONDEMNED = 400_000
-#: more referenced objects missing from a listing than this are a bad listing, not damage
+#: if a listing lacks more referenced objects than this, the listing is at fault, not the objects
 _MAX_MISSING = 1000
 _LOOKUPS = 8
 
 
 @dataclass(frozen=True)
 class PlannedDeletion:
-    """A backup that goes. :param frees_bytes: stored bytes that only it, and those before it in the plan, lead to."""
+    """A backup to be deleted.
+
+    :param frees_bytes: stored bytes that only this backup, and backups before it in the plan, reference; None if
+        unknown.
+    """
 
     backup_id: str
     reason: str
@@ -49,14 +54,17 @@ class PlannedDeletion:
 
 @dataclass
 class PrunePlan:
-    """:param keep: backup id → reasons. :param delete: backups that go, oldest first.
-    :param condemn: objects that nothing leads to, once *delete* is done; they go after the grace period.
-    :param sweep: objects that were condemned long enough ago.
-    :param spent: records of condemned objects of which none is left.
-    :param leftovers: of interrupted writes.
-    :param young_bytes: unreferenced, but of an age at which they may belong to a run.
-    :param missing: names of objects that backups need and that are gone: damage, for ``verify``.
-    :param withheld: why nothing, or no stored bytes, can be deleted; empty when all is well.
+    """Plan of a prune.
+
+    :param keep: backup id → reasons.
+    :param delete: backups to be deleted, oldest first.
+    :param condemn: objects that are unreferenced once *delete* is done; they are deleted after the grace period.
+    :param sweep: objects that were condemned long enough ago to be deleted now.
+    :param spent: records of condemned objects none of which is left.
+    :param leftovers: remains of interrupted writes.
+    :param young_bytes: unreferenced, but young enough to belong to a run in progress.
+    :param missing: names of objects that backups need and that are gone; this is damage, which ``verify`` examines.
+    :param withheld: why nothing, or no stored bytes, can be deleted; empty otherwise.
     """
 
     cluster: str
@@ -72,9 +80,9 @@ class PrunePlan:
 
 
 def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now: datetime) -> PrunePlan:
-    """Look at everything and plan; deletes nothing.
+    """Plan a prune from the catalog and the listings; delete nothing.
 
-    :raises PruneUnsafe: the clocks disagree, or a listing lacks what is there.
+    :raises PruneUnsafe: the clocks disagree, or a listing lacks existing objects.
     """
     catalog = repository.catalog()
     _refuse_partial_catalog(repository, catalog)
@@ -105,7 +113,7 @@ def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now:
 
 
 def _unreferenced(repository: Repository, live: set[str], plan: PrunePlan) -> dict[str, ObjectInfo]:
-    """:returns: listed contents and lists that *live* does not hold; names that are not ours are left alone."""
+    """Return listed contents and lists that are not in *live*; objects with other names are ignored."""
     dead: dict[str, ObjectInfo] = {}
     lacking = set(live)
     for folder in ("chunks/", "bundles/", "lists/", "files/"):
@@ -119,12 +127,16 @@ def _unreferenced(repository: Repository, live: set[str], plan: PrunePlan) -> di
 
 
 def _really_missing(repository: Repository, lacking: set[str]) -> list[str]:
-    """What is referenced and not listed is damage, or the listing is not complete: ask for each by its name."""
+    """Look up each referenced object that was not listed: either it is missing, or the listing is not complete.
+
+    :returns: the objects that are really missing.
+    :raises PruneUnsafe: the listing is not complete.
+    """
     if len(lacking) > _MAX_MISSING:
         raise PruneUnsafe(
             f"The listing of {repository.store.url} lacks {len(lacking)} objects that backups need; "
             "nothing was deleted.",
-            hint="`restore-replay verify` tells whether they are gone.",
+            hint="`restore-replay verify` shows whether they are gone.",
         )
 
     _refuse_existing(repository, {path: path for path in sorted(lacking)})
@@ -132,7 +144,10 @@ def _really_missing(repository: Repository, lacking: set[str]) -> list[str]:
 
 
 def _refuse_partial_catalog(repository: Repository, catalog: Catalog) -> None:
-    """Backups that a verdict or a successor names, but that were not listed, must really be gone."""
+    """Raise if a backup that a verdict or a later manifest names exists, but was not listed.
+
+    :raises PruneUnsafe: the listing is not complete.
+    """
     named = {m.base.backup_id for m in catalog.manifests}
     named |= {i for v in catalog.verdicts for i in (v.backup_id, v.published_id)}
     listed = {m.backup_id for m in catalog.manifests}
@@ -141,15 +156,16 @@ def _refuse_partial_catalog(repository: Repository, catalog: Catalog) -> None:
 
 
 def _refuse_existing(repository: Repository, unlisted: Mapping[str, str]) -> None:
-    """:param unlisted: object name → what it is called in messages.
+    """Raise if an object exists that was not listed.
 
-    :raises PruneUnsafe: one of them is there all the same.
+    :param unlisted: object name → name for messages.
+    :raises PruneUnsafe: one of the objects exists.
     """
     for path, size in run_bounded(unlisted, repository.store.size, threads=_LOOKUPS):
         if size is not None:
             raise PruneUnsafe(
                 f"The listing of {repository.store.url} is not complete: it lacks {unlisted[path]}, "
-                f"and {path} is there. Nothing was deleted.",
+                f"but {path} exists. Nothing was deleted.",
                 hint="Try again; if it recurs, the store's listings cannot be trusted.",
             )
 
@@ -176,7 +192,7 @@ def _with_sizes(
         manifest = manifests[backup_id]
         try:
             freed = {p for p in objects(manifest) if p in dead} - counted
-        except BackupFault:  # damaged, which is no reason to keep it
+        except BackupFault:  # damage is no reason to keep it
             doomed.append(_doomed(manifest, why, None))
             continue
         counted |= freed
@@ -196,7 +212,7 @@ def _sort_objects(
     policy: Retention,
     limit: datetime,
 ) -> None:
-    """Tell apart what was condemned long ago, what was condemned lately, and what may be condemned now."""
+    """Divide unreferenced objects into those condemned a grace period ago, those condemned since, and new ones."""
     infos = {o.path: o for o in repository.store.list("condemned/")}
     records, _ = repository.records(Condemned)
     condemned: set[str] = set()
@@ -208,7 +224,7 @@ def _sort_objects(
             continue
         left = [path for path in record.objects if path in dead]
         due.update(left)
-        # Kept for one more grace period: a sleeper may still be about to delete what it names.
+        # Keep the record for one more grace period: a suspended run may still be about to delete its objects.
         if not left and info.modified < limit - timedelta(seconds=policy.grace):
             plan.spent.append(info)
     plan.sweep = [dead[path] for path in sorted(due)]
@@ -222,9 +238,9 @@ def still_unreferenced(
 ) -> tuple[Catalog, list[ObjectInfo]]:
     """Read the catalog again, after manifests were deleted.
 
-    :returns: the catalog, and those of *objects* that no backup leads to that the plan did not count on: one whose
-        deletion was denied, or that a run published meanwhile.
-    :raises PruneUnsafe: a backup to be kept is not listed any more.
+    :returns: the catalog, and *objects* without those that an unplanned backup needs: one whose deletion was denied,
+        or that a run has published since.
+    :raises PruneUnsafe: a backup to be kept is no longer listed.
     """
     catalog = repository.catalog()
     if catalog.unreadable:
@@ -234,7 +250,7 @@ def still_unreferenced(
         )
     found = {m.backup_id: m for m in catalog.manifests}
     if lost := sorted(plan.keep.keys() - found.keys()):
-        raise PruneUnsafe(f"Backup {lost[0]} is not listed any more. No stored bytes were deleted.")
+        raise PruneUnsafe(f"Backup {lost[0]} is no longer listed. No stored bytes were deleted.")
     walk, extra = ObjectWalk(repository), set[str]()
     for backup_id in sorted(found.keys() - plan.keep.keys()):
         extra |= walk(found[backup_id])

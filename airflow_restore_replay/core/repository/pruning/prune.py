@@ -1,4 +1,4 @@
-"""Carry out a plan of :mod:`.plan`, under the run's lease."""
+"""Execute a plan of :mod:`.plan` under the run's lease."""
 
 from __future__ import annotations
 
@@ -34,20 +34,23 @@ log = logging.getLogger(__name__)
 
 _BATCH = 200
 _THREADS = 8
-#: after so many denials and no success, the rest is not tried
+#: after this many denials without a success, the remaining objects are not tried
 _ENOUGH_DENIALS = 10
-#: the lease is renewed, not only checked, this often
+#: the lease is renewed this often, and only checked in between
 _RENEW_S = 30.0
 
 
 @dataclass
 class PruneReport:
-    """What a run pruned.
+    """Result of a prune.
 
-    :param deleted: backups that are gone. :param kept: how many are left.
-    :param condemned_bytes: stored bytes that go after the grace period. :param freed_bytes: that are gone.
-    :param denied: objects that the store refused to delete → its words; the first of them.
-    :param denied_count: how many were refused or, after many refusals, not tried.
+    :param deleted: ids of the deleted backups.
+    :param kept: number of backups that are left.
+    :param condemned_bytes: stored bytes that are deleted after the grace period.
+    :param freed_bytes: stored bytes that were deleted.
+    :param missing: names of objects that backups need and that are gone.
+    :param denied: object that the store refused to delete → its message; only the first ones.
+    :param denied_count: number of objects whose deletion was refused or, after many refusals, not tried.
     :param withheld: why nothing, or no stored bytes, was deleted.
     """
 
@@ -65,7 +68,7 @@ class PruneReport:
 
     @property
     def complaint(self) -> str:
-        """:returns: what a person should know; empty when all went well."""
+        """Return a text about problems for a person; empty if there are none."""
         said = [f"Not everything could be pruned: {self.withheld}"] if self.withheld else []
         if self.denied_count:
             path, why = next(iter(self.denied.items()))
@@ -89,12 +92,12 @@ def prune(
     timezone: str = "UTC",
     now: Callable[[], datetime] = utc_now,
 ) -> PruneReport:
-    """Delete what retention lets go, and stored bytes that nothing has led to for the grace period.
+    """Delete backups that retention does not keep, and stored bytes unreferenced for the grace period.
 
-    It may be killed anywhere: what is left is unreferenced, and goes next time.
+    The call may be interrupted at any point: what is left is unreferenced, and the next prune deletes it.
 
-    :param run, epoch: must hold the cluster's lease, before each step.
-    :raises LeaseLost: another run has it.
+    :param run, epoch: must hold the cluster's lease, which is checked before each step.
+    :raises LeaseLost: another run has the lease.
     :raises PruneUnsafe: clocks disagree or a listing is not complete; see the message for what was deleted.
     """
     task = _Prune(repository, policy, run, epoch, timezone, now)
@@ -143,7 +146,10 @@ class _Prune:
         return report
 
     def _refuse_skew(self) -> None:
-        """Compare this host's clock with the store's, by an object that is written right now: a lease renewal."""
+        """Compare this host's clock with the store's, by the time of an object written now: a lease renewal.
+
+        :raises PruneUnsafe: they differ too much.
+        """
         lease = self._repository.lease
         lease.renew(self._run, self._epoch, self._now)
         self._renewed = time.monotonic()
@@ -156,7 +162,10 @@ class _Prune:
             )
 
     def _hold(self) -> None:
-        """:raises LeaseLost: another run may write now."""
+        """Check the lease, and renew it if that is due.
+
+        :raises LeaseLost: another run may write now.
+        """
         if time.monotonic() - self._renewed > _RENEW_S:
             self._repository.lease.renew(self._run, self._epoch, self._now)
             self._renewed = time.monotonic()
@@ -164,7 +173,7 @@ class _Prune:
             self._repository.lease.check(self._run, self._epoch)
 
     def _delete_manifests(self, doomed: Sequence[PlannedDeletion]) -> None:
-        """Phase one. Planning may have taken long: a backup goes only if it would still go now."""
+        """Delete manifests, the first step. Planning may take long, so retention is applied again before."""
         if not doomed:
             return
         again = plan_retention(
@@ -194,7 +203,7 @@ class _Prune:
                 log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
 
     def _condemn(self, objects: Sequence[ObjectInfo]) -> None:
-        """Phase two, first half: from now on no writer refers to these."""
+        """Condemn objects, the second step: from now on no writer references them."""
         if not objects:
             return
         self._hold()
@@ -213,13 +222,13 @@ class _Prune:
         self._report.condemned_bytes = sum(info.size_bytes for info in objects)
 
     def _sweep(self, objects: Sequence[ObjectInfo]) -> None:
-        """Phase two, second half: the bytes."""
+        """Delete objects that were condemned a grace period ago, the third step."""
         gone = self._delete(objects)
         self._report.freed_objects = len(gone)
         self._report.freed_bytes = sum(info.size_bytes for info in gone)
 
     def _delete(self, objects: Sequence[ObjectInfo]) -> list[ObjectInfo]:
-        """:returns: those that are gone; what is denied is counted."""
+        """Delete *objects*, and return those that are gone; denied ones are counted."""
         gone: list[ObjectInfo] = []
         start = 0
         while start < len(objects):
@@ -227,7 +236,7 @@ class _Prune:
                 self._report.denied_count += len(objects) - start
                 break
             self._hold()
-            # A small first batch: credentials that may not delete are found out by few requests.
+            # The first batch is small, to detect credentials without the right to delete by few requests.
             batch = objects[start : start + (_BATCH if start else _ENOUGH_DENIALS)]
             start += len(batch)
             results = run_bounded(batch, lambda info: self._try_delete(info.path), threads=_THREADS)
@@ -238,7 +247,7 @@ class _Prune:
         return not self._note(path, self._try_delete(path))
 
     def _try_delete(self, path: str) -> str:
-        """:returns: why the store refused; empty when the object is gone."""
+        """Delete an object, and return why the store refused; empty if the object is gone."""
         try:
             self._repository.store.delete(path)
         except StoreDenied as exc:
@@ -254,7 +263,7 @@ class _Prune:
 
 
 def summary(plan: PrunePlan) -> dict[str, object]:
-    """:returns: a plan as small JSON: objects are counted, not listed."""
+    """Return a summary of a plan for JSON, with objects counted instead of listed."""
     return {
         "keep": plan.keep,
         "delete": plan.delete,

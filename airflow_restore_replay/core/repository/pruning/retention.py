@@ -1,7 +1,7 @@
-"""Which backups are kept: small rules, and a pure plan over the catalog.
+"""Retention: rules that keep backups, and a pure plan over the catalog.
 
-A rule names backups that it keeps, and why; what no rule keeps is deleted. Rules that count look at healthy
-proven backups only, so damaged ones never push good ones out.
+A rule yields the backups that it keeps, with the reason. A backup that no rule keeps is deleted. Rules that count
+consider healthy proven backups only, so damaged backups never displace good ones.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 
-#: what a rule keeps, and why
+#: backups that a rule keeps, each with the reason
 Kept = Iterator[tuple[Backup, str]]
 
 
 @dataclass(frozen=True)
 class RetentionPlan:
-    """:param keep: backup id → all reasons. :param delete: backup id → why nothing keeps it."""
+    """Decision about every readable backup.
+
+    :param keep: backup id → all reasons to keep it.
+    :param delete: backup id → why no rule keeps it.
+    """
 
     keep: dict[str, list[str]] = field(default_factory=dict)
     delete: dict[str, str] = field(default_factory=dict)
@@ -31,9 +35,9 @@ class RetentionPlan:
 def plan_retention(
     catalog: Catalog, policy: Retention, *, now: datetime, timezone: str = "UTC"
 ) -> RetentionPlan:
-    """Decide about every readable backup.
+    """Decide for every readable backup whether it is kept.
 
-    :param timezone: whose hours, days, weeks and months count.
+    :param timezone: time zone of days, weeks and months; hours are those of UTC.
     """
     keep: dict[str, list[str]] = {}
     for backup, reason in _kept(catalog, policy, now, ZoneInfo(timezone)):
@@ -60,7 +64,7 @@ def _last(newest_first: Sequence[Backup], count: int) -> Kept:
 
 
 def _within(newest_first: Sequence[Backup], seconds: float | None) -> Kept:
-    """Counts from the newest backup, not from now: time without backups takes none away."""
+    """Keep backups by age relative to the newest backup, so that time without backups deletes none."""
     if seconds is None or not newest_first:
         return
     limit = newest_first[0].manifest.goal_read_at - timedelta(seconds=seconds)
@@ -71,7 +75,7 @@ def _within(newest_first: Sequence[Backup], seconds: float | None) -> Kept:
 
 def _periods(policy: Retention, zone: ZoneInfo) -> list[tuple[str, int, Callable[[datetime], object]]]:
     return [
-        # In UTC: an hour that a clock change repeats is two hours.
+        # In UTC, because an hour that a clock change repeats counts as two hours.
         ("hourly", policy.hourly, lambda at: f"{at.astimezone(UTC):%Y%m%d%H}"),
         ("daily", policy.daily, lambda at: at.astimezone(zone).date()),
         ("weekly", policy.weekly, lambda at: at.astimezone(zone).isocalendar()[:2]),
@@ -94,7 +98,7 @@ def _newest_of_each(
 
 
 def _protected(catalog: Catalog, newest_first: Sequence[Backup], policy: Retention) -> Kept:
-    """What no rule may give up."""
+    """Keep backups that must not be deleted, whatever the configured rules are."""
     for backup in newest_first[: policy.min_count]:
         yield backup, f"min_count {policy.min_count}"
     if restored := [b for b in newest_first if b.proof is Proof.RESTORED]:
@@ -103,16 +107,16 @@ def _protected(catalog: Catalog, newest_first: Sequence[Backup], policy: Retenti
         if catalog.unreadable:
             yield backup, "a damaged record may be about it"
         if any(v.outcome is Outcome.STRANDED for v in backup.against):
-            yield backup, "stranded: may hold the only copy; release it to let it go"
+            yield backup, "stranded: may hold the only copy; release it to allow its deletion"
         if backup.state is BackupState.HEALTHY and catalog.held_by:
-            # Since when the primary is rotten is not known, hence nor which backup is the last good one.
+            # It is not known since when the primary is damaged, and so not which backup is the last good one.
             yield backup, f"held by {catalog.held_by[0].verdict_id}"
         if not policy.has_rule:
             yield backup, "no keep rule is configured"
 
 
 def _not_yet(catalog: Catalog, policy: Retention, now: datetime) -> Kept:
-    """What is too young to go."""
+    """Keep backups that are too young, or were quarantined too recently, to be deleted."""
     for backup in catalog.backups:
         if now - backup.manifest.created_at < timedelta(seconds=policy.grace):
             yield backup, f"younger than {human_seconds(policy.grace)}"
@@ -122,7 +126,7 @@ def _not_yet(catalog: Catalog, policy: Retention, now: datetime) -> Kept:
 
 
 def _out_since(backup: Backup) -> datetime | None:
-    """:returns: since when the backup does not count; None when it does."""
+    """Return since when the backup is quarantined, stranded or unproven; None if it is healthy and proven."""
     if backup.against:
         return max(v.at for v in backup.against)
     return backup.manifest.created_at if backup.proof.rank < Proof.READ_BACK.rank else None

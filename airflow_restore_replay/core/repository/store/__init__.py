@@ -1,1 +1,1 @@
-"""Where objects lie: the seam, a local directory, S3 and its like."""
+"""Object stores: the interface, a local directory, and S3, Azure and Google Cloud Storage."""

@@ -1,9 +1,9 @@
-"""The object store seam: raw bytes under names, created once, never rewritten.
+"""The object store interface: raw bytes under names, created once and never rewritten.
 
-What stored bytes mean is not known here: :class:`AlreadyExists`, :class:`ObjectMissing` and
-:class:`ObjectTooLarge` are facts, and only the layer above knows whether they are evidence against a backup.
-Everything that is a fault of the store itself (no answer, no space, no permission) is
-:class:`~airflow_restore_replay.core.errors.StoreFailed` or ``StoreFull`` and blames the environment.
+A store does not know the meaning of its bytes. :class:`AlreadyExists`, :class:`ObjectMissing` and
+:class:`ObjectTooLarge` are facts; only the layer above knows whether they are evidence against a backup.
+Faults of the store itself (no answer, no space, no permission) are
+:class:`~airflow_restore_replay.core.errors.StoreFailed` or ``StoreFull`` and blame the environment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from airflow_restore_replay.core.errors import StoreUnsafe
 
 
 class StoreFact(Exception):
-    """:param path: the object's name."""
+    """A fact about an object, which its caller judges.
+
+    :param path: the object's name.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -31,17 +34,17 @@ class AlreadyExists(StoreFact):
 
 
 class ObjectMissing(StoreFact):
-    """There is no object of that name, and the store itself is there."""
+    """There is no object of that name, although the store itself is available."""
 
 
 class ObjectTooLarge(StoreFact):
-    """The object has more bytes than the reader allows for."""
+    """The object has more bytes than the reader accepts."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
-    """:param path: relative to the store's URL.
+    """An object as listed; listings have millions, so these are cheap to create and exempt from garbage collection.
 
-    Listings have millions, so these are cheap to make and of no concern to the garbage collector.
+    :param path: name relative to the store's URL.
     """
 
     path: str
@@ -50,86 +53,89 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
 
 
 class ObjectStore(Protocol):
-    """Write-once objects. All methods may be called from several threads.
+    """A store of write-once objects, whose methods may be called from several threads.
 
-    Every method raises ``StoreFailed`` when the store does not do its work, after bounded retries.
+    Every method raises ``StoreFailed`` if the store still fails after bounded retries.
     """
 
     @property
     def url(self) -> str:
-        """:returns: the store's address, without credentials."""
+        """Return the store's address, without credentials."""
         ...
 
     def put_new(self, path: str, data: bytes) -> None:
         """Create an object durably; readers see all of it or nothing.
 
-        :raises AlreadyExists: also when an earlier try of this very call succeeded but its answer was lost:
-            see :func:`create_or_same`.
+        :raises AlreadyExists: an object of that name exists. An earlier try of this same call, whose answer was lost,
+            may have created it: see :func:`create_or_same`.
         :raises StoreFull: there is no space.
         """
         ...
 
     def get(self, path: str, *, max_bytes: int | None = None) -> bytes:
-        """:raises ObjectMissing: no such object.
+        """Read an object.
 
-        :raises ObjectTooLarge: it has more than *max_bytes*; not more than that is ever held in memory.
+        :raises ObjectMissing: the object does not exist.
+        :raises ObjectTooLarge: it has more than *max_bytes*, which is also the most that is held in memory.
         """
         ...
 
     def get_uncached(self, path: str, *, max_bytes: int | None = None) -> bytes:
-        """Like :meth:`get`, but from the medium, not from a cache of this machine."""
+        """Read an object like :meth:`get`, but from the medium, not from a cache of this machine."""
         ...
 
     def get_range(self, path: str, offset: int, size_bytes: int, *, uncached: bool = False) -> bytes:
         """Read a part of an object.
 
-        :returns: *size_bytes* bytes from *offset* on, or fewer where the object ends before.
-        :raises ObjectMissing: no such object.
+        :returns: *size_bytes* bytes from *offset* on, or fewer if the object ends earlier.
+        :raises ObjectMissing: the object does not exist.
         """
         ...
 
     def size(self, path: str) -> int | None:
-        """:returns: the object's size, or None when there is none."""
+        """Return the object's size, or None if it does not exist."""
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """:returns: all objects below the folder *prefix*, in no particular order."""
+        """Yield all objects below the folder *prefix*, in no particular order."""
         ...
 
     def delete(self, path: str) -> None:
-        """Remove an object; one that is not there is no error.
+        """Delete an object; a missing object is no error.
 
-        :raises StoreDenied: it is locked, or the credentials may not delete.
+        :raises StoreDenied: the object is locked, or the credentials lack the right to delete.
         """
         ...
 
     def leftovers(self) -> Iterator[ObjectInfo]:
-        """:returns: what interrupted creates left behind; no objects, but :meth:`delete` removes them."""
+        """Yield remains of interrupted creates, which are not objects, but which :meth:`delete` removes."""
         ...
 
 
 def prove_conditional_create(store: ObjectStore, path: str, stored: bytes) -> None:
-    """Create *path* again, with the bytes it has: a sound store refuses, an unsound one loses nothing.
+    """Prove that the store refuses to replace objects, by creating *path* again with the bytes that it has.
 
-    :raises StoreUnsafe: it was replaced.
+    A store that does replace it loses nothing.
+
+    :raises StoreUnsafe: the object was replaced.
     """
     try:
         store.put_new(path, stored)
     except AlreadyExists:
         return
     raise StoreUnsafe(
-        f"The store {store.url} replaced an existing object although it was told not to (If-None-Match: *).",
+        f"The store {store.url} replaced an existing object in spite of the condition If-None-Match: *.",
         hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
     )
 
 
 def create_or_same(store: ObjectStore, path: str, data: bytes) -> bool:
-    """Create *path* unless the very same bytes are there already.
+    """Create *path*, unless it exists with the same bytes.
 
-    A create whose answer was lost on the way is retried and then finds its own object.
+    A create whose answer was lost is retried, and then finds its own object.
 
-    :returns: whether this call created it, as far as can be known.
-    :raises AlreadyExists: other bytes are there.
+    :returns: whether this call created the object, as far as that can be known.
+    :raises AlreadyExists: the object exists with other bytes.
     """
     try:
         store.put_new(path, data)
@@ -144,7 +150,7 @@ def create_or_same(store: ObjectStore, path: str, data: bytes) -> bool:
 
 
 def safe_parts(path: str) -> tuple[str, ...]:
-    """:returns: the components of an object's name.
+    """Return the components of an object's name.
 
     :raises ValueError: it is absolute, empty, or has components such as ``..``.
     """

@@ -1,4 +1,4 @@
-"""obstore's clients from ``repository.options`` and credentials."""
+"""Create obstore's clients from ``repository.options`` and credentials."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.store.sts import AssumedRole, Role
 
 MAX_BACKOFF_S = 5.0
-#: the slowest link on which a large object is still waited for
+#: the slowest link on which a request for a large object may still complete
 _MIN_BYTES_PER_S = 2**20
-#: options that a connection may have as well; what the cluster file says counts more
+#: options that a connection may have as well; those in the cluster file take precedence
 _SHARED = ("ca_file", "role_arn", "role_session_name", "role_duration", "external_id", "sts_endpoint")
 
 _QUERY = re.compile(r"\?[^\s\"'<>)]*")
@@ -41,15 +41,15 @@ _PUBLIC_NAME = re.compile(
     r"^(endpoint|region|bucket|container|ca_file|account_name|service_account_file|role_.*|.*_endpoint.*)$",
     re.IGNORECASE,
 )
-#: what obstore calls options of Google Cloud Storage
+#: option → obstore's name of it for Google Cloud Storage
 _GOOGLE_NAMES = {"endpoint": "base_url", "service_account_file": "service_account"}
 
 
 @dataclass
 class Clients:
-    """Makes clients of one store; each has its own limit of a request's time.
+    """The obstore clients of one store, each with its own request timeout.
 
-    :ivar role: what assumes a role for them, or None.
+    :ivar role: provides the credentials of an assumed role, or None.
     :ivar secrets: texts that never appear in messages.
     """
 
@@ -70,7 +70,7 @@ class Clients:
         self.usual = self._made(self.options.timeout)
 
     def for_size(self, size_bytes: int) -> Any:
-        """:returns: a client that is as patient as *size_bytes* on a slow link need."""
+        """Return a client whose timeout is long enough to transfer *size_bytes* over a slow link."""
         doublings = (size_bytes // _MIN_BYTES_PER_S // 16).bit_length()
         if not doublings:
             return self.usual
@@ -79,7 +79,7 @@ class Clients:
         return self._slow[doublings]
 
     def redacted(self, text: str) -> str:
-        """:returns: the first line of obstore's message, without query strings and known secrets."""
+        """Return the first line of obstore's message, without query strings and known secrets."""
         return redacted(text, self.secrets)
 
     def _made(self, timeout_s: float) -> Any:
@@ -122,7 +122,7 @@ class Clients:
         if scheme in GOOGLE_SCHEMES:
             config = {_GOOGLE_NAMES.get(name, name): value for name, value in config.items()}
         if scheme in S3_SCHEMES:
-            # Objects are deleted one by one; bulk deletes of one are what not every store understands.
+            # Objects are deleted one by one, because not every store supports bulk deletes.
             config["disable_bulk_delete"] = "true"
         if options.virtual_hosted:
             config["virtual_hosted_style_request"] = "true"
@@ -145,6 +145,7 @@ class Clients:
 
 
 def redacted(text: str, secrets: tuple[str, ...]) -> str:
+    """Return the first line of obstore's message, without query strings and *secrets*."""
     first = text.split("Debug source")[0].strip().replace("\n", " ")
     first = _ANSWER.sub(lambda match: ": ".join(filter(None, match.groups())), first)
     first = _QUERY.sub("", first)
@@ -154,7 +155,7 @@ def redacted(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def _with_connection(options: StoreOptions, credentials: Mapping[str, str]) -> StoreOptions:
-    """:returns: *options* with what a connection says of them."""
+    """Return *options*, completed by those of a connection."""
     given = options.given()
     found = {key: credentials[key] for key in _SHARED if key in credentials and key not in given}
     if "role_duration" in found:
@@ -166,14 +167,14 @@ def _with_connection(options: StoreOptions, credentials: Mapping[str, str]) -> S
 
 def _role(options: StoreOptions, credentials: Mapping[str, str]) -> Role:
     def source(name: str) -> str:
-        # Keys belong together: those of a connection are never completed from the environment.
+        # An access key and its secret belong together, so a connection is never completed from the environment.
         own = credentials.get("access_key_id")
         return credentials.get(name, "") if own else os.environ.get(f"AWS_{name.upper()}", "")
 
     if not source("access_key_id") or not source("secret_access_key"):
         raise ConfigInvalid(
             f"repository: to assume {options.role_arn}, an access key is needed, and there is none.",
-            hint="Give the connection or the environment one; or give the host the role itself (instance profile, "
+            hint="Set one in the connection or the environment; or give the host the role itself (instance profile, "
             "container role, web identity), and leave role_arn out.",
         )
     return Role(
@@ -214,7 +215,7 @@ def _pem(path: str) -> bytes:
 
 
 def _retry_config(retry_timeout_s: float) -> dict[str, Any]:
-    """obstore's own retries, jittered, within one of our attempts."""
+    """Return the settings of obstore's own jittered retries, within one attempt of :class:`RemoteStore`."""
     backoff = {
         "init_backoff": timedelta(milliseconds=100),
         "max_backoff": timedelta(seconds=MAX_BACKOFF_S),

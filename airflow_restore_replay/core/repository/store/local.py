@@ -1,8 +1,8 @@
-"""A local directory as object store: durable, conditional, never torn.
+"""A local directory as object store, with durable, conditional and atomic creates.
 
-An object is written to a file without a name, synced, and linked to its final name, which fails when the name
-exists (linkat(2), EEXIST): a crash leaves nothing behind. File systems without such files (NFS) get a temporary
-name in the same directory instead. obstore's LocalStore neither syncs nor updates conditionally.
+An object is written to an unnamed file, synced, and linked to its final name, which fails if the name exists
+(linkat(2), EEXIST). A crash leaves nothing behind. On file systems without unnamed files (NFS), a temporary name in the
+same directory is used instead. obstore's LocalStore neither syncs nor updates conditionally.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class LocalStore:
 
     @classmethod
     def from_spec(cls, spec: RepositorySpec) -> LocalStore:
-        """:raises ConfigInvalid: the URL names a host, no absolute directory, or there are options."""
+        """Open the store of a ``file://`` URL.
+
+        :raises ConfigInvalid: the URL names a host or no absolute directory, or options are given.
+        """
         parts = urlsplit(spec.url)
         path = unquote(parts.path)
         if parts.netloc not in ("", "localhost") or not path.startswith("/") or path.strip("/") == "":
@@ -134,7 +137,10 @@ class LocalStore:
             return _read_exactly(file.fileno(), size)
 
     def _opened(self, path: str) -> FileIO:
-        """:raises ObjectMissing: no such object."""
+        """Open the file of an object for reading.
+
+        :raises ObjectMissing: the object does not exist.
+        """
         try:
             descriptor = os.open(self._resolve(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
@@ -149,7 +155,7 @@ class LocalStore:
         return self._root.joinpath(*parts)
 
     def _ensure_dir(self, directory: Path) -> None:
-        """Create *directory* durably: each new entry's parent is synced."""
+        """Create *directory* durably, by syncing the parent of each new directory."""
         if directory in self._known_dirs:
             return
         missing = []
@@ -179,9 +185,9 @@ class LocalStore:
 def _create(directory: int, name: str, data: bytes) -> None:
     """Create *name* in the directory of that descriptor, complete and synced, or not at all.
 
-    :raises FileExistsError: it exists.
+    :raises FileExistsError: the name exists.
 
-    Source: open(2), ``O_TMPFILE``, on giving such a file a name through ``/proc/self/fd``.
+    Source: open(2), ``O_TMPFILE``, about linking such a file through ``/proc/self/fd``.
     """
     try:
         descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
@@ -217,7 +223,10 @@ def _write_synced(descriptor: int, data: bytes) -> None:
 
 
 def _drop_cached(descriptor: int) -> None:
-    """Dirty pages cannot be dropped, so sync first; then the read must come from the disk."""
+    """Drop the file's cached pages, so that the next read comes from the disk.
+
+    Dirty pages cannot be dropped, so the file is synced first.
+    """
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 

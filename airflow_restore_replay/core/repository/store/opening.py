@@ -1,4 +1,4 @@
-"""The store of a repository, by its URL."""
+"""Open the object store of a repository by its URL."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from airflow_restore_replay.core.repository.store.local import LocalStore
 
 
 def open_store(spec: RepositorySpec, credentials: Mapping[str, str] | None = None) -> ObjectStore:
-    """Open the object store of a repository; nothing is read or written.
+    """Open the object store of a repository, without reading or writing.
 
     :param credentials: obstore's configuration keys (``access_key_id``, ``secret_access_key``, …), and a role to
-        assume with them (``role_arn``, …); what is not given comes from the environment.
+        assume with them (``role_arn``, …); missing keys come from the environment.
     :raises ConfigInvalid: unknown scheme or option.
     """
     scheme = urlsplit(spec.url).scheme
     if scheme == "file":
         return LocalStore.from_spec(spec)
     if scheme in OBJECT_SCHEMES:
-        # Imported here: a local repository need not load obstore.
+        # Imported here, because a local repository does not need obstore.
         from airflow_restore_replay.core.repository.store.remote import RemoteStore
 
         return RemoteStore.from_spec(spec, credentials or {})

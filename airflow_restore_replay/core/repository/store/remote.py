@@ -1,10 +1,10 @@
 """S3, Google Cloud Storage and Azure as object store, over obstore.
 
-obstore retries what is safe to repeat; a conditional create that timed out is not, for it. It is for us: the
-retry then finds either nothing or our own bytes (:func:`~...store.create_or_same`). So each call is retried
-here too, until *retry_timeout* has passed, and a request that hangs is aborted by the client's timeout.
+obstore retries requests that are safe to repeat, but not a conditional create that timed out. Here that is safe, too:
+the retry finds either nothing or the same bytes (:func:`~...store.create_or_same`). Each call is therefore retried here
+as well, until *retry_timeout* has passed. The client's timeout aborts a request that hangs.
 
-A create is one request whatever its size: obstore has no conditional multipart upload (docs/decisions/0008). Large
+A create is one request of any size, because obstore has no conditional multipart upload (docs/decisions/0008). Large
 objects are read in parts.
 """
 
@@ -34,9 +34,9 @@ T = TypeVar("T")
 
 #: larger objects are read in parts of this size
 _PART_BYTES = 16 * 2**20
-#: smaller ones are billed as if they had this size, and for longer, by the classes for seldom reads
+#: storage classes for infrequent access bill smaller objects as if they had this size, and for longer
 _MIN_CLASS_BYTES = 128 * 2**10
-#: repeating these cannot help
+#: errors that a retry cannot solve
 _FINAL = (
     oe.InvalidPathError,
     oe.NotSupportedError,
@@ -44,12 +44,13 @@ _FINAL = (
     oe.UnauthenticatedError,
     oe.UnknownConfigurationKeyError,
 )
-#: what stores say of credentials that were good once
+#: messages of stores about expired credentials
 _EXPIRED = re.compile(
     r"ExpiredToken|RequestExpired|TokenRefreshRequired|token (has|is) expired", re.IGNORECASE
 )
-#: what stores say of objects that must not be deleted, beside "permission denied": S3 answers a bulk delete with 200
-#: and an error for each key, MinIO has a code of its own; of Azure's bulk deletes only status and message are shown
+#: messages of stores about objects that must not be deleted, besides "permission denied": S3 answers a bulk delete with
+#: 200 and an error for each key, MinIO has a code of its own, and of Azure's bulk deletes only status and message are
+#: shown
 _LOCKED = re.compile(
     r"code: (AccessDenied|403)|ObjectLocked|WORM protected|BlobImmutable|is immutable|legal hold",
     re.IGNORECASE,
@@ -57,9 +58,9 @@ _LOCKED = re.compile(
 
 
 class RemoteStore:
-    """Objects of a bucket below a prefix.
+    """Objects below a prefix of a bucket.
 
-    :param clients: how to reach it.
+    :param clients: obstore's clients of the store.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -69,7 +70,10 @@ class RemoteStore:
 
     @classmethod
     def from_spec(cls, spec: RepositorySpec, credentials: Mapping[str, str]) -> RemoteStore:
-        """:raises ConfigInvalid: an option is not usable, or the URL names no bucket."""
+        """Open the store of a repository.
+
+        :raises ConfigInvalid: an option is not usable, or the URL names no bucket.
+        """
         return cls(Clients(spec, credentials))
 
     @property
@@ -115,14 +119,14 @@ class RemoteStore:
             raise ObjectMissing(path) from None
 
     def _in_parts(self, path: str, size_bytes: int) -> bytes:
-        """Read a large object so that a lost connection costs one part."""
+        """Read a large object in parts, so that a lost connection costs one part."""
         whole = bytearray()
         while len(whole) < size_bytes:
             wanted = min(_PART_BYTES, size_bytes - len(whole))
             part = self.get_range(path, len(whole), wanted)
             if len(part) != wanted:
                 raise StoreFailed(
-                    f"{path} in {self._url} has {size_bytes} bytes; {len(whole) + len(part)} came."
+                    f"{path} in {self._url} has {size_bytes} bytes; {len(whole) + len(part)} were received."
                 )
             whole += part
         return bytes(whole)
@@ -141,7 +145,7 @@ class RemoteStore:
             except (FileNotFoundError, *_FINAL):
                 raise
             except oe.BaseError:
-                # A range beyond the end is an error of no kind of its own.
+                # obstore has no error of its own for a range beyond the end.
                 if obstore.head(self._clients.usual, self._checked(path))["size"] <= offset:
                     return b""
                 raise
@@ -168,7 +172,7 @@ class RemoteStore:
             return [ObjectInfo(m["path"], m["size"], m["last_modified"]) for batch in batches for m in batch]
 
         try:
-            # Collected before the first is yielded: a listing that fails halfway must not look complete.
+            # Collected before the first is yielded, because a listing that fails halfway must not look complete.
             yield from self._retried(f"list {prefix}", collect)
         except FileNotFoundError as exc:
             raise self._failed(f"list {prefix}", exc) from None
@@ -192,11 +196,14 @@ class RemoteStore:
             ) from None
 
     def leftovers(self) -> Iterator[ObjectInfo]:
-        """:returns: nothing: a create is one request, which leaves all or nothing."""
+        """Yield nothing, because a create is one request and leaves the whole object or nothing."""
         yield from ()
 
     def _retried(self, what: str, call: Callable[[], T]) -> T:
-        """Repeat *call* with growing, jittered pauses while its failure may pass."""
+        """Retry *call* with exponential, jittered backoff, as long as its failure may be temporary.
+
+        :raises StoreFailed: the failure is final, or *retry_timeout* has passed.
+        """
         deadline = time.monotonic() + self._retry_timeout_s
         pause_s = 0.2
         while True:
@@ -211,7 +218,7 @@ class RemoteStore:
             pause_s = min(pause_s * 2, MAX_BACKOFF_S)
 
     def _may_pass(self, exc: oe.BaseError) -> bool:
-        """:returns: whether repeating may help; a role whose token has expired is assumed anew for it."""
+        """Return whether a retry may help; discard the expired token of a role, so that it is assumed again."""
         text, role = str(exc), self._clients.role
         if _EXPIRED.search(text):
             if role:
@@ -227,13 +234,16 @@ class RemoteStore:
         return path
 
     def _raise_if_bucket_is_gone(self, path: str, exc: FileNotFoundError) -> None:
-        """A missing bucket is no evidence that an object of it was lost."""
+        """Raise if the bucket is missing, which is no evidence that an object was lost.
+
+        :raises StoreFailed: the bucket does not exist.
+        """
         text = str(exc)
         if "NoSuchBucket" in text or "ContainerNotFound" in text or "bucket does not exist" in text:
             raise self._failed(f"read {path}", exc) from None
 
     def _failed(self, what: str, exc: Exception) -> StoreFailed:
-        # Raised "from None": obstore's own text may show a signed URL or an access key.
+        # The callers raise it "from None", because obstore's own text may show a signed URL or an access key.
         kind = type(exc).__name__.removesuffix("Error")
         return StoreFailed(
             f"The object store {self._url} failed to {what}: {kind}: {self._clients.redacted(str(exc))}",

@@ -1,7 +1,7 @@
-"""A role's temporary credentials, assumed anew before they expire: AWS STS in one signed request.
+"""Temporary credentials of an assumed role, renewed before they expire by one signed request to AWS STS.
 
-obstore refreshes by itself what comes from a machine's role, a container's or a web identity. A role that is assumed
-with other credentials it does not know; and a node need not have boto3 for that.
+obstore itself refreshes credentials of an instance profile, a container role or a web identity, but it cannot assume a
+role with other credentials. This module does so without boto3, which nodes do not need to have.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _TYPE = "application/x-www-form-urlencoded; charset=utf-8"
 
 
 class RoleDenied(Exception):
-    """STS refused: repeating does not help. The text is STS's own, without any secret."""
+    """STS refused, so retrying does not help. The text is STS's own, without any secret."""
 
 
 class StsUnavailable(Exception):
-    """STS did not answer; it may later."""
+    """STS did not answer as it should, so a retry may help."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """What to assume, and as whom.
+    """A role to assume, and the credentials to assume it with.
 
-    :param endpoint: of STS; Amazon's of the region unless given.
-    :param ca_file: certificates to trust beside the system's.
+    :param endpoint: endpoint of STS; by default Amazon's of the region.
+    :param ca_file: certificates to trust besides the system's.
     """
 
     role_arn: str
@@ -57,7 +57,7 @@ class Role:
 
 
 class AssumedRole:
-    """Credentials as obstore asks for them, from any of its threads."""
+    """Credential provider for obstore, which may call it from any of its threads."""
 
     def __init__(self, role: Role) -> None:
         self._role = role
@@ -66,19 +66,20 @@ class AssumedRole:
         self._until = self._renew_at = datetime.min.replace(tzinfo=UTC)
 
     def __call__(self) -> dict[str, Any]:
-        """:returns: credentials that are good for some more minutes.
+        """Return credentials that remain valid for some minutes, as far as STS is available.
 
-        :raises RoleDenied, StsUnavailable: and what there is has expired.
+        :raises RoleDenied, StsUnavailable: STS failed, and the current credentials have expired.
         """
         with self._lock:
             now = datetime.now(UTC)
             if self._current is None or now >= self._renew_at:
                 self._renew(now)
-            # obstore keeps what it is given until it expires: this makes it ask again, and the decision stays here.
+            # obstore caches credentials until they expire. With this time it always asks again, so this class decides
+            # when to renew them.
             return {**(self._current or {}), "expires_at": now}
 
     def forget(self) -> None:
-        """The store says that the credentials have expired, whatever our clock says."""
+        """Discard the credentials, because the store says that they have expired, whatever this host's clock says."""
         with self._lock:
             self._current = None
 
@@ -89,15 +90,16 @@ class AssumedRole:
             if self._current is None or now >= self._until:
                 raise
             return
-        # A clock that is wrong by a few minutes, and one request of average length, fit into the margin.
+        # The margin covers a clock that is wrong by a few minutes, and one request of average length.
         self._renew_at = self._until - min(_MARGIN, (self._until - now) / 3)
 
 
 def assume(role: Role, now: datetime) -> tuple[dict[str, str], datetime]:
-    """Ask STS.
+    """Request credentials of the role from STS.
 
     :returns: credentials by obstore's names, and when they expire.
-    :raises RoleDenied: STS refuses. :raises StsUnavailable: it does not answer as it should.
+    :raises RoleDenied: STS refuses.
+    :raises StsUnavailable: STS does not answer as it should.
 
     Source: AWS STS API reference, "AssumeRole"; IAM user guide, "Create a signed AWS API request".
     """
@@ -136,7 +138,7 @@ def _amazons(region: str) -> str:
 
 
 def _signed(role: Role, endpoint: str, body: bytes, now: datetime) -> dict[str, str]:
-    """:returns: the request's headers with a signature of version 4."""
+    """Return the headers of the request, with its AWS signature of version 4."""
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     headers = {"content-type": _TYPE, "host": urlsplit(endpoint).netloc, "x-amz-date": stamp}
     if role.session_token:
@@ -176,9 +178,9 @@ def _parsed(answer: bytes) -> tuple[dict[str, str], datetime]:
 
 
 def _said(answer: bytes) -> str:
-    """:returns: STS's code and message."""
+    """Return code and message of an error of STS."""
     try:
-        # Not every STS says which namespace its errors are of.
+        # Not every STS states the namespace of its errors.
         texts = {
             element.tag.rpartition("}")[2]: element.text for element in ElementTree.fromstring(answer).iter()
         }

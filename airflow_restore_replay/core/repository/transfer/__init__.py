@@ -1,1 +1,1 @@
-"""Between a data directory and the repository: snapshot and restore."""
+"""Snapshot and restore: transfer between a data directory and the repository."""

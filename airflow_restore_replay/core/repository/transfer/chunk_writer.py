@@ -1,4 +1,4 @@
-"""How a snapshot keeps a chunk: not at all, by reference, as changed pages, in a bundle, or as an object of its own."""
+"""Store the chunks of a snapshot: as zeros, by reference, as changed pages, in a bundle, or as a chunk object."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ from airflow_restore_replay.core.repository.transfer.restored_state import Base,
 
 log = logging.getLogger(__name__)
 
-#: pieces of a bundle are stored anew once the base uses less than one byte in so many of it
+#: pieces are stored again if the base uses less than one byte in this many of their bundle
 _SPARSE = 4
 _PIECES = decoder(list[Piece])
 
 
 class Kind(Enum):
+    """How a chunk was stored."""
+
     ZERO = auto()
     REUSED = auto()
     NEW = auto()
@@ -53,9 +55,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """:param ref: the reference, or where it will be.
-    :param page_bytes: of changed pages. :param bundled_bytes: that went into a bundle.
-    :param stored_bytes: written now, as an object of its own.
+    """Result of storing a chunk.
+
+    :param ref: the reference, or the slot that will hold it.
+    :param page_bytes: bytes of changed pages.
+    :param bundled_bytes: bytes that went into a bundle.
+    :param stored_bytes: encoded bytes written now as a chunk object.
     """
 
     kind: Kind
@@ -69,7 +74,10 @@ ZERO = StoredChunk(Kind.ZERO, None)
 
 
 class Reusable:
-    """Which references of the base may be taken over: decoded in this cycle, not condemned, not of a sparse bundle."""
+    """Predicate for references of the base that may be reused.
+
+    They were decoded in this cycle, are not condemned, and are not in a sparse bundle.
+    """
 
     def __init__(self, base: Base, chunks: ChunkStore) -> None:
         self._base = base
@@ -88,9 +96,10 @@ class Reusable:
 
 
 def _sparse_bundles(base: Base, chunks: ChunkStore) -> frozenset[str]:
-    """:returns: bundles of which the base uses so little that what it uses should move to new ones.
+    """Return bundles of which the base uses so little that the used pieces should move to new bundles.
 
-    Only those can be sparse of which it uses less than a share of a whole bundle: few, and each is asked for its size.
+    Only bundles of which the base uses less than a share of a full bundle can be sparse. They are few, so the size of
+    each is looked up.
     """
     used = base.used_bytes()
     few = [bundle for bundle, count in used.items() if count * _SPARSE < BUNDLE_BYTES * 2]
@@ -99,9 +108,9 @@ def _sparse_bundles(base: Base, chunks: ChunkStore) -> frozenset[str]:
 
 
 class Journal:
-    """What an interrupted snapshot of this node stored in bundles; nothing of it is believed, each piece is read back.
+    """Journal of the pieces that an interrupted snapshot of this node stored; each is read back before it is used.
 
-    :param path: on the node; None keeps none.
+    :param path: file on the node; None keeps no journal.
     """
 
     def __init__(self, path: Path | None, chunks: ChunkStore) -> None:
@@ -118,13 +127,14 @@ class Journal:
         self._reader = BundleReader(chunks.store, ranges_of(self._pieces.values()), keep=8, uncached=True)
 
     def record(self, pieces: Iterable[Piece]) -> None:
+        """Append stored pieces."""
         if self._path is None:
             return
         with self._lock, open(self._path, "ab") as file:
             file.write(encode(list(pieces)) + b"\n")
 
     def find(self, name: str, size_bytes: int) -> Piece | None:
-        """:returns: a piece that was just read back as the content *name*."""
+        """Return a piece of the journal that reads back as the content *name*; None if there is none."""
         piece = self._pieces.get(name)
         if piece is None:
             return None
@@ -139,7 +149,8 @@ class Journal:
 class ChunkWriter:
     """Stores chunks; may be shared by threads.
 
-    :param base: what the node was restored from.
+    :param base: state of the backup that the node was restored from.
+    :param journal: file of the :class:`Journal`.
     """
 
     def __init__(self, chunks: ChunkStore, base: Base, journal: Path | None = None) -> None:
@@ -153,9 +164,10 @@ class ChunkWriter:
         self._claims: dict[str, Slot] = {}
 
     def keep(self, data: bytes | bytearray, before: BaseChunk | None = None) -> StoredChunk:
-        """:param before: the base's chunk at the same place.
+        """Store a chunk in the cheapest way that applies.
 
-        :raises StoreFailed: what was just written does not read back.
+        :param before: the base's chunk at the same place.
+        :raises StoreFailed: an object just written does not read back.
         """
         if is_zero(data):
             return ZERO
@@ -163,14 +175,14 @@ class ChunkWriter:
         if (ref := self._known.get(name)) is not None:
             return StoredChunk(Kind.REUSED, ref)
         with self._lock:
-            # Whoever is first stores it, for all places.
+            # The first thread with this content stores it, for all places.
             if (claimed := self._claims.get(name)) is not None:
                 return StoredChunk(Kind.REUSED, claimed)
             slot = self._claims[name] = Slot()
         return self._keep_delta(data, name, slot, before) or self._keep_whole(data, name, slot)
 
     def is_content(self, data: Content, ref: ChunkRef | Slot) -> bool:
-        """:returns: whether *data* is what *ref* leads to."""
+        """Return whether *data* is the content that *ref* refers to."""
         found = ref.ref if isinstance(ref, Slot) else ref
         return found is not None and self._chunks.codec.name(data) == content_name(found)
 
@@ -193,7 +205,7 @@ class ChunkWriter:
         return StoredChunk(Kind.DELTA, slot, len(pages), len(pages))
 
     def _changed_pages(self, data: Content, before: BaseChunk | None) -> set[int]:
-        """:returns: pages of *data* that a delta would have to hold; none when it is to be stored whole."""
+        """Return the pages of *data* that a delta must hold; empty if the chunk must be stored whole."""
         if before is None or before.ref is None or self._base.pages is None or before.size_bytes != len(data):
             return set()
         base = before.ref.base if isinstance(before.ref, PageDelta) else before.ref
@@ -203,7 +215,7 @@ class ChunkWriter:
         if changed is None:
             return set()
         if isinstance(before.ref, PageDelta):
-            # Depth one: the base stays the whole chunk, so what it lacks is in the new delta, too.
+            # The depth of deltas is one: the new delta refers to the same base, so it repeats the old delta's pages.
             changed |= pages_of(before.ref.runs)
         return changed if len(changed) * DELTA_SHARE <= page_count(len(data)) else set()
 

@@ -1,12 +1,14 @@
-"""Keyed hashes of the pages that a restore wrote, kept on the node: what a snapshot finds changed pages with.
+"""The page index: keyed hashes of the pages that a restore wrote, kept on the node to find changed pages.
 
-One file: a random key, then a row of fixed size for each chunk of the backup, in the order of its file list: 8 bytes
-for each page, and a check that binds the row to the content it was made from. A row that does not check out is none.
+It is one file: a random key, then a row of fixed size for each chunk of the backup, in the order of its file list. A
+row has 8 bytes for each page, and a check that binds it to the content it was made from. A row with a wrong check is
+ignored.
 
-A page's hash is the beginning of its GMAC under one nonce, which makes it GHASH under a secret key: two pages that
-differ have the same with a probability of at most 2^-53, whoever wrote them (McGrew and Viega, "The Galois/Counter Mode
-of Operation", 2004, section 5). Nobody sees the hashes who does not see the key, so the nonce need not change. It costs
-half of what BLAKE3 does for so few bytes. Should it ever fail, the next restore says so: the name is the whole chunk's.
+The hash of a page is the first part of its GMAC under one nonce, which makes it GHASH under a secret key. Two different
+pages have the same hash with a probability of at most 2^-53, whoever wrote them (McGrew and Viega, "The Galois/Counter
+Mode of Operation", 2004, section 5). Hashes and key are only visible together, so the nonce can stay the same. It costs
+half as much as BLAKE3 for so few bytes. If a collision ever hides a changed page, the next restore detects it, because
+the chunk's name is the hash of the whole chunk.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ _NONCE = bytes(12)
 
 
 class PageIndex:
-    """May be shared by threads.
+    """The page index of a node; may be shared by threads.
 
-    :param path: of the file. :param chunk_size_bytes: of the backup.
+    :param path: path of the file.
+    :param chunk_size_bytes: chunk size of the backup.
     """
 
     def __init__(self, path: Path, chunk_size_bytes: int, key: bytes, descriptor: int) -> None:
@@ -42,7 +45,7 @@ class PageIndex:
 
     @classmethod
     def create(cls, path: Path, chunk_size_bytes: int) -> PageIndex:
-        """Begin an empty index; one that is there is replaced."""
+        """Create an empty index, and replace an existing one."""
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         key = secrets.token_bytes(_KEY_BYTES)
@@ -51,7 +54,7 @@ class PageIndex:
 
     @classmethod
     def open(cls, path: Path, chunk_size_bytes: int) -> PageIndex | None:
-        """:returns: the index, or None when there is none."""
+        """Open an existing index; return None if there is none."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -67,11 +70,11 @@ class PageIndex:
 
     @cached_property
     def _gcm(self) -> AESGCM:
-        # A snapshot that finds no changed chunk need not have OpenSSL read from the disk.
+        # Created on first use: a snapshot that finds no changed chunk does not load OpenSSL from the disk.
         return AESGCM(self._key)
 
     def hashes(self, data: Content) -> list[bytes]:
-        """:returns: a keyed hash of 8 bytes for each page of *data*."""
+        """Return a keyed hash of 8 bytes for each page of *data*."""
         view, tag = memoryview(data), self._gcm.encrypt
         return [
             tag(_NONCE, b"", view[begin : begin + PAGE_BYTES])[:_HASH_BYTES]
@@ -79,14 +82,14 @@ class PageIndex:
         ]
 
     def record(self, row: int, name: str, data: Content) -> None:
-        """Note the pages of *data*, the content *name*, as chunk number *row*."""
+        """Store the page hashes of *data*, the content *name*, as chunk number *row*."""
         hashes = b"".join(self.hashes(data))
         os.pwrite(self._descriptor, self._check(hashes, name) + hashes, self._offset(row))
 
     def changed(self, row: int, name: str, data: Content) -> set[int] | None:
-        """:param name: of the content that chunk *row* was made from, as large as *data*.
+        """Return numbers of the pages of *data* that differ from the content of chunk *row*; None if that is not known.
 
-        :returns: numbers of the pages of *data* that differ from it; None when that is not known.
+        :param name: name of the content that chunk *row* was made from, which is as large as *data*.
         """
         pages = page_count(len(data))
         stored = os.pread(self._descriptor, (pages + 1) * _HASH_BYTES, self._offset(row))

@@ -1,4 +1,4 @@
-"""Write the files of a backup into a directory, every byte checked against its name."""
+"""Restore the files of a backup into a directory; every byte is checked against the name of its content."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ _BATCH_CHUNKS = 256
 
 @dataclass
 class RestoreResult:
-    """:param bytes: bytes of files that are in place now.
-    :param fetched_bytes: of these, the bytes decoded from the store in this run.
-    :param base: what a snapshot of the same cycle may rely on.
+    """Result of a restore.
+
+    :param bytes: bytes of the files that are in place now.
+    :param fetched_bytes: part of these that this call decoded from the store.
+    :param base: state for the snapshot of the same cycle.
     """
 
     bytes: int = 0
@@ -53,7 +55,10 @@ class RestoreResult:
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """Where a chunk goes. :param row: its number in the backup."""
+    """Place of a chunk in the target.
+
+    :param row: number of the chunk in the backup.
+    """
 
     path: str
     ref: ChunkRef
@@ -64,7 +69,11 @@ class _Spot:
 
 @dataclass
 class _Done:
-    """:param placed, fetched: keys of leaves whose content was in place; that were decoded from the store."""
+    """Result of one batch.
+
+    :param placed: keys of leaves whose content was in place already.
+    :param fetched: keys of leaves that were decoded from the store.
+    """
 
     bytes: int = 0
     fetched_bytes: int = 0
@@ -74,7 +83,7 @@ class _Done:
 
 @dataclass(frozen=True)
 class _Run:
-    """What the threads of one restore share."""
+    """State that the threads of one restore share."""
 
     chunks: ChunkStore
     target: Target
@@ -98,19 +107,19 @@ def restore_tree(
     resume: bool = False,
     label: str = "",
 ) -> RestoreResult:
-    """Rebuild *files* below *target*; when this returns, all of it is on disk.
+    """Rebuild *files* below *target*; when this function returns, all of them are on disk.
 
-    With *pages*, whatever is written after this returns has later time stamps than the restored files.
+    With *pages*, files that are written after it returns get later timestamps than the restored ones.
 
-    :param pages: file for the page index that the snapshot of the same cycle finds changed pages with.
+    :param pages: file for the page index, by which the snapshot of the same cycle finds changed pages.
     :param resume: *target* may have content: bytes that hash to their chunk's name are kept, the rest is
-        fetched. Otherwise *target* must be empty or absent.
-    :param label: names the backup in errors.
+        fetched. Otherwise *target* must be empty or missing.
+    :param label: name of the backup in errors.
     :raises PathEscapes: a path or reference leaves its root; nothing was written.
     :raises ManifestCorrupt: entries contradict each other; nothing was written.
-    :raises ChunkMissing, ChunkCorrupt: naming object, chunk, file and backup.
-    :raises TargetNotEmpty: see *resume*; or a symbolic link is in the way.
-    :raises NodeFull: no space below *target*.
+    :raises ChunkMissing, ChunkCorrupt: the message names object, chunk, file and backup.
+    :raises TargetNotEmpty: see *resume*; or a path below *target* is a symbolic link.
+    :raises NodeFull: there is no space left below *target*.
     """
     check_entries(files, chunk_size_bytes, label=label)
     ranges = ranges_of(ref for entry in files for ref in entry.chunks)
@@ -161,7 +170,7 @@ def _write_all(
 
 
 def _spots(files: Iterable[FileEntry], chunk_size_bytes: int) -> Iterator[_Spot]:
-    """:returns: all chunks; those with pieces last, sorted so that each bundle is needed only for a while."""
+    """Yield all chunks; those with pieces come last, sorted by bundle, so that no bundle is needed for long."""
     bundled: list[_Spot] = []
     row = 0
     for entry in files:
@@ -183,7 +192,7 @@ def _place_in_bundle(spot: _Spot) -> tuple[str, int]:
 
 
 def _fill(run: _Run, batch: Sequence[_Spot]) -> _Done:
-    """Put chunks in place."""
+    """Write a batch of chunks to their files."""
     done = _Done()
     path, descriptor = "", -1
     try:
@@ -229,7 +238,7 @@ def _fetch(run: _Run, spot: _Spot) -> bytes | memoryview:
 
 
 def _in_place(run: _Run, spot: _Spot, descriptor: int) -> bytes | None:
-    """:returns: the chunk's content, when it is there already."""
+    """Return the content of the chunk if it is in the file already, else None."""
     present = os.pread(descriptor, spot.size_bytes, spot.offset)
     if len(present) != spot.size_bytes:
         return None

@@ -1,7 +1,7 @@
-"""What a node remembers of the backup that it was restored from, for the snapshot of the same cycle.
+"""State that a restore leaves on the node, for the snapshot of the same cycle.
 
-Only contents that this cycle's restore decoded and hashed may be referred to unread, and only files that nothing
-touched since it wrote them may be passed over.
+The snapshot may reference a content without reading it back only if this cycle's restore decoded and hashed it, and may
+skip a file only if it is unchanged since the restore wrote it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from airflow_restore_replay.core.system.files import replace_file
 
 
 class FileStat(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the file system says of a file; any change of its content changes one of these."""
+    """Stats of a file; any change of its content changes at least one of them."""
 
     size: int
     mtime_ns: int
@@ -52,7 +52,10 @@ class _Kept(msgspec.Struct):
 
 @dataclass(frozen=True)
 class BaseChunk:
-    """A chunk of the base. :param row: its row in the page index."""
+    """A chunk of the base.
+
+    :param row: row of the chunk in the page index.
+    """
 
     ref: ChunkRef
     size_bytes: int
@@ -61,11 +64,13 @@ class BaseChunk:
 
 @dataclass
 class Base:
-    """:param files: the backup's entries.
+    """The backup that a node was restored from; empty after a seed.
+
+    :param files: entries of the backup's file list.
     :param unverified: keys of leaves that were not decoded from the store, because the bytes were in place already.
-    :param stats: of files, when the restore was on disk; empty where the file system is not known well enough.
-    :param pages: hashes of the restored pages.
-    :param key_id: the key of all references; they mean nothing under another one.
+    :param stats: stats of files when the restore was on disk; empty if the file system's timestamps are not reliable.
+    :param pages: page index of the restored pages.
+    :param key_id: the key of all references, which are not valid under another key.
     """
 
     files: Sequence[FileEntry] = ()
@@ -84,10 +89,11 @@ class Base:
             row += len(entry.chunks)
 
     def entry(self, path: str) -> FileEntry | None:
+        """Return the entry of a file of the backup; None if it has none."""
         return self._by_path.get(path)
 
     def chunk(self, path: str, index: int) -> BaseChunk | None:
-        """:returns: the base's chunk at the same place; None when there is none."""
+        """Return the base's chunk at the same place; None if there is none."""
         entry = self._by_path.get(path)
         if entry is None or index >= len(entry.chunks):
             return None
@@ -95,24 +101,25 @@ class Base:
         return BaseChunk(entry.chunks[index], size, self._first_row[path] + index)
 
     def verified(self, ref: ChunkRef) -> bool:
-        """:returns: whether this cycle decoded and hashed all that *ref* leads to."""
+        """Return whether this cycle decoded and hashed all contents of *ref*."""
         return not self.unverified or all(key_of(leaf) not in self.unverified for leaf in leaves(ref))
 
     def refs(self) -> Iterator[ChunkRef]:
+        """Yield the references of all chunks."""
         for entry in self.files:
             yield from entry.chunks
 
     @property
     def lists(self) -> set[str]:
-        """:returns: references of chunk lists that were decoded in this cycle."""
+        """Return references of chunk lists that were decoded in this cycle."""
         return {entry.list for entry in self.files if entry.list}
 
     def known(self, reusable: Callable[[ChunkRef], bool]) -> dict[str, ChunkRef]:
-        """:returns: content name → reference, of all that is *reusable*."""
+        """Return content name → reference, for all *reusable* references."""
         return {content_name(ref): ref for ref in self.refs() if ref is not None and reusable(ref)}
 
     def used_bytes(self) -> dict[str, int]:
-        """:returns: bundle → stored bytes of it that the backup uses."""
+        """Return bundle → number of its stored bytes that the backup uses."""
         used: dict[str, int] = {}
         seen: set[tuple[str, int]] = set()
         for ref in self.refs():
@@ -123,6 +130,7 @@ class Base:
         return used
 
     def save(self, path: Path) -> None:
+        """Write the state to a file, except for the page index, which is a file already."""
         kept = _Kept(
             self.chunk_size_bytes, list(self.files), set(self.unverified), dict(self.stats), self.key_id
         )
@@ -130,7 +138,10 @@ class Base:
 
     @classmethod
     def load(cls, path: Path, index: Path) -> Base:
-        """:returns: what :meth:`save` kept; an empty base when nothing was."""
+        """Return the state that :meth:`save` wrote; an empty base if there is none.
+
+        :param index: path of the page index.
+        """
         try:
             kept = decode(path.read_bytes(), _Kept)
         except FileNotFoundError:

@@ -37,17 +37,20 @@ from airflow_restore_replay.core.repository.transfer.walk import (
 
 __all__ = ["matches", "snapshot_tree"]
 
-#: small files are read and kept so many bytes, and files, at a time
+#: small files are processed in batches of at most so many bytes and files
 _BATCH_BYTES = CHUNK_SIZE_BYTES
 _BATCH_FILES = 256
-#: so many of them are open at a time, in each thread
+#: number of files that each thread opens ahead
 _READ_AHEAD = 32
 _local = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A chunk to be read. :param proof: only to be compared with the reference that was taken over."""
+    """A chunk to be read.
+
+    :param proof: the chunk is of a skipped file, and is only compared with the reference that was reused for it.
+    """
 
     source: Source
     index: int
@@ -98,21 +101,22 @@ def snapshot_tree(
     cancelled: Callable[[], bool] = never_cancelled,
     rng: random.Random | None = None,
 ) -> tuple[list[FileEntry], Sizes]:
-    """Store every file below *root*; what is new is read back before this returns.
+    """Store every file below *root*; new contents are read back before this function returns.
 
-    :param excluded: shell patterns of paths relative to *root*; ``*`` does not cross ``/``. Only a pattern
-        that ends in ``/`` excludes directories, with all that is below.
-    :param base: what this cycle's restore decoded and wrote; only that is reused unread. Nothing by default.
-    :param skippable: patterns of files that are not read when nothing touched them since that restore.
-    :param journal: file that an interrupted snapshot of the same directory goes on from.
-    :param rng: chooses what of the skipped files is read all the same.
-    :returns: entries sorted by path, and what was read and stored.
-    :raises UnsupportedTables: a symbolic link or special file, by name.
-    :raises InternalError: a file changed meanwhile: something still writes; or a skipped file is not what it was.
+    :param excluded: shell patterns of paths relative to *root*; ``*`` does not match ``/``. Only a pattern
+        that ends in ``/`` excludes directories, with everything below them.
+    :param base: state of this cycle's restore; only contents that it decoded are reused without reading them back.
+        By default nothing is reused in this way.
+    :param skippable: patterns of files that are not read if they are unchanged since that restore.
+    :param journal: file by which an interrupted snapshot of the same directory is resumed.
+    :param rng: chooses the chunks of skipped files that are read nevertheless.
+    :returns: entries sorted by path, and the amounts read and stored.
+    :raises UnsupportedTables: there is a symbolic link or special file; the message names it.
+    :raises InternalError: a file changed meanwhile, so something still writes; or a skipped file has changed.
     """
     chunks.avoid_condemned()
     if base is None or base.key_id != chunks.codec.key_id:
-        base = Base()  # the key was rotated: nothing of the base can be referred to
+        base = Base()  # the key was rotated, so no reference of the base is valid
     sources = list(walk(root, excluded))
     files = [s for s in sources if not s.directory]
     keeper = ChunkWriter(chunks, base, journal)
@@ -190,7 +194,11 @@ def _copy(
 
 
 def _keep(keeper: ChunkWriter, base: Base, item: _Item, data: bytes | bytearray | None) -> StoredChunk | None:
-    """:param data: None is zeros. :returns: None for a proof."""
+    """Store the chunk of an item, or compare it if it is a proof.
+
+    :param data: content of the chunk; None for a hole.
+    :returns: the stored chunk; None for a proof.
+    """
     if item.proof:
         _refuse_difference(keeper, item, data)
         return None
@@ -210,7 +218,7 @@ def _refuse_difference(keeper: ChunkWriter, item: _Item, data: bytes | bytearray
     raise InternalError(
         f"{item.source.relative} changed at byte {item.index * CHUNK_SIZE_BYTES} although size, times and inode "
         "are the restore's; nothing was published.",
-        hint="Set transfer.paranoid: true, which reads every file; and find out what writes behind the file system.",
+        hint="Set transfer.paranoid: true, which reads every file; and find out what bypasses the file system.",
         evidence={"file": item.source.relative},
     )
 
@@ -224,19 +232,19 @@ def _items(files: Sequence[Source], proofs: Sequence[tuple[Source, int]]) -> Ite
 
 
 def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes | bytearray | None]]:
-    """:returns: items with their content, until the next; None for a hole."""
+    """Yield items with their content, which is valid until the next item; None for a hole."""
     files: dict[str, int] = {}
     coming = iter(batch)
     try:
         for number, item in enumerate(batch):
-            # Small files lie all over a disk: it is told of several before the first of them is waited for.
+            # Small files are scattered over a disk, so the kernel is told of several before the first read waits.
             for ahead in islice(coming, _READ_AHEAD if number == 0 else 1):
                 if ahead.source.relative not in files:
                     files[ahead.source.relative] = _open(ahead.source)
                     if ahead.size_bytes < CHUNK_SIZE_BYTES:
                         os.posix_fadvise(files[ahead.source.relative], 0, 0, os.POSIX_FADV_WILLNEED)
             path = item.source.relative
-            if path not in files:  # the proofs of one file may have another's between them
+            if path not in files:  # proofs of another file may lie between those of one file
                 files[path] = _open(item.source)
             yield item, _content(files[path], item)
             if number + 1 == len(batch) or batch[number + 1].source.relative != path:
@@ -247,12 +255,12 @@ def _read(batch: list[_Item]) -> Iterator[tuple[_Item, bytes | bytearray | None]
 
 
 def _content(descriptor: int, item: _Item) -> bytes | bytearray | None:
-    """:returns: what there is to read; None for a hole, which is zeros without a read."""
+    """Read the content of a chunk; return None for a hole, which needs no read."""
     begin = item.index * CHUNK_SIZE_BYTES
     if item.size_bytes == CHUNK_SIZE_BYTES:
         if _next_data(descriptor, begin) >= begin + item.size_bytes:
             return None
-        # Fresh memory for each whole chunk would cost as much as reading it.
+        # Allocating memory for each whole chunk would cost as much as reading it.
         if not hasattr(_local, "room"):
             _local.room = bytearray(CHUNK_SIZE_BYTES)
         data: bytes | bytearray = _local.room
@@ -266,7 +274,7 @@ def _content(descriptor: int, item: _Item) -> bytes | bytearray | None:
 
 
 def _next_data(descriptor: int, offset: int) -> float:
-    """:returns: where the next bytes that are no hole begin; *offset* itself where the file system does not tell.
+    """Return where the next data after a hole begins; *offset* itself if the file system does not report holes.
 
     Source: lseek(2), ``SEEK_DATA``.
     """

@@ -1,4 +1,4 @@
-"""The directory that a restore writes: files and directories made, filled, and put on disk."""
+"""The target directory of a restore: create its files and directories, and make them durable."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.system.filesystem import can_sync_whole, sync_whole
 
-#: that many files are rather synced at once, with the whole file system
+#: for more files than this, syncing the whole file system is cheaper than syncing each file
 _MANY_FILES = 64
 _OWNER_WRITES = 0o600
 
 
 class Target:
-    """:param path: the directory. :param resume: it may have content."""
+    """The target directory of a restore.
+
+    :param path: the directory.
+    :param files: entries of the backup's file list.
+    :param resume: the directory may have content.
+    """
 
     def __init__(self, path: Path, files: Sequence[FileEntry], *, resume: bool) -> None:
         self.path = path
@@ -31,15 +36,15 @@ class Target:
         self._whole = -1
 
     def prepare(self) -> None:
-        """Create directories and files in their full size; chunks that are zero stay holes.
+        """Create directories, and files in their full size, so that zero chunks are holes.
 
-        :raises TargetNotEmpty: it has content, or a symbolic link is in the way.
+        :raises TargetNotEmpty: the directory has content, or a path in it is a symbolic link.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.resume and any(self.path.iterdir()):
             raise TargetNotEmpty(f"{self.path} is not empty.", hint="Give an empty or new directory.")
         if len(self._plain) > _MANY_FILES and can_sync_whole(self.path):
-            # Opened before the first write: errors of writing back are reported to it.
+            # Opened before the first write, because write errors are reported only to descriptors opened before.
             self._whole = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for relative in _directories(self._files):
             _refuse_symlink(self.path / relative)
@@ -53,7 +58,7 @@ class Target:
                     os.fchmod(descriptor, entry.mode & 0o777)
 
     def make_durable(self, threads: int, cancelled: Callable[[], bool]) -> None:
-        """Sync files, then directories from the deepest up; modes that stand in the way are set last."""
+        """Sync files, then directories from the deepest up, and set the modes that would have prevented writing."""
         whole = self._whole >= 0
 
         def settle(entry: FileEntry) -> None:
@@ -78,13 +83,17 @@ class Target:
             sync_whole(self._whole)
 
     def close(self) -> None:
+        """Close the descriptor for the sync."""
         if self._whole >= 0:
             os.close(self._whole)
             self._whole = -1
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
-        """:raises NodeFull: there was no space."""
+        """Translate the errors of a full disk.
+
+        :raises NodeFull: there is no space left.
+        """
         try:
             yield
         except OSError as exc:
@@ -97,11 +106,12 @@ class Target:
 
 
 def _early(entry: FileEntry) -> bool:
-    """:returns: whether the file's mode lets its owner write it, and can be set at once."""
+    """Return whether the file's mode lets its owner write, so that it can be set before the content is written."""
     return entry.mode & _OWNER_WRITES == _OWNER_WRITES
 
 
 def write_all(descriptor: int, data: Content, offset: int) -> None:
+    """Write all of *data* at *offset*."""
     written = os.pwrite(descriptor, data, offset)
     if written == len(data):
         return
@@ -114,6 +124,10 @@ def write_all(descriptor: int, data: Content, offset: int) -> None:
 
 @contextlib.contextmanager
 def opened(path: Path, flags: int, *, follow: bool = False) -> Iterator[int]:
+    """Open *path*, yield its descriptor, and close it.
+
+    :param follow: follow a symbolic link instead of failing.
+    """
     flags |= os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -123,7 +137,7 @@ def opened(path: Path, flags: int, *, follow: bool = False) -> Iterator[int]:
 
 
 def _directories(files: Iterable[FileEntry]) -> list[str]:
-    """:returns: all directories, parents first, also those that only a file's path implies."""
+    """Return all directories, parents first, including those that only the path of a file implies."""
     found: set[str] = set()
     for entry in files:
         parts = entry.path.split("/")
@@ -133,10 +147,13 @@ def _directories(files: Iterable[FileEntry]) -> list[str]:
 
 
 def _refuse_symlink(path: Path) -> None:
-    """The target's content is no evidence against a backup, so this is refused, not blamed."""
+    """Raise if *path* is a symbolic link; content of the target is no evidence against the backup.
+
+    :raises TargetNotEmpty: it is one.
+    """
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISLNK(os.lstat(path).st_mode):
             raise TargetNotEmpty(
-                f"{path} is a symbolic link; a restore would write outside of its directory.",
+                f"{path} is a symbolic link; a restore would write outside its directory.",
                 hint="Give an empty directory.",
             )

@@ -1,7 +1,7 @@
-"""Files that nothing touched since the restore of this cycle: they need not be read again.
+"""Files that are unchanged since the restore of this cycle, so that the snapshot does not read them.
 
-A file is untouched when its size, both times, its inode and device are those recorded when the restore was on disk,
-before anything could be written under the same time stamp. (Size and mtime alone do not tell a swap by RENAME TABLE.)
+A file is unchanged if its size, mtime, ctime, inode and device are those recorded when the restore was on disk, before
+anything could be written with the same timestamp. Size and mtime alone do not reveal a swap by RENAME TABLE.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from airflow_restore_replay.core.repository.transfer.restored_state import Base,
 from airflow_restore_replay.core.repository.transfer.walk import Source, matches
 from airflow_restore_replay.core.system.filesystem import known_file_system
 
-#: of the skipped chunks, one in so many is read and compared all the same
+#: one in this many of the skipped chunks is read and compared nevertheless
 _SAMPLE = 256
-#: time stamps advance by a timer tick (10 ms at most), or by a second on ext4 with small inodes
+#: timestamps advance by a timer tick (10 ms at most), or by a second on ext4 with small inodes
 _LONGEST_SETTLE_S = 2.5
 _SETTLE_POLL_S = 0.002
 
 
 def settled_stats(root: Path, files: Iterable[FileEntry]) -> dict[str, FileStat]:
-    """Record the files' stats, then wait until the file system stamps writes with a later time.
+    """Record the stats of files, then wait until the file system stamps writes with a later time.
 
-    :returns: what the file system says of each file. Nothing where the file system is unknown, or its clock stands
-        still: then no file can be taken for untouched.
+    :returns: path → stats. Empty if the file system is unknown or its clock does not advance: then no file can be
+        recognized as unchanged.
     """
     if known_file_system(root) is None:
         return {}
@@ -41,9 +41,9 @@ def settled_stats(root: Path, files: Iterable[FileEntry]) -> dict[str, FileStat]
 
 
 def _time_stamps_pass(root: Path, newest_ns: int) -> bool:
-    """Wait until a change below *root* gets a time stamp later than *newest_ns*.
+    """Wait until a change below *root* gets a timestamp later than *newest_ns*.
 
-    :returns: whether that happened; a clock that was set back may take hours.
+    :returns: whether that happened within the limit; after a clock was set back, it may take hours.
     """
     deadline = time.monotonic() + _LONGEST_SETTLE_S
     with tempfile.TemporaryFile(dir=root) as probe:
@@ -57,8 +57,9 @@ def _time_stamps_pass(root: Path, newest_ns: int) -> bool:
 
 
 def untouched_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str, FileStat]:
-    """:param patterns: only files of these names.
-    :returns: those that nothing touched since the restore of *base*, of which there are none after a seed.
+    """Return path → stats of the files that are unchanged since the restore of *base*; empty after a seed.
+
+    :param patterns: only files that match one of these patterns.
     """
     if known_file_system(root) is None:
         return {}
@@ -76,10 +77,11 @@ def take_over(
     reusable: Callable[[ChunkRef], bool],
     skippable: Sequence[str],
 ) -> list[Source]:
-    """Give untouched files the base's references.
+    """Give unchanged files the references of the base.
 
-    :param skippable: patterns of the files that may be passed over at all.
-    :returns: these files.
+    :param reusable: whether a reference of the base may be reused.
+    :param skippable: patterns of the files that may be skipped at all.
+    :returns: these files, which are not read.
     """
     if not skippable or not base.stats or base.chunk_size_bytes != CHUNK_SIZE_BYTES:
         return []
@@ -97,7 +99,7 @@ def take_over(
 
 
 def sample(skipped: Sequence[Source], rng: random.Random) -> list[tuple[Source, int]]:
-    """:returns: one in 256 of the chunks of *skipped*, at random, and at least one."""
+    """Return one in 256 of the chunks of *skipped*, chosen at random, and at least one, as file and index."""
     total = sum(len(s.chunks) for s in skipped)
     count = max(total // _SAMPLE, min(total, 1))
     chosen = sorted(rng.sample(range(total), count), reverse=True)

@@ -1,4 +1,4 @@
-"""What is in a data directory: the files of a snapshot, in the order of its file list."""
+"""Walk a data directory: the files of a snapshot, in the order of its file list."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from airflow_restore_replay.core.repository.objects.bundles import Slot
 
 @dataclass
 class Source:
-    """A file or directory as the walk found it.
+    """A file or directory as found by the walk.
 
+    :param path: path to open it by.
+    :param relative: path relative to the data directory.
     :param chunks: references, or slots of references that are not known yet.
     """
 
@@ -35,7 +37,7 @@ class Source:
 
     @property
     def entry(self) -> FileEntry:
-        """:returns: the file list's entry, once all bundles are stored."""
+        """Return the entry for the file list; it is complete once all bundles are stored."""
         return FileEntry(
             path=self.relative,
             size_bytes=0 if self.directory else self.info.st_size,
@@ -46,7 +48,7 @@ class Source:
 
 
 def matches(relative: str, patterns: Sequence[str], *, directory: bool = False) -> bool:
-    """:returns: whether a pattern matches *relative* as a whole, component by component."""
+    """Return whether a pattern matches *relative* as a whole, component by component."""
     parts = relative.split("/")
     possible = _by_depth(tuple(patterns), directory).get(len(parts), ())
     return any(all(map(fnmatchcase, parts, globs)) for globs in possible)
@@ -54,9 +56,9 @@ def matches(relative: str, patterns: Sequence[str], *, directory: bool = False) 
 
 @functools.lru_cache
 def _by_depth(patterns: tuple[str, ...], directory: bool) -> dict[int, list[list[str]]]:
-    """:returns: components of the patterns for directories, or for files, by their number.
+    """Return number of components → components of each pattern, for directories or for files.
 
-    A file pattern such as "core" must not take a schema of that name along.
+    The two are separate, because a file pattern such as "core" must not match a schema of that name.
     """
     found: dict[int, list[list[str]]] = {}
     for pattern in patterns:
@@ -67,9 +69,10 @@ def _by_depth(patterns: tuple[str, ...], directory: bool) -> dict[int, list[list
 
 
 def walk(root: Path, excluded: Sequence[str], below: str = "") -> Iterator[Source]:
-    """:returns: files and directories, sorted within each directory, parents first.
+    """Yield files and directories, sorted within each directory, parents first.
 
-    :raises UnsupportedTables: a symbolic link or special file, by name.
+    :param excluded: patterns of the files and directories to leave out; see :func:`matches`.
+    :raises UnsupportedTables: there is a symbolic link or special file; the message names it.
     """
     with os.scandir(root / below) as entries:
         found = sorted(entries, key=lambda e: e.name)
@@ -94,14 +97,17 @@ def _refuse_special(source: Source) -> None:
         return
     kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a directory"
     raise UnsupportedTables(
-        f"{source.relative} in the data directory is {kind}; a snapshot would lose what is behind it.",
+        f"{source.relative} in the data directory is {kind}; a snapshot would lose its content.",
         hint="Move tables with DATA DIRECTORY into the data directory, or exclude the file.",
         evidence={"file": source.relative},
     )
 
 
 def refuse_changes(root: Path, sources: Sequence[Source], excluded: Sequence[str]) -> None:
-    """Walk again: the copy of a directory that changed is the copy of no state at all."""
+    """Walk again, and raise if a file changed: the copy of a changing directory is not the copy of any state.
+
+    :raises InternalError: a file appeared, was removed, or was written to.
+    """
     before = {s.relative: s.info for s in sources}
     after = {s.relative: s.info for s in walk(root, excluded)}
     for relative in sorted(before.keys() ^ after.keys()):
@@ -113,6 +119,7 @@ def refuse_changes(root: Path, sources: Sequence[Source], excluded: Sequence[str
 
 
 def changed(relative: str, how: str) -> InternalError:
+    """Return the error about a file that changed during the snapshot."""
     return InternalError(
         f"{relative} changed while it was copied: {how}.",
         hint="A server still runs on the data directory; nothing was published.",

@@ -1,1 +1,1 @@
-"""Reading back what is stored."""
+"""Verification: read stored bytes back and compare them with their hashes."""

@@ -1,7 +1,7 @@
-"""Passes of a verification: what is read in which order, and how one goes on after an interruption.
+"""Passes of a verification: reading order, progress, and resuming after an interruption.
 
-Progress is kept in the repository, by write-once records of *folders*: the first two digits of chunks' names. So it
-does not matter which machine goes on, and folders that were not looked at for the longest time come first.
+The repository keeps the progress as write-once records of *folders*, the first two digits of names. Any machine can
+therefore resume a pass, and folders that were not read for the longest time come first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow_restore_replay.core.repository.repository import Repository
 log = logging.getLogger(__name__)
 
 FOLDERS = tuple(f"{n:02x}" for n in range(256))
-#: an interrupted pass is gone on with for so long; then what it read is too old to be part of one result
+#: an interrupted pass is resumed within this time; after that, its results are too old to be combined with new ones
 _RESUME_WITHIN = timedelta(days=7)
 _CHECKPOINT_S = 60.0
 _SUBSET = re.compile(r"([1-9]\d{0,2})/([1-9]\d{0,2})")
@@ -29,9 +29,9 @@ _SUBSET = re.compile(r"([1-9]\d{0,2})/([1-9]\d{0,2})")
 
 @dataclass(frozen=True)
 class Scope:
-    """What a pass reads.
+    """Selection of what a pass reads.
 
-    :param subset: ``n/t``: every *t*-th folder, beginning with the *n*-th; empty for all.
+    :param subset: ``n/t``: every *t*-th folder, starting with the *n*-th; empty for all.
     :param backup_id: chunks of this backup only; empty for those of all readable backups.
     """
 
@@ -39,7 +39,10 @@ class Scope:
     subset: str = ""
 
     def folders(self) -> list[str]:
-        """:raises Refused: *subset* is not of the form n/t with 1 ≤ n ≤ t ≤ 256."""
+        """Return the selected folders.
+
+        :raises Refused: *subset* is not of the form n/t with 1 ≤ n ≤ t ≤ 256.
+        """
         if not self.subset:
             return list(FOLDERS)
         match = _SUBSET.fullmatch(self.subset)
@@ -51,7 +54,11 @@ class Scope:
 
 @dataclass(frozen=True)
 class Pass:
-    """:param done: folders that it has behind it. :param verified_at: folder → when all of it was last read."""
+    """A pass, new or resumed.
+
+    :param done: folders that it has read already.
+    :param verified_at: folder → when all of it was last read.
+    """
 
     pass_id: str
     started_at: datetime
@@ -60,7 +67,10 @@ class Pass:
 
 
 def plan_pass(records: Iterable[Verification], scope: Scope, *, now: datetime, restart: bool) -> Pass:
-    """Go on with the newest pass of the same scope if it was interrupted, else begin one."""
+    """Resume the newest pass of the same scope if it was interrupted, else begin a new one.
+
+    :param restart: begin a new pass in any case.
+    """
     records = sorted(records, key=lambda r: (r.at, r.verification_id))
     verified_at = {f: r.at for r in records if not r.backup_id for f in r.folders}
     same = [r for r in records if (r.backup_id, r.subset) == (scope.backup_id, scope.subset)]
@@ -69,14 +79,17 @@ def plan_pass(records: Iterable[Verification], scope: Scope, *, now: datetime, r
     mine = [r for r in same if r.pass_id == same[-1].pass_id]
     if any(r.complete for r in mine):
         return Pass(new_id(now), now, frozenset(), verified_at)
-    # Folders with damage are read again: whoever goes on must not lose sight of it.
+    # Folders with damage are read again, so that the result of the resumed pass includes the damage.
     bad = {ref[:2] for r in mine for ref in r.bad}
     done = frozenset(f for r in mine for f in r.folders) - bad
     return Pass(mine[-1].pass_id, mine[-1].started_at, done, verified_at)
 
 
 class Counts(Protocol):
-    """What a pass counts, and where it says that its progress could not be kept."""
+    """Counters of a pass.
+
+    :ivar unrecorded: why its progress could not be stored; empty if it was.
+    """
 
     chunks: int
     size_bytes: int
@@ -84,7 +97,7 @@ class Counts(Protocol):
 
 
 class Journal:
-    """Keeps the progress of a pass; a store that may only be read is verified all the same."""
+    """Records the progress of a pass; if the store is read-only, the pass continues without records."""
 
     def __init__(self, repository: Repository, scope: Scope, this: Pass, by: str, report: Counts) -> None:
         self._repository = repository
@@ -98,11 +111,16 @@ class Journal:
         self.bad: list[str] = []
 
     def done(self, folder: str) -> None:
+        """Note that *folder* was read, and write a record if one is due."""
         self._folders.append(folder)
         if time.monotonic() - self._written > _CHECKPOINT_S:
             self.write()
 
     def write(self, *, complete: bool = False) -> None:
+        """Record the folders and damage since the last record.
+
+        :param complete: the pass ends with this record.
+        """
         self._written = time.monotonic()
         at = utc_now()
         chunks, size_bytes = self._report.chunks, self._report.size_bytes
@@ -125,6 +143,6 @@ class Journal:
             self._repository.record(record)
         except Circumstance as exc:
             self._report.unrecorded = exc.message
-            log.warning("The progress is not kept: %s", exc.message)
+            log.warning("The progress is not stored: %s", exc.message)
         self._counted = chunks, size_bytes
         self._folders, self.bad = [], []

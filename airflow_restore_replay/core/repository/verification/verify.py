@@ -1,4 +1,4 @@
-"""Read stored chunks back past all caches and hash them; what is bad is listed with every backup it touches."""
+"""Read stored chunks back past all caches, hash them, and report damage with every backup that it affects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from airflow_restore_replay.core.repository.verification.work import Stored, Wor
 
 @dataclass
 class BadChunk:
-    """:param ref: key of the content: a chunk's reference, or ``<bundle>@<offset>``.
+    """A damaged or missing content.
+
+    :param ref: key of the content: a chunk's reference, or ``<bundle>@<offset>``.
     :param backups: all readable backups that need it.
     """
 
@@ -36,16 +38,17 @@ class BadChunk:
 
 @dataclass
 class VerifyReport:
-    """What a pass found.
+    """Result of a verification.
 
-    :param chunks, size_bytes: contents read and hashed by this call; uncompressed.
-    :param objects: that hold them.
-    :param resumed_folders: read earlier in the same pass, before it was interrupted.
-    :param bad: damaged or missing contents. :param bad_lists: backup id → what is wrong with its file list, or with a
-        chunk list of it.
-    :param unreadable: records that do not check out.
-    :param quarantined: backups quarantined now.
-    :param unrecorded: why the progress could not be kept; the result counts all the same.
+    :param backups: number of backups whose contents were selected.
+    :param chunks, size_bytes: number and uncompressed bytes of the contents read and hashed by this call.
+    :param objects: number of objects that hold them.
+    :param resumed_folders: number of folders read earlier in the same pass, before it was interrupted.
+    :param bad: damaged or missing contents.
+    :param bad_lists: backup id → what is wrong with its file list or one of its chunk lists.
+    :param unreadable: path of a damaged record → error.
+    :param quarantined: ids of the backups quarantined by this call.
+    :param unrecorded: why the progress could not be stored; the result is valid nevertheless.
     """
 
     cluster: str
@@ -64,6 +67,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
+        """Return whether no damage was found."""
         return not (self.bad or self.bad_lists or self.unreadable)
 
 
@@ -79,10 +83,11 @@ def verify(
     progress: ProgressFn = no_progress,
     cancelled: Callable[[], bool] = never_cancelled,
 ) -> VerifyReport:
-    """Verify stored bytes; changes nothing but for records of its progress and, if asked, quarantines.
+    """Verify stored bytes; write nothing but records of progress and, on request, quarantines.
 
-    :param restart: do not go on with an interrupted pass.
-    :param quarantine: record a verdict against every backup that damage touches.
+    :param restart: do not resume an interrupted pass.
+    :param quarantine: quarantine every backup that damage affects.
+    :param by: who verifies, for the records.
     :raises NoSuchBackup: ``scope.backup_id`` does not exist or its manifest is not readable.
     """
     started = time.monotonic()
@@ -90,7 +95,7 @@ def verify(
     folders = scope.folders()
     catalog = repository.catalog()
     manifests = [catalog.backup(scope.backup_id).manifest] if scope.backup_id else list(catalog.manifests)
-    # A damaged record of progress costs reading again, no more.
+    # A damaged record of progress only means that its folders are read again.
     this = plan_pass(repository.records(Verification)[0], scope, now=utc_now(), restart=restart)
     report = VerifyReport(repository.cluster, this.pass_id, len(manifests))
     report.unreadable = {} if scope.backup_id else dict(catalog.unreadable)
@@ -123,7 +128,7 @@ def _read_all(
     progress: ProgressFn,
     cancelled: Callable[[], bool],
 ) -> dict[str, Failure]:
-    """:returns: key of a content → what is wrong with it."""
+    """Read all objects, and return key of a damaged content → what is wrong with it."""
     found: dict[str, Failure] = {}
     total_bytes = work.total_bytes
     left = {name: len(objects) for name, objects in work.folders.items()}
@@ -149,14 +154,17 @@ def _read_all(
                 progress(report.size_bytes, total_bytes)
         journal.write(complete=True)
     except BaseException:
-        # Ctrl-C or a store that went away: what was read need not be read again.
+        # After Ctrl-C or a failure of the store, a resumed pass does not need to read these folders again.
         journal.write()
         raise
     return found
 
 
 def _name_backups(repository: Repository, found: Mapping[str, Failure], report: VerifyReport) -> None:
-    """Look the backups up anew: a chunk that no backup needs any more was pruned meanwhile, and is not bad."""
+    """Add the affected backups to the damage found.
+
+    They are looked up now: a chunk that no backup needs any more may have been pruned meanwhile, and is not damage.
+    """
     for ref, backups in (backups_sharing(repository, found) if found else {}).items():
         if backups:
             report.bad.append(BadChunk(ref, found[ref], backups))

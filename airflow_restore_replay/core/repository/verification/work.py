@@ -1,4 +1,4 @@
-"""What a verification reads: each object once, each content in it checked, in folders of the objects' names."""
+"""Work list of a verification: each object is read once, and each content in it checked, folder by folder."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from airflow_restore_replay.core.repository.repository import Repository
 
 @dataclass(frozen=True)
 class Stored:
-    """An object with the contents that backups need of it.
+    """An object with the contents in it that backups need.
 
-    :param contents: what it holds → uncompressed size.
+    :param contents: content → uncompressed size.
     """
 
     name: str
@@ -44,7 +44,12 @@ class Stored:
 
 @dataclass
 class Work:
-    """Objects to be read, by folder in reading order; and under which key. Names under two keys never coincide."""
+    """Objects to be read.
+
+    :param folders: folder → object → its contents, in reading order.
+    :param stores: object → chunk store of its key; names under two keys never coincide.
+    :param bad_lists: backup id → what is wrong with its file list or one of its chunk lists.
+    """
 
     folders: dict[str, dict[str, dict[Leaf, int]]]
     stores: dict[str, ChunkStore] = field(default_factory=dict)
@@ -55,7 +60,11 @@ class Work:
         return cls({f: {} for f in folders})
 
     def add(self, ref: ChunkRef, size_bytes: int, path: str, chunks: ChunkStore) -> None:
-        """:param path: of the file, for messages."""
+        """Add the contents of a chunk.
+
+        :param path: path of the file, for messages.
+        :raises ManifestCorrupt: file lists disagree on the size of a content.
+        """
         for leaf, size in leaves_with_sizes(ref, size_bytes):
             name = leaf if isinstance(leaf, str) else leaf.bundle
             if (folder := self.folders.get(name[:2])) is None:
@@ -70,6 +79,7 @@ class Work:
                 )
 
     def objects(self) -> Iterator[Stored]:
+        """Yield the objects in reading order."""
         for folder in self.folders.values():
             for name, contents in sorted(folder.items()):
                 yield Stored(name, contents)
@@ -80,7 +90,7 @@ class Work:
 
 
 def collect(repository: Repository, manifests: Iterable[Manifest], work: Work) -> None:
-    """Add what *manifests* lead to; each chunk list is decoded once. Damaged lists are noted by backup."""
+    """Add all contents of *manifests* to *work*; each chunk list is decoded once, and damaged lists are noted."""
     visited: dict[tuple[str, int], Failure | None] = {}
     for manifest in manifests:
         try:
@@ -101,7 +111,7 @@ def collect(repository: Repository, manifests: Iterable[Manifest], work: Work) -
 
 
 def _check_inline(entries: list[FileEntry], manifest: Manifest) -> None:
-    """Check all of the file list but for the chunks that have a list of their own."""
+    """Check the file list, except for chunks in chunk lists."""
     inline = (FileEntry(path=e.path) if e.list else e for e in entries)
     check_entries(inline, manifest.chunk_size_bytes, label=manifest.backup_id)
 
@@ -124,12 +134,12 @@ def _add(work: Work, entry: FileEntry, chunk_size_bytes: int, chunks: ChunkStore
 
 
 def check_object(chunks: ChunkStore, stored: Stored) -> dict[str, Failure]:
-    """Read one object past all caches, decode and hash what is needed of it.
+    """Read one object past all caches, and decode and hash the contents that backups need.
 
-    :returns: key of a content → what is wrong with it.
+    :returns: key of a damaged content → what is wrong with it.
     """
     found = _check(chunks, stored.contents)
-    # Bytes may have been damaged on their way: it counts when it recurs.
+    # Bytes may have been damaged in transfer, so damage counts only if it recurs.
     again = {leaf: size for leaf, size in stored.contents.items() if key_of(leaf) in found}
     return _check(chunks, again) if again else {}
 
