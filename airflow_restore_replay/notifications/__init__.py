@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Announcer": "announcer",
-    "CycleMessage": "wording",
+    "CycleMessage": "message_texts",
     "SlackChannel": "slack",
     "cluster_announcers": "announcer",
     "message": "compose",
