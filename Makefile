@@ -30,8 +30,9 @@ lint: ready-lint ## ruff, mypy --strict, import-linter
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
+# Not --quiet: then strict mode sees no warnings.
 docs: ready-docs ## the documents as a site, in site/; a link that leads nowhere is an error
-	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build
 
 unit: ready-unit ## the tests that start no server
 	$(PY) -m pytest tests/unit
