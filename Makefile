@@ -1,4 +1,4 @@
-# make setup | test | sweep | package | matrix | lint | live | tour | demo | bench | images | up | down
+# make setup | test | sweep | package | matrix | lint | docs | live | tour | demo | bench | images | up | down
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
@@ -13,7 +13,7 @@ MATRIX ?=
 # Some images forbid bytecode; then each of hundreds of processes would compile Airflow anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup lint unit package matrix test sweep live tour demo bench images up down clean
+.PHONY: help setup lint docs unit package matrix test sweep live tour demo bench images up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ lint: ready-lint ## ruff, mypy --strict, import-linter
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
+
+# Not --quiet: then strict mode sees no warnings.
+docs: ready-docs ## the documents as a site, in site/; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build
 
 unit: ready-unit ## the tests that start no server
 	$(PY) -m pytest tests/unit
@@ -67,4 +71,4 @@ down: ## end what `make up` started and remove it
 	@$(PY) -m demo down
 
 clean: ## remove .venv and caches
-	rm -rf .venv .bench .matrix .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .bench .matrix site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

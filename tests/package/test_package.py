@@ -71,7 +71,7 @@ def test_who_where_and_for_what(built: Built) -> None:
     assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(
         found.get_all("Classifier", [])
     )
-    assert {*EXTRAS, "dev", "images", "store"} == set(found.get_all("Provides-Extra", []))
+    assert {*EXTRAS, "dev", "docs", "images", "store"} == set(found.get_all("Provides-Extra", []))
 
 
 def test_links_of_the_description_do_not_need_the_files_beside_it(built: Built) -> None:

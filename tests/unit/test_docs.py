@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mysql import grants as mysql_grants
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE
 from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
+from airflow_restore_replay.provider_info import get_provider_info
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -182,3 +184,23 @@ def test_commands_in_the_documents_are_understood(path: Path, monkeypatch: pytes
             command = command.get_command(context, name)
         assert command is not None, line
         command.make_context(name, arguments)
+
+
+def test_the_connection_types_have_these_fields() -> None:
+    text = (ROOT / "docs/reference/connections.md").read_text()
+    for kind in get_provider_info()["connection-types"]:
+        _, _, section = text.partition(f"\n## {kind['hook-name']}\n")
+        section = section.partition("\n## ")[0]
+        assert f"`{kind['connection-type']}`" in section
+        rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| (.*) ?\|$", section, re.MULTILINE)
+        labels = {name: label for name, label, _ in rows}
+        fields = {name: field["label"] for name, field in kind["conn-fields"].items()}
+        assert labels == kind["ui-field-behaviour"]["relabeling"] | fields
+        for name, _, description in rows:
+            if name in fields:
+                assert description.strip() == kind["conn-fields"][name]["description"]
+
+
+def test_the_site_and_the_package_name_the_same_repository() -> None:
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
+    assert f"\nrepo_url: {source}\n" in (ROOT / "mkdocs.yml").read_text()

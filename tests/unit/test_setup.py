@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EVERYTHING = "airflow slack ssh docker images store dev"
+EVERYTHING = "airflow slack ssh docker images store docs dev"
 SWITCHES = ("FLAVOR", "RUNTIME", "RR_WITHOUT", "SKIP_APT", "PYTHON")
 
 
@@ -37,6 +37,7 @@ def plan(*names: str, **switches: str) -> tuple[list[str], str]:
     [
         ("unit", {}, "compiler venv", EVERYTHING),
         ("lint", {}, "compiler venv", EVERYTHING),
+        ("docs", {}, "compiler venv", "docs"),
         ("demo", {}, "compiler mariadb venv", "airflow"),
         ("up", {}, "compiler mariadb venv", "airflow"),
         ("demo", {"FLAVOR": "mysql"}, "compiler venv mysql", "airflow"),
