@@ -63,7 +63,7 @@ def check(scope: Scope) -> None:
         raise ConfigInvalid(f"clusters.{scope.cluster.name}.repository.encryption is not configured.")
     keys = read_keys(encryption)
     sources = {Key.of(k).key_id: str(s) for k, s in zip(keys, encryption.sources, strict=True)}
-    repository = Repository.open(scope.cluster.repository, cluster=scope.cluster.name, keys=keys, write=False)
+    repository = Repository.of_cluster(scope.cluster, keys=keys, write=False)
     rows = _rows(repository, sources)
     lost = [row for row in rows if not row["source"] and row["backups"]]
     if scope.as_json:

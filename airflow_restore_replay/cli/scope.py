@@ -12,14 +12,12 @@ from typing import Any, TypeVar
 import click
 
 from airflow_restore_replay.cli.output import JSON_KEY, emit_json
-from airflow_restore_replay.core.config.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster, load_clusters
 from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-CONFIG_VARIABLE = "RESTORE_REPLAY_CONFIG"
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,8 @@ class Scope:
 
     def repository(self, *, write: bool = False) -> Repository:
         """Open the cluster's repository; the object store's credentials come from the environment."""
-        spec = self.cluster.repository
-        return Repository.open(spec, cluster=self.cluster.name, keys=read_keys(spec.encryption), write=write)
+        keys = read_keys(self.cluster.repository.encryption)
+        return Repository.of_cluster(self.cluster, keys=keys, write=write)
 
     def emit(self, document: Any) -> None:
         """Print *document* as the command's JSON answer."""

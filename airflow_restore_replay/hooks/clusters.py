@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 
-from airflow_restore_replay.core.config.cluster import Cluster, load_clusters
+from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster, load_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
-
-#: Environment variable with the path of the cluster file.
-CONFIG_VARIABLE = "RESTORE_REPLAY_CONFIG"
 
 
 def configured_clusters(config: str | None = None) -> dict[str, Cluster]:

@@ -142,18 +142,13 @@ class ReplayNodeHook(BaseHook):
 
         :param on_progress: called with a line every :data:`PROGRESS_INTERVAL_S`.
         """
-        from airflow_restore_replay.core.runtime.pace import Pace
-
-        pace, reports = Pace(), ProgressReports()
-        until = time.monotonic() + at_most_s
-        while True:
-            with pace.asking():
-                state = self.status(node, key)
-            if state.status is not JobStatus.RUNNING or time.monotonic() >= until:
-                return state
-            if reports.due():
+        reports, until = ProgressReports(), time.monotonic() + at_most_s
+        for state in self.client(node).states(key):
+            if time.monotonic() >= until:
+                break
+            if reports.due() and state.status is JobStatus.RUNNING:
                 on_progress(describe_progress(state.progress))
-            time.sleep(pace.pause_s())
+        return state
 
     def test_connection(self) -> tuple[bool, str]:
         """Test that the primary accepts the account, and that nodes can live where the cluster places them.

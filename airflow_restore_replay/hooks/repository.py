@@ -100,14 +100,8 @@ class RepositoryHook(BaseHook):
         """
         from airflow_restore_replay.core.repository.repository import Repository
 
-        return Repository.open(
-            self.resolved,
-            cluster=self.cluster.name,
-            credentials=self.credentials(),
-            keys=self.keys(),
-            write=write,
-            compression_level=self.cluster.transfer.compression_level,
-        )
+        cluster = msgspec.structs.replace(self.cluster, repository=self.resolved)
+        return Repository.of_cluster(cluster, credentials=self.credentials(), keys=self.keys(), write=write)
 
     def test_connection(self) -> tuple[bool, str]:
         """Read the catalog.

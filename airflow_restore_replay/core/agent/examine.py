@@ -37,12 +37,8 @@ def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
             cluster=cluster,
             flavor=flavor,
             server=flavor.server(ServerLayout.for_asking(scratch, cluster.node.bindir)),
-            repository=lambda: Repository.open(
-                cluster.repository,
-                cluster=cluster.name,
-                credentials=secrets.store,
-                keys=secrets.keys,
-                write=True,
+            repository=lambda: Repository.of_cluster(
+                cluster, credentials=secrets.store, keys=secrets.keys, write=True
             ),
         )
         return [first, *preconditions.examine(site, connected[0] if connected else None)]

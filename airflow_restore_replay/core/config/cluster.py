@@ -33,6 +33,9 @@ from airflow_restore_replay.core.config.units import Seconds
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
 
+#: environment variable that names the cluster file
+CONFIG_VARIABLE = "RESTORE_REPLAY_CONFIG"
+
 ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
 

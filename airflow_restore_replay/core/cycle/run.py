@@ -98,12 +98,8 @@ class _Cycle:
         self.report = CycleReport(cluster=cluster.name, run=run)
 
     def run(self, force_full: bool, base_backup_id: str | None) -> None:
-        self._repository = Repository.open(
-            self._cluster.repository,
-            cluster=self._cluster.name,
-            credentials=self._secrets.store,
-            keys=self._secrets.keys,
-            write=True,
+        self._repository = Repository.of_cluster(
+            self._cluster, credentials=self._secrets.store, keys=self._secrets.keys, write=True
         )
         epoch = self._acquire()
         try:

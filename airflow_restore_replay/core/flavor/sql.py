@@ -79,8 +79,3 @@ def run(conn: Conn, sql: str, args: Sequence[Any] = ()) -> None:
 def status(conn: Conn, pattern: str) -> dict[str, str]:
     """:returns: global status variables matching the LIKE *pattern*, by lower-case name."""
     return {name.lower(): text for name, text in rows(conn, "SHOW GLOBAL STATUS LIKE %s", (pattern,))}
-
-
-def identifier(name: str) -> str:
-    """:returns: *name* quoted as an identifier."""
-    return "`" + name.replace("`", "``") + "`"

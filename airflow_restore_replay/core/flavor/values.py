@@ -63,6 +63,10 @@ class ServerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     release: str
 
 
+#: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
+NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
+
+
 class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The last event of one replication domain at a position, as the primary had it.
 

@@ -110,14 +110,8 @@ class JobContext:
 
     @cached_property
     def repository(self) -> Repository:
-        return Repository.open(
-            self.cluster.repository,
-            cluster=self.cluster.name,
-            credentials=self.request.secrets.store,
-            keys=self.request.secrets.keys,
-            write=True,
-            compression_level=self.cluster.transfer.compression_level,
-        )
+        secrets = self.request.secrets
+        return Repository.of_cluster(self.cluster, credentials=secrets.store, keys=secrets.keys, write=True)
 
     @cached_property
     def previous(self) -> Manifest | None:

@@ -5,7 +5,6 @@ The first start of the server belongs to filling: a restore is done when the ser
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import Any
 
@@ -13,7 +12,6 @@ from airflow_restore_replay.core.errors import (
     BackupFault,
     ErrorLogDirty,
     FileMissing,
-    NodeFull,
     NodeServerCrashed,
     PreflightFailed,
     WrongPhase,
@@ -24,10 +22,10 @@ from airflow_restore_replay.core.jobs.node import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
-from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
+from airflow_restore_replay.core.repository.format.records import BaseRef
 from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.system.files import allocated_bytes
+from airflow_restore_replay.core.system.files import allocated_bytes, require_space
 
 #: phases from which filling may begin or go on
 _FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)
@@ -138,7 +136,13 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         backup=manifest.server_release, node=ctx.server.release(), primary=ctx.server.release()
     )
     resume = ctx.state.phase is Phase.FILLING
-    _refuse_lack_of_space(ctx, manifest)
+    require_space(
+        ctx.node.path.parent,
+        manifest.sizes.restored_bytes,
+        what=f"Backup {manifest.backup_id}",
+        hint="Free space there, or give node.workdir another disk.",
+        held_bytes=allocated_bytes(ctx.node.data),
+    )
     ctx.node.set_phase(Phase.FILLING)
     ctx.report.phase("restoring", detail=backup_id)
     files = ctx.repository.load_files(manifest)
@@ -176,16 +180,6 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         facts = state.facts
         facts.fill, facts.lineage_depth, facts.lineage_since = summary, manifest.lineage_depth + 1, since
     return summary
-
-
-def _refuse_lack_of_space(ctx: JobContext, manifest: Manifest) -> None:
-    free = shutil.disk_usage(ctx.node.path).free + allocated_bytes(ctx.node.data)
-    needed = manifest.sizes.total_bytes - manifest.sizes.zero_bytes
-    if free < needed:
-        raise NodeFull(
-            f"Backup {manifest.backup_id} needs {needed} bytes; {ctx.node.path.parent} has {free} free.",
-            hint="Free space there, or give node.workdir another disk.",
-        )
 
 
 def start_filled_server(ctx: JobContext) -> float:

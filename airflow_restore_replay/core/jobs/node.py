@@ -26,7 +26,7 @@ import msgspec
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
-from airflow_restore_replay.core.flavor.values import EventStamp, ServerLayout
+from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, EventStamp, ServerLayout
 from airflow_restore_replay.core.jobs.protocol import (
     PROTOCOL_VERSION,
     NodeRequest,
@@ -43,9 +43,6 @@ from airflow_restore_replay.core.system.files import (
     remove_made,
     replace_file,
 )
-
-#: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
-NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
 
 _SUBDIRECTORIES = ("jobs", "data", "run", "tmp", "log", "plugin")
 #: what is known of the data directory's content; gone with it

@@ -17,12 +17,14 @@ import msgspec
 
 from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.decoding import decode, encode
-from airflow_restore_replay.core.errors import NodeFull, NoSuchBackup, TargetNotEmpty
+from airflow_restore_replay.core.errors import NoSuchBackup, TargetNotEmpty
+from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
 from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.system.files import allocated_bytes, require_space
 
 #: file in the target of an unfinished restore; it names the backup, so that a second try resumes
 MARKER = ".restore-replay-partial"
@@ -95,7 +97,13 @@ def restore_backup(
     files = repository.load_files(manifest)
     if resumed:
         _remove_strangers(target, files)
-    _refuse_lack_of_space(target, manifest)
+    require_space(
+        target,
+        manifest.sizes.restored_bytes,
+        what=f"Backup {manifest.backup_id}",
+        hint="Free space there, or restore to another disk.",
+        held_bytes=allocated_bytes(target),
+    )
     result = restore_tree(
         repository.chunks_for(manifest),
         files,
@@ -126,11 +134,7 @@ def event_statements(states: dict[str, str]) -> Iterable[str]:
     for event, status in sorted(states.items()):
         if status.upper() == "ENABLED":
             schema, _, name = event.partition(".")
-            yield f"ALTER EVENT {_quote(schema)}.{_quote(name)} ENABLE;"
-
-
-def _quote(identifier: str) -> str:
-    return "`" + identifier.replace("`", "``") + "`"
+            yield f"ALTER EVENT {identifier(schema)}.{identifier(name)} ENABLE;"
 
 
 def _prepare(target: Path, backup_id: str, *, force: bool) -> bool:
@@ -215,14 +219,3 @@ def _remove_strangers(target: Path, files: list[FileEntry]) -> None:
 
 def _same_kind(mode: int, directory: bool | None) -> bool:
     return directory is not None and (stat.S_ISDIR(mode) if directory else stat.S_ISREG(mode))
-
-
-def _refuse_lack_of_space(target: Path, manifest: Manifest) -> None:
-    held = sum(f.lstat().st_blocks * 512 for f in target.rglob("*") if not f.is_symlink())
-    free = shutil.disk_usage(target).free + held
-    needed = manifest.sizes.total_bytes - manifest.sizes.zero_bytes
-    if free < needed:
-        raise NodeFull(
-            f"Backup {manifest.backup_id} needs {needed} bytes; {target} has {free} free.",
-            hint="Free space there, or restore to another disk.",
-        )

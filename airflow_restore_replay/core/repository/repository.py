@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,
@@ -145,6 +146,25 @@ class Repository:
             lost_keys(store, keyring, repository.keys_needed(missing=True))
             accept_active(store, marker, keyring)
         return repository
+
+    @classmethod
+    def of_cluster(
+        cls,
+        cluster: Cluster,
+        *,
+        credentials: Mapping[str, str] | None = None,
+        keys: Sequence[str] = (),
+        write: bool,
+    ) -> Repository:
+        """Open the repository that *cluster* configures; see :meth:`open`."""
+        return cls.open(
+            cluster.repository,
+            cluster=cluster.name,
+            credentials=credentials,
+            keys=keys,
+            write=write,
+            compression_level=cluster.transfer.compression_level,
+        )
 
     def chunks_for(self, manifest: Manifest) -> ChunkStore:
         """Return the chunk store under the key that *manifest*'s backup was written with.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from airflow_restore_replay.core.decoding import decode, encode
@@ -46,13 +46,19 @@ class NodeClient:
         :returns: its result.
         :raises RestoreReplayError: the job's failure, of its original class.
         """
+        for state in self.states(key):
+            on_progress(state)
+        return result_of(state)
+
+    def states(self, key: str) -> Iterator[JobState]:
+        """Yield the job's states until one says that it has ended, with pauses in between."""
         pace = Pace()
         while True:
             with pace.asking():
                 state = self.status(key)
-            on_progress(state)
+            yield state
             if state.status is not JobStatus.RUNNING:
-                return result_of(state)
+                return
             time.sleep(pace.pause_s())
 
     def _ask(self, command: str, payload: bytes) -> JobState:

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from airflow_restore_replay.core.errors import NodeFull
+
 
 def replace_file(path: Path, data: bytes) -> None:
     """Replace *path* with *data* by temporary file, fsync, rename and fsync of the directory, with mode 0600."""
@@ -96,4 +98,17 @@ def empty_directory(path: Path) -> None:
 
 def allocated_bytes(directory: Path) -> int:
     """Return how many bytes the files below *directory* occupy on disk."""
-    return sum(f.stat().st_blocks * 512 for f in directory.rglob("*") if f.is_file())
+    found = (f for f in directory.rglob("*") if f.is_file() and not f.is_symlink())
+    return sum(f.lstat().st_blocks * 512 for f in found)
+
+
+def require_space(place: Path, needed_bytes: int, *, what: str, hint: str, held_bytes: int = 0) -> None:
+    """Refuse to begin what the file system of *place* has no room for.
+
+    :param what: what needs the room, for the message.
+    :param held_bytes: what the result takes of the disk already.
+    :raises NodeFull: there is not enough.
+    """
+    free_bytes = shutil.disk_usage(place).free + held_bytes
+    if free_bytes < needed_bytes:
+        raise NodeFull(f"{what} needs {needed_bytes} bytes; {place} has {free_bytes} free.", hint=hint)

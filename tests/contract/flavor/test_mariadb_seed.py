@@ -22,7 +22,8 @@ from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.physical_seed import seed_physical
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
-from airflow_restore_replay.core.flavor.sql import identifier, rows, run
+from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 from airflow_restore_replay.core.jobs.seed import logical
 from airflow_restore_replay.core.jobs.seed.logical import seed_logical

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from airflow_restore_replay.core.flavor.quoting import literal
+
 #: privilege → why the cycle needs it; the contract tests seed, replicate and compare with exactly these
 PRIVILEGES: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
@@ -32,7 +34,7 @@ def statements(user: str, host: str = "%", *, physical: bool = True) -> list[str
 
 def account(user: str, host: str) -> str:
     """:returns: the account quoted for a statement."""
-    return f"{_quote(user)}@{_quote(host)}"
+    return f"{literal(user)}@{literal(host)}"
 
 
 def missing(grants: list[str], *, physical: bool = False) -> list[str]:
@@ -50,7 +52,3 @@ def missing(grants: list[str], *, physical: bool = False) -> list[str]:
     aliases = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
     held |= {aliases[name] for name in held if name in aliases}
     return [name for name in PRIVILEGES if name not in held and (physical or name not in PHYSICAL_ONLY)]
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -20,9 +20,9 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition
-from airflow_restore_replay.core.flavor.mariadb.identity import NODE_SERVER_IDS, identity
+from airflow_restore_replay.core.flavor.mariadb.identity import identity
 from airflow_restore_replay.core.flavor.mariadb.snapshot import primary_position
-from airflow_restore_replay.core.flavor.values import Conn, Endpoint, EventStamp
+from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, Endpoint, EventStamp
 
 
 @dataclass

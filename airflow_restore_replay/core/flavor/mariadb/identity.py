@@ -10,9 +10,6 @@ from airflow_restore_replay.core.errors import ReleaseRefused
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
-#: server ids of replay nodes; a transaction with such an origin was written by a node
-NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
-
 
 def identity(conn: Conn) -> ServerIdentity:
     """:returns: the identity of the server behind *conn*; the same over restarts."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from airflow_restore_replay.core.flavor.float_columns import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mariadb import grants, tables
-from airflow_restore_replay.core.flavor.mariadb.identity import NODE_SERVER_IDS, series_of
+from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.sql import dicts, rows
-from airflow_restore_replay.core.flavor.values import Conn, PreflightReport
+from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, PreflightReport
 
 _OLDEST = (10, 5)
 _NAMES_SHOWN = 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
-from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, identifier, rows, value
+from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose rows a consistent snapshot covers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from airflow_restore_replay.core.flavor.quoting import literal
 from airflow_restore_replay.core.flavor.sql import rows, value
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -38,7 +39,7 @@ def statements(user: str, host: str = "%", *, managed: bool = False) -> list[str
 
 def account(user: str, host: str) -> str:
     """:returns: the account quoted for a statement."""
-    return f"{_quote(user)}@{_quote(host)}"
+    return f"{literal(user)}@{literal(host)}"
 
 
 def held(conn: Conn) -> set[str]:
@@ -67,7 +68,3 @@ def parse(grants: list[str]) -> set[str]:
 def missing(granted: set[str]) -> list[str]:
     """:returns: required privileges that are not in *granted*."""
     return [name for name in REQUIRED if name not in granted]
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -8,8 +8,6 @@ from airflow_restore_replay.core.errors import ReleaseRefused
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
-#: server ids of replay nodes
-NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
 #: how UUIDs of replay nodes begin ("replay" in ASCII); a transaction with such an origin was written by a node
 NODE_UUID_PREFIX = "7265706c-6179"
 

@@ -6,9 +6,9 @@ from airflow_restore_replay.core.flavor.float_columns import rounded_by_a_dump
 from airflow_restore_replay.core.flavor.mysql import grants, tables
 from airflow_restore_replay.core.flavor.mysql.connect import release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
-from airflow_restore_replay.core.flavor.mysql.identity import NODE_SERVER_IDS, release_of
+from airflow_restore_replay.core.flavor.mysql.identity import release_of
 from airflow_restore_replay.core.flavor.sql import dicts, rows
-from airflow_restore_replay.core.flavor.values import Conn, PreflightReport
+from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, PreflightReport
 
 _OLDEST = (8, 0)
 _NAMES_SHOWN = 20

@@ -12,7 +12,8 @@ from airflow_restore_replay.core.flavor.mysql import classify, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, Source
-from airflow_restore_replay.core.flavor.sql import dicts, identifier, rows, run, value
+from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 
 _CONNECT_RETRY_S = 2

@@ -17,7 +17,8 @@ from airflow_restore_replay.core.errors import PrimaryUnreachable
 from airflow_restore_replay.core.flavor.mysql import tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
-from airflow_restore_replay.core.flavor.sql import identifier, rows, run, value
+from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.sql import rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Snapshot
 
 _QUIET_TRIES = 40

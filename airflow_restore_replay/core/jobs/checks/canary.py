@@ -11,7 +11,8 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     SourceFiltered,
 )
-from airflow_restore_replay.core.flavor.sql import identifier, rows, run
+from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.replay import follow_primary

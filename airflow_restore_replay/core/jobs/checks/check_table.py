@@ -6,6 +6,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     TableCheckFailed,
 )
+from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -45,9 +46,8 @@ class CheckTableCheck:
 
 def _check(node: Conn, table: Table, option: str) -> str:
     """:returns: what the server says against the table, ``""`` for nothing."""
-    schema, name = (part.replace("`", "``") for part in (table.schema, table.name))
     with node.cursor() as cursor:
-        cursor.execute(f"CHECK TABLE `{schema}`.`{name}` {option}")
+        cursor.execute(f"CHECK TABLE {identifier(table.schema)}.{identifier(table.name)} {option}")
         rows = cursor.fetchall()
     bad = [str(text) for _, _, kind, text in rows if kind.lower() == "error"]
     status = [str(text) for _, _, kind, text in rows if kind.lower() == "status"]

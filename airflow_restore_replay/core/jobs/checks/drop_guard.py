@@ -9,7 +9,8 @@ import pymysql
 
 from airflow_restore_replay.core.decisions.holds import released
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError, SourceShrank
-from airflow_restore_replay.core.flavor.sql import identifier, value
+from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
 from airflow_restore_replay.core.jobs.compare.comparison import meet

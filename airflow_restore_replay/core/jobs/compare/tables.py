@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
 Key = tuple[Any, ...]
@@ -110,13 +111,9 @@ class TablePlan:
         return f"({' OR '.join(f'({a})' for a in alternatives)})", params
 
 
-def quote(identifier: str) -> str:
+def quote(name: str) -> str:
     """:returns: the identifier for a statement that is executed with parameters (hence the doubled %)."""
-    return _quote_plain(identifier).replace("%", "%%")
-
-
-def _quote_plain(identifier: str) -> str:
-    return "`" + identifier.replace("`", "``") + "`"
+    return identifier(name).replace("%", "%%")
 
 
 def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
@@ -154,7 +151,7 @@ def _cell(flavor: Flavor, name: str, column_type: str) -> str:
 
     Of a long value its digest, always of one length: the row as a whole must stay below max_allowed_packet.
     """
-    text = flavor.canonical_text(column_type, _quote_plain(name)).replace("%", "%%")
+    text = flavor.canonical_text(column_type, identifier(name)).replace("%", "%%")
     if _base(column_type) in _LONG:
         return f"IFNULL({flavor.row_digest(text)}, 'N')"
     return f"IFNULL(CONCAT(LENGTH({text}), ':', {text}), 'N')"

@@ -13,9 +13,8 @@ from msgspec.structs import replace
 from airflow_restore_replay.core.config.checks import Validation
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.sections import NodeSpec, RepositorySpec
-from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.decisions.attempts import PROVE
-from airflow_restore_replay.core.errors import NodeFull, RestoreReplayError
+from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ServerLayout, Snapshot, Table
@@ -46,6 +45,7 @@ from airflow_restore_replay.core.repository.objects.record_store import encode_r
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
+from airflow_restore_replay.core.system.files import require_space
 
 _RUN = RunRef(run="selftest", attempt=PROVE, lease_epoch=0)
 #: space in units of the data: two copies, and the files that the servers write
@@ -101,7 +101,12 @@ class ServerPair:
         :raises RestoreReplayError: no server of that release is installed here, there is no space, or the backup is
             damaged.
         """
-        _refuse_lack_of_space(manifest, workdir)
+        require_space(
+            workdir,
+            int(_COPIES * manifest.sizes.restored_bytes),
+            what="A self-test on two copies",
+            hint="Free space there, or name another directory with --workdir.",
+        )
         ctx = _context(scratch, _configured(cluster, scratch, workdir))
         ctx.flavor.refuse_release(
             backup=manifest.server_release, node=ctx.server.release(), primary=ctx.server.release()
@@ -191,13 +196,6 @@ def _checks() -> list[Check]:
         SameDataCheck(),
         ErrorLogCheck(),
     ]
-
-
-def _refuse_lack_of_space(manifest: Manifest, workdir: Path) -> None:
-    free = shutil.disk_usage(workdir).free
-    needed = int(_COPIES * (manifest.sizes.total_bytes - manifest.sizes.zero_bytes))
-    if free < needed:
-        raise NodeFull(f"{workdir} has {human_bytes(free)} free; two copies need {human_bytes(needed)}.")
 
 
 def _configured(cluster: Cluster, scratch: Scratch, workdir: Path) -> Cluster:

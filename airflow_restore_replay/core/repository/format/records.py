@@ -98,6 +98,11 @@ class Sizes(Record, frozen=True, kw_only=True):
     bundled_bytes: int = 0
     bundles: int = 0
 
+    @property
+    def restored_bytes(self) -> int:
+        """The bytes that a restore occupies on disk, at most."""
+        return self.total_bytes - self.zero_bytes
+
 
 class Manifest(Record, frozen=True, kw_only=True):
     """Immutable description of one backup.
