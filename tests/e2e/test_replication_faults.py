@@ -14,7 +14,8 @@ from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.registry import get_flavor
-from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, NodeDir
+from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn
+from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from tests.e2e.conftest import OwnRig
