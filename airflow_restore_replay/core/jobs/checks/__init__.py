@@ -14,20 +14,20 @@ from airflow_restore_replay.core.jobs.context import JobContext
 
 
 class Cost(StrEnum):
-    """What a check takes, so that the cheap ones go first."""
+    """Cost of a check, from the cheapest class to the most expensive."""
 
-    MOMENT = "moment"  # a question or two
+    MOMENT = "moment"  # one or two queries
     SECONDS = "seconds"  # grows with the number of tables, not with their size
     READS_DATA = "reads data"  # reads the node's files or rows
     READS_PRIMARY = "reads the primary"  # reads the primary's rows, too
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a check saw.
+    """Result of a check.
 
     :param details: small JSON-able facts for the verdict.
     :param unfinished: what the time box left for the next cycle.
-    :param carry: what the check of that name needs to know in the next cycle; kept in the manifest.
+    :param carry: what the check of that name needs in the next cycle; kept in the manifest.
     """
 
     name: str
@@ -43,9 +43,9 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class TimeBox:
-    """How long a check may take; checks look at it between two pieces of their work.
+    """Time limit of a check, which tests it between two steps of its work.
 
-    :param seconds: None is without limit.
+    :param seconds: limit; None for no limit.
     """
 
     def __init__(self, seconds: float | None = None) -> None:
@@ -61,7 +61,9 @@ class TimeBox:
 
 
 class Check(Protocol):
-    """:param cost: what it takes.
+    """One test of a restored, running server.
+
+    :param cost: cost class, shown with the result.
     :param blames: class of the error that a failed result becomes.
     """
 
@@ -70,12 +72,15 @@ class Check(Protocol):
     blames: type[RestoreReplayError]
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
-        """:raises RestoreReplayError: what was found blames somebody else than *blames* does."""
+        """Run the check until it is done or *box* is over.
+
+        :raises RestoreReplayError: the check cannot be done, or its finding blames another party than *blames* does.
+        """
         ...
 
 
 def failure_of(check: Check, result: CheckResult) -> RestoreReplayError:
-    """:returns: the error that a failed *result* amounts to."""
+    """Return the error for a failed *result*."""
     return check.blames(
         f"Check {result.name} failed: observed {result.observed}, expected {result.expected}.",
         hint=result.hint,
@@ -84,15 +89,16 @@ def failure_of(check: Check, result: CheckResult) -> RestoreReplayError:
 
 
 def ran(results: Sequence[CheckResult], *, carry: bool = False) -> list[dict[str, Any]]:
-    """:param carry: with what the next cycle goes on from, which may be much.
-    :returns: of each check what manifest and verdict keep.
+    """Return the part of each result that manifest and verdict keep.
+
+    :param carry: whether to include what the next cycle needs, which may be large.
     """
     kept = ["name", "passed", "cost", "seconds", "observed", "unfinished", *(["carry"] if carry else [])]
     return [{name: value for name, value in msgspec.to_builtins(r).items() if name in kept} for r in results]
 
 
 def carried(ctx: JobContext, name: str) -> dict[str, Any]:
-    """:returns: what the check *name* left for this cycle; empty when the newest backup has nothing of it."""
+    """Return what the check *name* left for this cycle in the newest backup; empty if there is nothing."""
     for record in ctx.previous.checks if ctx.previous else []:
         if record.get("name") == name:
             return dict(record.get("carry", {}))
@@ -100,7 +106,7 @@ def carried(ctx: JobContext, name: str) -> dict[str, Any]:
 
 
 def left_by_the_base(ctx: JobContext, name: str) -> dict[str, Any]:
-    """:returns: what the check *name* kept of the backup that the node was filled from; empty after a fresh full."""
+    """Return what the check *name* kept in the backup that the node was filled from; empty after a fresh full."""
     base = ctx.state.filled_from
     if base is None or base.kind != "backup":
         return {}
@@ -109,9 +115,9 @@ def left_by_the_base(ctx: JobContext, name: str) -> dict[str, Any]:
 
 
 class Rotation:
-    """Work that may not be done in one cycle: it goes on after what came last, in the order of names.
+    """Work that may take several cycles: each continues after the last item of the previous one, in order of names.
 
-    :param last: name of the item that came last in the previous cycle.
+    :param last: name of the last item of the previous cycle.
     """
 
     def __init__(self, items: Iterable[str], last: str) -> None:
@@ -121,7 +127,10 @@ class Rotation:
         self.done = 0
 
     def until(self, over: Callable[[], bool]) -> Iterator[str]:
-        """:param over: whether the time is; at least one item is given out."""
+        """Yield items until the time is over, but at least one.
+
+        :param over: returns whether the time is over.
+        """
         for name in self._names:
             if self.done and over():
                 return
@@ -130,11 +139,11 @@ class Rotation:
 
     @property
     def unfinished(self) -> str:
-        """:returns: how much is left, for people."""
+        """Return how many items are left, for people; empty if none are."""
         left = len(self._names) - self.done
         return f"{left} of {len(self._names)} are left for the next cycle" if left else ""
 
     @property
     def carry(self) -> dict[str, str]:
-        """:returns: where to go on; nothing once all is done."""
+        """Return where the next cycle continues; empty once all items are done."""
         return {"last": self._names[self.done - 1]} if self.unfinished else {}

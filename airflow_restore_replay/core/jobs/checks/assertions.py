@@ -1,4 +1,4 @@
-"""The user's own questions to the data: ``validate.assertions``."""
+"""The check of the user's own queries: ``validate.assertions``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
 from airflow_restore_replay.core.jobs.compare.comparison import meet
 from airflow_restore_replay.core.jobs.context import JobContext
 
-#: statements that took too long: MariaDB's max_statement_time, MySQL's max_execution_time
+#: errors of statements that took too long: MariaDB's max_statement_time, MySQL's max_execution_time
 _TOO_LONG = (1969, 3024)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """:param value: as text; what went wrong, where *error* is true."""
+    """A server's answer to the query of an assertion.
+
+    :param value: the value as text; the error if *error* is true.
+    :param holds: whether the value meets the assertion.
+    """
 
     value: str
     holds: bool
@@ -35,10 +39,10 @@ class Answer:
 
 
 class AssertionsCheck:
-    """Every assertion holds on the node.
+    """Check that every assertion holds on the node.
 
-    One that does not is asked once more, of node and primary at one exact position: if it does not hold on the
-    primary either, the data is the primary's own.
+    An assertion that fails is evaluated again, on node and primary at one exact position. If it fails on the primary,
+    too, the data is the primary's own.
     """
 
     name = "assertions"

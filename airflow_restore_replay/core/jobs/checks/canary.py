@@ -1,4 +1,4 @@
-"""A row written on the primary has to arrive."""
+"""Check that a row written on the primary arrives on the node."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ COLUMNS = "cluster VARCHAR(63) PRIMARY KEY, token CHAR(32) NOT NULL, written_at 
 
 
 class CanaryCheck:
-    """A token goes into ``validate.canary`` on the primary, and is required on the node.
+    """Check that a token written to ``validate.canary`` on the primary is found on the node.
 
-    The node replays to a position that contains the write, so that what is missing then was not in the binary log.
+    The node replays to a position that contains the write, so a row that is missing then was not in the binary log.
     """
 
     name = "canary"

@@ -13,7 +13,7 @@ from airflow_restore_replay.core.jobs.context import JobContext
 
 
 class CheckTableCheck:
-    """``CHECK TABLE`` on every base table, with the cluster's thoroughness."""
+    """Check of every base table by ``CHECK TABLE``, with the option ``validate.check_table``."""
 
     name = "check_table"
     cost = Cost.READS_DATA
@@ -45,7 +45,7 @@ class CheckTableCheck:
 
 
 def _check(node: Conn, table: Table, option: str) -> str:
-    """:returns: what the server says against the table, ``""`` for nothing."""
+    """Return the errors that the server reports for the table, ``""`` for none."""
     with node.cursor() as cursor:
         cursor.execute(f"CHECK TABLE {identifier(table.schema)}.{identifier(table.name)} {option}")
         rows = cursor.fetchall()

@@ -1,4 +1,4 @@
-"""The checksums of pages that nobody reads: rot in a corner of a table that would be found when it is too late."""
+"""Verify the checksums of pages that a cycle does not read, where corruption would otherwise be found too late."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LINES = 5
 
 
 class ColdPagesCheck:
-    """``innochecksum`` over the files that nothing has touched since they were restored.
+    """Check of the files that are unchanged since the restore, by ``innochecksum``.
 
-    Only there: a page that the server is about to write has no right checksum yet. The file is handed over open, as
-    the server holds locks on those that it uses.
+    Other files are left out, because a page that the server is about to write has no correct checksum yet. The program
+    reads each file on standard input, because the server holds locks on the files that it uses.
     """
 
     name = "cold_pages"
@@ -62,7 +62,7 @@ class ColdPagesCheck:
 
 
 def _check(program: str, path: Path, known: FileStat) -> str:
-    """:returns: what the program says against the file, ``""`` for nothing, or when the server writes to it by now."""
+    """Return the errors that the program reports for the file, ``""`` for none, or if the server has written to it."""
     try:
         with path.open("rb") as file:
             done = subprocess.run([program, "-"], stdin=file, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""What is defined beside tables: accounts, privileges, routines, triggers, events, views."""
+"""Compare the definitions beside tables: accounts, privileges, routines, triggers, events, views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ _SHOWN = 50
 
 @dataclass(frozen=True)
 class _Look:
-    """:param differing: object → in which columns; :param hidden: what the account on the primary may not see."""
+    """One comparison of the definitions on node and primary.
+
+    :param ours: definitions on the node.
+    :param differing: object → columns that differ.
+    :param hidden: objects that the account on the primary may not see → why.
+    """
 
     ours: Definitions
     differing: Mapping[str, tuple[str, ...]]
@@ -26,14 +31,15 @@ class _Look:
 
 
 class DefinitionsCheck:
-    """Node and primary define the same.
+    """Check that node and primary have the same definitions.
 
-    No snapshot covers definitions. The primary is asked before and after the node has replayed to where it is: what it
-    says twice is what it had there. And only what differs in two such looks counts.
+    A snapshot of the primary does not cover definitions. So the primary is asked before and after the node has replayed
+    to its position: an answer that is the same both times was true at that position. A difference counts only if two
+    such comparisons find it.
 
-    What the node still has as its base had it, when that was found to be the primary's, the replay did not touch: the
-    primary itself became another, by what its binary log does not tell (a failover, ``mariadb-upgrade``,
-    ``sql_log_bin=0``). No backup is at fault for that, and it is listed.
+    The base's definitions were found equal to the primary's. If an object is unchanged on the node since then, the
+    primary was changed outside its binary log (a failover, ``mariadb-upgrade``, ``sql_log_bin=0``). No backup is at
+    fault for that, and the object is only listed.
     """
 
     name = "definitions"
@@ -70,9 +76,10 @@ class DefinitionsCheck:
 def _unlogged(
     base: Mapping[str, Any], ours: Definitions, differing: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[str, ...]]:
-    """:param base: what the base's check left; without it nothing can be said. It has no secrets: what differs in these
-        alone is the primary's.
-    :returns: those of *differing* that the primary changed without logging it, now or in a cycle before.
+    """Return those of *differing* that the primary changed without logging it, in this cycle or an earlier one.
+
+    :param base: what the base's check kept; without it, the result is empty. It contains no secrets, so a difference
+        in these alone is taken as the primary's change.
     """
     recorded, now = base.get("objects"), ours.recorded()
     known = base.get("unlogged", ())
@@ -108,7 +115,7 @@ def _look(ctx: JobContext) -> _Look:
 
 
 def _difference(name: str, ours: Definitions, theirs: Definitions) -> tuple[str, ...]:
-    """:returns: in what the object differs; nothing where nothing could be seen."""
+    """Return in what the object differs; empty if the account on the primary may not see it."""
     if any(name == h or f"every {name}".startswith(f"{h} ") for h in theirs.hidden):
         return ()
     there, here = theirs.objects.get(name), ours.objects.get(name)

@@ -1,4 +1,4 @@
-"""A backup that suddenly holds far less than the one before it is looked at by a person."""
+"""Refuse a backup that has far fewer rows than the previous one, until a person has examined it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation,
 from airflow_restore_replay.core.jobs.compare.comparison import meet
 from airflow_restore_replay.core.jobs.context import JobContext
 
-#: fewer than that may go
+#: the guard is off if the previous backup had fewer rows than this
 _FEW_ROWS = 1_000
 _SMALL_BYTES = 64 * 2**20
 
 
 @dataclass
 class _Rows:
-    """:param small: rows of all small tables. :param large: of each large one, when it was last counted.
+    """Row counts of one server.
+
+    :param small: rows of all small tables.
+    :param large: large table → rows when it was last counted.
     :param last: the large table whose turn it was.
-    :param guessed: by how much the server's estimates of what was not counted now are more.
+    :param guessed: for tables that were not counted now, the server's estimates minus the last counts.
     """
 
     tables: int
@@ -50,11 +53,14 @@ class _Rows:
 
 
 class DropGuardCheck:
-    """Rows are not fewer than in the previous backup by more than ``validate.drop_guard``.
+    """Check that rows are not fewer than in the previous backup by more than ``validate.drop_guard``.
 
-    Servers' statistics may be of any time: they only make suspicious. What is carried and what decides was counted.
-    Small tables are counted each time; large ones when they are new and when their turn comes, one in each cycle; all
-    of them when rows seem to be gone. The primary is asked, too: what it lacks as well, it lost itself.
+    Table statistics may be stale: they only trigger an exact count. Counted rows decide and are carried to the next
+    cycle.
+
+    Small tables are counted in each cycle. Large tables are counted when they are new and when their turn comes, one in
+    each cycle. All tables are counted if rows seem to be missing. Then the primary is counted, too: rows that it lacks
+    as well, it lost itself.
     """
 
     name = "drop_guard"
@@ -83,7 +89,7 @@ class DropGuardCheck:
 
 
 def _before(ctx: JobContext, name: str) -> dict[str, Any]:
-    """:returns: the previous backup's rows; or the primary's that somebody has seen since, and released."""
+    """Return the previous backup's rows, or the primary's rows from a hold for lost rows that was released since."""
     since = ctx.previous.created_at if ctx.previous else None
     seen = released(ctx.repository.catalog(), SourceShrank.__name__, since)
     found = seen[-1].failure.evidence if seen and seen[-1].failure else {}
@@ -97,7 +103,7 @@ def _dropped(before: dict[str, Any], now: _Rows, guard: float | None) -> bool:
 
 
 def _count_some(ctx: JobContext, node: Conn, before: dict[str, Any], box: TimeBox) -> _Rows:
-    """Count what is small, new or in turn; as much as there is time for."""
+    """Count the tables that are small or new, and the one whose turn it is, as far as the time box allows."""
     tables = ctx.flavor.tables(node)
     counted: dict[str, int] = before.get("large", {})
     known = {t.qualified: t for t in tables if _large(t) and t.qualified in counted}
@@ -133,14 +139,17 @@ def _rows_of(ctx: JobContext, conn: Conn, table: Table) -> int | None:
     try:
         return int(value(conn, f"SELECT COUNT(*) FROM {identifier(table.schema)}.{identifier(table.name)}"))
     except pymysql.err.MySQLError:
-        # Dropped meanwhile, or damaged: that is for other checks to say.
+        # The table was dropped meanwhile, or is damaged, which other checks report.
         if not ctx.server.alive():
             raise
         return None
 
 
 def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) -> None:
-    """The rows of both are counted, at one position."""
+    """Count the rows of node and primary at one position, and raise if the primary lacks them as well.
+
+    :raises SourceShrank: the primary has about as few rows as the node.
+    """
     with ctx.flavor.connect(ctx.primary) as primary:
         position = meet(ctx, primary).position
         with ctx.node.changing() as state:

@@ -1,4 +1,4 @@
-"""Check that the node's error log has nothing about its data."""
+"""Check that the node's error log reports no damage to its data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_restore_replay.core.jobs.context import JobContext
 
 
 class ErrorLogCheck:
-    """The server has not reported damage since it was started on the restored data."""
+    """Check that the server has not reported damage since it was started on the restored data."""
 
     name = "error_log"
     cost = Cost.MOMENT

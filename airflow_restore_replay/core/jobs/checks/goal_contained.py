@@ -11,7 +11,10 @@ from airflow_restore_replay.core.jobs.context import JobContext
 
 
 class GoalContainedCheck:
-    """The node has executed the goal. A failure is ours: catch-up said that it was reached."""
+    """Check that the node has executed the goal.
+
+    A failure is an internal error, because catch-up reported that the goal was reached.
+    """
 
     name = "goal_contained"
     cost = Cost.MOMENT

@@ -1,4 +1,4 @@
-"""Check that the node has no transactions that the primary lacks."""
+"""Check that the node has no errant transactions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from airflow_restore_replay.core.jobs.context import JobContext
 
 
 class NoErrantTransactionsCheck:
-    """The node has executed nothing that the primary's binary log lacks.
+    """Check that the node has executed nothing that the primary's binary log lacks.
 
-    :raises Stranded: it has, and a former primary wrote it.
+    :raises Stranded: the node has such a transaction, and a former primary wrote it.
     """
 
     name = "no_errant_transactions"
@@ -21,7 +21,7 @@ class NoErrantTransactionsCheck:
     blames: type[RestoreReplayError] = ErrantFromNode
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
-        # The node is read first: what it has executed by then, the primary must have by now.
+        # The node is read first: the primary, read afterwards, must have everything that the node had executed.
         with ctx.server.connect() as node:
             executed = ctx.flavor.executed_position(node)
         with ctx.flavor.connect(ctx.primary) as primary:

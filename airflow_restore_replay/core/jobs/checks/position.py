@@ -1,4 +1,4 @@
-"""Where the restored server stands, against where the manifest says that the backup does."""
+"""Check that the restored server is at the position of the manifest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_restore_replay.core.jobs.context import JobContext
 
 
 class PositionCheck:
-    """A server that was restored, and has replayed nothing yet, is at the position of the manifest."""
+    """Check that a server that was restored, and has replayed nothing yet, is at the position of the manifest."""
 
     name = "position"
     cost = Cost.MOMENT

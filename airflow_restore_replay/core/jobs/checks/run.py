@@ -1,4 +1,4 @@
-"""Which checks a node has to pass, in which order, and what is kept of them."""
+"""Select the checks that a node has to pass, run them in order, and keep their results."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from airflow_restore_replay.core.jobs.checks.position import PositionCheck
 from airflow_restore_replay.core.jobs.checks.same_data import SameDataCheck
 from airflow_restore_replay.core.jobs.context import JobContext
 
-#: those of ``validate.checks``, in their order: what writes or asks the primary first, the longest last, because the
-#: comparison's position is the backup's
+#: checks of ``validate.checks`` in their order: those that write to or query the primary first, the longest last,
+#: because the comparison's position is the backup's
 OPTIONAL: Mapping[str, Callable[[], Check]] = {
     CanaryCheck.name: CanaryCheck,
     AssertionsCheck.name: AssertionsCheck,
@@ -33,7 +33,7 @@ OPTIONAL: Mapping[str, Callable[[], Check]] = {
     DropGuardCheck.name: DropGuardCheck,
     SameDataCheck.name: SameDataCheck,
 }
-#: a past state has nothing to be compared with: the primary has gone on
+#: skipped in runs as of a past time, because the primary has moved on
 _OF_NOW = (
     CanaryCheck.name,
     AssertionsCheck.name,
@@ -44,10 +44,11 @@ _OF_NOW = (
 
 
 def chosen(ctx: JobContext) -> list[Check]:
-    """:returns: the checks of this cluster and run."""
+    """Return the checks of this cluster and run."""
     wanted = ctx.cluster.validate.checks
     names = [n for n in OPTIONAL if n in wanted and (ctx.as_of is None or n not in _OF_NOW)]
-    # Again at the end: damage may show only when a table is read, and a node must not have written itself.
+    # Repeated at the end, because damage may show only when a table is read, and the checks must not have made the node
+    # write transactions of its own.
     return [
         GoalContainedCheck(),
         NoErrantTransactionsCheck(),
@@ -59,15 +60,15 @@ def chosen(ctx: JobContext) -> list[Check]:
 
 
 def alone(ctx: JobContext) -> list[Check]:
-    """:returns: the checks of a backup that was only restored: they need no primary."""
+    """Return the checks of a backup that was only restored, which need no primary."""
     cold: list[Check] = [ColdPagesCheck()] if ColdPagesCheck.name in ctx.cluster.validate.checks else []
     return [ErrorLogCheck(), PositionCheck(), *cold, CheckTableCheck(), ErrorLogCheck()]
 
 
 def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
-    """Run *checks*; the node's state tells which ran, also when one of them fails.
+    """Run *checks*, and record their results in the node's state, even if one of them fails.
 
-    :raises RestoreReplayError: of the first that fails.
+    :raises RestoreReplayError: the error of the first check that fails.
     """
     results: list[CheckResult] = []
     for check in checks:

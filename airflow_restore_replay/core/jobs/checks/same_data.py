@@ -22,9 +22,9 @@ from airflow_restore_replay.core.repository.transfer.unchanged_files import unto
 
 
 class SameDataCheck:
-    """MVCC tables have the primary's rows at one exact position: all, or those that it was the turn of.
+    """Check that MVCC tables have the primary's rows at one exact position: all tables, or those whose turn it is.
 
-    After :meth:`run`, the node's state carries that position: it is the backup's.
+    After :meth:`run`, the node's state holds that position, which is the backup's.
     """
 
     name = "same_data"
@@ -32,7 +32,7 @@ class SameDataCheck:
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
-        # A fresh full begins a line of its own: nothing of it was compared yet.
+        # A fresh full begins a new lineage, of which nothing was compared yet.
         coverage = Coverage.after(left_by_the_base(ctx, self.name), utc_now())
         before = deepcopy(coverage)
         comparison = compare_with_primary(ctx, coverage, partial(_untouched, ctx))
@@ -54,7 +54,11 @@ class SameDataCheck:
 
 
 def _untouched(ctx: JobContext, names: set[str]) -> set[str]:
-    """The server may not have written yet what it changed: then it knows of it since it started."""
+    """Return those of *names* that nothing has written to since the restore.
+
+    The server may not have written its changes to the files yet. UPDATE_TIME shows the tables that it has changed since
+    its start.
+    """
     files = untouched_files(ctx.node.data, ctx.node.load_base(), ctx.flavor.skippable_files)
     with ctx.server.connect() as node:
         changed = rows(
@@ -65,7 +69,7 @@ def _untouched(ctx: JobContext, names: set[str]) -> set[str]:
 
 
 def _last_good(comparison: Comparison, before: Coverage) -> dict[str, Any]:
-    """:returns: what tells since when backups may share the drift."""
+    """Return when the last complete comparison of each differing table began: later backups may share the drift."""
     tables = {difference.table for difference in comparison.differences}
     return {"last_good_comparison": {name: before.last_good(name) or "never" for name in sorted(tables)}}
 
