@@ -1,9 +1,11 @@
 """Compare node and primary at one exact position.
 
-A consistent snapshot is opened on the primary, its exact GTID is taken, the node replays *until* that GTID,
-and then rows of MVCC tables are compared inside the snapshot: all of them, or, where there is no time for that, those
-whose turn it is. Tables that DDL took away from the snapshot, and rows that differ, are looked at once more at a second
-position: only what differs at both is a mismatch.
+The comparison opens a consistent snapshot on the primary, reads its exact GTID, and has the node replay *until* that
+GTID. Then it compares the rows of MVCC tables inside the snapshot: all tables, or, if there is no time for that, those
+whose turn it is.
+
+Tables that DDL made unavailable to the snapshot, and rows that differ, are compared again at a second position. Only a
+difference at both positions is a mismatch.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ _MEETINGS = 5
 
 @dataclass
 class Comparison:
-    """:param differences: rows that differ at two positions.
+    """Result of a comparison with the primary.
+
+    :param differences: rows that differ at two positions.
+    :param missing: tables that only the primary has, at two positions.
+    :param added: tables that only the node has, at two positions.
     :param uncompared: ``schema.table`` → why the comparison does not cover it.
-    :param missing, added: tables that only the primary has, or only the node, at two positions.
-    :param snapshot: how the first snapshot was made exact, and for how long that kept writers waiting.
-    :param gave_way: whether the first look ended early, for DDL that waited; what is left is for the next cycle.
-    :param paused_s: how long the comparison waited for the primary to be less busy.
+    :param snapshot: how the first snapshot was made exact, and for how many seconds that blocked writers.
+    :param gave_way: whether the first pass ended early because DDL waited; the next cycle continues it.
+    :param paused_s: seconds for which the comparison paused because the primary was busy.
     """
 
     position: Position
@@ -54,11 +59,11 @@ class Comparison:
 def compare_with_primary(
     ctx: JobContext, coverage: Coverage, untouched: Callable[[set[str]], set[str]]
 ) -> Comparison:
-    """Compare what ``validate.compare_budget`` gives time for; see the module.
+    """Compare as much as ``validate.compare_budget`` has time for, as the module describes.
 
-    :param coverage: what earlier cycles compared; brought up to date.
-    :param untouched: of some tables, those that nothing wrote to since the restore.
-    :raises RestoreReplayError: replication to the comparison position failed, classified.
+    :param coverage: what earlier cycles compared; it is updated.
+    :param untouched: returns those of the given tables that nothing has written to since the restore.
+    :raises RestoreReplayError: replication to the comparison position failed; classified.
     """
 
     def all_in_turn(look: ComparisonPass) -> None:
@@ -99,7 +104,7 @@ def _confirmed(before: ComparisonPass, after: ComparisonPass) -> list[Difference
 
 
 def _look(ctx: JobContext, work: Callable[[ComparisonPass], None]) -> ComparisonPass:
-    """Open a snapshot, bring the node to it, compare."""
+    """Open a snapshot, replay the node to its position, and compare."""
     with ctx.flavor.connect(ctx.primary) as primary:
         listed = names_of(ctx, primary)
         snapshot = meet(ctx, primary)
@@ -115,9 +120,12 @@ def _look(ctx: JobContext, work: Callable[[ComparisonPass], None]) -> Comparison
 
 
 def meet(ctx: JobContext, primary: Conn) -> Snapshot:
-    """Open a snapshot on *primary* and bring the node to it exactly.
+    """Open a snapshot on *primary*, and replay the node to exactly its position.
 
-    Where the stream keeps temporary tables open, the node can stop only further on: then a later snapshot.
+    If temporary tables are open in the replicated stream, the node can stop only at a later position. Then try again
+    with a later snapshot.
+
+    :raises CatchUpStalled: the node never stopped exactly at a snapshot.
     """
     for _ in range(_MEETINGS):
         ctx.report.phase("opening a snapshot on the primary")
@@ -143,7 +151,7 @@ def _uncompared(ctx: JobContext) -> dict[str, str]:
 
 
 def evidence_of(comparison: Comparison) -> dict[str, Any]:
-    """:returns: what a verdict keeps of a mismatch."""
+    """Return the evidence of a mismatch that a verdict keeps."""
     return {
         "position": str(comparison.position),
         "differences": [d.describe() for d in comparison.differences[:50]],

@@ -1,4 +1,4 @@
-"""One look at node and primary at one position: which tables are compared, and how far."""
+"""One pass of the comparison, at one position: which tables are compared, and how far."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ from airflow_restore_replay.core.jobs.context import JobContext
 
 T = TypeVar("T")
 
-#: The snapshot cannot show the table any more: dropped, redefined, or locked away by DDL.
+#: The snapshot can no longer show the table: DDL dropped it, redefined it or holds a lock on it.
 #: Source: the servers' error codes 1051, 1054, 1146, 1412.
 _TAKEN_BY_DDL = (1051, 1054, 1146, 1412)
-#: of the time, for tables that changed, as long as others wait
+#: share of the time for tables that changed, if other tables wait, too
 _FIRST_SHARE = 0.75
 _ROWS_PER_S = 50_000.0
 
 
 class ComparisonPass:
-    """What one snapshot showed.
+    """Comparison of node and primary in one snapshot.
 
     :param listed: the primary's tables shortly before the snapshot was opened.
-    :ivar ours: the tables of the node that can be compared.
-    :ivar taken: tables that DDL took away from the snapshot.
-    :ivar missing: tables that only the primary has. :ivar added: that only the node has.
-    :ivar gave_way: whether the look ended early, because DDL waited for a table that its snapshot had read.
+    :ivar ours: tables of the node that can be compared.
+    :ivar taken: tables that DDL made unavailable to the snapshot.
+    :ivar missing: tables that only the primary has.
+    :ivar added: tables that only the node has.
+    :ivar gave_way: whether the pass ended early because DDL waited for a table that its snapshot had read.
     :ivar too_large: table → why there will never be time for it.
     """
 
@@ -62,7 +63,7 @@ class ComparisonPass:
         self.missing = {n for n in theirs.keys() - self.ours.keys() if _in_snapshot(sides, theirs[n])}
         self.taken = theirs.keys() - self.ours.keys() - self.missing
         self.added = self.ours.keys() - theirs.keys() - set(listed) - names_of(ctx, sides.primary)
-        # A node that was just filled has no good estimates yet.
+        # A node that was just filled has no good estimates yet, so the larger one counts.
         self._total = sum(max(t.rows_estimate, theirs.get(n, t).rows_estimate) for n, t in self.ours.items())
         self._pace = Pace(ctx.cluster.validate.chunk_rows)
         self._started = time.monotonic()
@@ -78,7 +79,7 @@ class ComparisonPass:
         return set(self.differences) | self.missing | self.taken | self.added
 
     def cover(self, coverage: Coverage) -> None:
-        """Compare tables in their turn until the time is over: changed ones first, but not for ever."""
+        """Compare tables in their turn until the time is over: changed tables first, for a share of the time."""
         done: set[str] = set()
         for names, share in _stages(coverage):
             for name in names:
@@ -88,7 +89,7 @@ class ComparisonPass:
                     done.add(name)
 
     def look_again(self, before: ComparisonPass, coverage: Coverage) -> None:
-        """Compare once more what differed, or could not be compared, in another look."""
+        """Compare again what differed, or could not be compared, in the pass *before*."""
         self.missing &= before.again
         self.taken &= before.again
         self.added &= before.again
@@ -113,7 +114,7 @@ class ComparisonPass:
             self._note(name, found)
 
     def _table(self, name: str, coverage: Coverage, share: float) -> bool:
-        """:returns: whether the table is done with in this look."""
+        """Compare a table, and return whether this pass is done with it."""
 
         def go_on() -> Compared | None:
             plan = self._plan(name)
@@ -140,7 +141,7 @@ class ComparisonPass:
         return compared.after is None
 
     def _fits(self, name: str) -> bool:
-        """A table without a usable key is compared as a whole, or not at all."""
+        """Return whether the time suffices for a table without a usable key, which cannot be compared in parts."""
         passed_s = time.monotonic() - self._started
         rate = max(_ROWS_PER_S, self.rows / passed_s if passed_s > 1 else 0.0)
         budget_s = self._ctx.cluster.validate.compare_budget
@@ -161,7 +162,11 @@ class ComparisonPass:
         return self._over(1.0)
 
     def _give_way(self) -> None:
-        """A transaction keeps what it has read from being altered; and behind an ALTER that waits, everybody does."""
+        """Release metadata locks, and end the pass if DDL waits for one that only the end of the snapshot releases.
+
+        A transaction holds metadata locks on the tables that it has read. An ALTER that waits for one of them blocks
+        all other sessions that use the table.
+        """
         with asking_the_primary():
             self.gave_way = self.gave_way or not self._ctx.flavor.give_way(self._sides.primary)
 
@@ -196,7 +201,7 @@ class ComparisonPass:
 
 
 def _stages(coverage: Coverage) -> Iterator[tuple[list[str], float]]:
-    """:returns: which tables, until which share of the time is over."""
+    """Yield tables with the share of the time after which their comparison stops."""
     first, rest = coverage.first(), coverage.rest()
     yield first, _FIRST_SHARE if rest else 1.0
     yield rest, 1.0
@@ -204,7 +209,10 @@ def _stages(coverage: Coverage) -> Iterator[tuple[list[str], float]]:
 
 
 def _in_snapshot(sides: Sides, table: Table) -> bool:
-    """The primary lists the tables of now; one that was made after the snapshot the node cannot have yet."""
+    """Return whether the snapshot shows the table.
+
+    The primary lists its current tables. The node cannot have a table yet that was created after the snapshot.
+    """
     try:
         fetch(sides.primary, f"SELECT 1 FROM {quote(table.schema)}.{quote(table.name)} LIMIT 1", [])
     except pymysql.err.MySQLError as exc:
@@ -215,12 +223,12 @@ def _in_snapshot(sides: Sides, table: Table) -> bool:
 
 
 def names_of(ctx: JobContext, conn: Conn) -> set[str]:
-    """:returns: all tables of users' schemas, those that are not compared, too."""
+    """Return all tables of users' schemas, including those that are not compared."""
     return {table.qualified for table in ctx.flavor.tables(conn)}
 
 
 def excluded(ctx: JobContext, name: str) -> bool:
-    """:returns: whether the user said not to compare that table."""
+    """Return whether ``validate.exclude`` excludes the table."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in ctx.cluster.validate.exclude)
 
 

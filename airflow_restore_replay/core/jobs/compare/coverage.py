@@ -1,4 +1,4 @@
-"""Which rows were compared when: what one cycle leaves, the next one goes on with."""
+"""Coverage of the comparison: which rows were compared when, and where the next cycle continues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_restore_replay.core.jobs.compare.tables import Key
 
-#: how each type of a key's value is written
+#: how a value of a key is encoded, by its type
 _TYPES: dict[str, tuple[type, Any, Any]] = {
     "decimal": (Decimal, str, Decimal),
     "hex": (bytes, bytes.hex, bytes.fromhex),
@@ -21,12 +21,13 @@ _TYPES: dict[str, tuple[type, Any, Any]] = {
 
 @dataclass
 class Progress:
-    """How far the comparison of one table is.
+    """Progress of the comparison of one table.
 
-    :param since: cycle in which the last pass over all of its rows began; 0 is never.
+    :param since: cycle in which the last complete comparison of its rows began; 0 for never.
     :param touched: last cycle in which the table was written to.
-    :param begun: cycle in which the pass under way began; 0 is none.
-    :param key, after: its columns, and where the pass goes on.
+    :param begun: cycle in which the unfinished comparison began; 0 for none.
+    :param key: columns of the key that the unfinished comparison uses.
+    :param after: key after which it continues.
     """
 
     since: int = 0
@@ -53,9 +54,10 @@ class Progress:
 
 @dataclass
 class Coverage:
-    """The state of all tables over the cycles since the last fresh full.
+    """Progress of all tables over the cycles since the last fresh full.
 
-    :param cycle: this one's number in that line. :param times: when the cycles compared, as far as they still matter.
+    :param cycle: number of this cycle in the lineage.
+    :param times: cycle → time of its comparison, for cycles that still matter.
     """
 
     cycle: int = 1
@@ -64,7 +66,11 @@ class Coverage:
 
     @classmethod
     def after(cls, carry: dict[str, Any], now: datetime) -> Coverage:
-        """:param carry: of the cycle before this one."""
+        """Return the coverage with which a cycle begins.
+
+        :param carry: what the previous cycle kept; empty after a fresh full.
+        :param now: time of this cycle's comparison.
+        """
         cycle = int(carry.get("cycle", 0)) + 1
         times = {int(n): str(at) for n, at in carry.get("times", {}).items()}
         times[cycle] = now.astimezone(UTC).isoformat(timespec="seconds")
@@ -72,28 +78,28 @@ class Coverage:
         return cls(cycle, times, tables)
 
     def see(self, names: Collection[str], untouched: Collection[str]) -> None:
-        """Take note of the tables that there are, and of those that nothing wrote to in this cycle."""
+        """Record which tables exist, and which of them nothing has written to in this cycle."""
         self.tables = {name: self.tables.get(name, Progress()) for name in names}
         for name, progress in self.tables.items():
             if name not in untouched:
                 progress.touched = self.cycle
 
     def first(self) -> list[str]:
-        """:returns: tables that are new, or changed since they were compared; the longest waiting first."""
+        """Return the tables that are new, or changed since they were compared, those that waited longest first."""
         return self._by_age(name for name, progress in self.tables.items() if progress.changed)
 
     def rest(self) -> list[str]:
-        """:returns: all others, in that order."""
+        """Return all other tables, in the same order."""
         return self._by_age(name for name, progress in self.tables.items() if not progress.changed)
 
     def _by_age(self, names: Iterable[str]) -> list[str]:
         return sorted(names, key=lambda name: (self.tables[name].since, -self.tables[name].begun, name))
 
     def resume(self, name: str, key: tuple[str, ...]) -> Key | None:
-        """Begin a pass over a table, or go on with one.
+        """Begin the comparison of a table, or resume an unfinished one.
 
-        :param key: its columns now; a pass by another key is begun anew.
-        :returns: the key after which to go on.
+        :param key: columns of its key now; a comparison that used another key starts again.
+        :returns: the key after which to continue; None for the first row.
         """
         progress = self.tables.setdefault(name, Progress(touched=self.cycle))
         if not progress.begun or progress.key != key:
@@ -101,7 +107,7 @@ class Coverage:
         return progress.after
 
     def stopped(self, name: str, after: Key | None) -> None:
-        """The time was over after this key; or, without one, before there was anything to go on from."""
+        """Record that the time was over after the key *after*, or, if that is None, before anything can be resumed."""
         progress = self.tables[name]
         progress.after = after
         if after is None:
@@ -112,7 +118,7 @@ class Coverage:
         progress.since, progress.begun, progress.key, progress.after = progress.begun, 0, (), None
 
     def last_good(self, name: str) -> str:
-        """:returns: when the last pass over the table began, ``""`` for never."""
+        """Return when the last complete comparison of the table began, ``""`` for never."""
         return self.times.get(self.tables[name].since, "") if name in self.tables else ""
 
     def carry(self) -> dict[str, Any]:
@@ -126,8 +132,10 @@ class Coverage:
         }
 
     def summary(self) -> dict[str, Any]:
-        """:returns: ``cycles``, ``since``: every row was compared within that time; or ``never``: tables of which that
-        cannot be said yet.
+        """Summarize how much of the primary was compared at least once.
+
+        :returns: ``cycles`` and ``since``, the number of cycles and the time within which every row was compared; or
+            ``never``, tables that were not yet compared completely.
         """
         never = sorted(name for name, progress in self.tables.items() if not progress.since)
         if never:

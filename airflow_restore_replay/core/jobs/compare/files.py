@@ -1,4 +1,4 @@
-"""Which table a file of the data directory belongs to."""
+"""Find the table that a file of the data directory belongs to."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ _ENCODED = re.compile(r"@([0-9a-f]{4})")
 
 
 def tables_of(untouched: Iterable[str], data: Path) -> set[str]:
-    """:param untouched: paths of tables' files that nothing wrote to.
-    :returns: ``schema.table`` of those of which that is true of all files, partitions too.
+    """Return ``schema.table`` of the tables of which nothing has written to any file, partitions included.
 
-    Names that the server writes in another way than ASCII are left out: they count as written to.
+    Tables whose names cannot be decoded are left out, so they count as written to.
+
+    :param untouched: paths of files, relative to the data directory, that nothing has written to.
+    :param data: the data directory.
     """
     known = set(untouched)
     paths = (str(file.relative_to(data)) for file in data.glob("*/*.ibd"))
@@ -22,7 +24,9 @@ def tables_of(untouched: Iterable[str], data: Path) -> set[str]:
 
 
 def table_of(path: str) -> str:
-    """:returns: ``schema.table`` of ``schema/table#p#part.ibd``; ``""`` where the names cannot be told.
+    """Return ``schema.table`` of ``schema/table#p#part.ibd``; ``""`` if the names cannot be decoded.
+
+    Names are decoded if they consist of ASCII and of ``@`` with four lower-case hexadecimal digits.
 
     Source: MySQL manual, "Mapping of Identifiers to File Names".
     """

@@ -1,4 +1,4 @@
-"""A primary that dies of reading its own rows: MySQL does, over a page that is corrupt."""
+"""Classify a primary that crashes while it reads its own rows, as MySQL does when a page is corrupt."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.format.records import Verdict, utc_now
 
 _EVIDENCE = "died_reading"
-#: the server counts whole seconds
+#: the server reports its uptime in whole seconds
 _SLACK = timedelta(seconds=2)
 
 
 def up_since(primary: Conn) -> datetime:
-    """:returns: when the server was started, by this machine's clock."""
+    """Return when the server was started, by this host's clock."""
     ((_, seconds),) = fetch_theirs(primary, "SHOW GLOBAL STATUS LIKE 'Uptime'", [])
     return utc_now() - timedelta(seconds=int(seconds))
 
@@ -24,11 +24,14 @@ def up_since(primary: Conn) -> datetime:
 def classify_crash(
     ctx: JobContext, table: str, started: datetime, lost: PrimaryUnreachable
 ) -> RestoreReplayError:
-    """Once is chance. A primary that went away while it read a table, was started since, and goes again over the same
-    table is rotten there; to try further would take it down each time.
+    """Classify a loss of the primary during the comparison of *table*.
 
-    :param started: when the primary was started that was lost.
-    :returns: the error to end with.
+    A first crash blames the environment, because it may be chance. If the primary was restarted since and crashes again
+    while it reads the same table, that table is corrupt. Further tries would crash the primary each time.
+
+    :param started: when the lost primary was started.
+    :param lost: the error of the lost connection.
+    :returns: the error for the job.
     """
     if not _gone(ctx, started):
         return lost
@@ -47,7 +50,7 @@ def classify_crash(
 
 
 def _gone(ctx: JobContext, started: datetime) -> bool:
-    """:returns: whether no server answers any more, or one that was started meanwhile."""
+    """Return whether the primary is unreachable, or was restarted meanwhile."""
     try:
         with ctx.flavor.connect(ctx.primary) as primary:
             return up_since(primary) > started + _SLACK
@@ -56,7 +59,7 @@ def _gone(ctx: JobContext, started: datetime) -> bool:
 
 
 def _deaths(ctx: JobContext, table: str) -> list[Verdict]:
-    """:returns: verdicts that tell of one, since the last backup."""
+    """Return the verdicts since the last backup about a crash of the primary over *table*."""
     since = ctx.previous.created_at if ctx.previous else None
     return [
         v

@@ -23,7 +23,10 @@ _KEYS_SHOWN = 20
 class Difference:
     """Rows that differ in one range: keys only, never values.
 
-    :param changed, missing, added: keys on both sides with other content; only on the primary; only on the node.
+    :param changed: keys of rows that both sides have, with different content.
+    :param missing: keys of rows that only the primary has.
+    :param added: keys of rows that only the node has.
+    :param counts: number of rows in the range on primary and node.
     """
 
     table: str
@@ -38,13 +41,13 @@ class Difference:
         return self.changed | self.missing | self.added
 
     def confirmed_by(self, later: Difference) -> bool:
-        """:returns: whether a row differs at both positions; without a key, the table as a whole does."""
+        """Return whether a row differs at both positions; without keys, the table as a whole does."""
         if not self.keys or not later.keys:
             return True
         return bool(self.keys & later.keys)
 
     def describe(self) -> dict[str, Any]:
-        """:returns: JSON-able evidence."""
+        """Return JSON-able evidence."""
         evidence: dict[str, Any] = {"table": self.table, "key_range": str(self.span)}
         evidence["rows_primary"], evidence["rows_node"] = self.counts
         for name in ("changed", "missing", "added"):
@@ -57,9 +60,10 @@ class Difference:
 
 @dataclass
 class Sides:
-    """The two connections; the primary's is inside its snapshot.
+    """The connections to primary and node; the primary's is inside its snapshot.
 
-    :param pool: one worker, for asking the primary while the node is asked.
+    :param pool: one thread, which queries the primary while this one queries the node.
+    :ivar rows: number of the primary's rows that were compared.
     """
 
     primary: Conn
@@ -76,7 +80,9 @@ class Sides:
 
 @contextlib.contextmanager
 def asking_the_primary() -> Iterator[None]:
-    """:raises SourceCorrupt: the primary cannot read its own rows.
+    """Classify errors of queries on the primary.
+
+    :raises SourceCorrupt: the primary cannot read its own rows.
     :raises PrimaryUnreachable: the connection broke.
     """
     try:
@@ -96,7 +102,10 @@ def asking_the_primary() -> Iterator[None]:
 
 
 def fetch_theirs(primary: Conn, sql: str, params: list[Any]) -> Any:
-    """:raises SourceCorrupt, PrimaryUnreachable: see :func:`asking_the_primary`."""
+    """Run a query on the primary, and return its rows.
+
+    :raises SourceCorrupt, PrimaryUnreachable: see :func:`asking_the_primary`.
+    """
     with asking_the_primary():
         return fetch(primary, sql, params)
 
@@ -107,29 +116,32 @@ def fetch(conn: Conn, sql: str, params: list[Any]) -> Any:
         return cursor.fetchall()
 
 
-#: a chunk shall take about so long, on a slow server, too
+#: time that the comparison of a range should take, on a slow server, too
 _CHUNK_S = 0.5
 _MOST_ROWS = 200_000
 
 
 @dataclass
 class Pace:
-    """How many rows a chunk has: as many as take half a second.
+    """Number of rows per range, adapted so that a range takes half a second.
 
-    :param rows: of the first chunk.
+    :param rows: number of rows of the first range.
     """
 
     rows: int
 
     def took(self, seconds: float) -> None:
-        """Adapt to the time that a whole chunk took."""
+        """Adapt to the time that a whole range took."""
         factor = min(2.0, max(0.5, _CHUNK_S / max(seconds, 1e-6)))
         self.rows = max(1, min(_MOST_ROWS, int(self.rows * factor)))
 
 
 @dataclass
 class Compared:
-    """:param after: where the time was over; None when all rows were compared."""
+    """Result of the comparison of one table.
+
+    :param after: key after which the time was over; None if all rows were compared.
+    """
 
     differences: list[Difference] = field(default_factory=list)
     after: Key | None = None
@@ -146,7 +158,8 @@ def compare_table(
 ) -> Compared:
     """Compare every row of a table, or those after a key.
 
-    :param over: asked after each range but the last; true ends the work there.
+    :param after: key after which to begin; None for the first row.
+    :param over: called after each range but the last; true ends the comparison there.
     :param on_chunk: called with the rows compared so far; may wait, and raise to stop.
     :returns: differences, at most one per range.
     """
@@ -201,7 +214,7 @@ def _by_key(rows: Any) -> dict[Key, tuple[str, ...]]:
 
 
 def _spans(primary: Conn, plan: TablePlan, pace: Pace, after: Key | None) -> Iterator[KeyRange]:
-    """Cut the primary's rows into ranges; together they cover every possible key beyond *after*."""
+    """Yield ranges of the primary's rows, which together cover every possible key beyond *after*."""
     while plan.key:
         where, params = plan.where(KeyRange(after=after))
         boundary = fetch_theirs(primary, plan.boundary_sql(where, pace.rows), params)

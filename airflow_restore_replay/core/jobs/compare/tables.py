@@ -1,4 +1,4 @@
-"""How one table is compared: its columns as bytes, its key, and the SQL over a key range."""
+"""Plan the comparison of one table: its columns as bytes, its key, and the SQL over a key range."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_restore_replay.core.flavor.values import Conn, Table
 
 Key = tuple[Any, ...]
 
-#: Types whose order is the same for a literal as for the column; other keys are compared as one range.
+#: Types whose order is the same for a literal as for the column; tables with other keys are compared as one range.
 _ORDERED = frozenset(
     (
         *("tinyint", "smallint", "mediumint", "int", "bigint", "decimal"),
@@ -49,12 +49,12 @@ def _shown(key: Key | None, unbounded: str) -> str:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A table's comparison.
+    """Plan for the comparison of one table.
 
-    :param key: columns of the primary key (or of a unique key without NULLs); empty when it has none of
-        usable types.
+    :param key: columns of the primary key (or of a unique key without NULLs); empty if the table has none of usable
+        types.
     :param row: SQL of one row's digest in hexadecimal.
-    :param history: whether it is system-versioned, so that its history rows are compared too.
+    :param history: whether the table is system-versioned, so that its history rows are compared, too.
     """
 
     table: Table
@@ -68,7 +68,7 @@ class TablePlan:
         return f"{name} FOR SYSTEM_TIME ALL" if self.history else name
 
     def checksum_sql(self, where: str) -> str:
-        """Count and a sum of 64-bit digests: unlike XOR, equal rows do not cancel each other."""
+        """Return SQL of the row count and a sum of 64-bit digests; unlike with XOR, equal rows do not cancel out."""
         return (
             f"SELECT COUNT(*), COALESCE(SUM(CAST(CONV(LEFT({self.row}, 16), 16, 10) AS UNSIGNED)), 0) "
             f"FROM {self.source} WHERE {where}"
@@ -78,14 +78,14 @@ class TablePlan:
         return f"SELECT {self._key_list}, {self.row} FROM {self.source} WHERE {where}"
 
     def boundary_sql(self, where: str, rows: int) -> str:
-        """The key of the last of the next *rows* rows."""
+        """Return SQL of the key of the last of the next *rows* rows."""
         return (
             f"SELECT {self._key_list} FROM {self.source} WHERE {where} "
             f"ORDER BY {self._key_list} LIMIT 1 OFFSET {rows - 1}"
         )
 
     def where(self, span: KeyRange) -> tuple[str, list[Any]]:
-        """:returns: SQL and its parameters."""
+        """Return the SQL condition for a range, and its parameters."""
         parts, params = ["1=1"], []
         if span.after is not None:
             sql, values = self._beyond(span.after)
@@ -102,7 +102,7 @@ class TablePlan:
         return ", ".join(quote(column) for column in self.key)
 
     def _beyond(self, key: Key) -> tuple[str, list[Any]]:
-        """``(a, b) > (x, y)`` spelled out: row constructors do not use indexes."""
+        """Return ``(a, b) > (x, y)`` spelled out, because row constructors do not use indexes, and its parameters."""
         alternatives, params = [], []
         for depth in range(len(self.key)):
             equal = [f"{quote(c)} = %s" for c in self.key[:depth]]
@@ -112,12 +112,12 @@ class TablePlan:
 
 
 def quote(name: str) -> str:
-    """:returns: the identifier for a statement that is executed with parameters (hence the doubled %)."""
+    """Return the identifier for a statement that is executed with parameters (hence the doubled %)."""
     return identifier(name).replace("%", "%%")
 
 
 def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
-    """Read the table's definition from *conn* (the node, whose definition is that of the position)."""
+    """Plan the comparison by the table's definition on *conn* (the node, which has the definition of the position)."""
     with conn.cursor() as cursor:
         cursor.execute(
             "SELECT column_name, column_type, extra, is_nullable FROM information_schema.columns "
@@ -147,9 +147,10 @@ def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
 
 
 def _cell(flavor: Flavor, name: str, column_type: str) -> str:
-    """A value with its length in front, so that neighbours cannot lend each other bytes; NULL is apart.
+    """Return SQL of a value with its length in front, so that bytes cannot move between neighbours unnoticed.
 
-    Of a long value its digest, always of one length: the row as a whole must stay below max_allowed_packet.
+    NULL differs from every value. A long value is replaced by its digest, which has a constant length, because the row
+    as a whole must stay below max_allowed_packet.
     """
     text = flavor.canonical_text(column_type, identifier(name)).replace("%", "%%")
     if _base(column_type) in _LONG:

@@ -1,4 +1,4 @@
-"""The comparison makes way for the primary's own work."""
+"""Pause the comparison while the primary is busy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ _LOOK_EVERY_S = 0.5
 
 
 class Throttle:
-    """:param primary: connection that the comparison reads by; it counts as one that is running.
-    :param limit: of running threads; None is no limit.
-    :ivar paused_s: how long all waits took.
+    """Throttle of the comparison by the number of the primary's running threads.
+
+    :param primary: connection that the comparison reads with, which counts as a running thread itself.
+    :param limit: most running threads without a pause; None for no limit.
+    :ivar paused_s: total length of all pauses, in seconds.
     """
 
     def __init__(self, primary: Conn, limit: int | None) -> None:
@@ -25,7 +27,7 @@ class Throttle:
     def wait(self, stop: Callable[[], bool]) -> None:
         """Wait while the primary is busy.
 
-        :param stop: asked every half second; true ends the wait all the same.
+        :param stop: called every half second; true ends the wait although the primary is busy.
         """
         while self._busy() and not stop():
             time.sleep(_LOOK_EVERY_S)
