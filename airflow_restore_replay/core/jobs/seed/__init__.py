@@ -14,7 +14,7 @@ from airflow_restore_replay.core.flavor.values import Endpoint, Position
 
 @dataclass(frozen=True)
 class SeedInputs:
-    """What every way of seeding gets.
+    """Inputs of every seed method.
 
     :param policy: the cluster's ``seed`` section.
     :param secrets_dir: private directory for short-lived option files.
@@ -32,9 +32,11 @@ class SeedInputs:
 
 @dataclass(frozen=True)
 class Seeded:
-    """:param position: the copy's exact position; the server runs on it.
-    :param method: how it was made in the end.
-    :param notes: what the manifest says about it.
+    """A finished seed, on which the node's server runs.
+
+    :param position: exact position of the copy.
+    :param method: method that made it, which may be another than the configured one.
+    :param notes: details for the manifest.
     """
 
     position: Position
@@ -43,7 +45,7 @@ class Seeded:
 
 
 def seed_logically(inputs: SeedInputs) -> Seeded:
-    """A dump over the SQL port."""
+    """Seed by a dump over the SQL port."""
     from airflow_restore_replay.core.jobs.seed.logical import seed_logical
 
     position, notes = seed_logical(
@@ -58,7 +60,7 @@ def seed_logically(inputs: SeedInputs) -> Seeded:
 
 
 def seed_physically(inputs: SeedInputs) -> Seeded:
-    """The server's backup program on the primary's host."""
+    """Seed with the server's backup program on the primary's host."""
     from airflow_restore_replay.core.flavor.mariadb.physical_seed import seed_physical
 
     position = seed_physical(
@@ -75,7 +77,7 @@ def seed_physically(inputs: SeedInputs) -> Seeded:
 
 
 def seed_by_clone(inputs: SeedInputs) -> Seeded:
-    """The server's own CLONE; a dump where the primary has what CLONE leaves out."""
+    """Seed by the server's own CLONE, or by a dump if the primary has anything that CLONE leaves out."""
     from airflow_restore_replay.core.flavor.mysql.clone_seed import left_out, seed_clone
 
     unfit = left_out(inputs.flavor, inputs.primary)
@@ -92,7 +94,7 @@ def seed_by_clone(inputs: SeedInputs) -> Seeded:
     return Seeded(position, "clone")
 
 
-#: by the cluster file's ``seed.method``
+#: seed functions by the cluster file's ``seed.method``
 SEEDS: dict[str, Callable[[SeedInputs], Seeded]] = {
     "logical": seed_logically,
     "physical": seed_physically,

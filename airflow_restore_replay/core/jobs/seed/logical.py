@@ -28,15 +28,15 @@ def seed_logical(
 ) -> tuple[Position, dict[str, Any]]:
     """Fill an empty node from *primary*; the node's server runs afterwards and has executed the position.
 
-    Tables without snapshots (MyISAM, Aria, …) are kept from changing while the dump runs; InnoDB is not
-    locked, or only until the snapshot is open. DDL during the dump may fail it or the replay after it; both are
-    tried again.
+    Tables without snapshots (MyISAM, Aria, …) are locked against writes while the dump runs. InnoDB is not locked, or
+    only until the snapshot is open. DDL during the dump may make the dump fail, or the replay after it; both are
+    retried.
 
     :param progress: called with (streamed, estimated) bytes.
     :returns: the exact position, and notes for the manifest.
-    :raises UnsupportedTables: the format cannot carry some tables.
-    :raises PrimaryUnreachable, ReplicationDenied, SourceCorrupt: by what the dump reports.
-    :raises SeedFailed: for any other reason, prepared XA transactions among them.
+    :raises UnsupportedTables: a backup cannot contain some tables.
+    :raises PrimaryUnreachable, ReplicationDenied, SourceCorrupt: according to the errors that the dump reports.
+    :raises SeedFailed: any other reason, for example prepared XA transactions.
     """
     tools = flavor.dump_tools()
     if not server.alive():
@@ -72,10 +72,10 @@ def _copy(
             progress=progress,
             cancelled=cancelled,
             watch=hold.seen,
-            # The load replaced the account tables, the agent's own row included; its session outlives that.
+            # The load has replaced the account tables, including the agent's own row, but its session stays open.
             trailer=lambda tail: tools.trailer(server, hold.position(tail)),
         )
-        # A sink that failed ends the source, too, by SIGKILL; then the sink knows the reason.
+        # If the load fails, the dump is ended, too, by SIGKILL; then the load's error is the reason.
         if done.sink_status > 0:
             raise tools.load_error(done.sink_status, done.sink_stderr)
         if done.source_status:
@@ -86,7 +86,12 @@ def _copy(
 
 
 def _await_no_xa(tools: DumpTools, primary: Conn, cancelled: Callable[[], bool]) -> None:
-    """A transaction prepared before the snapshot and committed after it would be missing on the node."""
+    """Wait until the primary has no prepared XA transactions.
+
+    A transaction that is prepared before the snapshot and committed after it would be missing on the node.
+
+    :raises SeedFailed: there still are some after ``XA_WAIT_S`` seconds, or the job was cancelled.
+    """
     deadline = time.monotonic() + XA_WAIT_S
     while (prepared := tools.prepared(primary)) > 0:
         if time.monotonic() > deadline or cancelled():
