@@ -1,4 +1,4 @@
-"""Catch up: fix the goal once, make sure the histories are one, replay until the goal is contained."""
+"""Catch up: read the goal once, compare histories, replay until the node contains the goal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from airflow_restore_replay.core.repository.format.records import utc_now
 
 
 def catch_up(ctx: JobContext) -> dict[str, Any]:
-    """Replay the node to the goal: the primary's position at the first call for this node, or, in a run as of
-    a past time, the end of what the primary had logged before that time.
+    """Replay the node to the goal.
 
-    A conflict or a crashed server costs one more filling of the node with one applier; only what recurs
-    from there is evidence.
+    The goal is the primary's position at the first call for this node. In a run as of a past time, it is the end of
+    everything that the primary had logged before that time.
 
+    After a conflict or a crash of the server, the node is rebuilt once, with one applier. Only a failure that recurs
+    after the rebuild is evidence.
     :returns: goal, goal_read_at, position, transactions, seconds, transactions_per_s, appliers, rebuilt.
     """
     require_phase(
@@ -53,7 +54,7 @@ def catch_up(ctx: JobContext) -> dict[str, Any]:
 
 
 def fix_goal(ctx: JobContext) -> Position:
-    """Read the goal, unless this node already has one: the goalposts don't move.
+    """Read the goal, unless this node already has one. The goalposts don't move.
 
     :raises PrimaryUnreachable, PreflightFailed, NodeIsPrimary, ReleaseRefused: before anything is replayed.
     """
@@ -80,7 +81,7 @@ def fix_goal(ctx: JobContext) -> Position:
 
 
 def catch_up_to_goal(ctx: JobContext) -> Replayed:
-    """Replay to the node's fixed goal; fills the node again once after a conflict or a crash."""
+    """Replay to the node's fixed goal; rebuild the node once after a conflict or a crash."""
     if ctx.state.goal_read_at is None:
         raise WrongPhase(
             f"Node {ctx.state.node_id} has no goal to catch up to.",
@@ -107,7 +108,7 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
 def check_history(ctx: JobContext) -> None:
     """Refuse, before replay, a base that the primary's binary log does not continue.
 
-    A seed's data comes from the primary as it is now; only a restored base can have another history.
+    Only a restored base can have another history. The data of a seed comes from the primary as it is now.
     """
     state = ctx.state
     if state.filled_from is None or state.filled_from.kind != "backup" or state.phase is not Phase.FILLED:

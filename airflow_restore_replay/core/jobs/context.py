@@ -1,4 +1,4 @@
-"""What every job gets: the node, its server, the primary, the repository, progress and cancellation."""
+"""Context of a job: the node, its server, the primary, the repository, progress and cancellation."""
 
 from __future__ import annotations
 
@@ -27,21 +27,24 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.cgroups import usable_cores
 
 _GONE_WITHIN_S = 5.0
-#: more only wait for each other's commits
+#: more appliers would only wait for each other's commits
 _MOST_APPLIERS = 16
 
 
 def default_appliers(cores: int) -> int:
-    """:returns: one for each core but one, which receiver and coordinator need: measured on two cores, more than one
-    gained nothing with either flavor.
+    """Return the number of appliers for *cores*: one for each core but one, and at least one.
+
+    The I/O thread and the coordinator need the remaining core: measured on two cores, more than one applier gained
+    nothing with either flavor.
     """
     return max(1, min(cores - 1, _MOST_APPLIERS))
 
 
 class Reporter:
-    """Turns counts into progress with rate and ETA.
+    """Reporter that turns counts into progress with rate and ETA.
 
-    :param publish: receives each new progress; writes are limited to one every *interval_s*.
+    :param publish: receives each new progress.
+    :param interval_s: least time in seconds between two published counts.
     """
 
     def __init__(self, publish: Callable[[Progress], None], *, interval_s: float = 0.25) -> None:
@@ -55,7 +58,7 @@ class Reporter:
         self._last = 0.0
 
     def phase(self, phase: str, detail: str = "") -> None:
-        """Enter a phase; published at once."""
+        """Enter a phase, and publish it at once."""
         self._begin(phase)
         self._publish(Progress(phase=phase, detail=detail))
 
@@ -66,7 +69,7 @@ class Reporter:
             return
         self._last = now
         rate = done / max(now - self._started, 1e-6)
-        # Past an estimated total nobody can tell how much is left.
+        # Beyond an estimated total, the remaining amount is unknown.
         eta_s = (total - done) / rate if rate and done <= total else None
         self._publish(
             Progress(
@@ -83,8 +86,10 @@ class Reporter:
 
 @dataclass
 class JobContext:
-    """:param request: as submitted, secrets included; only in this process's memory.
-    :param cancelled: asks whether the job should stop; polled in every loop.
+    """Everything that a job works with.
+
+    :param request: as submitted, including secrets; kept only in this process's memory.
+    :param cancelled: returns whether the job should stop; polled in every loop.
     """
 
     node: NodeDir
@@ -115,7 +120,7 @@ class JobContext:
 
     @cached_property
     def previous(self) -> Manifest | None:
-        """:returns: the cluster's newest backup, whatever became of it since; backfills are passed over."""
+        """Return the manifest of the cluster's newest backup, in whatever state; backfills do not count."""
         usual = [m for m in self.repository.catalog().manifests if m.as_of is None]
         return usual[-1] if usual else None
 
@@ -125,10 +130,10 @@ class JobContext:
 
     @property
     def appliers(self) -> int:
-        """:returns: how many appliers this node may replay with; one after a conflict."""
+        """Return how many appliers this node may replay with; one after a conflict."""
         if self.state.single_applier:
             return 1
-        # What a container may consume shows in control groups of version 2 only.
+        # usable_cores() sees the limit of a container only in control groups version 2, so node.cpus limits, too.
         cores = min(usable_cores(), max(1, int(self.cluster.node.cpus or usable_cores())))
         return self.cluster.catch_up.appliers or default_appliers(cores)
 
@@ -138,12 +143,12 @@ class JobContext:
 
     @property
     def is_proof(self) -> bool:
-        """:returns: whether the node is there to restore what the run has published."""
+        """Return whether this node proves the backup that the run has published, by restoring it."""
         return self.request.run.attempt == PROVE
 
     @property
     def as_of(self) -> datetime | None:
-        """:returns: the past time whose backup the run rebuilds; None is now."""
+        """Return the past time for which the run rebuilds the backup; None for now."""
         return self.request.run.as_of
 
     @property
@@ -151,20 +156,23 @@ class JobContext:
         return self.request.params
 
     def stop_if_cancelled(self) -> None:
-        """:raises JobCancelled: somebody asked for it."""
+        """Raise if the job was cancelled.
+
+        :raises JobCancelled: a cancellation was requested.
+        """
         if self.cancelled():
             raise JobCancelled(f"Job {self.request.job} of node {self.node.path.name} was cancelled.")
 
     @contextlib.contextmanager
     def crash_guard(self, doing: str) -> Iterator[None]:
-        """Tell a lost connection to the node's server from a server that died.
+        """Distinguish a lost connection to the node's server from a crash of the server.
 
-        :raises NodeServerCrashed: the server is gone.
+        :raises NodeServerCrashed: the server's process has ended.
         """
         try:
             yield
         except pymysql.err.MySQLError as exc:
-            # A process that was killed closes its sockets before it is gone.
+            # A killed process closes its sockets before it has ended.
             lost = bool(exc.args) and exc.args[0] in LOST_NUMBERS
             if not self.server.await_exit(_GONE_WITHIN_S if lost else 0):
                 raise

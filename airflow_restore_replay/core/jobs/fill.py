@@ -1,6 +1,6 @@
-"""Fill a node: restore a backup, or seed it from the primary; and fill it again when it was lost.
+"""Fill a node: restore a backup, or seed it from the primary; rebuild it after a failure.
 
-The first start of the server belongs to filling: a restore is done when the server runs on it.
+The first start of the server belongs to filling: a restore is complete when the server runs on it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.system.files import allocated_bytes, require_space
 
-#: phases from which filling may begin or go on
+#: phases from which filling may begin or resume
 _FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)
 
 
 def restore(ctx: JobContext) -> dict[str, Any]:
     """Restore ``params["backup_id"]`` and start the server on it.
 
-    With ``params["standalone"]`` the primary is not looked at first: a drill needs none.
+    With ``params["standalone"]`` there is no preflight, because a drill needs no primary.
 
     :returns: backup_id, position, bytes, fetched_bytes, seconds, start_seconds.
     """
@@ -45,7 +45,7 @@ def restore(ctx: JobContext) -> dict[str, Any]:
 
 
 def seed(ctx: JobContext) -> dict[str, Any]:
-    """Fill the node with a fresh full copy of the primary, by ``params["method"]`` or the cluster's.
+    """Fill the node with a fresh full copy of the primary, by ``params["method"]`` or the cluster's method.
 
     :returns: method, position, bytes, seconds.
     :raises PreflightFailed: the run is as of a past time.
@@ -64,7 +64,7 @@ def _begin(ctx: JobContext, job: JobName, clear_from: str) -> None:
     state = ctx.state
     require_phase(state, *_FILLABLE, job=job, clear_from=clear_from)
     same = state.fill == {"job": job.value, "params": dict(ctx.params)}
-    # A server may have begun to write: only files that nobody has opened can be gone on with.
+    # Resume only the same fill, and only if no server was started: a server may have written to the files.
     if state.phase is Phase.STARTING or not same:
         _empty(ctx)
     with ctx.node.changing() as changed:
@@ -77,7 +77,7 @@ def _empty(ctx: JobContext) -> None:
 
 
 def run_fill(ctx: JobContext) -> dict[str, Any]:
-    """Carry out the recorded fill."""
+    """Carry out the fill that is recorded in the node's state."""
     fill = ctx.state.fill
     if fill["job"] == JobName.RESTORE:
         return _restore(ctx, str(fill["params"]["backup_id"]))
@@ -98,7 +98,7 @@ def rebuild(ctx: JobContext, cause: Exception) -> None:
             hint="Clear the run from create_node.",
         )
     ctx.report.phase("filling again", detail=str(cause)[:200])
-    # Noted before anything is deleted: whoever ends this job now lets the next one go on with it.
+    # Recorded before anything is deleted, so that the next job resumes the rebuild if this one is interrupted.
     with ctx.node.changing() as changed:
         changed.phase, changed.rebuilt, changed.single_applier = Phase.EMPTY, state.rebuilt + 1, True
     _empty(ctx)
@@ -106,16 +106,16 @@ def rebuild(ctx: JobContext, cause: Exception) -> None:
 
 
 def refilling(state: NodeState) -> tuple[Phase, ...]:
-    """:returns: the phases that a node is left in when the job that filled it again was ended amid that."""
+    """Return the phases that a node may be in after an interrupted rebuild; none if it was never rebuilt."""
     return (*_FILLABLE, Phase.FILLED, Phase.REPLAYING) if state.rebuilt else ()
 
 
 def ensure_server(ctx: JobContext) -> bool:
-    """Make sure that the node's server runs since it was filled.
+    """Ensure that the node's server has run since the node was filled.
 
-    A node whose server died is filled again; and where a job was ended amid that, it is gone on with.
+    Rebuild a node whose server died, and resume an interrupted rebuild.
 
-    :returns: whether the node had to be filled again.
+    :returns: whether the node was filled again.
     """
     state = ctx.state
     if state.rebuilt and state.phase in _FILLABLE:
@@ -183,7 +183,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
 
 
 def start_filled_server(ctx: JobContext) -> float:
-    """Start the server with throw-away durability on data that nothing but the fill has written.
+    """Start the server, with throw-away durability, on data that only the fill has written.
 
     :returns: seconds until it answered.
     :raises BackupFault: it does not start, or its error log blames the data.
@@ -198,8 +198,10 @@ def start_filled_server(ctx: JobContext) -> float:
 
 
 def refuse_dirty_log(ctx: JobContext) -> None:
-    """:raises FileMissing: the server misses a table's file.
-    :raises ErrorLogDirty: any other complaint about the data since the last start.
+    """Raise if the server's error log reports damage to the data since the last start.
+
+    :raises FileMissing: a table's file is missing.
+    :raises ErrorLogDirty: any other error line about the data.
     """
     lines = ctx.server.log_errors()
     if not lines:
@@ -213,7 +215,9 @@ def refuse_dirty_log(ctx: JobContext) -> None:
 
 
 def refuse_missing_file(ctx: JobContext) -> None:
-    """The applier may be the first to open a table whose file is missing; then that is what to say.
+    """Raise if a missing file explains why replay failed.
+
+    The applier may be the first to open a table whose file is missing.
 
     :raises FileMissing: the error log names the file.
     """

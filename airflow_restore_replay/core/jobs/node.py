@@ -1,13 +1,13 @@
-"""A replay node's directory and its state file. Everything a node owns is below it, mode 0700.
+"""The directory of a replay node and its state file.
 
-::
+Everything that a node owns is below its directory, which has mode 0700::
 
     <workdir>/<node_id>/
-        node.json   phase, what filled it, goal, facts for the manifest (replaced atomically)
+        node.json   phase, fill, goal, facts for the manifest (replaced atomically)
         jobs/       one state file and one log per job
-        data/ run/ tmp/ log/ plugin/     the server's
-        base.json pages    what this node's restore decoded and wrote: references, file stats, hashes of pages
-        bundled     what a snapshot of this node has stored in bundles so far
+        data/ run/ tmp/ log/ plugin/     directories of the server
+        base.json pages    state that the restore left: references and file stats, and the page index
+        bundled     contents that a snapshot of this node has stored in bundles so far
 """
 
 from __future__ import annotations
@@ -45,24 +45,26 @@ from airflow_restore_replay.core.system.files import (
 )
 
 _SUBDIRECTORIES = ("jobs", "data", "run", "tmp", "log", "plugin")
-#: what is known of the data directory's content; gone with it
+#: records about the content of the data directory, which are deleted with it
 _KNOWLEDGE = ("base.json", "pages", "bundled", "manifest.json")
 _OURS = frozenset({*_SUBDIRECTORIES, *_KNOWLEDGE, "lock"})
 
 
 class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What later jobs, verdicts and the manifest need to know of earlier jobs.
+    """Facts that earlier jobs found and that later jobs, verdicts and the manifest need.
 
-    :param primary_uid: of the server that the node was checked against.
-    :param warnings: preconditions that are worth knowing, by name.
-    :param base_chains: the base's last events, by which the primary's history is recognized.
-    :param lineage_depth: replays since the last fresh full.
-    :param lineage_since: when that was taken; None for the node's own goal, or unknown.
-    :param fill, catch_up: results of these jobs.
+    :param primary_uid: unique id of the primary that preflight examined.
+    :param warnings: failed preconditions that do not stop a cycle, by name.
+    :param base_chains: last events of the base, by which its history is found in the primary's binary log.
+    :param lineage_depth: number of replays since the last fresh full.
+    :param lineage_since: time of that fresh full; None if this node is the fresh full, or if it is unknown.
+    :param fill: result of the restore or seed.
+    :param catch_up: result of catch-up.
     :param as_of: where the binary log was cut, in a run as of a past time.
-    :param chains, event_states: of the primary, for the manifest.
-    :param compared: what ``same_data`` compared, or why it did not.
-    :param checks: of each check what manifest and verdicts keep.
+    :param chains: last events on the primary, for the manifest.
+    :param event_states: states of the primary's scheduled events, for the manifest.
+    :param compared: summary of what ``same_data`` compared, or why it compared nothing.
+    :param checks: the part of each check's result that manifest and verdicts keep.
     """
 
     primary_uid: str = ""
@@ -80,13 +82,13 @@ class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What ``node.json`` holds; never a secret.
+    """Content of ``node.json``, which never holds a secret.
 
-    :param fill: how the node was filled, so that it can be filled again: job name and its parameters.
-    :param rebuilt: how often the node was discarded and filled again; once is the limit.
-    :param single_applier: replay with one applier from now on (after a conflict).
-    :param facts: what later jobs and the manifest need to know of earlier jobs.
-    :param made: the topmost directory that had to be made for the node's; it goes with the last node in it.
+    :param fill: job name and parameters of the fill, so that a rebuild can repeat it.
+    :param rebuilt: number of rebuilds; at most one.
+    :param single_applier: whether to replay with one applier from now on (after a conflict).
+    :param facts: facts from earlier jobs for later ones.
+    :param made: topmost directory that was created for this node's directory; it is removed with the last node in it.
     """
 
     protocol: int
@@ -109,9 +111,9 @@ class NodeState(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class NodeDir:
-    """A node as it lies on disk.
+    """The directory of a node.
 
-    :param path: its directory.
+    :param path: its path.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,7 +121,10 @@ class NodeDir:
 
     @classmethod
     def create(cls, workdir: Path, request: NodeRequest) -> NodeDir:
-        """Make the directory, or find it again; half a node never stays."""
+        """Create the directory, or return the existing node; a failure leaves no incomplete node.
+
+        :raises TargetNotEmpty: the directory exists and holds other files.
+        """
         node = cls(workdir / request.node_id)
         if node._state_path.exists():
             return node
@@ -135,7 +140,7 @@ class NodeDir:
         return node
 
     def _remove_half_made(self) -> None:
-        """Remove what a crash left of our own; never a directory that holds anything else."""
+        """Remove an incomplete node that a crash left, but never a directory that holds anything else."""
         if not self.path.exists():
             return
         foreign = [
@@ -151,7 +156,7 @@ class NodeDir:
         shutil.rmtree(self.path)
 
     def _lay_out(self, request: NodeRequest, made: str) -> None:
-        # With parents: the last other node may just have taken the work directory along.
+        # With parents, because the work directory may just have been removed with the last other node.
         self.path.mkdir(mode=0o700, parents=True)
         for name in _SUBDIRECTORIES:
             (self.path / name).mkdir(mode=0o700)
@@ -190,12 +195,14 @@ class NodeDir:
         return self.path / "bundled"
 
     def lock(self) -> Any:
-        """:returns: context manager that serialises decisions about this node's jobs."""
+        """Return a context manager that serializes decisions about this node's jobs."""
         return exclusive(self.path / "lock")
 
     def load(self) -> NodeState:
-        """:raises NodeGone: there is no such node (any more).
-        :raises ProtocolMismatch: another release of ours made it.
+        """Read the state file.
+
+        :raises NodeGone: the node does not exist, or no longer.
+        :raises ProtocolMismatch: another release of this package created it.
         """
         try:
             raw = self._state_path.read_bytes()
@@ -211,7 +218,7 @@ class NodeDir:
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[NodeState]:
-        """Change the state file: what the context does to the state is saved at its end, unless that raises."""
+        """Yield the state, and save its changes at the end of the context, unless the context raises."""
         state = self.load()
         yield state
         self.save(state)
@@ -221,7 +228,7 @@ class NodeDir:
             state.phase = phase
 
     def wipe(self) -> None:
-        """Back to an empty node: nothing of the data directory or of what is known of it remains."""
+        """Reset to an empty node: delete the content of the data directory and all records about it."""
         for name in ("data", "run", "tmp"):
             empty_directory(self.path / name)
         for name in _KNOWLEDGE:
@@ -230,7 +237,7 @@ class NodeDir:
             state.phase, state.filled_from = Phase.EMPTY, None
 
     def layout(self, state: NodeState, cluster: Cluster) -> ServerLayout:
-        """:returns: the server's paths and resources."""
+        """Return the paths and resources of the node's server."""
         return ServerLayout(
             datadir=self.data,
             run_dir=self.path / "run",
@@ -246,13 +253,14 @@ class NodeDir:
         base.save(self.path / "base.json")
 
     def load_base(self) -> Base:
-        """:returns: what the node was restored from; an empty base when it was seeded."""
+        """Return the state that the restore left; an empty base if the node was seeded."""
         return Base.load(self.path / "base.json", self.pages)
 
     def remove(self) -> None:
-        """Delete the directory; idempotent. The state file goes last: what is left is still a known node.
+        """Delete the directory; idempotent.
 
-        The work directory goes with its last node, if it was made for nodes.
+        The state file is deleted last, so that after an interruption the node is still found. The work directory is
+        removed with its last node if it was created for nodes.
         """
         if not self.path.exists():
             return
@@ -267,13 +275,13 @@ class NodeDir:
 
 
 def nodes_in(workdir: Path) -> Iterator[NodeDir]:
-    """:returns: every node below *workdir*, readable or not."""
+    """Yield every node below *workdir*, whether its state is readable or not."""
     for path in sorted(workdir.glob("*/node.json")):
         yield NodeDir(path.parent)
 
 
 def _made_before(workdir: Path) -> str:
-    """:returns: what an earlier node of *workdir* had to make for itself."""
+    """Return the topmost directory that was created for an earlier node of *workdir*; empty if there is none."""
     return next(filter(None, map(_made_for, nodes_in(workdir))), "")
 
 
@@ -284,7 +292,12 @@ def _made_for(node: NodeDir) -> str:
 
 
 def require_phase(state: NodeState, *allowed: Phase, job: str, clear_from: str) -> None:
-    """:raises WrongPhase: naming the task to clear from."""
+    """Raise unless the node is in one of the phases *allowed*.
+
+    :param job: name for the message.
+    :param clear_from: task to clear the run from.
+    :raises WrongPhase: the node is in another phase; the hint names the task.
+    """
     if state.phase in allowed:
         return
     wanted = " or ".join(p.value for p in allowed)

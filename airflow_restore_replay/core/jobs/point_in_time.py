@@ -1,4 +1,4 @@
-"""What a run as of a past time (a backfill) does differently: its goal, and what it cannot check."""
+"""The goal of a run as of a past time (a backfill), and the checks that such a run omits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from airflow_restore_replay.core.flavor.values import Cut, Position
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.times import stamp
 
-#: less difference than this between two clocks is the network's, or not worth a word
+#: a smaller difference between two clocks comes from the network, or does not matter
 _CLOCKS_AGREE_S = 2.0
 
 
 def goal_as_of(ctx: JobContext, as_of: datetime, *, clock_ahead_s: float) -> tuple[Position, datetime]:
-    """Find the end of what the primary had logged before *as_of*, from where the restored base stands.
+    """Find the end of everything that the primary had logged before *as_of*, from the restored base's position on.
 
-    :param clock_ahead_s: the primary's clock, which stamps the events, minus ours, which freshness counts by.
+    :param clock_ahead_s: the primary's clock, which stamps the events, minus this host's, which freshness uses, in
+        seconds.
     :returns: goal, and the time from which the backup's age counts.
     :raises PreflightFailed: *as_of* is not past by the primary's clock, or an event is stamped in the future.
     :raises BinlogPurged: the primary no longer has the needed binary logs.
@@ -39,16 +40,20 @@ def goal_as_of(ctx: JobContext, as_of: datetime, *, clock_ahead_s: float) -> tup
 
 
 def counts_from(as_of: datetime, clock_ahead_s: float) -> datetime:
-    """:returns: when the data was the primary's, by our clock: earlier than *as_of* where the clock that stamped
-    it is ahead of ours, and never later.
+    """Return the time by this host's clock at which the data was the primary's.
+
+    It is earlier than *as_of* if the clock that stamped the data is ahead of this host's, and never later.
     """
     ahead_s = clock_ahead_s if clock_ahead_s > _CLOCKS_AGREE_S else 0.0
     return as_of - timedelta(seconds=round(ahead_s))
 
 
 def _refuse_stamp_in_future(cut: Cut, as_of: datetime, now: datetime) -> None:
-    """A stamp that no clock has shown yet (``SET TIMESTAMP``, or a clock set back) says nothing about when its
-    transaction was written: ending before it could be ending hours too early.
+    """Raise if the transaction after the cut is stamped in the future (``SET TIMESTAMP``, or a clock set back).
+
+    Its stamp does not say when it was written, so a cut before it could be hours too early.
+
+    :raises PreflightFailed: names that transaction.
     """
     if cut.next_stamped is not None and cut.next_stamped > now + timedelta(seconds=_CLOCKS_AGREE_S):
         raise PreflightFailed(
@@ -70,7 +75,10 @@ def _facts(cut: Cut, clock_ahead_s: float) -> dict[str, Any]:
 
 
 def refuse_beyond(goal: Position, reached: Position, as_of: datetime) -> None:
-    """:raises PreflightFailed: the node could not stop at the goal and has later data."""
+    """Raise if the node did not stop at the goal.
+
+    :raises PreflightFailed: the node has later data.
+    """
     if not goal.contains(reached):
         raise PreflightFailed(
             f"The node could not stop where the primary stood at {stamp(as_of)}: it is at {reached}, beyond {goal}.",
@@ -79,5 +87,5 @@ def refuse_beyond(goal: Position, reached: Position, as_of: datetime) -> None:
 
 
 def omitted(as_of: datetime) -> dict[str, Any]:
-    """:returns: what the manifest says about the comparison with the primary."""
+    """Return the manifest's entry about the comparison with the primary, which was omitted."""
     return {"omitted": f"as of {stamp(as_of)}: the primary has gone on"}

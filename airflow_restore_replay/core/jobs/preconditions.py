@@ -1,4 +1,4 @@
-"""Every precondition of a cycle, of primary, node and store: ``doctor`` shows them, a cycle insists on them."""
+"""Preconditions of a cycle on primary, node and store: ``doctor`` shows them, and a cycle requires them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.files import temporary_directory
 
-#: a node needs room for a whole copy, and some for what it writes meanwhile
+#: a node needs space for a full copy, and some for the writes of the cycle
 _ROOM = 1.2
 _EXPECTED_STORE = "ours, writable, honours conditional creates, and the key fits"
 
 
 @dataclass(frozen=True)
 class Site:
-    """What a cycle has at its disposal.
+    """The parts of a cycle that its preconditions are about.
 
-    :param server: on the node; only asked for its programs.
-    :param repository: opens it for writing.
-    :param seed: the method, if a seed is needed; the cluster's by default.
-    :param held_bytes: what the node's own data already takes of the disk.
+    :param server: the node's server, used only to find its programs and release.
+    :param repository: opens the repository for writing.
+    :param seed: seed method; empty for the cluster's.
+    :param held_bytes: disk space that the node's own data already occupies.
     """
 
     cluster: Cluster
@@ -47,32 +47,38 @@ class Site:
 
     @property
     def wanted(self) -> Wanted:
-        """:returns: what is asked of the primary."""
+        """Return what the configuration requires of the primary."""
         policy = self.cluster.seed
-        # On another host, or with an option file, the backup program has an account of its own.
+        # With a prefix (another host) or an option file, the backup program has an account of its own.
         by_others = self.method == "physical" and bool(policy.prefix or policy.defaults_file)
-        # The cycle's period is in Airflow's schedule; the age that freshness allows is at least one.
+        # Only Airflow's schedule has the period of the cycles; max_age, which freshness allows, is at least one period.
         return Wanted(seed="" if by_others else self.method, keep_s=2 * self.cluster.max_age)
 
 
 def examine(site: Site, primary: Conn | None) -> list[Finding]:
-    """Look at the primary, at this host as a node, and at the store. Nothing is changed but for the marker of a new
-    repository and what proves that the store honours conditional creates.
+    """Examine the primary, this host as a node, and the store.
 
-    :param primary: None when it cannot be reached: then what depends on it is left out.
-    :returns: findings, in that order; whatever cannot even be asked is a finding, too.
+    This changes nothing, except that it writes the marker of a new repository and the objects that prove that the
+    store honours conditional creates.
+
+    :param primary: None if it is unreachable; then findings that depend on it are left out.
+    :returns: findings, in that order; a failed question is a finding, too.
     """
     found = [] if primary is None else site.flavor.examine(primary, site.wanted)
     if any(finding.name == "flavor" and not finding.passed for finding in found):
-        # Another flavor's server does not understand any further question.
+        # A server of another flavor does not understand the remaining queries.
         primary = None
     return [*found, *_of_node(site, primary), _of_store(site)]
 
 
 def refuse(found: list[Finding], *, seeding: bool) -> dict[str, str]:
-    """:param seeding: whether the primary is about to be copied; with a base, what only that needs is a warning.
-    :returns: what does not stand against a cycle, but is worth knowing, by name.
-    :raises PreflightFailed: something stands against it; or the error that is more specific of what comes first.
+    """Raise if a precondition that a cycle requires does not hold, and return the others as warnings.
+
+    :param seeding: whether the primary is about to be copied; otherwise preconditions that only a seed needs give
+        warnings.
+    :returns: failed preconditions that do not stop a cycle, by name.
+    :raises PreflightFailed: a required precondition does not hold; if the first of them names a more specific error,
+        that one.
     """
     failing = [f for f in found if f.must and not f.passed and (seeding or not f.for_seed)]
     if failing:
@@ -89,7 +95,10 @@ def refuse(found: list[Finding], *, seeding: bool) -> dict[str, str]:
 def tried(
     subject: str, name: str, ask: Callable[[], str], *, expected: str = "installed", for_seed: bool = False
 ) -> Finding:
-    """:returns: what came of asking; an error is a finding that a cycle would end with."""
+    """Call *ask*, and return its outcome as a finding; an error becomes a finding with which a cycle would fail.
+
+    :param ask: returns what was observed.
+    """
     try:
         observed = ask()
     except RestoreReplayError as exc:
@@ -167,5 +176,5 @@ def _of_store(site: Site) -> Finding:
         repository = site.repository()
         return f"{repository.store.url} of cluster {repository.cluster}"
 
-    # A wrong key shows when the repository's key check is decrypted.
+    # Opening the repository decrypts its key check, which reveals a wrong key.
     return tried("store", "repository", open_it, expected=_EXPECTED_STORE)

@@ -1,4 +1,4 @@
-"""What must hold before a node is filled, and before it replays: preconditions, and that it is not the primary."""
+"""Preflight before a node is filled and before it replays: preconditions, and that the node is not the primary."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def preflight(ctx: JobContext, node: Conn | None = None, *, seeding: bool) -> dict[str, str]:
-    """Insist on everything that ``doctor`` asks for.
+    """Examine all preconditions that ``doctor`` shows, and raise if a required one does not hold.
 
     :param seeding: whether the node is about to be filled from the primary.
-    :param node: the node's server when it already runs.
+    :param node: the node's server, if it already runs.
     :returns: warnings by name.
-    :raises PrimaryUnreachable, ReplicationDenied: the primary does not let us in.
+    :raises PrimaryUnreachable, ReplicationDenied: the primary cannot be connected to.
     :raises NodeIsPrimary, ReleaseRefused, PreflightFailed, SourceFiltered, UnsupportedTables, NodeFull: see each.
     """
     ctx.report.phase("checking primary, node and store")
@@ -32,8 +32,10 @@ def preflight(ctx: JobContext, node: Conn | None = None, *, seeding: bool) -> di
 
 
 def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None) -> None:
-    """Before replay: what was found when the node was filled is not asked again, unless the primary is another one now,
-    or nobody asked: a restore may be told not to.
+    """Refuse, before replay, a primary that is the node itself or does not meet the preconditions.
+
+    If preflight examined this primary when the node was filled, only its release is compared again. The preconditions
+    are examined if the primary is another server now, or if a standalone restore skipped preflight.
 
     :raises RestoreReplayError: as :func:`preflight`.
     """
@@ -46,7 +48,10 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
 
 
 def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
-    """:raises UnsupportedTables: *server* has tables that the snapshot format cannot carry."""
+    """Raise if *server* has tables that a backup cannot contain.
+
+    :raises UnsupportedTables: names them with the reason.
+    """
     found = ctx.flavor.unsupported_tables(server)
     if found:
         listed = "; ".join(f"{name}: {why}" for name, why in sorted(found.items())[:20])
@@ -78,8 +83,9 @@ def _insist(ctx: JobContext, primary: Conn, seeding: bool) -> dict[str, str]:
 
 
 def _other_server(ctx: JobContext, primary: Conn, node: Conn | None) -> ServerIdentity:
-    """:returns: the primary's identity.
-    :raises NodeIsPrimary: it is the node's.
+    """Return the primary's identity, and raise if it is the node's.
+
+    :raises NodeIsPrimary: both are the same server.
     """
     identity = ctx.flavor.identity(primary)
     if node is not None and ctx.flavor.same_server(ctx.flavor.identity(node), identity):

@@ -1,7 +1,7 @@
-"""What worker and agent say to each other: requests, states, progress. Plain JSON, versioned.
+"""Messages between worker and agent: requests, states, progress, as plain JSON with a protocol version.
 
-Secrets have a place of their own in a request, so that nothing else ever needs to be filtered before it is
-stored, logged or shown.
+Secrets have a field of their own in a request, so that everything else can be stored, logged and shown without
+filtering.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ M = TypeVar("M")
 
 
 class Phase(StrEnum):
-    """How far a node is. Order matters: a job asks for a phase and leaves a later one."""
+    """Phase of a node, in order: a job requires a phase and leaves a later one."""
 
     EMPTY = "empty"
     FILLING = "filling"
@@ -46,11 +46,11 @@ class JobStatus(StrEnum):
 
 
 class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The run a node works for.
+    """The run that a node works for.
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
     :param attempt: one of :data:`~airflow_restore_replay.core.decisions.attempts.ATTEMPTS`.
-    :param as_of: rebuild the backup of that past time; None is now.
+    :param as_of: past time for which the run rebuilds the backup; None for now.
     """
 
     run: str
@@ -60,7 +60,7 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Travels by stdin only and is never written anywhere.
+    """Secrets of a request, which travel on standard input only and are never written anywhere.
 
     :param store: credentials for the object store, by obstore's configuration names.
     :param keys: the repository's encryption keys, the active one first.
@@ -75,9 +75,9 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NodeHandle(msgspec.Struct, frozen=True, kw_only=True):
-    """Finds a node again; small and without secrets, so that it can travel by XCom.
+    """Address of a node, small and without secrets, so that it can travel by XCom.
 
-    :param host: where it lives, as its runtime calls the place; empty where the node id is enough to find it.
+    :param host: where the node lives, in the terms of its runtime; empty if the node id is enough to find it.
     """
 
     node_id: str
@@ -89,17 +89,17 @@ class NodeHandle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunNode(NodeHandle, frozen=True, kw_only=True):
-    """A node and the run it works for: what tasks hand on to each other by XCom."""
+    """A node and the run that it works for, which tasks pass to each other by XCom."""
 
     run: RunRef
 
 
 class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Create a node.
+    """Request to create a node.
 
     :param node_id: chosen by the caller; the same id names the same node over retries.
-    :param release: the server that it shall have: the backup's, or the primary's for a fresh full; empty if nobody
-        had to know.
+    :param release: release that the node's server must have: the backup's, or the primary's for a fresh full; empty if
+        it is unknown.
     """
 
     node_id: str
@@ -110,7 +110,7 @@ class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask for the preconditions of a cycle."""
+    """Request to examine the preconditions of a cycle."""
 
     cluster: Cluster
     secrets: Secrets = Secrets()
@@ -118,11 +118,11 @@ class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Submit a job.
+    """Request to submit a job.
 
-    :param key: idempotency key: the same over retries of a task, new after a clear.
+    :param key: job key, which makes submitting idempotent: the same over retries of a task, new after a clear.
     :param params: the job's own parameters.
-    :param secrets: kept out of every file.
+    :param secrets: never written to a file.
     """
 
     key: str
@@ -135,7 +135,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Versioned(msgspec.Struct):
-    """Any message, of any release, as far as its version goes."""
+    """The protocol version of any message of any release."""
 
     protocol: int = 0
 
@@ -143,11 +143,11 @@ class _Versioned(msgspec.Struct):
 def decode_message(payload: bytes, kind: type[M], *, sender: str) -> M:
     """Decode a message of the protocol.
 
-    Another release may have other fields, in the configuration for example: its version is looked at first.
+    The version is compared first, because another release may have other fields, for example in the configuration.
 
-    :param sender: who wrote it, for the error.
-    :raises ProtocolMismatch: the sender is of another release.
-    :raises msgspec.DecodeError: it is of this release, and malformed all the same.
+    :param sender: author of the message, for the error.
+    :raises ProtocolMismatch: the message has another protocol version.
+    :raises msgspec.DecodeError: the message has this version, but is malformed.
     """
     protocol = decode(payload, _Versioned).protocol
     if protocol != PROTOCOL_VERSION:
@@ -159,10 +159,10 @@ def decode_message(payload: bytes, kind: type[M], *, sender: str) -> M:
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a job is.
+    """Progress of a job.
 
-    :param unit: of *done*, *total* and *rate_per_s*: ``bytes``, ``transactions``, ``tables``, ``rows``.
-    :param eta_s: seconds, None when nobody can tell.
+    :param unit: of *done*, *total* and *rate_per_s*: ``bytes``, ``transactions``, ``tables``, ``files``, ``rows``.
+    :param eta_s: remaining seconds; None if unknown.
     """
 
     phase: str = ""
@@ -175,10 +175,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One job as its state file and the agent's answers have it.
+    """State of one job, as in its state file and in the agent's answers.
 
-    :param attempt_no: counts submissions that started a process, from 1.
-    :param verdict_id: the verdict that a failed or publishing job recorded.
+    :param attempt_no: number of submissions that started a process, from 1.
+    :param verdict_id: the verdict that a failed, proving or publishing job recorded.
     """
 
     key: str
@@ -195,7 +195,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the agent prints: a state, a failure, or, for commands that are not about a job, information."""
+    """Output of the agent: a job's state, a failure, or, for commands that are not about a job, information."""
 
     state: JobState | None = None
     failure: Failure | None = None
@@ -203,13 +203,13 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def describe_progress(progress: Progress) -> str:
-    """:returns: one line for logs and terminals: phase, amount, rate, time left."""
+    """Return one line for logs and terminals: phase, amount, rate, time left."""
 
     def amount(value: float) -> str:
         return human_bytes(value) if progress.unit == "bytes" else f"{value:,.0f} {progress.unit}"
 
     parts = [progress.phase or "starting"]
-    # An estimated total may turn out too small; then nobody can tell a share.
+    # An estimated total may turn out too small; then the share is unknown.
     if progress.total >= progress.done > 0 or (progress.total and not progress.done):
         share = 100 * progress.done / progress.total
         parts.append(f"{amount(progress.done)} of {amount(progress.total)} ({share:.0f} %)")

@@ -1,4 +1,4 @@
-"""Replication of a node up to a fixed position: the loop that both catch-up and validation use."""
+"""Replicate a node up to a fixed position: the loop that catch-up and validation share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ _REST_S = 2.0
 
 @dataclass(frozen=True)
 class Replayed:
-    """:param transactions: applied to get there. :param seconds: elapsed."""
+    """Result of a replication.
+
+    :param position: position that the node reached.
+    :param transactions: number of transactions that were applied.
+    :param seconds: elapsed time.
+    """
 
     position: Position
     transactions: int
@@ -25,13 +30,12 @@ class Replayed:
 def replay_until(ctx: JobContext, goal: Position) -> Replayed:
     """Replicate until the node contains *goal*, and stop exactly there.
 
-    The goal is fixed by the caller: success is *executed ⊇ goal*, never a lag of zero, which a stopped
-    replica reports too.
+    The caller fixes the goal. Success is *executed ⊇ goal*, never a lag of zero, which a stopped replica reports, too.
 
-    :raises CatchUpStalled: nothing moved for the stall timeout.
-    :raises CatchUpDeadline: still short of the goal at the deadline; has rate and shortfall.
-    :raises NodeServerCrashed: the node's server is gone.
-    :raises RestoreReplayError: what stopped a replication thread, classified.
+    :raises CatchUpStalled: no progress for the stall timeout.
+    :raises CatchUpDeadline: the goal was not reached by the deadline; the message has the rate and what is missing.
+    :raises NodeServerCrashed: the node's server has ended.
+    :raises RestoreReplayError: an error stopped a replication thread; classified.
     """
     started = time.monotonic()
     with ctx.crash_guard("replaying"), ctx.server.connect() as node:
@@ -46,9 +50,9 @@ def replay_until(ctx: JobContext, goal: Position) -> Replayed:
 
 
 def follow_primary(ctx: JobContext) -> Position:
-    """Bring the node to where the primary is now.
+    """Replay the node to the primary's current position.
 
-    :returns: that position, or a later one; the node's data is the backup's at it from then on.
+    :returns: that position or a later one, which is the backup's position from then on.
     """
     with ctx.flavor.connect(ctx.primary) as primary:
         position = ctx.flavor.primary_position(primary)
@@ -59,13 +63,17 @@ def follow_primary(ctx: JobContext) -> Position:
 
 
 def _at_rest(status: ReplicationStatus, goal: Position) -> bool:
-    """A receiver that has the goal may rest, as MariaDB's does; to stop the applier then would wait for its event."""
+    """Return whether replication has stopped before the goal and must be started again.
+
+    The I/O thread may stop once it has received the goal, as MariaDB's does. Stopping the applier at that point would
+    wait for the event that it is applying.
+    """
     receiving = status.io_running or status.io_connecting or status.received.contains(goal)
     return not status.applier_running or not receiving
 
 
 class _Watch:
-    """Watches one replication until the goal is contained."""
+    """Loop that watches one replication until the node contains the goal."""
 
     def __init__(self, ctx: JobContext, node: Conn, goal: Position) -> None:
         self._ctx = ctx
@@ -91,13 +99,13 @@ class _Watch:
             time.sleep(_POLL_S)
 
     def _judge(self, status: ReplicationStatus, now: float) -> None:
-        # What arrives after the goal is no step towards it.
+        # Events received after the goal are no progress towards it.
         arriving = () if status.received.contains(self._goal) else status.arriving
         if (progress := (*status.progress, *arriving)) != self._progress:
             self._progress, self._moved = progress, now
         elif _at_rest(status, self._goal) and now - self._restarted > _REST_S:
-            # A connection that broke amid the handshake stops the IO thread for good, and UNTIL stops the applier
-            # before every domain has arrived, as they interleave: go on to the same goal.
+            # Start again towards the same goal. A connection that breaks during the handshake stops the I/O thread for
+            # good, and UNTIL stops the applier before every domain has reached its goal, because domains interleave.
             self._restarted = now
             self._ctx.flavor.stop_replication(self._node)
             self._ctx.flavor.start_replication(

@@ -58,7 +58,7 @@ def snapshot(ctx: JobContext) -> dict[str, Any]:
 
 
 def _stop_cleanly(ctx: JobContext) -> None:
-    """Take from the running server what the manifest needs, forget the primary, stop with full durability."""
+    """Collect what the manifest needs, remove the replication settings, and stop the server with full durability."""
     if ensure_server(ctx) or ctx.state.phase is not Phase.VALIDATED:
         catch_up_to_goal(ctx)
         validate_node(ctx)
@@ -70,7 +70,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
         refuse_unsupported_tables(ctx, node)
         if ctx.as_of is not None:
-            # The primary's of today; what was created since is not in the copy.
+            # The states are the primary's of today; events that were created since *as_of* are not in the copy.
             then = ctx.flavor.event_states(node)
             event_states = {name: state for name, state in event_states.items() if name in then}
         ctx.flavor.stop_replication(node)
@@ -84,7 +84,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
 
 
 def _copy(ctx: JobContext, base: Base) -> tuple[Manifest, list[FileEntry]]:
-    """Copy the files, unless an earlier try did and only publishing is left."""
+    """Copy the files, unless an earlier try did and only publishing remains."""
     kept = ctx.node.path / "manifest.json"
     if kept.exists():
         return decode(kept.read_bytes(), tuple[Manifest, list[FileEntry]])
@@ -104,7 +104,7 @@ def _copy(ctx: JobContext, base: Base) -> tuple[Manifest, list[FileEntry]]:
     )
     ctx.stop_if_cancelled()
     manifest = _manifest(ctx, sizes)
-    # Whoever publishes after a crash must publish this very manifest: the create is conditional on its name.
+    # A retry after a crash must publish this same manifest, because the create is conditional on its name.
     replace_file(kept, encode((manifest, files)))
     return manifest, files
 

@@ -1,4 +1,4 @@
-"""Validate: a restored, running, caught-up node passes its checks."""
+"""Validate: run the checks on a restored, running, caught-up node."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from airflow_restore_replay.core.jobs.protocol import Phase
 def validate(ctx: JobContext) -> dict[str, Any]:
     """Run the checks; the node ends at the comparison position, which is the backup's.
 
-    With ``params["standalone"]`` a node that was only restored is checked, without the primary; that proves the backup
-    if the run has just published it.
-    A run as of a past time has nothing to compare with: the primary has gone on. It ends where catch-up did.
+    With ``params["standalone"]``, check a node that was only restored, without the primary. That proves the backup if
+    the run has just published it.
+
+    A run as of a past time has no comparison, because the primary has moved on. Its node stays where catch-up ended.
 
     :returns: position, checks, compared, seconds.
     :raises RestoreReplayError: the class of the first failed check.
@@ -51,7 +52,7 @@ def validate(ctx: JobContext) -> dict[str, Any]:
 
 
 def _validate_restored(ctx: JobContext) -> dict[str, Any]:
-    """The node stays in its phase, from which nothing can be published."""
+    """Check a node that was only restored, and leave it in its phase, from which it cannot be published."""
     require_phase(
         ctx.state, Phase.FILLED, *refilling(ctx.state), job="standalone validate", clear_from="restore_backup"
     )
@@ -70,9 +71,9 @@ def _validate_restored(ctx: JobContext) -> dict[str, Any]:
 
 
 def validate_node(ctx: JobContext) -> list[CheckResult]:
-    """Run the checks; a mismatch or a conflict counts only if it recurs from a fresh filling with one applier.
+    """Run the checks; a mismatch, a conflict or a crash counts only if it recurs after a rebuild with one applier.
 
-    After a fresh full there is nothing fresher: its mismatch counts at once (and blames the source).
+    A mismatch right after a fresh full counts at once and blames the source, because no fresher copy exists.
     """
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What a finished job records in the repository. The verdict is complete before the job's task ends."""
+"""Record the verdict of a finished job in the repository, before the job's task ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.repository.format.records import BaseRef, Outcome, Verdict, new_id, utc_now
 
-#: phases that a node reaches only after its history was found to be the primary's
+#: phases that a node reaches only after its history was found to match the primary's
 _REPLAYED = (Phase.REPLAYING, Phase.CAUGHT_UP, Phase.VALIDATED)
 #: jobs that run checks
 _CHECKING = (JobName.VALIDATE, JobName.SNAPSHOT)
@@ -34,7 +34,7 @@ _CHECKING = (JobName.VALIDATE, JobName.SNAPSHOT)
 def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
     """Record what *result* proves.
 
-    :returns: the verdict's id, ``""`` when the job proves nothing by itself.
+    :returns: the verdict's id, ``""`` if the job proves nothing by itself.
     """
     base = ctx.state.filled_from
     proves = ctx.is_proof or not ctx.params.get("standalone")
@@ -55,9 +55,11 @@ def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
 
 
 def record_failure(ctx: JobContext, failure: Failure) -> str:
-    """Record *failure*; evidence speaks about the base, circumstance about no backup. A rotten primary is held.
+    """Record *failure*.
 
-    A fallback that fails as the base did shows that the base was not at fault: its quarantine is withdrawn.
+    Evidence is about the base, circumstance about no backup. A corrupt primary puts the cluster on hold.
+
+    If the fallback fails as the base did, the base was not at fault, and its quarantine is withdrawn.
 
     :returns: the verdict's id.
     """
@@ -68,7 +70,7 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
         outcome = Outcome.HELD
     base = base_of(ctx)
     about = base if outcome in (Outcome.QUARANTINED, Outcome.STRANDED) else ""
-    # Says nothing about the base, yet people want to know which it was.
+    # The verdict is not about the base, but people want to know which one it was.
     measured: dict[str, Any] = {"base": base} if base and not about else {}
     if ctx.request.job in _CHECKING and ctx.state.facts.checks:
         measured["checks"] = [
@@ -82,12 +84,14 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
 
 
 def blame_in_context(ctx: JobContext, exc: BaseException) -> Failure:
-    """Blame *exc* by what the node holds: a fresh full has no backup that could be at fault.
+    """Return the failure for *exc*, with the blame that fits the data of the node.
 
-    Damage that a physical copy brought along, and rows that differ right after a full copy, are the
-    primary's own; a server that does not start on a fresh copy is the node's. A table that differs again after
-    a fresh full is the primary's, too: one backup after the other would be quarantined for it. And a base whose
-    history was the primary's when replay began is not at fault for what a failover lost since.
+    - On a fresh full, no backup can be at fault. Damage that a physical copy contains and rows that differ right after
+      a full copy blame the source. A server that does not start on a fresh copy blames the environment.
+    - A table that differs again after a fresh full blames the source, too. Otherwise one backup after the other would
+      be quarantined for it.
+    - A base whose history matched the primary's when replay began is not at fault for transactions that a failover has
+      lost since.
     """
     if isinstance(exc, HistoryDiverged | ErrantFromFormerPrimary) and ctx.state.phase in _REPLAYED:
         return Failure.of(_changed(exc))
@@ -126,7 +130,7 @@ def _again(ctx: JobContext, failure: Failure) -> Failure:
 
 
 def base_of(ctx: JobContext) -> str:
-    """:returns: id of the backup that this node replays from, ``""`` for none."""
+    """Return the id of the backup that this node replays from, ``""`` for none."""
     state = ctx.state
     base: BaseRef | None = state.filled_from
     if base and base.kind == "backup":
@@ -172,7 +176,7 @@ def _measured(ctx: JobContext, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cost(measured: dict[str, Any]) -> dict[str, Any]:
-    """:returns: what it took to prove a backup: seconds of all jobs, bytes restored, and those read from the store."""
+    """Return the cost of proving a backup: seconds of all jobs, bytes restored, bytes read from the store."""
     fill = measured.get("fill", {})
     seconds = sum(float(job.get("seconds", 0)) for job in measured.values())
     return {
@@ -183,7 +187,7 @@ def _cost(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_evidence(exc: BaseException) -> bool:
-    """:returns: whether *exc* says something about a backup, so that its verdict must not get lost."""
+    """Return whether *exc* says something about a backup, so that its verdict must not be lost."""
     return isinstance(exc, BackupFault) or (
         isinstance(exc, RestoreReplayError) and exc.blame in (Blame.BACKUP, Blame.STRANDED)
     )
