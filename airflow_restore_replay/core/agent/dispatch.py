@@ -1,4 +1,4 @@
-"""Run a command and put its answer, or its failure, into words that travel."""
+"""Run a command, and encode its answer or its failure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, Answer, 
 
 
 def answer(command: str, directory: Path, payload: bytes) -> bytes:
-    """Never raises: whatever goes wrong is an answer too.
+    """Run *command*, and return its encoded answer; an error is an answer, too, and never raised.
 
-    :param directory: of the node, or, for what is asked of a host, of all its nodes.
+    :param directory: the node's directory; for commands about a host, the work directory of all its nodes.
     """
     try:
         outcome = _run(command, directory, payload)

@@ -1,4 +1,4 @@
-"""Every precondition of a cycle, asked on the host where its node would live, without running one."""
+"""Examine the preconditions of a cycle on the host where its node would live, without running a cycle."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from airflow_restore_replay.core.repository.repository import Repository
 
 
 def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
-    """Ask for what a cycle insists on before it fills a node: the same list, with this host as the node.
+    """Examine what a cycle requires before it fills a node: the same list, with this host as the node.
 
-    :returns: findings; that the primary lets us in is the first.
+    :returns: findings; the first is whether the primary accepts the connection.
     """
     flavor = get_flavor(cluster.flavor)
     endpoint = primary_endpoint(cluster.primary, secrets.primary_password)

@@ -1,4 +1,4 @@
-"""The agent's commands about a host: make a node there, list those that are there, try whether there could be any."""
+"""The agent's commands about a host: create a node, list the nodes, probe the host, examine the preconditions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeReques
 
 
 def create(workdir: Path, payload: bytes) -> dict[str, Any]:
-    """Make the node of the request, or find it again."""
+    """Create the node of the request, or find the existing one."""
     request = decode_message(payload, NodeRequest, sender="The worker")
     node = NodeDir.create(workdir.absolute(), request)
     return {"node_id": request.node_id, "workdir": str(node.path.parent)}
 
 
 def nodes(workdir: Path, payload: bytes) -> dict[str, Any]:
-    """:returns: ``nodes``: each as :func:`describe` has it, and the bytes that it takes on disk."""
+    """List the nodes of this host.
+
+    :returns: ``nodes``: each as :func:`describe` returns it, and the bytes that it occupies on disk.
+    """
     found = []
     for node in nodes_in(workdir.absolute()):
         with contextlib.suppress(NodeGone):
@@ -35,12 +38,18 @@ def nodes(workdir: Path, payload: bytes) -> dict[str, Any]:
 
 
 def probe(workdir: Path, payload: bytes) -> dict[str, Any]:
-    """Try whether nodes can live here."""
+    """Probe whether nodes can live on this host.
+
+    :returns: ``found``: the result, for people.
+    """
     return {"found": probe_node(str(workdir), decode(payload, dict)["bindir"])}
 
 
 def examine(workdir: Path, payload: bytes) -> dict[str, Any]:
-    """:returns: ``findings``: every precondition of a cycle, with this host as the node."""
+    """Examine the preconditions of a cycle, with this host as the node.
+
+    :returns: ``findings``: every precondition.
+    """
     request = decode_message(payload, ExamineRequest, sender="The worker")
     found = preconditions(request.cluster, request.secrets)
     return {"findings": msgspec.to_builtins(found)}
@@ -52,14 +61,14 @@ def _seen(node: NodeDir) -> dict[str, Any]:
     except NodeGone:
         raise
     except (RestoreReplayError, msgspec.MsgspecError) as exc:
-        # A node of another release must still be seen, or nobody would ever remove it.
+        # List a node of another release, too; otherwise it would never be removed.
         return {"node_id": node.path.name, "phase": f"unreadable: {exc}", "workdir": str(node.path.parent)}
 
 
 def _disk_bytes(directory: Path) -> int:
     total = 0
     for path in directory.rglob("*"):
-        # A server and a job come and go beneath us.
+        # A server or a job may delete files meanwhile.
         with contextlib.suppress(FileNotFoundError):
             total += 0 if path.is_symlink() else path.lstat().st_blocks * 512
     return total

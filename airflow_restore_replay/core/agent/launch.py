@@ -1,4 +1,4 @@
-"""Start a job's process: detached, in a session of its own, so that it outlives whoever submitted it."""
+"""Start a job's process: detached, in a session of its own, so that it outlives the process that submitted it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from airflow_restore_replay.core.system.processes import NODE
 def launch(node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) -> None:
     """Start ``agent run`` on the node; return as soon as its process has the request.
 
-    :param log_path: gets what the process prints.
-    :param payload: the request, which travels on standard input: it holds secrets.
-    :param attempt_no: which submission of the key this is.
+    :param log_path: receives the output of the process.
+    :param payload: the request, which travels on standard input because it contains secrets.
+    :param attempt_no: number of this submission of the key.
     """
     argv = [sys.executable, "-m", "airflow_restore_replay.core.agent", "run", str(node.path), str(attempt_no)]
-    # util-linux' setsid --fork returns at once and leaves the job without a parent that could take it along.
+    # setsid --fork of util-linux returns at once, and leaves the job without a parent whose end could end the job.
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             ["setsid", "--fork", *argv],
@@ -33,7 +33,7 @@ def launch(node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) ->
 
 
 def environment(node: NodeDir) -> dict[str, str]:
-    """:returns: the job's environment: ours, the node's mark, and a path to this package from wherever it came."""
+    """Return the job's environment: the agent's own, the node's mark, and the path that this package came from."""
     import airflow_restore_replay
 
     root = str(Path(airflow_restore_replay.__file__).parent.parent)

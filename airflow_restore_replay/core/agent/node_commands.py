@@ -23,10 +23,12 @@ _START_TIMEOUT_S = 30.0
 
 
 def submit(node: NodeDir, payload: bytes) -> JobState:
-    """Start a job, or answer with what its key already led to.
+    """Start a job, or return the state of the job that its key already has.
 
-    Running: attach. Succeeded: its result. Failed with a verdict: the same verdict. Failed by environment: a
-    new attempt.
+    - A running job is attached to.
+    - A job that succeeded answers with its result.
+    - A job that failed with a verdict answers with the same verdict.
+    - A job that failed by environment starts again.
     """
     request = decode_message(payload, JobRequest, sender="The worker")
     with node.lock():
@@ -49,7 +51,7 @@ def _may_try_again(known: JobState) -> bool:
 
 
 def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
-    """One job at a time: two would write into one data directory."""
+    """Raise if another job runs on the node, because two jobs would write into one data directory."""
     for path in node.jobs.glob("*.json"):
         state = decode(path.read_bytes(), JobState)
         if state.key == request.key:
@@ -63,7 +65,7 @@ def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
 
 
 def _end_strays(node: NodeDir) -> None:
-    """End what an agent left behind that was killed: what a seed ran, or a server that it had not noted yet."""
+    """End the processes that a killed agent left: programs of a seed, or a server that it had not recorded yet."""
     known = _server(node).process
     for process in started_for(node.path):
         if process != known:
@@ -92,7 +94,10 @@ def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int)
 
 
 def status(node: NodeDir, payload: bytes) -> JobState:
-    """:raises NodeGone: the node has no such job."""
+    """Return the state of a job.
+
+    :raises NodeGone: the node has no such job.
+    """
     key = decode(payload, dict)["key"]
     state = StateFile(node, key).observe()
     if state is None:
@@ -105,7 +110,7 @@ def status(node: NodeDir, payload: bytes) -> JobState:
 
 
 def cancel(node: NodeDir, payload: bytes) -> JobState:
-    """Ask the job's process to end, then make it."""
+    """Ask the job's process to end, and kill it if it does not."""
     state = status(node, payload)
     if state.status is JobStatus.RUNNING:
         end(state.process, grace_s=20.0)
@@ -113,7 +118,7 @@ def cancel(node: NodeDir, payload: bytes) -> JobState:
 
 
 def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
-    """:returns: what people see of a node: ids, phase, ages, its running job."""
+    """Return what people see of a node: ids, phase, times of creation and expiry, its running job."""
     state = node.load()
     running = [
         observed
@@ -136,7 +141,7 @@ def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
 
 
 def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
-    """End jobs and server, remove the directory; idempotent, and works on half a node."""
+    """End jobs and server, and remove the directory; idempotent, and also for an incomplete node."""
     for path in node.jobs.glob("*.json"):
         with contextlib.suppress(msgspec.MsgspecError, OSError):
             state = decode(path.read_bytes(), JobState)

@@ -1,4 +1,4 @@
-"""Ask a host whether replay nodes can live there, by doing it."""
+"""Probe a host for replay nodes: write to its work directory, and run the programs of its servers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from airflow_restore_replay.core.system.files import replace_file, temporary_dir
 
 
 def probe_node(workdir: str, bindir: str | None = None) -> str:
-    """Make a directory with a file below *workdir*, and ask each flavor's programs for their release.
+    """Create a directory with a file below *workdir*, and ask each flavor's programs for their release.
 
-    :returns: what was found, for people.
+    :returns: the result, for people.
     :raises PreflightFailed: the work directory cannot be written, or no flavor's server is installed.
+    :raises NodeFull: the work directory's disk is full.
     """
     parent = Path(workdir)
     try:
@@ -46,7 +47,10 @@ def probe_node(workdir: str, bindir: str | None = None) -> str:
 
 
 def _servers(layout: ServerLayout) -> dict[str, str]:
-    """:returns: release of each flavor's server that is installed."""
+    """Return the release of each flavor's server that is installed.
+
+    :raises PreflightFailed: none is installed.
+    """
     releases: dict[str, str] = {}
     lacking: list[str] = []
     for flavor in flavors():

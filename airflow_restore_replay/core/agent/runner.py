@@ -1,4 +1,4 @@
-"""The job's own process: state file, progress, lease renewal, cancellation, verdict."""
+"""The process of a job: state file, progress, lease renewal, cancellation, verdict."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """Runs one job to its end in this process.
+    """Runner of one job, in this process.
 
-    :param attempt_no: which submission of the key this is.
+    :param attempt_no: number of this submission of the key.
     """
 
     def __init__(self, node: NodeDir, request: JobRequest, *, attempt_no: int) -> None:
@@ -52,8 +52,8 @@ class JobRunner:
         self.ctx = JobContext(node, request, Reporter(self._on_progress), self._stop.is_set)
 
     def run(self) -> JobState:
-        """Run the job; the state file has the end before this returns."""
-        # Before anybody can see that it runs, and end it.
+        """Run the job to its end; the state file has the outcome before this returns."""
+        # First of all, because the job can be cancelled once its state file shows that it runs.
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         self._change()
         renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
@@ -81,13 +81,13 @@ class JobRunner:
                 verdict_id = record_failure(self.ctx, failure)
         except Exception as second:
             log.exception("the verdict could not be recorded")
-            # A verdict that nobody can read decides nothing: the run must not go on as if there were one.
+            # A verdict that was not recorded decides nothing, so the run must not continue as if it were recorded.
             if is_evidence(exc):
                 failure = Failure.of(second)
         self._change(status=JobStatus.FAILED, failure=failure, verdict_id=verdict_id, finished_at=utc_now())
 
     def _on_progress(self, progress: Progress) -> None:
-        # Losing the state file's disk must not kill a job that could still finish.
+        # A failed write of the state file must not end a job that could still finish.
         with contextlib.suppress(OSError):
             self._change(progress=progress)
 
@@ -97,7 +97,7 @@ class JobRunner:
             self._file.write(self._state)
 
     def _renew_lease(self) -> None:
-        """Keep the run's lease while the job runs; a lost lease ends the job."""
+        """Renew the run's lease while the job runs; stop the job if the lease is lost."""
         run = self.ctx.request.run
         interval_s = self.ctx.cluster.lease.ttl / 4
         while not self._stop.wait(interval_s):

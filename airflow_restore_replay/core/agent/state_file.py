@@ -1,4 +1,4 @@
-"""A job's state file: replaced atomically, read by anybody."""
+"""The state file of a job, which is replaced atomically and may be read at any time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from airflow_restore_replay.core.system.processes import running
 
 
 class StateFile:
-    """:param key: idempotency key; the file is named by its hash, since keys hold slashes."""
+    """The state file of one job.
+
+    :param key: job key; the file is named by its hash, because keys contain slashes.
+    """
 
     def __init__(self, node: NodeDir, key: str) -> None:
         self.stem = hashlib.sha256(key.encode()).hexdigest()[:24]
@@ -26,18 +29,18 @@ class StateFile:
         self.log_path: Path = node.jobs / f"{self.stem}.log"
 
     def read(self) -> JobState | None:
-        """:returns: the state as written."""
+        """Return the state as written; None if there is no file."""
         try:
             return decode(self.path.read_bytes(), JobState)
         except FileNotFoundError:
             return None
 
     def observe(self) -> JobState | None:
-        """:returns: the state; a running job whose process is gone has failed with :class:`AgentDied`."""
+        """Return the state; a running job whose process has ended counts as failed with :class:`AgentDied`."""
         state = self.read()
         if state is None or state.status is not JobStatus.RUNNING or running(state.process):
             return state
-        # It may have finished between the two looks.
+        # The job may have finished after its state was read and before its process was looked up.
         state = self.read() or state
         return state if state.status is not JobStatus.RUNNING else _dead(state)
 
