@@ -30,7 +30,7 @@ _NON_BLOCK = 1
 _HEADER = struct.Struct("<IBIIIH")
 _ARTIFICIAL = 0x20
 _CRC32 = 1
-# No server has an id of this range: a dump thread ends an older one with the same server id.
+# Ids from the range of replay nodes, which no primary or replica has: a dump thread ends an older one with the same id.
 _READER_IDS = (3_999_000_000, 900_000)
 
 
