@@ -1,7 +1,7 @@
-"""The flavor seam: all that differs between MariaDB and MySQL, and nothing else.
+"""The flavor interface: all that differs between MariaDB and MySQL, and nothing else.
 
 Jobs, checks and the cycle are written against these interfaces. A flavor knows how its server starts and
-stops, how positions compare, how replication is driven, and whom a server's error blames.
+stops, how positions compare, how replication is controlled, and whom a server's error blames.
 """
 
 from __future__ import annotations
@@ -32,22 +32,25 @@ if TYPE_CHECKING:
 
 
 class NodeServer(Protocol):
-    """The server process of a replay node. Every method may be called from another process than the one that
-    started the server: the state is in the node's directory."""
+    """The server process of a replay node.
+
+    Every method may be called from another process than the one that started the server, because the state is in
+    the node's directory.
+    """
 
     layout: ServerLayout
 
     def release(self) -> str:
-        """:returns: the installed server's release, ``10.11.19``.
+        """Return the installed server's release, for example ``10.11.19``.
 
-        :raises PreflightFailed: the program is not installed; names the package.
+        :raises PreflightFailed: the program is not installed; the error names the package.
         """
         ...
 
     def program(self, name: str) -> str:
-        """:returns: path of one of the server's programs.
+        """Return the path of one of the server's programs.
 
-        :raises PreflightFailed: it is not installed; names the package.
+        :raises PreflightFailed: it is not installed; the error names the package.
         """
         ...
 
@@ -56,62 +59,64 @@ class NodeServer(Protocol):
         ...
 
     def start(self, *, replaying: bool) -> None:
-        """Start on the data directory: socket only, read_only, event scheduler off, own id, no autostart of
-        replication, curated plugins, agent account by init file.
+        """Start the server on the data directory.
 
-        :param replaying: throw-away durability; False gives full durability.
-        :raises ServerStartFailed: it did not come up; evidence has the server's own error lines.
-        :raises NodeFull: its log says the disk is full.
+        It listens on a socket only and runs with read_only, the event scheduler off, a server id of its own, no
+        autostart of replication and selected plugins. An init file creates the agent's account.
+
+        :param replaying: run without durability, because the data may be lost; False gives full durability.
+        :raises ServerStartFailed: it did not start; the evidence has the server's own error lines.
+        :raises NodeFull: its log says that the disk is full.
         """
         ...
 
     def connect(self) -> Conn:
-        """:returns: an autocommit connection as the agent's socket-only account, utf8mb4, UTC."""
+        """Return an autocommit connection as the agent's socket-only account, with utf8mb4 and UTC."""
         ...
 
     def endpoint(self) -> Endpoint:
-        """:returns: the agent's way in: the socket of the running server."""
+        """Return the endpoint that the agent connects to: the socket of the running server."""
         ...
 
     def alive(self) -> bool: ...
 
     @property
     def process(self) -> ProcessId | None:
-        """The server's process, as noted at its start; it may be gone."""
+        """Return the server's process as recorded at its start; it may have ended since."""
         ...
 
     def await_exit(self, timeout_s: float) -> bool:
-        """:returns: whether the server ended by itself in time."""
+        """Return whether the server ends by itself within *timeout_s*."""
         ...
 
     def log_errors(self) -> list[str]:
-        """:returns: error lines since the last start that blame the data (known harmless ones left out)."""
+        """Return error lines since the last start that blame the data, without lines known to be harmless."""
         ...
 
     def stop(self) -> None:
-        """Restore full durability, drop the agent's account, stop cleanly and wait for the exit.
+        """Restore full durability, drop the agent's account, stop the server cleanly and wait for its exit.
 
         :raises NodeServerCrashed: the stop was not clean.
         """
         ...
 
     def kill(self) -> None:
-        """SIGKILL and wait; idempotent."""
+        """Kill the server with SIGKILL and wait for its exit; idempotent."""
         ...
 
 
 class Flavor(Protocol):
-    """One of MariaDB, MySQL."""
+    """MariaDB or MySQL."""
 
     name: str
-    #: the program that makes physical copies, "" where the server does that itself
+    #: the program that makes physical copies; "" if the server does that itself
     backup_program: str
-    #: by seed method: the server, then what the seed runs on the node
+    #: by seed method: the server program, then the programs that the seed runs on the node
     programs: Mapping[str, Sequence[str]]
     #: shell glob patterns, relative to the data directory, of files that never enter a snapshot
     excluded_files: Sequence[str]
-    #: patterns of files that a snapshot need not read when nothing touched them: tables of a transactional engine that
-    #: writes to nothing but its own file. Never logs, system tablespaces or files of other engines.
+    #: patterns of files that a snapshot need not read if they are unchanged: tables of a transactional engine, each of
+    #: which is written to its own file only. Never logs, system tablespaces or files of other engines.
     skippable_files: Sequence[str]
 
     def parse_position(self, text: str) -> Position: ...
@@ -119,9 +124,9 @@ class Flavor(Protocol):
     def server(self, layout: ServerLayout) -> NodeServer: ...
 
     def connect(self, endpoint: Endpoint) -> Conn:
-        """:returns: an autocommit connection, utf8mb4, session time zone UTC, bounded connect timeout.
+        """Return an autocommit connection with utf8mb4, session time zone UTC and a bounded connect timeout.
 
-        :raises PrimaryUnreachable: nothing answers.
+        :raises PrimaryUnreachable: the server does not answer.
         :raises ReplicationDenied: the password or a grant is wrong.
         """
         ...
@@ -131,30 +136,34 @@ class Flavor(Protocol):
     def same_server(self, a: ServerIdentity, b: ServerIdentity) -> bool: ...
 
     def refuse_release(self, *, backup: str | None, node: str, primary: str) -> None:
-        """:raises ReleaseRefused: unless backup ≤ node ≤ primary, by release series."""
+        """Raise unless backup ≤ node ≤ primary, by release series.
+
+        :raises ReleaseRefused: the releases are not in that order.
+        """
         ...
 
     def preflight(self, primary: Conn) -> PreflightReport:
-        """Binary log on, GTID, filters, format, grants, engines and table options that cannot be carried."""
+        """Check the primary: binary log, GTID, filters, format, grants, unsupported engines and table options."""
         ...
 
     def examine(self, primary: Conn, wanted: Wanted) -> list[Finding]:
-        """:returns: each precondition of the primary, those of :meth:`preflight` and others, with what fixes it."""
+        """Return each precondition of the primary with its fix: those of :meth:`preflight`, and others."""
         ...
 
     def primary_position(self, primary: Conn) -> Position:
-        """:returns: everything in the primary's binary log: the goal."""
+        """Return the position of everything in the primary's binary log, which becomes the goal."""
         ...
 
     def clock(self, primary: Conn) -> datetime:
-        """:returns: the primary's time, UTC whatever its time zone is: the clock that stamps its events."""
+        """Return the primary's time in UTC, independent of its time zone, by the clock that stamps its events."""
         ...
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
-        """Read the primary's binary log, in its order, from *start* to the first transaction stamped at or
-        after *boundary*.
+        """Find the first transaction in the primary's binary log that is stamped at or after *boundary*.
 
-        :raises BinlogPurged: the files that hold what follows *start* are gone.
+        The log is read in its order, from *start*.
+
+        :raises BinlogPurged: the files with the transactions after *start* were purged.
         :raises PreflightFailed: *start* itself has a transaction stamped at or after *boundary*.
         """
         ...
@@ -162,7 +171,7 @@ class Flavor(Protocol):
     def executed_position(self, node: Conn) -> Position: ...
 
     def set_executed(self, node: Conn, position: Position) -> None:
-        """Declare that a seeded node's data is *position*."""
+        """Set the executed position of a seeded node to *position*."""
         ...
 
     def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
@@ -170,10 +179,10 @@ class Flavor(Protocol):
         ...
 
     def give_way(self, conn: Conn) -> bool:
-        """Let go of the tables that a snapshot's reads keep from being altered.
+        """Release the metadata locks that the snapshot's reads hold, if the server can.
 
-        :param conn: in the midst of the snapshot.
-        :returns: whether it can be gone on with; if not, somebody waits for a table that only the snapshot's end frees.
+        :param conn: the connection with the open snapshot.
+        :returns: False if a session waits for a metadata lock that only ending the snapshot transaction releases.
         """
         ...
 
@@ -184,73 +193,73 @@ class Flavor(Protocol):
 
         A domain whose event is no longer in any binary log file has no stamp.
 
-        :raises HistoryDiverged: the primary's log covers the place, but the transaction is not there.
+        :raises HistoryDiverged: the binary log covers that position, but does not contain the transaction.
         """
         ...
 
     def check_history(self, primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
-        """Refuse a base whose history is not the primary's, before replay.
+        """Raise, before replay, if the history of the base is not the primary's.
 
-        :raises HistoryDiverged: an event under the same GTID differs, or the primary was rewound.
+        :raises HistoryDiverged: an event with the same GTID differs, or the primary was rewound.
         :raises ErrantFromFormerPrimary: the base has transactions that the primary lacks.
-        :raises ErrantFromNode: and their origin is an earlier replay node.
-        :raises BinlogPurged: the needed binary logs are gone.
+        :raises ErrantFromNode: the base has such transactions, and an earlier replay node wrote them.
+        :raises BinlogPurged: the needed binary logs were purged.
         """
         ...
 
     def start_replication(
         self, node: Conn, primary: Endpoint, *, until: Position | None, appliers: int
     ) -> None:
-        """Replicate by GTID from what the node has executed, stopping exactly at *until* when given."""
+        """Replicate by GTID from the node's executed position, and stop exactly at *until* if it is given."""
         ...
 
     def replication_status(self, node: Conn) -> ReplicationStatus: ...
 
     def stop_replication(self, node: Conn) -> None:
-        """Stop both threads; no temporary table of the stream may be open.
+        """Stop the I/O thread and the applier when no temporary table of the replication stream is open.
 
         :raises CatchUpStalled: temporary tables stay open (MIXED/STATEMENT); replicate further and retry.
         """
         ...
 
     def forget_replication(self, node: Conn) -> None:
-        """RESET: afterwards no file holds the primary's address or password, the executed position stays."""
+        """Reset replication: no file holds the primary's address or password then; the executed position stays."""
         ...
 
     def tables(self, conn: Conn) -> list[Table]:
-        """:returns: base tables of users' schemas, sequences and replication's own tables left out."""
+        """Return the base tables of users' schemas, without sequences and replication's own tables."""
         ...
 
     def unsupported_tables(self, conn: Conn) -> dict[str, str]:
-        """:returns: ``schema.table`` → why a snapshot cannot carry it (engine, DATA DIRECTORY, …)."""
+        """Return ``schema.table`` → why a snapshot cannot contain it (engine, DATA DIRECTORY, …)."""
         ...
 
     def uncompared(self, conn: Conn) -> dict[str, str]:
-        """:returns: ``schema.table`` → why a snapshot comparison does not cover it (engine, sequence, …)."""
+        """Return ``schema.table`` → why a snapshot comparison does not cover it (engine, sequence, …)."""
         ...
 
     def event_states(self, conn: Conn) -> dict[str, str]:
-        """:returns: ``schema.event`` → status as on the primary, for re-enabling on a real restore."""
+        """Return ``schema.event`` → status as on the primary, so that a real restore can enable events again."""
         ...
 
     def canonical_text(self, column_type: str, expression: str) -> str:
-        """:returns: SQL that turns a column into bytes which are equal exactly for equal values."""
+        """Return SQL that converts a column to bytes that are equal exactly for equal values."""
         ...
 
     def row_digest(self, expression: str) -> str:
-        """:returns: SQL of a digest of bytes, at least 128 bits in hexadecimal."""
+        """Return SQL for a digest of bytes: at least 128 bits, in hexadecimal."""
         ...
 
     def limit_statements(self, conn: Conn, seconds: float) -> None:
-        """Have the server end queries on *conn* that take longer."""
+        """Make the server end queries on *conn* that take longer than *seconds*."""
         ...
 
     def definitions(self, conn: Conn) -> Definitions:
-        """:returns: accounts, privileges, routines, triggers, events and views."""
+        """Return accounts, privileges, routines, triggers, events and views."""
         ...
 
     def dump_tools(self) -> DumpTools: ...
 
     def restore_hints(self) -> list[str]:
-        """:returns: what to tell a person who starts the restored copy."""
+        """Return hints for a person who starts the restored copy."""
         ...

@@ -1,6 +1,6 @@
-"""Reading a primary's binary log as a replica does: the dump protocol, raw events.
+"""Read a primary's binary log as a replica does: the dump protocol and raw events.
 
-Only headers are decoded here; what an event says is each flavor's.
+Only headers are decoded here; each flavor decodes the bodies of its events.
 
 Source: MySQL manual and MariaDB documentation, "Replication Protocol", "COM_BINLOG_DUMP".
 """
@@ -19,18 +19,18 @@ from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn
 
-#: where the first event of a file begins
+#: offset of the first event in a file
 FIRST_OFFSET = 4
 READ_TIMEOUT_S = 300
 STOP, ROTATE, FORMAT = 3, 4, 15
 
 _COM_BINLOG_DUMP = 0x12
-# NON_BLOCK: the server ends the stream at its end instead of waiting for more.
+# NON_BLOCK: the server ends the stream at the end of the log instead of waiting for more events.
 _NON_BLOCK = 1
 _HEADER = struct.Struct("<IBIIIH")
 _ARTIFICIAL = 0x20
 _CRC32 = 1
-# No server has this id; a dump thread of the same id would end another's.
+# Ids from the range of replay nodes, which no primary or replica has: a dump thread ends an older one with the same id.
 _READER_IDS = (3_999_000_000, 900_000)
 
 
@@ -38,7 +38,7 @@ _READER_IDS = (3_999_000_000, 900_000)
 class Event:
     """One event as sent, without its checksum.
 
-    :param offset: where it begins in its file; 0 when the server made it up for the stream.
+    :param offset: where it begins in its file; 0 if the server generated it for the stream.
     """
 
     kind: int
@@ -57,10 +57,11 @@ def events(
     announce: str,
     classify: Callable[[int, str], RestoreReplayError],
 ) -> Generator[Event, None, None]:
-    """:param conn: a connection for this alone; it is closed.
-    :param announce: statement that tells the server what its reader understands.
-    :param classify: what an error of the stream means.
-    :returns: the events of *file* only, though the server would go on with the next file.
+    """Yield the events of *file*, and stop where the server would continue with the next file.
+
+    :param conn: a connection for this purpose only; it is closed.
+    :param announce: statement that announces the reader's capabilities to the server.
+    :param classify: converts number and text of a stream error into an error of this package.
     """
     raw: Any = conn
     try:
@@ -75,13 +76,14 @@ def events(
         text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
         raise classify(number, text) from exc
     finally:
-        # The stream may not be read to its end, so there is no orderly goodbye.
+        # The caller may not read the stream to its end, so the connection cannot be closed by the protocol.
         raw._force_close()
 
 
 def digest_group(first: Event, rest: Iterator[Event], ends: frozenset[int]) -> str:
-    """:param ends: kinds of events that end the group before them.
-    :returns: digest over a group's events without what depends on their place: end position and checksum.
+    """Return a digest of a group's events, without end position and checksum, which depend on their place.
+
+    :param ends: kinds of events that end the group before them.
     """
     digest = blake3()
     event = first

@@ -1,4 +1,4 @@
-"""What is defined in a server beside tables, in a shape in which two servers can be compared."""
+"""Definitions of a server other than tables, in a form in which two servers can be compared."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pymysql
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts
 from airflow_restore_replay.core.flavor.values import Conn
 
-#: the account may not look: SELECT, SHOW VIEW, EVENT or TRIGGER is lacking there
+#: errors for a missing privilege: SELECT, SHOW VIEW, EVENT or TRIGGER
 _DENIED = (1044, 1142, 1143, 1227)
-#: columns that hold what passwords could be guessed by: compared, and never recorded
+#: columns from which passwords could be guessed: they are compared, but never recorded
 SECRET = frozenset({"authentication_string", "User_attributes"})
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table of the server that has one row for each object.
+    """A system table with one row for each object.
 
-    :param kind: of the objects, for people.
+    :param kind: the kind of the objects, for people.
     :param key: columns that name an object.
-    :param columns: those that have to be the same; empty is all but *ignored*.
+    :param columns: columns that must be equal; if empty, all except *key* and *ignored*.
     """
 
     kind: str
@@ -37,15 +37,17 @@ class Source:
 
 @dataclass
 class Definitions:
-    """:param objects: ``view shop.v`` → column → digest of its value; hashes of passwords do not get any further.
-    :param hidden: what the account may not see → why.
+    """Objects that are defined in a server, by digests of their columns.
+
+    :param objects: ``view shop.v`` → column → digest of its value, so that no password hash leaves this module.
+    :param hidden: objects that the account may not see → the reason.
     """
 
     objects: dict[str, Mapping[str, str]] = field(default_factory=dict)
     hidden: dict[str, str] = field(default_factory=dict)
 
     def recorded(self) -> dict[str, str]:
-        """:returns: what a manifest keeps: digest of each object's name → of what it is, secrets left out."""
+        """Return the part for the manifest: digest of each object's name → digest of its columns without secrets."""
         return {
             short(name): short(repr(sorted((c, d) for c, d in columns.items() if c not in SECRET)))
             for name, columns in self.objects.items()
@@ -53,7 +55,7 @@ class Definitions:
 
 
 def short(text: str) -> str:
-    """:returns: a digest that tells objects apart, and takes little room."""
+    """Return a short digest that distinguishes objects."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -61,7 +63,7 @@ def _in_schemas(column: str) -> str:
     return f"WHERE {column} NOT IN {SYSTEM_SCHEMAS}"
 
 
-#: the same on all flavors; definitions of views, routines and triggers are not shown to everybody
+#: the same on all flavors; the server shows the text of views, routines and triggers to privileged accounts only
 COMMON = (
     Source(
         "view",
@@ -93,7 +95,7 @@ COMMON = (
         ),
         where=_in_schemas("TRIGGER_SCHEMA"),
     ),
-    # Not its status: a replica disables events. Not its dates: they change when it runs.
+    # The status is left out because a replica disables events, and the dates because they change when an event runs.
     Source(
         "event",
         "information_schema.EVENTS",
@@ -105,7 +107,7 @@ COMMON = (
         where=_in_schemas("EVENT_SCHEMA"),
     ),
 )
-#: what is granted on less than the whole server; whom, and with what, each flavor keeps in its own way
+#: privileges below the global level; each flavor stores accounts and global privileges in its own way
 PRIVILEGES = (
     Source("privileges on schema", "mysql.db", ("User", "Host", "Db")),
     Source(
@@ -131,7 +133,10 @@ _TEXTS = frozenset({"VIEW_DEFINITION", "ROUTINE_DEFINITION", "ACTION_STATEMENT",
 
 
 def read(conn: Conn, sources: Sequence[Source], ours: Callable[[str], bool]) -> Definitions:
-    """:param ours: whether an account is not to be compared: the agent's, or the server's own."""
+    """Read the definitions from *sources*.
+
+    :param ours: whether an account is left out of the comparison: the agent's, or the server's own.
+    """
     found = Definitions()
     for source in sources:
         try:
@@ -158,7 +163,10 @@ def _add(found: Definitions, source: Source, row: dict[str, Any], ours: Callable
 
 
 def _sql_mode(modes: object) -> str:
-    """A MySQL node's applier adds NO_DIR_IN_CREATE, under which nodes run, to whatever it defines."""
+    """Return SQL modes without NO_DIR_IN_CREATE, which the applier of a MySQL node adds to each definition.
+
+    Nodes run with that mode.
+    """
     return ",".join(mode for mode in _text(modes).split(",") if mode != "NO_DIR_IN_CREATE")
 
 

@@ -1,4 +1,4 @@
-"""How the protected primary is reached, as configured."""
+"""The endpoint of the primary, as configured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 
 
 def primary_endpoint(configured: Primary, password: str) -> Endpoint:
-    """:returns: where, as whom and how encrypted every connection to the primary is made."""
+    """Return the endpoint of every connection to the primary: address, account and TLS files."""
     return Endpoint(
         host=configured.host,
         port=configured.port,

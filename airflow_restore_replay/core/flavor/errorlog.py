@@ -1,4 +1,4 @@
-"""What a server's error log says about its data; each flavor has its rules."""
+"""Find in a server's error log what concerns its data, by rules of each flavor."""
 
 import re
 from collections.abc import Sequence
@@ -16,11 +16,13 @@ _MISSING_FILE = (
 
 @dataclass(frozen=True)
 class LogRules:
-    """:param error: lines that report an error, or damage under another label.
-    :param harmless: of these, lines that do not blame the data.
+    """Patterns that classify the lines of an error log.
+
+    :param error: lines that report an error, or damage under another label.
+    :param harmless: error lines that do not blame the data.
     :param environment: lines about memory, disk, permissions, locks or options.
-    :param aftermath: lines that only say that the server gives up; the reason stands before them.
-    :param prefix: the time stamp and thread in front of a line.
+    :param aftermath: lines that only say that the server gives up; earlier lines have the reason.
+    :param prefix: the timestamp and thread at the start of a line.
     """
 
     error: re.Pattern[str]
@@ -30,21 +32,23 @@ class LogRules:
     prefix: re.Pattern[str]
 
     def data_errors(self, text: str) -> list[str]:
-        """:returns: lines that blame the data, harmless and environmental ones left out."""
+        """Return lines that blame the data: neither harmless nor environmental."""
         lines = self.all_errors(text)
         return [s for s in lines if not self.harmless.search(s) and not self.environment.search(s)]
 
     def environment_errors(self, text: str) -> list[str]:
-        """:returns: error lines about memory, disk, permissions, locks or options; the complaints that follow
-        from them do not blame the data either."""
+        """Return error lines about memory, disk, permissions, locks or options.
+
+        Errors that follow from these do not blame the data either.
+        """
         return [line for line in self.all_errors(text) if self.environment.search(line)]
 
     def all_errors(self, text: str) -> list[str]:
-        """:returns: error lines of any cause, for the explanation of a failed start."""
+        """Return error lines of any cause, to explain a failed start."""
         return [line for line in text.splitlines() if self.error.search(line)]
 
     def telling(self, lines: list[str]) -> str:
-        """:returns: the line that says why, without its time stamp; not the "Aborting" after it."""
+        """Return the line with the reason, without its timestamp, and not the "Aborting" after it."""
         for line in lines:
             if not self.aftermath.search(line):
                 return self.prefix.sub("", line)
@@ -52,7 +56,7 @@ class LogRules:
 
 
 def read_from(log_path: Path, offset: int) -> str:
-    """:returns: the log's text after *offset*, at most its last 4 MiB."""
+    """Return the log's text after *offset*, at most its last 4 MiB."""
     try:
         with log_path.open("rb") as log:
             size = log.seek(0, 2)
@@ -63,10 +67,10 @@ def read_from(log_path: Path, offset: int) -> str:
 
 
 def missing_file(lines: Sequence[str]) -> str | None:
-    """:returns: the line that says that a table's file is missing."""
+    """Return the first line that says that a table's file is missing, or None."""
     return next((line for line in lines if any(m in line.lower() for m in _MISSING_FILE)), None)
 
 
 def most_telling(lines: Sequence[str]) -> str:
-    """:returns: the line that names what is damaged rather than how it was noticed."""
+    """Return the line that names a missing file, which says more than how it was noticed; else the first line."""
     return missing_file(lines) or lines[0]

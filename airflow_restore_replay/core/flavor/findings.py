@@ -1,4 +1,4 @@
-"""What a precondition looks like when somebody asks: observed, expected, and the statement that fixes it."""
+"""Preconditions as findings: observed, expected, and the statement that fixes them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from airflow_restore_replay.core.flavor.values import PreflightReport
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One precondition.
+    """One precondition of a cycle.
 
     :param subject: ``primary``, ``node`` or ``store``.
-    :param must: whether a cycle is refused without it; else it is worth knowing.
-    :param for_seed: only a full copy needs it: a cycle that has a base goes on without.
-    :param fix: what to run or change; empty when it holds.
-    :param error: what a cycle that has to do without it ends with.
+    :param must: whether a cycle is refused without it; otherwise it is a warning.
+    :param for_seed: only a fresh full needs it; a cycle with a base runs without it.
+    :param fix: what to run or change; empty if the precondition holds.
+    :param error: name of the error that a cycle fails with if the precondition does not hold.
     """
 
     subject: str
@@ -33,10 +33,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the cluster's configuration asks of its primary.
+    """Requirements that follow from the cluster's configuration.
 
-    :param seed: the method, where it uses the cluster's account.
-    :param keep_s: for how long the primary shall keep binary logs: two cycles.
+    :param seed: the seed method, if it uses the cluster's account.
+    :param keep_s: how long the primary should keep binary logs: two cycles, in seconds.
     """
 
     seed: str
@@ -45,10 +45,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Setting:
-    """A system variable of the primary.
+    """A system variable of the primary, with its expected value.
 
-    :param fix: what makes it hold.
-    :param holds: by its value; by default it equals *expected*.
+    :param fix: statement or change that sets it.
+    :param holds: whether a value is accepted; by default, if it equals *expected*, ignoring case.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Setting:
 
 
 def kept_long_enough(keep: float) -> Callable[[str], bool]:
-    """:returns: whether the time for which binary logs are kept is at least *keep*; 0 keeps all."""
+    """Return a function that checks that binary logs are kept for at least *keep*; a value of 0 keeps all."""
     return lambda text: float(text or 0) == 0 or float(text) >= keep
 
 
@@ -80,7 +80,10 @@ _ERRORS = {"binlog_do_db": "SourceFiltered", "binlog_ignore_db": "SourceFiltered
 
 
 def of_tables(complaint: str, fix: str) -> Finding:
-    """:param complaint: names tables that a backup cannot carry."""
+    """Return the finding about tables that a backup cannot contain.
+
+    :param complaint: names these tables; empty if there are none.
+    """
     return Finding(
         subject="primary",
         name="tables",
@@ -93,7 +96,10 @@ def of_tables(complaint: str, fix: str) -> Finding:
 
 
 def rest_of(report: PreflightReport, covered: Sequence[str]) -> list[Finding]:
-    """:returns: what preflight has against the primary, or warns of, beyond *covered*; its text names the fix."""
+    """Return findings for the refusals and warnings of preflight that *covered* does not name.
+
+    The text of each names the fix.
+    """
     return [
         Finding(
             subject="primary",

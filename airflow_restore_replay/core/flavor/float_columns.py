@@ -1,4 +1,4 @@
-"""FLOAT columns, which the dump programs of all flavors round."""
+"""Warn of FLOAT columns, which the dump programs of all flavors round."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ _NAMES_SHOWN = 20
 
 
 def rounded_by_a_dump(conn: Conn, *, program: str, instead: str) -> dict[str, str]:
-    """:param instead: how to seed exactly. :returns: the warning ``float_columns``, where there are any."""
+    """Return the warning ``float_columns`` if there are FLOAT columns, else nothing.
+
+    :param program: name of the dump program.
+    :param instead: how to seed exactly.
+    """
     found = rows(
         conn,
         "SELECT DISTINCT c.TABLE_SCHEMA, c.TABLE_NAME FROM information_schema.COLUMNS c"

@@ -1,4 +1,4 @@
-"""Credentials for a server's programs: an option file that only we can read, never an argument."""
+"""Pass credentials to a server's programs by an option file that only this user can read, never by an argument."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 def option_file(
     endpoint: Endpoint, directory: Path, tls: Callable[[Endpoint], Mapping[str, str]]
 ) -> Iterator[Path]:
-    """:param tls: the programs' own options about encryption.
-    :returns: path of an option file for *endpoint*; it is gone afterwards.
+    """Write an option file for *endpoint*, and delete it at the end of the context.
+
+    :param tls: returns the programs' options for TLS.
+    :returns: path of the file.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"client-{secrets.token_hex(8)}.cnf"
@@ -38,7 +40,7 @@ def _content(endpoint: Endpoint, tls: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Inside the quotes, ``#`` is no comment and backslash sequences are decoded.
+    """Return *text* in quotes: within them ``#`` starts no comment, and programs decode backslash sequences.
 
     Source: MySQL manual, "Using Option Files"; MariaDB documentation, "Configuring MariaDB with Option Files".
     """

@@ -1,4 +1,4 @@
-"""One program's output into another's input, counted, cancellable, without a shell or a file in between."""
+"""Pipe one program's output into another's input, counted and cancellable, without a shell or a file in between."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _KEPT_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Piped:
-    """How both programs ended.
+    """Exit of both programs.
 
-    :param tail: the last 64 KiB that went through.
+    :param tail: the last 64 KiB that were copied.
     """
 
     source_status: int
@@ -44,9 +44,10 @@ def pipe(
 ) -> Piped:
     """Run *source* | *sink*.
 
-    :param watch: sees each block before the sink gets it.
-    :param trailer: given the tail of a source that succeeded, what the sink gets at the end.
-    :raises JobCancelled: *cancelled* said so; both programs are gone.
+    :param progress: called with the number of bytes copied so far.
+    :param watch: called with each block before the sink gets it.
+    :param trailer: called with the tail if the source succeeded; returns what the sink gets at the end.
+    :raises JobCancelled: *cancelled* returned True; both programs have been killed.
     """
     with tempfile.TemporaryFile() as source_errors, tempfile.TemporaryFile() as sink_errors:
         left = subprocess.Popen(
@@ -82,7 +83,7 @@ def _pump(
     progress: Callable[[int], None],
     watch: Callable[[bytes], None],
 ) -> tuple[int, bytes, bool]:
-    """:returns: bytes copied, the last of them, and whether the sink took all."""
+    """Copy from *left* to *right*, and return the number of bytes, the last of them, and whether *right* took all."""
     assert left.stdout is not None
     source, sink = left.stdout.fileno(), _input(right).fileno()
     for descriptor in (source, sink):
@@ -112,7 +113,7 @@ def _write(descriptor: int, block: bytes) -> None:
 def _watched(
     left: subprocess.Popen[bytes], right: subprocess.Popen[bytes], cancelled: Callable[[], bool]
 ) -> Iterator[None]:
-    """Kill both when cancelled, even while the pump is blocked."""
+    """Kill both programs on cancellation, even while :func:`_pump` is blocked."""
     done = threading.Event()
 
     def watch() -> None:

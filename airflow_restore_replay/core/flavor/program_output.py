@@ -1,4 +1,4 @@
-"""What a server's programs print when they fail."""
+"""Read what a server's programs print when they fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def telling_line(stderr: str, program: str, status: int) -> str:
-    """:returns: the line that says why."""
+    """Return the line of *stderr* that says why *program* failed."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|denied|corrupt|fail", line, re.IGNORECASE)]
     chosen = errors[0] if errors else (lines[-1] if lines else "")
@@ -16,6 +16,6 @@ def telling_line(stderr: str, program: str, status: int) -> str:
 
 
 def error_number(line: str) -> int:
-    """:returns: the server's error number in *line*, 0 for none."""
+    """Return the server's error number in *line*, or 0 if there is none."""
     match = re.search(r"(?:error:?|ERROR)\s*:?\s*(\d{3,4})\b", line, re.IGNORECASE)
     return int(match[1]) if match else 0

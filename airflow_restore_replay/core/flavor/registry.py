@@ -1,4 +1,4 @@
-"""Flavors by name; a flavor's modules are imported only when it is asked for."""
+"""Flavors by name; a flavor's modules are imported only when it is requested."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ _FLAVORS = {
 
 
 def flavors() -> list[Flavor]:
-    """:returns: all there are."""
+    """Return all flavors."""
     return [get_flavor(name) for name in _FLAVORS]
 
 
 def get_flavor(name: str) -> Flavor:
-    """:raises ConfigInvalid: there is no such flavor."""
+    """Return the flavor of that name.
+
+    :raises ConfigInvalid: there is no such flavor.
+    """
     if name not in _FLAVORS:
         raise ConfigInvalid(f"Unknown flavor {name!r}; known: {', '.join(sorted(_FLAVORS))}.")
     module, _, attribute = _FLAVORS[name].partition(":")

@@ -1,4 +1,4 @@
-"""What seeding needs of a flavor: dumping over the SQL port, the same pipe for every server."""
+"""Interface of a flavor for logical seeds: a dump over the SQL port, through the same pipe for every server."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 
 class Hold(Protocol):
-    """What is kept still on the primary while a dump is made."""
+    """The locks on the primary while a dump is made."""
 
     def seen(self, block: bytes) -> None:
-        """Called with the dump's output as it comes: what needs to be still only until the dump's snapshot is
-        open can be let go then."""
+        """Read the next block of the dump's output.
+
+        Locks that are needed only until the dump's snapshot is open can be released then.
+        """
         ...
 
     def position(self, tail: bytes) -> Position:
-        """:param tail: the end of the dump.
-        :returns: the dump's exact position.
-        :raises SeedFailed: nobody can tell.
+        """Return the dump's exact position.
+
+        :param tail: the end of the dump.
+        :raises SeedFailed: the position is unknown.
         """
         ...
 
@@ -31,33 +34,36 @@ class DumpTools(Protocol):
     """A flavor's programs for a logical seed."""
 
     def data_bytes(self, primary: Conn) -> int:
-        """:returns: the estimated size of all tables."""
+        """Return the estimated size of all tables, in bytes."""
         ...
 
     def prepared(self, primary: Conn) -> int:
-        """:returns: how many XA transactions are prepared; -1 when the account may not see them."""
+        """Return the number of prepared XA transactions; -1 if the account may not see them."""
         ...
 
     def hold(self, primary: Endpoint) -> AbstractContextManager[Hold]:
-        """Keep the primary still as far as one position has to describe all tables of a dump."""
+        """Lock the primary as far as needed for one position to describe all tables of a dump."""
         ...
 
     def prepare(self, server: NodeServer, primary: Conn) -> None:
-        """Make on the running node what the dump takes for granted."""
+        """Create on the running node what the dump presupposes."""
         ...
 
     def commands(
         self, server: NodeServer, primary: Endpoint, secrets_dir: Path
     ) -> AbstractContextManager[tuple[list[str], list[str]]]:
-        """:returns: argv of the dump and of its load; their option files are gone afterwards."""
+        """Return argv of the dump and of its load; their option files are deleted at the end of the context."""
         ...
 
     def trailer(self, server: NodeServer, position: Position) -> bytes:
-        """:returns: SQL at the end of the load: the position, and the agent's account, which the load replaced."""
+        """Return SQL for the end of the load, which sets the position and creates the agent's account again.
+
+        The load replaces the account tables.
+        """
         ...
 
     def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:
-        """Carry over what is not in the dump, once that is loaded.
+        """Copy what is not in the dump, after the dump is loaded.
 
         :returns: notes for the manifest.
         """
@@ -69,7 +75,10 @@ class DumpTools(Protocol):
 
 
 def refuse_unsupported(flavor: Flavor, primary: Conn) -> None:
-    """:raises UnsupportedTables: naming them."""
+    """Raise if a snapshot cannot contain all tables of the primary.
+
+    :raises UnsupportedTables: the error names these tables.
+    """
     found = flavor.unsupported_tables(primary)
     if found:
         named = "; ".join(f"{name} ({why})" for name, why in list(found.items())[:20])

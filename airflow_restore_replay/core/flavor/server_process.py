@@ -1,4 +1,4 @@
-"""A node's server process: its start, its stop, and how it is watched in between, whichever server it is."""
+"""A node's server process: start, stop and supervision, common to all flavors."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
 from airflow_restore_replay.core.system.processes import ProcessId, running, spawn, terminate
 
-#: the agent's own account: on the socket only, made at each start, dropped before the stop
+#: the agent's own account: on the socket only, created at each start, dropped before the stop
 AGENT = "restore_replay_agent"
 
-# Crash recovery of a large, hot restored copy takes long; a dead process is noticed at once.
+# Crash recovery of a large restored copy that was hot takes long; a dead process is noticed at once.
 START_TIMEOUT_S = 1800.0
 STOP_TIMEOUT_S = 1800.0
 _DENIED_PATIENCE_S = 10.0
@@ -49,14 +49,14 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def relay_dir(layout: ServerLayout) -> Path:
-    """:returns: where relay logs live: never in the data directory, so that a snapshot cannot pick them up."""
+    """Return the directory of relay logs: not in the data directory, so that no snapshot contains them."""
     return layout.run_dir / "relay"
 
 
 class NodeProcess(abc.ABC):
-    """See :class:`~airflow_restore_replay.core.flavor.base.NodeServer`; the state is in ``run_dir``."""
+    """Common part of each :class:`~airflow_restore_replay.core.flavor.base.NodeServer`; its state is in ``run_dir``."""
 
-    #: program → package that has it, for the one who has to install it; ``""`` is any other program
+    #: program → package to install for it; ``""`` stands for any other program
     packages: ClassVar[dict[str, str]]
     _log_rules: ClassVar[LogRules]
 
@@ -71,32 +71,32 @@ class NodeProcess(abc.ABC):
 
     @abc.abstractmethod
     def _command(self, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
-        """:returns: argv of the server."""
+        """Return argv of the server."""
 
     @abc.abstractmethod
     def _account(self, password: str) -> list[str]:
-        """:returns: statements that make the agent's account."""
+        """Return statements that create the agent's account."""
 
     @abc.abstractmethod
     def _connect(self, endpoint: Endpoint) -> Conn: ...
 
     @abc.abstractmethod
     def _settle(self, conn: Conn) -> None:
-        """Full durability, a redo log of minimal size, no agent account: what the snapshot shall hold."""
+        """Bring the server into the state for a snapshot: full durability, minimal redo log, no agent account."""
 
     @abc.abstractmethod
     def _disk_full(self, text: str) -> bool: ...
 
     @abc.abstractmethod
     def _plugins(self) -> Iterable[Path]:
-        """:returns: the plugins that cannot reach outside the data directory; only they are offered."""
+        """Return the plugins that cannot access anything outside the data directory; the server can load no others."""
 
     def _begin(self, conn: Conn, *, replaying: bool) -> None:
-        """What can be set only on a running server."""
+        """Set what can be set only on a running server."""
         return
 
     def program(self, name: str) -> str:
-        """:returns: path of one of the server's programs.
+        """Return the path of one of the server's programs.
 
         :raises PreflightFailed: it is not installed.
         """
@@ -138,7 +138,10 @@ class NodeProcess(abc.ABC):
         return self._connect(self.endpoint())
 
     def endpoint(self) -> Endpoint:
-        """:returns: the agent's way in."""
+        """Return the endpoint that the agent connects to.
+
+        :raises NodeServerCrashed: the server was not started.
+        """
         state = self._load()
         if state is None:
             raise NodeServerCrashed("The node's server was not started.")
@@ -146,7 +149,7 @@ class NodeProcess(abc.ABC):
         return Endpoint(socket=state.socket, user=AGENT, password=password)
 
     def account_sql(self) -> str:
-        """:returns: SQL that makes the agent's account anew after a load replaced the account tables."""
+        """Return SQL that creates the agent's account again after a load replaced the account tables."""
         password = self._password_file.read_text(encoding="utf-8")
         return "".join(f"{s};\n" for s in ["FLUSH PRIVILEGES", *self._account(password)])
 
@@ -156,12 +159,12 @@ class NodeProcess(abc.ABC):
 
     @property
     def process(self) -> ProcessId | None:
-        """The server's process, as noted at its start; it may be gone."""
+        """Return the server's process as recorded at its start; it may have ended since."""
         state = self._load()
         return state.process if state else None
 
     def await_exit(self, timeout_s: float) -> bool:
-        """:returns: whether the server ended by itself in time."""
+        """Return whether the server ends by itself within *timeout_s*."""
         deadline = time.monotonic() + timeout_s
         while self.alive():
             if time.monotonic() > deadline:
@@ -225,7 +228,7 @@ class NodeProcess(abc.ABC):
         evidence = {"log": (errors or text.splitlines())[-20:]}
         if self._disk_full(text):
             return NodeFull(f"The node's server {what}: {line}.", evidence=evidence)
-        # A server that was killed, or waits for something, says nothing: no evidence against the data.
+        # A server that was killed or that hangs logs no error, so there is no evidence against the data.
         outside = self._log_rules.environment_errors(text)
         if outside:
             line = self._log_rules.telling(outside)
@@ -290,6 +293,6 @@ class NodeProcess(abc.ABC):
 
 
 def last_line(text: str) -> str:
-    """:returns: the last line of a program's output that reports an error, else the last."""
+    """Return the last line of a program's output that reports an error, else its last line."""
     lines = [line for line in text.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no output")

@@ -1,4 +1,4 @@
-"""Encrypted connections: what is verified, and what to change when that fails."""
+"""TLS connections: what is verified, and what to change if that fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.values import Endpoint
 
-#: where a server refuses an account, it does not say that a certificate is what it misses
+#: a server that refuses an account does not say that it misses a certificate
 ACCOUNT_HINT = (
     "Check user, password and the account's host part on the primary; if it is REQUIRE SSL, primary.ssl_ca, and if "
     "it is REQUIRE X509, primary.ssl_cert and primary.ssl_key, too."
@@ -15,9 +15,11 @@ ACCOUNT_HINT = (
 
 
 def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """:returns: TLS settings: with a CA the server's certificate and host name are verified, without one nothing
-    is, and the connection is only encrypted.
-    :raises PreflightFailed: a certificate or key cannot be read here.
+    """Return TLS settings for *endpoint*.
+
+    With a CA, the server's certificate and host name are verified. Without one, the connection is only encrypted.
+
+    :raises PreflightFailed: a certificate or key cannot be read on this host.
     """
     try:
         context = ssl.create_default_context(cafile=endpoint.ssl_ca)
@@ -37,13 +39,13 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def about_certificates(text: str) -> bool:
-    """:returns: whether a client's message says that a certificate was not accepted: no retry cures that."""
+    """Return whether a client's message says that a certificate was not accepted, which no retry changes."""
     return "certificate" in text.lower()
 
 
 def unreachable_hint(text: str) -> str:
-    """:returns: the next step for somebody whose connection failed with *text*."""
-    # MariaDB's replication says no more of a certificate than "SSL connection error: error:00000000:lib(0)::reason(0)".
+    """Return the hint for a connection that failed with *text*."""
+    # MariaDB's replication reports a bad certificate only as "SSL connection error: error:00000000:lib(0)::reason(0)".
     if about_certificates(text) or "SSL connection error" in text:
         return (
             "The server's certificate must be signed by primary.ssl_ca and name primary.host; one of our own "

@@ -1,4 +1,4 @@
-"""What crosses the flavor seam: positions, endpoints, tables, and what a server says of itself."""
+"""Values that the flavor interface exchanges: positions, endpoints, tables, identities, replication status."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ Conn: TypeAlias = "Connection[Any]"
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and as whom to reach a server; the password travels apart, in :class:`Secrets`-like fields.
-
-    :param ssl_ca: certificates that the server's must be signed by; its host name is checked, too.
-    :param ssl_cert, ssl_key: who we are, for accounts that REQUIRE X509.
+    """Address and account of a server; the password is passed separately, in :class:`Secrets`-like fields.
 
     ``repr`` never shows the password.
+
+    :param ssl_ca: file of the CA certificates that the server's certificate is verified with; its host name is
+        verified, too.
+    :param ssl_cert, ssl_key: files of the client certificate and its key, for accounts that REQUIRE X509.
     """
 
     host: str = "127.0.0.1"
@@ -42,18 +43,21 @@ class Position(Protocol):
     """A GTID set: immutable, printable, comparable by containment."""
 
     def contains(self, other: Position) -> bool:
-        """:returns: whether every transaction of *other* is in this position (*executed ⊇ goal*)."""
+        """Return whether every transaction of *other* is in this position (*executed ⊇ goal*)."""
         ...
 
     def lacking(self, goal: Position) -> str:
-        """:returns: what *goal* has beyond this position, for people; ``""`` when nothing."""
+        """Return the transactions of *goal* that are not in this position, as text for people; ``""`` if none."""
         ...
 
     def __str__(self) -> str: ...
 
 
 class ServerIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a running server is; equal only for the very same server instance."""
+    """Identity of a running server.
+
+    :param uid: the same only for the same server instance.
+    """
 
     uid: str
     hostname: str
@@ -63,18 +67,18 @@ class ServerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     release: str
 
 
-#: Server ids of replay nodes. No primary may use them: they tell an errant transaction's origin.
+#: Server ids of replay nodes. No primary may use them, because they show the origin of an errant transaction.
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
 
 
 class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The last event of one replication domain at a position, as the primary had it.
+    """The last event of one replication domain at a position, as in the primary's binary log.
 
     :param domain: MariaDB domain id; MySQL source UUID.
     :param gtid: the transaction.
     :param timestamp_s: the event's Unix timestamp.
-    :param digest: BLAKE3 of the event group's bytes without what a server restamps.
-    :param primary_uid: the server whose binary log *digest* was read from; others may log other bytes.
+    :param digest: BLAKE3 of the event group's bytes, without the fields that each server writes itself.
+    :param primary_uid: the server whose binary log *digest* was read from; other servers may log other bytes.
     :param file, offset: where the event begins in that server's binary log, to re-read it cheaply.
     """
 
@@ -91,8 +95,8 @@ class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Cut:
     """A place in a primary's binary log.
 
-    :param position: everything before it.
-    :param next_gtid, next_stamped: the transaction that follows, and its stamp; none when the log ends there.
+    :param position: all transactions before that place.
+    :param next_gtid, next_stamped: the next transaction and its timestamp; empty and None if the log ends there.
     """
 
     position: Position
@@ -102,11 +106,11 @@ class Cut:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A consistent snapshot, open on a connection.
+    """A consistent snapshot that is open on a connection.
 
-    :param position: exactly what it shows.
-    :param method: how it was made exact, for the manifest.
-    :param locked_s: for how long writers of the primary had to wait for it.
+    :param position: exactly the transactions that it shows.
+    :param method: how the exact position was determined, for the manifest.
+    :param locked_s: how long writers on the primary had to wait for it, in seconds.
     """
 
     position: Position
@@ -136,7 +140,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class ServerLayout:
-    """Where a node's server keeps its files; all of it inside the node's directory, mode 0700."""
+    """Paths and settings of a node's server; all files are in the node's directory, mode 0700."""
 
     datadir: Path
     run_dir: Path
@@ -149,7 +153,7 @@ class ServerLayout:
 
     @classmethod
     def for_asking(cls, scratch: Path, bindir: str | None) -> ServerLayout:
-        """:returns: of a server that is not started, only asked for its programs and release."""
+        """Return the layout of a server that is never started, to look up its programs and release."""
         return cls(
             datadir=scratch / "data",
             run_dir=scratch / "run",
@@ -164,13 +168,14 @@ class ServerLayout:
 class ReplicationStatus:
     """One reading of the node's replication.
 
-    :param applied: what the node has executed.
-    :param received: the transactions that have come from the primary as a whole, applied or not.
-    :param arriving: opaque; two readings that differ in it mean that the receiver got something.
-    :param progress: opaque; two readings that differ in it mean that the applier moved (GTID, relay log
-        position, rows, I/O), so a long ALTER or a keyless DELETE is not a stall.
-    :param transactions: transactions applied since replication was configured.
-    :param error: the classified error, when a thread stopped because of one.
+    :param applied: the position that the node has executed.
+    :param received: the transactions that the node has received completely, applied or not.
+    :param arriving: opaque; if it differs between two readings, the I/O thread has received something.
+    :param progress: opaque; if it differs between two readings, the applier has progressed (GTID, relay log
+        position, rows, I/O). So a long ALTER, or a DELETE on a table without a key, is no stall.
+    :param transactions: number of transactions applied since replication was configured.
+    :param lag_s: seconds behind the primary, as the server reports them; None if it reports none.
+    :param error: the classified error, if a thread stopped because of one.
     """
 
     applied: Position
@@ -187,9 +192,9 @@ class ReplicationStatus:
 
 @dataclass(frozen=True)
 class PreflightReport:
-    """What stands against replaying from a primary.
+    """Reasons not to replay from a primary, and warnings.
 
-    :param refusals: name → what to change; non-empty means: do not start.
+    :param refusals: name → what to change; if there is any, the cycle does not start.
     :param warnings: name → what a person should know (statement-based logging, …).
     """
 

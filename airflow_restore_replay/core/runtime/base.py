@@ -1,4 +1,4 @@
-"""Where a replay node lives. A runtime creates and destroys nodes, runs the agent there and reads its answer."""
+"""The runtime interface: create and destroy replay nodes, run the agent on them and read its answer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 class NodeAccess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What it takes to be let in where nodes live, from whoever knows it; never written anywhere.
+    """Credentials for the place where nodes live; never stored.
 
-    :param private_key: its text. :param passphrase: of the private key. :param password: of the account.
-    :param host_key: the only key that the host may show, as in a line of ``known_hosts``: ``ssh-ed25519 AAAA…``.
-    :param registry, user: where the password is an account's of a registry of images.
+    :param private_key: text of the private key.
+    :param passphrase: passphrase of the private key.
+    :param password: password of the account on the host, or of *user* at *registry*.
+    :param host_key: the only host key that is accepted, as in a line of ``known_hosts``: ``ssh-ed25519 AAAA…``.
+    :param registry, user: an image registry, and the account there.
     """
 
     private_key: str = ""
@@ -36,48 +38,51 @@ NO_ACCESS = NodeAccess()
 
 
 class Runtime(Protocol):
-    """One of process, docker, ssh."""
+    """The place where replay nodes live: process, docker or ssh."""
 
     name: str
 
     def create(self, request: NodeRequest) -> NodeHandle:
-        """Create the node, or find the one of that id; half a node is cleaned up before an error leaves."""
+        """Create the node, or return the existing one of that id; an incomplete node is removed before an error."""
         ...
 
     def ask(self, handle: NodeHandle, command: str, payload: bytes) -> bytes:
-        """Run one agent command on the node and read its answer, JSON both ways.
+        """Run one agent command on the node and return its answer; *payload* and answer are JSON.
 
         :raises NodeGone: the node does not exist.
-        :raises WrongHost: the node lives on another host than this runtime reaches.
-        :raises NodeUnreachable: nothing is known of the node, and its job goes on.
+        :raises WrongHost: the node lives on another host than this runtime's.
+        :raises NodeUnreachable: the node's state is unknown; its job keeps running.
         """
         ...
 
     def destroy(self, handle: NodeHandle) -> None:
-        """Stop everything of the node and remove it; idempotent."""
+        """Stop all processes of the node and remove it; idempotent."""
         ...
 
     def probe(self, bindir: str | None) -> str:
-        """Ask whether nodes can live there, by doing what they do.
+        """Check that nodes can run there, by performing their operations.
 
-        :returns: what was found, for people.
-        :raises RestoreReplayError: they cannot.
+        :returns: the result as text for people.
+        :raises RestoreReplayError: nodes cannot run there.
         """
         ...
 
     def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
-        """:returns: every precondition of a cycle, as they are where its node would live."""
+        """Return all preconditions of a cycle, examined where its node would live."""
         ...
 
     def nodes(self) -> list[dict[str, Any]]:
-        """:returns: every node this runtime can see, as the agent's ``describe`` has it, with ``host`` and
-        ``disk_bytes``; of an unreadable one at least ``node_id``, ``phase``, ``workdir`` and ``host``.
+        """Return all nodes that this runtime can see, as the agent's ``describe`` returns them.
+
+        Each has ``host`` and ``disk_bytes``. A node that cannot be read has at least ``node_id``, ``phase``,
+        ``workdir`` and ``host``.
         """
         ...
 
 
 def get_runtime(cluster: Cluster, access: NodeAccess = NO_ACCESS) -> Runtime:
-    """:returns: the runtime that the cluster's ``node.runtime`` names; it connects when it has to.
+    """Return the runtime that the cluster's ``node.runtime`` names; it connects at its first use.
+
     :raises PreflightFailed: an optional package that it needs is not installed.
     """
     if cluster.node.runtime == "ssh":

@@ -25,7 +25,7 @@ class NodeClient:
         self.handle = handle
 
     def submit(self, request: JobRequest) -> JobState:
-        """Start the job, attach to the running one, or return the finished one's state, by key."""
+        """Start the job, attach to the running one, or return the state of the finished one, by key."""
         return self._ask("submit", encode(request))
 
     def status(self, key: str) -> JobState:
@@ -51,7 +51,7 @@ class NodeClient:
         return result_of(state)
 
     def states(self, key: str) -> Iterator[JobState]:
-        """Yield the job's states until one says that it has ended, with pauses in between."""
+        """Yield the job's states, with pauses in between, until the job has ended."""
         pace = Pace()
         while True:
             with pace.asking():
@@ -73,8 +73,9 @@ class NodeClient:
 
 
 def result_of(state: JobState) -> dict[str, Any]:
-    """:returns: the finished job's result.
-    :raises RestoreReplayError: its failure, of its original class.
+    """Return the finished job's result.
+
+    :raises RestoreReplayError: the job's failure, of its original class.
     """
     if state.failure:
         raise state.failure.to_exception()

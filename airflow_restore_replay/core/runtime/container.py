@@ -1,4 +1,4 @@
-"""Programs in a container, by the engine's ``exec``."""
+"""Run programs in a container by the engine's ``exec``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from airflow_restore_replay.core.errors import NodeGone, NodeUnreachable
 from airflow_restore_replay.core.runtime.engine import Engine, NotFound
 from airflow_restore_replay.core.runtime.remote import Completed
 
-# Not every connection to an engine can be closed in one direction (TLS, SSH, proxies), and the program's input must
-# end: so it is cut off after its length. All words reach the program as they are, past every shell.
+# The program's input must end, but not every connection to an engine can be closed in one direction (TLS, SSH,
+# proxies). So `head` ends the input after its length. No shell interprets the program's arguments.
 _WITH_INPUT = ("sh", "-c", 'size=$1; shift; head -c "$size" | "$@"', "sh")
 _STDOUT, _STDERR = 1, 2
 _POLL_S = 0.05
 
 
 class ContainerTransport:
-    """Runs programs in one container, which is started again if it was killed or its host rebooted.
+    """Transport into one container, which it starts again if the container was killed or its host rebooted.
 
-    :param name: the container's.
+    :param name: name of the container.
     """
 
     def __init__(self, engine: Engine, name: str) -> None:
@@ -56,7 +56,7 @@ class ContainerTransport:
         exec_id = client.exec_create(self._name, command, stdin=True)["Id"]
         stream = client.exec_start(exec_id, socket=True)
         try:
-            # Plain connections come wrapped, since they are read like files.
+            # The client wraps plain connections in a file-like object.
             connection = getattr(stream, "_sock", stream)
             connection.settimeout(max(deadline - time.monotonic(), 0.1))
             connection.sendall(payload)
@@ -68,17 +68,20 @@ class ContainerTransport:
         return Completed(output[_STDOUT], output[_STDERR], self._exit_code(exec_id, deadline))
 
     def _exit_code(self, exec_id: str, deadline: float) -> int:
-        """:raises NodeUnreachable: the program has not ended, though nobody listens to it any more."""
+        """Return the exit code of the program.
+
+        :raises NodeUnreachable: the program still runs at *deadline*, after its output has ended.
+        """
         while (seen := self._engine.client.exec_inspect(exec_id))["Running"]:
             if time.monotonic() > deadline:
                 raise NodeUnreachable(f"The {self.place} gave no answer in time.")
             time.sleep(_POLL_S)
-        # None: the container was killed under the program.
+        # None: the container was killed while the program ran.
         return int(seen["ExitCode"]) if seen["ExitCode"] is not None else -9
 
 
 def _frames(connection: Any, deadline: float) -> Iterator[tuple[int, bytes]]:
-    """:returns: which stream, and what was written there.
+    """Yield the number of a stream and the data that was written there.
 
     Source: Docker Engine API, "Attach to a container", "Stream format".
     """
@@ -88,7 +91,10 @@ def _frames(connection: Any, deadline: float) -> Iterator[tuple[int, bytes]]:
 
 
 def _receive(connection: Any, size: int, deadline: float) -> bytes:
-    """:returns: *size* bytes; nothing at the end of the stream. :raises EOFError: it ends before that."""
+    """Return *size* bytes, or ``b""`` at the end of the stream.
+
+    :raises EOFError: the stream ends after fewer bytes.
+    """
     received = b""
     while len(received) < size:
         connection.settimeout(max(deadline - time.monotonic(), 0.1))

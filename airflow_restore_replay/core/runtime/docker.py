@@ -1,4 +1,4 @@
-"""Nodes as containers: one container and one volume each, found again by their labels."""
+"""Nodes as containers: one container and one volume each, which are found by their labels."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from airflow_restore_replay.core.runtime.host import findings, information
 from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, persistently
 
-#: where a node's volume is; images have that directory, owned by the user that they run as
+#: where a node's volume is mounted; images have that directory, owned by the user that they run as
 MOUNT_POINT = "/var/lib/restore-replay"
 _PREFIX = "restore-replay."
-#: for a job that is told to end before its container is killed, and for what a node tells of itself
+#: time limit for jobs to end before their container is killed, and for a node's answer about itself
 _PATIENCE_S = 30.0
-#: HTTP status codes of a request that will not do better the next time
+#: HTTP status codes of requests for which a retry is useless
 _REFUSALS = (400, 404)
-#: a visit that was killed leaves a node of this age to the reaper
+#: age at which the reaper removes the node of a visit that was killed
 _VISIT_S = 600.0
-#: on /tmp; everything large goes to the node's volume
+#: size of /tmp; all large files are on the node's volume
 _TMP_BYTES = 64 * 1024 * 1024
 
 
@@ -44,8 +44,8 @@ class DockerRuntime:
     """The containers of one project on one engine.
 
     :param access: the account of a registry to pull images from.
-    :raises ConfigInvalid: the repository is a directory, which no container sees; or nodes shall lie outside their
-        volume.
+    :raises ConfigInvalid: the repository is a directory, which containers cannot access, or ``node.workdir`` is outside
+        the nodes' volume.
     """
 
     name = "docker"
@@ -101,7 +101,10 @@ class DockerRuntime:
         self._remove(name)
 
     def _refuse_elsewhere(self, handle: NodeHandle) -> None:
-        """:raises WrongHost: another engine has the node."""
+        """Raise if the node does not live on this engine.
+
+        :raises WrongHost: another engine has the node.
+        """
         if handle.host != self._engine.name:
             raise WrongHost(
                 f"Replay node {handle.node_id} lives on the engine of {handle.host}, this one is "
@@ -123,7 +126,7 @@ class DockerRuntime:
         return findings(self._visit(image, "examine", encode(request)))
 
     def _visit(self, image: str, command: str, payload: bytes) -> bytes:
-        """Run one agent command in a container with a volume, as a node has them, and remove both."""
+        """Run one agent command in a container and volume like those of a node, and remove both."""
         node_id = f"visit-{new_id().lower()}"
         name = self._container(node_id)
         labels = self._labels(node_id, "visit", "", max_age_s=_VISIT_S)
@@ -134,11 +137,11 @@ class DockerRuntime:
             self._remove(name)
 
     def nodes(self) -> list[dict[str, Any]]:
-        """Of this cluster's nodes their agents tell; of others', their labels."""
+        """Return this cluster's nodes as their agents describe them, and other clusters' nodes from their labels."""
         found: dict[str, dict[str, Any]] = {}
         chosen = {"label": [f"{_PREFIX}node", f"{_PREFIX}project={self._spec.project}"]}
         volumes, containers = persistently(lambda: self._listed(chosen))
-        # A volume without its container is half a node, and must be seen to be removed.
+        # A volume without a container is an incomplete node; it is listed so that the reaper can remove it.
         for volume in volumes:
             node = self._from_labels(volume["Labels"], "no container")
             found[node["node_id"]] = node
@@ -155,16 +158,17 @@ class DockerRuntime:
             return volumes, self._engine.client.containers(all=True, filters=chosen)
 
     def _make(self, name: str, image: str, labels: dict[str, str]) -> None:
-        """Volume and running container; those of an earlier try are found again.
+        """Create the volume and the running container, or use those of an earlier try.
 
-        :raises PreflightFailed: the engine does not want it like this.
+        :raises PreflightFailed: the engine refuses the container's settings.
         """
         with self._engine.failures():
             client = self._engine.client
             try:
                 client.create_volume(name, labels=labels)
                 if not client.containers(all=True, filters={"name": f"^/{name}$"}):
-                    # It waits; the agent is run beside it. PID 1 is Docker's init, which takes in what jobs leave.
+                    # The main process only waits; the agent runs beside it. PID 1 is Docker's init, which reaps the
+                    # orphaned processes of jobs.
                     client.create_container(
                         image,
                         ["sleep", "infinity"],
@@ -197,7 +201,7 @@ class DockerRuntime:
         }
 
     def _labels(self, node_id: str, run: str, attempt: str, *, max_age_s: float) -> dict[str, str]:
-        """What the reaper goes by when no agent answers; never a secret."""
+        """Return the labels by which the reaper decides if no agent answers; they hold no secrets."""
         now = utc_now()
         labels = {
             "project": self._spec.project,
@@ -234,14 +238,14 @@ class DockerRuntime:
         return {}
 
     def _end_jobs(self, name: str, directory: str) -> None:
-        """Let jobs put away what they have begun in the store; whether they do or not, the container goes."""
+        """Let jobs clean up what they have begun in the store; the container is removed even if they do not."""
         with contextlib.suppress(RestoreReplayError, NotFound), self._engine.failures():
             if not self._engine.client.inspect_container(name)["State"]["Running"]:
                 return
             self._ask_once(name, "destroy", directory)
 
     def _ask_once(self, name: str, command: str, directory: str) -> bytes:
-        """Ask an agent that may not be able to answer any more, where we can go on without."""
+        """Ask an agent once, without retries: it may be unable to answer, and its answer is optional."""
         argv = agent_argv(self._spec.python, command, directory)
         return ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_PATIENCE_S).stdout
 

@@ -1,4 +1,4 @@
-"""A Docker engine: how it is reached, and what its failures mean here."""
+"""A Docker engine: the connection to it, and the classification of its errors."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _DENIED = (401, 403)
 
 
 class Engine:
-    """One engine, connected to when it is first needed.
+    """One engine; the connection is made at its first use.
 
-    :param spec: ``engine`` names it, ``tls_…`` hold our certificate; without an engine, ``DOCKER_HOST`` and its
-        companions say which, as for Docker's own client.
+    :param spec: ``engine`` is its address, and ``tls_…`` the client certificate. Without ``engine``, ``DOCKER_HOST``
+        and the related variables apply, as for Docker's own client.
     :param access: the account of a registry to pull images from.
     """
 
@@ -49,17 +49,20 @@ class Engine:
 
     @cached_property
     def client(self) -> Any:
-        """:returns: Docker's low-level client. :raises NodeUnreachable: no engine answers."""
+        """Return Docker's low-level client.
+
+        :raises NodeUnreachable: no engine answers.
+        """
         given = {"base_url": self.url, "tls": tls_config(self._spec)}
         options = given if self.url else docker.utils.kwargs_from_env()
         with self.failures():
-            # Asked by hand for its release, since the SDK would ask by the environment's CA and proxies.
+            # Request the API version explicitly, because the SDK would use the environment's CA and proxies for that.
             spoken = _client(docker.constants.MINIMUM_DOCKER_API_VERSION, options).version(api_version=False)
             return _client(spoken["ApiVersion"], options)
 
     @cached_property
     def name(self) -> str:
-        """:returns: the engine's name for itself, its host's."""
+        """Return the engine's own name, which is that of its host."""
         return persistently(self._named)
 
     def _named(self) -> str:
@@ -67,9 +70,9 @@ class Engine:
             return str(self.client.info()["Name"])
 
     def pull(self, repository: str, tag: str) -> None:
-        """Make the engine fetch an image, as the registry's account if there is one.
+        """Make the engine pull an image, with the registry's account if there is one.
 
-        :raises APIError: it cannot.
+        :raises APIError: the engine cannot pull it.
         """
         if self._access.user:
             self.client.login(self._access.user, self._access.password, registry=self._access.registry)
@@ -77,7 +80,7 @@ class Engine:
 
     @contextmanager
     def failures(self, place: str = "") -> Iterator[None]:
-        """Turn the client's exceptions into ours; what was not found is the caller's to explain."""
+        """Convert the client's exceptions to this package's errors, except NotFound, which the caller handles."""
         where = place or f"the Docker engine {self.url or 'of this host'}"
         try:
             yield
@@ -96,13 +99,13 @@ class Engine:
 
 def _client(version: str, options: dict[str, Any]) -> Any:
     client = docker.APIClient(version=version, timeout=_TIMEOUT_S, **options)
-    # Else REQUESTS_CA_BUNDLE counts more than the CA that was configured for this engine.
+    # Otherwise REQUESTS_CA_BUNDLE takes precedence over the CA that is configured for this engine.
     client.trust_env = False
     return client
 
 
 def tls_config(spec: NodeSpec) -> Any:
-    """:returns: what Docker's client makes of our certificate; False without one."""
+    """Return the TLS settings for Docker's client; False without a client certificate."""
     if not spec.tls_cert:
         return False
     return docker.tls.TLSConfig(ca_cert=spec.tls_ca, client_cert=(spec.tls_cert, spec.tls_key), verify=True)
@@ -113,7 +116,7 @@ def _hint(url: str) -> str:
 
 
 def _of_ssh(where: str, exc: Exception) -> RestoreReplayError:
-    """:returns: the failure of a connection over SSH as one of ours."""
+    """Convert the failure of an SSH connection to one of this package's errors."""
     if "known_hosts" in str(exc) or type(exc).__name__ == "BadHostKeyException":
         return HostKeyRefused(
             f"{where}: {exc}.", hint="Compare the host's key and add it to ~/.ssh/known_hosts."

@@ -1,4 +1,4 @@
-"""What runtimes have in common whose nodes are directories of one host: the agent does it all."""
+"""Base of runtimes whose nodes are directories of one host, where the agent performs all operations."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from airflow_restore_replay.core.jobs.protocol import Answer, ExamineRequest, No
 
 
 class HostRuntime(ABC):
-    """:param workdir: parent of all nodes' directories on the host.
-    :param host: what handles call the host.
+    """Runtime whose nodes are directories of one host.
+
+    :param workdir: parent of all nodes' directories on the host.
+    :param host: name of the host in node handles.
     """
 
     name: str
@@ -27,7 +29,7 @@ class HostRuntime(ABC):
     def agent(self, command: str, directory: str, payload: bytes) -> bytes:
         """Run one agent command on the host.
 
-        :param directory: of a node, or the work directory.
+        :param directory: directory of a node, or the work directory.
         :returns: its :class:`Answer`, as JSON.
         """
 
@@ -62,7 +64,7 @@ class HostRuntime(ABC):
         return findings(self.agent("examine", self.workdir, encode(request)))
 
     def elsewhere(self, handle: NodeHandle) -> WrongHost:
-        """:returns: why a node of another host cannot be asked."""
+        """Return the error for a node that lives on another host."""
         return WrongHost(
             f"Replay node {handle.node_id} lives on host {handle.host}; node.host is now {self.host}.",
             hint="Clear the run from create_node, and remove the old node with `restore-replay node reap` there.",
@@ -70,12 +72,13 @@ class HostRuntime(ABC):
 
 
 def findings(answer: bytes) -> list[Finding]:
-    """:returns: what the agent's ``examine`` found."""
+    """Return the findings in an answer of the agent's ``examine``."""
     return convert(information(answer)["findings"], list[Finding])
 
 
 def information(answer: bytes) -> dict[str, Any]:
-    """:returns: what an answer that is not about a job says.
+    """Return the content of an answer that is not about a job.
+
     :raises RestoreReplayError: the command's failure, of its original class.
     """
     decoded = decode(answer, Answer)

@@ -1,4 +1,4 @@
-"""The image of a node: which one, and whether it suits the backup, before anything starts."""
+"""Choose the image of a node, and check that it suits the backup before anything starts."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ _ROOT = ("", "root", "0")
 
 
 def depends_on_release(template: str) -> bool:
-    """:returns: whether it takes a server's release to know the image."""
+    """Return whether the image depends on a server's release."""
     return "{version}" in template or "{series}" in template
 
 
 def release_needed(cluster: Cluster, base: Manifest | None, secrets: Secrets) -> str:
-    """:param base: the backup that the node will restore; None if it is filled from the primary.
-    :returns: which server release the node shall have: the backup's; else the primary's, which is only asked where
-        an image is chosen by it; else nothing.
-    :raises PrimaryUnreachable: it cannot be asked.
+    """Return the server release that the node needs.
+
+    It is the backup's. Without a backup it is the primary's, which is queried only if the image depends on it.
+
+    :param base: the backup that the node will restore; None if it is filled from the primary.
+    :returns: the release, or ``""`` if none is needed.
+    :raises PrimaryUnreachable: the primary cannot be queried.
     """
     if base is not None:
         return base.server_release
@@ -42,9 +45,11 @@ def release_needed(cluster: Cluster, base: Manifest | None, secrets: Secrets) ->
 
 
 def image_name(template: str, *, flavor: str, release: str) -> str:
-    """:param template: may have ``{flavor}``, ``{version}`` (10.11.19) and ``{series}`` (10.11) in it.
-    :param release: of the server that the node shall have; empty if nobody knows.
-    :raises ConfigInvalid: it has other placeholders, or needs a release that nobody knows.
+    """Return the image name for *template*.
+
+    :param template: may have the placeholders ``{flavor}``, ``{version}`` (10.11.19) and ``{series}`` (10.11).
+    :param release: server release that the node needs; empty if it is unknown.
+    :raises ConfigInvalid: *template* has other placeholders, or needs the release while it is unknown.
     """
     if depends_on_release(template) and not release:
         raise ConfigInvalid(
@@ -61,12 +66,12 @@ def image_name(template: str, *, flavor: str, release: str) -> str:
 
 
 def suitable_image(engine: Engine, cluster: Cluster, release: str) -> str:
-    """Find the image, pulling it if the engine does not have it.
+    """Find the image, and pull it if the engine does not have it.
 
-    :param release: of the backup's server, or of the primary's for a fresh full; empty if nobody knows.
-    :returns: its name.
-    :raises ReleaseRefused: its server is older than the backup's.
-    :raises PreflightFailed: there is no such image, it is another flavor's, or it runs as root.
+    :param release: server release of the backup, or of the primary for a fresh full; empty if it is unknown.
+    :returns: name of the image.
+    :raises ReleaseRefused: the image's server is older than the backup's.
+    :raises PreflightFailed: there is no such image, it has another flavor, or it runs as root.
     """
     name = image_name(cluster.node.image or "", flavor=cluster.flavor, release=release)
     config = _inspect(engine, name)["Config"]

@@ -1,4 +1,4 @@
-"""The life of replay nodes: create a run's, remove orphaned ones, and what their jobs are asked for."""
+"""The life of replay nodes: create the node of a run, build the requests for its jobs, and reap orphaned nodes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def job_request(
     params: dict[str, Any] | None = None,
     secrets: Secrets | None = None,
 ) -> JobRequest:
-    """:returns: what a node's agent needs to run *job*.
+    """Return the request for a node's agent to run *job*.
 
-    :param key: the same over retries of one task, another after a clear.
+    :param key: job key: the same over retries of a task, and new after a clear.
     """
     return JobRequest(
         key=key,
@@ -43,7 +43,7 @@ def job_request(
 
 
 def node_id_for(cluster: str, key: str) -> str:
-    """:returns: a node's name, the same for the same *key* (a task over its retries)."""
+    """Return the id of a node, which is the same for the same *key* (a task over its retries)."""
     return f"{cluster}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
@@ -56,13 +56,13 @@ def create_node(
     replaces: Iterable[str] = (),
     release: str = "",
 ) -> NodeHandle:
-    """Create the run's node; first remove what earlier runs of the cluster left where its nodes live.
+    """Create the run's node, after reaping the nodes that earlier runs of the cluster left.
 
-    Whoever holds the cluster's lease is its only run: nodes of other runs belong to nobody.
+    The holder of the cluster's lease is its only run, so nodes of other runs are orphaned.
 
-    :param replaces: keys of the same task's earlier nodes: a task that is cleared while its node is in use gets
-        a new one, and nobody else knows the old one any more.
-    :param release: what :func:`~airflow_restore_replay.core.runtime.images.release_needed` said.
+    :param replaces: keys of earlier nodes of the same task. A task that is cleared while its node is in use gets a new
+        node, and only these keys still lead to the old one.
+    :param release: result of :func:`~airflow_restore_replay.core.runtime.images.release_needed`.
     """
     reap(runtime, cluster=cluster.name, keep_run=run.run)
     if earlier := [node_id_for(cluster.name, old) for old in replaces]:
@@ -81,12 +81,13 @@ def reap(
     now: datetime | None = None,
     dry_run: bool = False,
 ) -> list[str]:
-    """Destroy nodes that belong to nobody.
+    """Destroy orphaned nodes.
 
     :param cluster: only this cluster's nodes.
-    :param keep_run: with *cluster*: every node of another run goes; without: only expired ones.
-    :param node_ids: exactly these, whatever their age.
-    :returns: ids of the destroyed nodes.
+    :param keep_run: destroy all nodes of other runs; use it with *cluster* only. Without it, destroy expired nodes.
+    :param node_ids: destroy exactly these, of any age.
+    :param dry_run: destroy nothing.
+    :returns: ids of the destroyed nodes, or with *dry_run* of those that would be destroyed.
     """
     doomed = []
     wanted = set(node_ids) if node_ids is not None else None

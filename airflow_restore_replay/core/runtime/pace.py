@@ -10,9 +10,10 @@ _SHORTEST_S, _LONGEST_S = 0.05, 5.0
 
 
 class Pace:
-    """Often while a job is young, ever more rarely later, and never so often that asking is all that is done.
+    """Intervals between status queries: short at first, then longer as the job grows older.
 
-    A remote node starts a program for each question.
+    A pause is at least twice as long as the last query took, up to a maximum. The reason is that a remote node starts a
+    program for each query.
     """
 
     def __init__(self) -> None:
@@ -21,12 +22,12 @@ class Pace:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Measure how long a question takes."""
+        """Measure how long a query takes."""
         begun = time.monotonic()
         yield
         self._asked_s = time.monotonic() - begun
 
     def pause_s(self) -> float:
-        """:returns: seconds until the next question."""
+        """Return the seconds until the next query."""
         age_s = time.monotonic() - self._started
         return min(max(_SHORTEST_S, age_s / 40, 2 * self._asked_s), _LONGEST_S)

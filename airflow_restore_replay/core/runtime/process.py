@@ -1,4 +1,4 @@
-"""Nodes as directories and processes of this host: the embedded default."""
+"""Nodes as directories and processes of this host: the default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from airflow_restore_replay.core.runtime.host import HostRuntime
 
 
 class ProcessRuntime(HostRuntime):
-    """:param workdir: parent of all nodes' directories on this host."""
+    """Runtime whose nodes are directories and processes of this host.
+
+    :param workdir: parent of all nodes' directories on this host.
+    """
 
     name = "process"
 
@@ -20,7 +23,7 @@ class ProcessRuntime(HostRuntime):
         super().__init__(workdir=str(Path(workdir).absolute()), host=socket.gethostname())
 
     def agent(self, command: str, directory: str, payload: bytes) -> bytes:
-        # The agent lives on this very host: no process in between is needed to ask it.
+        # The agent runs on this host, so it is called without a process of its own.
         return answer(command, Path(directory), payload)
 
     def elsewhere(self, handle: NodeHandle) -> WrongHost:

@@ -1,7 +1,7 @@
-"""Nodes elsewhere: the agent's commands are run there as a program, JSON on its standard input and output.
+"""Nodes in other places: the agent's commands run there as a program, with JSON on its standard input and output.
 
-Whatever goes wrong between here and the agent becomes an error of its own class here, and here alone it is tried
-again. All of the agent's commands bear that: a job is submitted by its key, a node created and destroyed by its id.
+This module converts failures between caller and agent to errors of their own classes, and only :func:`persistently`
+retries them. All agent commands are idempotent: a job is submitted by its key, a node created and destroyed by its id.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MODULE = "airflow_restore_replay.core.agent"
-#: pauses before a node that cannot be reached is asked again; then the failure is the task's, which has its own retries
+#: pauses before retries while a node is unreachable; after them the task fails, which has retries of its own
 _PAUSES_S = (1.0, 2.0, 4.0)
 _TIMEOUT_S = 120.0
-#: removing a data directory can take long, and so can finding out that a store does not answer
+#: deleting a data directory can take long, and so can waiting for a store that does not answer
 _TIMEOUTS_S = {"destroy": 900.0, "nodes": 300.0, "examine": 900.0}
-#: as a shell or an engine says that it cannot run the program: not executable, not found
+#: exit codes of a shell or an engine that cannot run the program: not executable, not found
 _NO_PROGRAM = (126, 127)
 _TAIL_CHARS = 600
 
 
 class Completed(NamedTuple):
-    """A program that has ended. :param exit_code: negative or above 128 if a signal ended it."""
+    """Output and exit code of a program that has ended.
+
+    :param exit_code: negative or above 128 if a signal ended it.
+    """
 
     stdout: bytes
     stderr: bytes
@@ -42,26 +45,27 @@ class Completed(NamedTuple):
 
 
 class Transport(Protocol):
-    """Runs programs where a node lives, over and over, on a connection that it makes when it needs one.
+    """Runs programs where a node lives, over a connection that it opens on demand and reuses.
 
-    :param place: where that is, for people: ``host db1.example.com``, ``container 3f2a…``.
+    :param place: name of that place, for people: ``host db1.example.com``, ``container 3f2a…``.
     """
 
     place: str
 
     def run(self, argv: Sequence[str], payload: bytes, *, timeout_s: float) -> Completed:
-        """Run *argv*, no shell's meaning in any of its words, with *payload* as standard input.
+        """Run *argv* with *payload* as standard input; no shell interprets its arguments.
 
-        :raises NodeUnreachable: no connection, or it broke, or *timeout_s* have passed; nobody knows how far the
-            program came. What asking again cannot mend is a subclass or another error that is not ``retryable``.
+        :raises NodeUnreachable: the connection failed or was lost, or *timeout_s* seconds passed; it is unknown how far
+            the program got. A failure that no retry can resolve is a subclass, or another error, that is not
+            ``retryable``.
         """
         ...
 
 
 def persistently(ask: Callable[[], T]) -> T:
-    """Do what bears to be done twice, once more after each of a few pauses while the place cannot be reached.
+    """Retry an idempotent call a few times, with growing pauses, while the place is unreachable.
 
-    :raises NodeUnreachable: it could not be to the last.
+    :raises NodeUnreachable: the last retry failed, too, or the failure is not ``retryable``.
     """
     for pause_s in _PAUSES_S:
         try:
@@ -75,7 +79,7 @@ def persistently(ask: Callable[[], T]) -> T:
 
 
 def agent_argv(python: str, command: str, directory: str) -> list[str]:
-    """:returns: the agent as a program."""
+    """Return argv that runs one command of the agent."""
     return [python, "-m", _MODULE, command, directory]
 
 
@@ -93,8 +97,9 @@ class RemoteAgent:
         """Run one command.
 
         :returns: its :class:`Answer`, as JSON.
-        :raises NodeUnreachable: also after some more tries. :raises AgentMissing: the package is not installed there.
-        :raises AgentFailed: what came back is no answer.
+        :raises NodeUnreachable: the place is unreachable, even after retries.
+        :raises AgentMissing: the package is not installed there.
+        :raises AgentFailed: the output is not an answer.
         """
         argv = agent_argv(self._python, command, directory)
         return persistently(lambda: self._ask(command, argv, payload))
@@ -129,7 +134,7 @@ class RemoteAgent:
 class RemoteRuntime(HostRuntime):
     """Nodes as directories and processes of another host.
 
-    :param name: as the cluster file's ``node.runtime`` has it.
+    :param name: name of the runtime in the cluster file's ``node.runtime``.
     """
 
     def __init__(self, name: str, transport: Transport, *, workdir: str, host: str, python: str) -> None:

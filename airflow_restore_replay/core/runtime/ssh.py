@@ -34,12 +34,12 @@ except ImportError as missing:
         hint="Install it on workers and triggerers: pip install 'airflow-restore-replay[ssh]'",
     ) from missing
 
-#: Each connection and each break of one would be told, with tracebacks; what matters of it becomes an error of ours.
+#: Paramiko would log each new and each lost connection, with tracebacks; this package raises errors for those instead.
 _LIBRARY_LOG = f"{__name__}.paramiko"
 logging.getLogger(_LIBRARY_LOG).setLevel(logging.CRITICAL)
 
 _CONNECT_TIMEOUT_S = 15.0
-#: keeps firewalls from forgetting the connection between two questions about a job
+#: keeps firewalls from dropping the connection between two status queries
 _KEEPALIVE_S = 30
 _GO_ON = "Jobs that run there go on; the task's retry finds them."
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
@@ -47,7 +47,10 @@ _KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
 def ssh_runtime(spec: NodeSpec, access: NodeAccess) -> RemoteRuntime:
-    """:returns: a runtime whose nodes live on ``node.host``."""
+    """Return a runtime whose nodes live on ``node.host``.
+
+    :raises ConfigInvalid: ``node.host`` is missing, so only Airflow can resolve the connection.
+    """
     if not spec.host:
         raise ConfigInvalid(
             f"node.connection {spec.connection!r} can only be resolved by Airflow.",
@@ -59,10 +62,10 @@ def ssh_runtime(spec: NodeSpec, access: NodeAccess) -> RemoteRuntime:
 
 
 class SshTransport:
-    """One connection, kept for the next question, and made anew when it broke.
+    """Transport over one SSH connection, which is kept for the next command and opened again when it was lost.
 
-    :param spec: with the host's address, and the files of keys.
-    :param access: counts more than those files.
+    :param spec: has the host's address and the paths of key files.
+    :param access: credentials that take precedence over those files.
     """
 
     def __init__(self, spec: NodeSpec, access: NodeAccess) -> None:
@@ -78,7 +81,7 @@ class SshTransport:
 
     def run(self, argv: Sequence[str], payload: bytes, *, timeout_s: float) -> Completed:
         connection = self._connection()
-        # Paramiko waits in many places, not all of which know of a time limit; but all end with the connection.
+        # Paramiko waits in many places, and not all of them have a timeout; but all end when the connection is closed.
         watchdog = threading.Timer(timeout_s, connection.close)
         watchdog.daemon = True
         watchdog.start()
@@ -112,7 +115,7 @@ class SshTransport:
                 if transport is None:
                     raise NodeUnreachable(f"The connection to {self.place} was lost at once.")
                 transport.set_keepalive(_KEEPALIVE_S)
-                # Its thread would keep it open for as long as this process lives.
+                # Otherwise the transport's thread keeps the connection open until this process ends.
                 weakref.finalize(self, transport.close)
             return transport
 
@@ -145,7 +148,7 @@ class SshTransport:
         return client
 
     def _trusting(self) -> paramiko.SSHClient:
-        """:returns: a client that knows the host keys to trust, and trusts no other."""
+        """Return a client that trusts the configured host keys only."""
         client = paramiko.SSHClient()
         client.set_log_channel(_LIBRARY_LOG)
         client.set_missing_host_key_policy(_RefuseUnknown(self._host, self._port, self._known_hosts))
@@ -232,7 +235,11 @@ def _parse_private_key(text: str, passphrase: str, name: str) -> paramiko.PKey:
 
 
 def _parse_host_key(line: str) -> tuple[str, paramiko.PKey]:
-    """:param line: ``ssh-ed25519 AAAA…``, or, as the SSH provider has it, the bare base64 of an RSA key."""
+    """Parse a host key.
+
+    :param line: ``ssh-ed25519 AAAA…``, or the bare base64 of an RSA key, as Airflow's SSH provider accepts it.
+    :raises ConfigInvalid: it is not a host key.
+    """
     words = line.split()
     key_type, body = (words[0], words[1]) if len(words) > 1 else ("ssh-rsa", line.strip())
     try:

@@ -1,6 +1,6 @@
-"""The agent's own account on a node: on the socket only, made at each start, dropped before the stop.
+"""The agent's own account on a node: on the socket only, created at each start, dropped before the stop.
 
-A restored data directory has the primary's accounts, whose passwords we do not know; and
+A restored data directory has the primary's accounts, whose passwords the agent does not know, and
 ``--skip-grant-tables`` would make replicated account statements fail.
 """
 
@@ -15,8 +15,8 @@ DROP = f"DROP USER IF EXISTS {_WHO}"
 
 
 def create_statements(password: str) -> list[str]:
-    """:returns: statements that (re)create the account; they carry a hash, not the password."""
-    # Nothing may keep the account from being made: a primary's password policy is not the node's.
+    """Return statements that create the account, or replace an older one, with a hash instead of the password."""
+    # A hash, because a password policy that was restored from the primary must not refuse the account.
     return [
         DROP,
         f"CREATE USER {_WHO} IDENTIFIED VIA mysql_native_password USING '{_native_hash(password)}'",
@@ -25,6 +25,6 @@ def create_statements(password: str) -> list[str]:
 
 
 def _native_hash(password: str) -> str:
-    # The server's own scheme, see "mysql_native_password"; the password is 24 random bytes.
+    # The scheme of the server's mysql_native_password; the password is made from 24 random bytes.
     once = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
     return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()

@@ -1,4 +1,4 @@
-"""``mariadb-backup``: its command lines, its position file, and what its errors mean."""
+"""``mariadb-backup``: its command lines, its position file, and the classification of its errors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.program_output import telling_line
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
-#: named differently by releases before and after 10.11
+#: releases before and after 10.11 use different names
 _POSITION_FILES = ("mariadb_backup_binlog_info", "xtrabackup_binlog_info")
-#: what the tool leaves in the data directory and a server does not need
+#: files that the tool leaves in the data directory and a server does not need
 LEFTOVERS = ("xtrabackup_*", "mariadb_backup_*", "backup-my.cnf", "ib_buffer_pool", "*.qp", "aria_log_dummy")
 _CORRUPT = re.compile(r"page corruption|seems to be corrupted|is corrupt|failed to read page", re.IGNORECASE)
 _UNREACHABLE = re.compile(
@@ -32,9 +32,10 @@ _DENIED = re.compile(r"Access denied|missing required privilege|command denied",
 
 
 def backup_command(program: str, options: str | None, scratch: str) -> list[str]:
-    """:param options: option file on the host where the program runs.
+    """Return argv that streams a complete copy to standard output.
+
+    :param options: option file on the host where the program runs.
     :param scratch: directory on that host for the program's small temporary files.
-    :returns: argv that streams a whole copy to standard output.
     """
     # --defaults-file must be the first option.
     head = [program, f"--defaults-file={options}"] if options else [program]
@@ -42,20 +43,25 @@ def backup_command(program: str, options: str | None, scratch: str) -> list[str]
 
 
 def on_host(prefix: list[str], command: list[str]) -> list[str]:
-    """:returns: argv of *command* behind *prefix*; ssh joins its arguments for a remote shell, so for it they
-    are quoted."""
+    """Return argv that runs *command* by *prefix*.
+
+    The arguments are quoted for ssh, because it joins them for a remote shell.
+    """
     if prefix and any(Path(word).name in ("ssh", "sshpass") for word in prefix):
         return [*prefix, shlex.join(command)]
     return [*prefix, *command]
 
 
 def prepare_command(program: str, datadir: Path, memory_bytes: int) -> list[str]:
-    """:returns: argv that makes the copy consistent."""
+    """Return argv that makes the copy consistent."""
     return [program, "--no-defaults", "--prepare", f"--target-dir={datadir}", f"--use-memory={memory_bytes}"]
 
 
 def copied_position(datadir: Path) -> MariaDbPosition:
-    """:raises SeedFailed: the copy names no GTID."""
+    """Return the position of a copy, from its position file.
+
+    :raises SeedFailed: the copy has no position file.
+    """
     for name in _POSITION_FILES:
         path = datadir / name
         if path.exists():
@@ -67,7 +73,7 @@ def copied_position(datadir: Path) -> MariaDbPosition:
 
 
 def backup_error(status: int, stderr: str) -> RestoreReplayError:
-    """:returns: whom a failed ``mariadb-backup --backup`` blames."""
+    """Classify a failed ``mariadb-backup --backup`` by whom it blames."""
     line = telling_line(stderr, "mariadb-backup", status)
     if _CORRUPT.search(stderr):
         page = next(found for found in stderr.splitlines() if _CORRUPT.search(found))
@@ -88,7 +94,7 @@ def backup_error(status: int, stderr: str) -> RestoreReplayError:
 
 
 def extract_error(status: int, stderr: str) -> RestoreReplayError:
-    """:returns: why ``mbstream`` or the prepare step failed on the node."""
+    """Classify a failure of ``mbstream`` or of the prepare step on the node."""
     line = telling_line(stderr, "mbstream", status)
     kind = NodeFull if classify.disk_full(stderr) else SeedFailed
     return kind(f"The physical copy could not be written on the node, status {status}: {line}")

@@ -1,6 +1,6 @@
 """The transactions in a MariaDB binary log.
 
-Only GTID events are decoded; the rest is opaque bytes that are hashed.
+Only GTID events are decoded; all other events are hashed as opaque bytes.
 
 Source: MariaDB documentation, "Replication Protocol", "1-Binlog Events", "GTID_EVENT".
 """
@@ -38,7 +38,7 @@ _ENDS_A_GROUP = frozenset({STOP, ROTATE, FORMAT, _CHECKPOINT, _GTID, _GTID_LIST,
 class Group:
     """A transaction in the binary log.
 
-    :param digest: over its events without what depends on their place: end position and checksum.
+    :param digest: digest of its events without end position and checksum, which depend on their place.
     """
 
     gtid: Gtid
@@ -49,12 +49,12 @@ class Group:
 
 
 def files(conn: Conn) -> list[str]:
-    """:returns: the primary's binary log files, oldest first."""
+    """Return the primary's binary log files, oldest first."""
     return [str(row["Log_name"]) for row in dicts(conn, "SHOW BINARY LOGS")]
 
 
 def gtid_list(conn: Conn, file: str) -> list[Gtid]:
-    """:returns: the last transaction per domain and server before *file* begins."""
+    """Return the last transaction of each domain and server before *file* begins."""
     found = rows(conn, "SHOW BINLOG EVENTS IN %s LIMIT 4", (file,))
     info = next((str(row[5]) for row in found if row[2] == "Gtid_list"), "")
     return [parse_gtid(text) for text in re.findall(r"\d+-\d+-\d+", info)]
@@ -63,8 +63,8 @@ def gtid_list(conn: Conn, file: str) -> list[Gtid]:
 def find(primary: Endpoint, file: str, domain: int, seq: int, *, offset: int = FIRST_OFFSET) -> Group | None:
     """Scan *file* from *offset* for a transaction.
 
-    :returns: the group of that domain and sequence number, whichever server wrote it.
-    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: by what the primary reports.
+    :returns: the group with that domain and sequence number, whichever server wrote it; None if there is none.
+    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: depending on the error that the primary reports.
     """
     with contextlib.closing(_events(primary, file, offset)) as found:
         for event in found:
@@ -75,8 +75,8 @@ def find(primary: Endpoint, file: str, domain: int, seq: int, *, offset: int = F
 
 
 def at(primary: Endpoint, file: str, offset: int) -> Group | None:
-    """:returns: the group that begins exactly at *offset*; None when none does."""
-    # A stale hint may point into the middle of an event, which the primary reports as damage.
+    """Return the group that begins exactly at *offset*, or None if none does."""
+    # A stale hint may point into the middle of an event, which the primary reports as corruption.
     unusable = (RestoreReplayError, struct.error)
     with contextlib.suppress(*unusable), contextlib.closing(_events(primary, file, offset)) as found:
         for event in found:
@@ -88,11 +88,11 @@ def at(primary: Endpoint, file: str, offset: int) -> Group | None:
 
 
 def transactions(primary: Endpoint, file: str) -> Generator[Event, None, None]:
-    """:returns: the events that begin the transactions of *file*, in order, up to its present end.
+    """Yield the first event of each transaction of *file*, in order, up to its present end.
 
-    One event at a time is in memory.
+    Only one event at a time is in memory.
 
-    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: by what the primary reports.
+    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: depending on the error that the primary reports.
     """
     with contextlib.closing(_events(primary, file, FIRST_OFFSET)) as found:
         yield from (event for event in found if event.kind == _GTID)
@@ -101,10 +101,10 @@ def transactions(primary: Endpoint, file: str) -> Generator[Event, None, None]:
 def position_at(primary: Endpoint, conn: Conn, file: str, offset: int) -> MariaDbPosition:
     """Read the position at an offset of *file* from the file itself.
 
-    For where ``BINLOG_GTID_POS`` gives NULL: it reads the file as any session does, and stops at an event that is
-    larger than the primary's max_allowed_packet (one row may be), which replication does not.
+    This replaces ``BINLOG_GTID_POS`` if that returns NULL. ``BINLOG_GTID_POS`` reads the file as any session does, and
+    stops at an event that is larger than the primary's max_allowed_packet, as one row may be. Replication reads on.
     """
-    # Of a domain's servers, the one that wrote last is listed last.
+    # Of the servers of a domain, the list has the one that wrote last at the end.
     last = {gtid.domain: gtid for gtid in gtid_list(conn, file)}
     with contextlib.closing(transactions(primary, file)) as found:
         for event in found:
@@ -117,7 +117,7 @@ def position_at(primary: Endpoint, conn: Conn, file: str, offset: int) -> MariaD
 
 
 def gtid_of(event: Event) -> Gtid | None:
-    """:returns: the transaction that begins here."""
+    """Return the transaction that begins with *event*, or None if none does."""
     if event.kind != _GTID:
         return None
     seq, domain = struct.unpack_from("<QI", event.body)

@@ -1,8 +1,8 @@
-"""Where in a primary's binary log a moment lies.
+"""Find the place in a primary's binary log that corresponds to a point in time.
 
-The binary log is in commit order, its events are stamped with when their statements began; so stamps may step
-back, and a moment is a place in the log only by definition: before the first transaction stamped at or after it.
-Stamps are Unix seconds of the primary's clock, whatever its time zone.
+The binary log is in commit order, but events are stamped with the start of their statements, so stamps may step back.
+The place is therefore a definition: before the first transaction stamped at or after that time. Stamps are Unix
+seconds of the primary's clock and do not depend on its time zone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def cut_before(primary: Endpoint, boundary: datetime, start: MariaDbPosition) ->
                 continue
             stamped = datetime.fromtimestamp(stamp_s, UTC)
             if known and stamped > now:
-                continue  # SET TIMESTAMP; no clock has shown that time, so it says nothing about the base
+                continue  # SET TIMESTAMP: a stamp in the future is not from the clock and proves nothing about the base
             if known:
                 raise PreflightFailed(
                     f"The base stands at {start}, beyond {boundary:%Y-%m-%dT%H:%M:%SZ}: it has {gtid}, which the "
@@ -51,9 +51,9 @@ def _position(reached: dict[int, Gtid]) -> MariaDbPosition:
 
 
 def _from(primary: Endpoint, conn: Conn, start: MariaDbPosition) -> Generator[tuple[Gtid, int], None, None]:
-    """:returns: GTID and stamp of all transactions from the file on in which *start* ends.
+    """Yield GTID and stamp of all transactions from the beginning of the file in which *start* ends.
 
-    What is written to new files after this began is not looked at: it is later than any past moment.
+    Files that are created after the call are not read, because their transactions are later than any past time.
     """
     for file in _files_from(conn, start):
         with contextlib.closing(binlog.transactions(primary, file)) as events:
@@ -63,11 +63,11 @@ def _from(primary: Endpoint, conn: Conn, start: MariaDbPosition) -> Generator[tu
 
 
 def _files_from(conn: Conn, start: MariaDbPosition) -> list[str]:
-    """:returns: the binary log files from the newest one on before which there is nothing that *start* lacks.
+    """Return the binary log files from the newest one before which *start* lacks no transaction.
 
-    Each file begins with the last transactions before it; these lists only grow, so that halving finds it.
+    Each file begins with a list of the last transactions before it. These lists only grow, so a binary search finds it.
 
-    :raises BinlogPurged: already the oldest file lies beyond *start*.
+    :raises BinlogPurged: transactions before the oldest file are not in *start*.
     """
     files = binlog.files(conn)
     low, high = 0, len(files)

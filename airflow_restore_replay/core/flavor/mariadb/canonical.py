@@ -1,4 +1,4 @@
-"""Columns as bytes that are equal exactly for equal values."""
+"""Convert columns to bytes that are equal exactly for equal values."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def canonical_text(column_type: str, expression: str) -> str:
     """
     base = column_type.lower().split("(")[0].split()[0]
     if base == "float":
-        # As text a FLOAT has six digits; widened to DOUBLE it is exact.
+        # As text, a FLOAT has six digits only; as DOUBLE it is exact.
         return f"CONVERT(CAST({expression} AS DOUBLE) USING binary)"
     if base in ("bit", "enum", "set"):
-        # The stored number: an ENUM's invalid value 0 and its label '' are the same text.
+        # Compare the stored number, because an ENUM's invalid value 0 and its label '' are the same text.
         return f"CONVERT(CAST({expression} AS UNSIGNED) USING binary)"
-    # Strings become their own bytes, without conversion; numbers, dates, UUID and INET their exact text.
+    # Strings become their own bytes, without conversion; numbers, dates, UUID and INET become their exact text.
     return f"CONVERT({expression} USING binary)"

@@ -1,6 +1,6 @@
-"""Whom an error of a MariaDB server blames.
+"""Classify the errors of a MariaDB server by whom they blame.
 
-One number covers many causes (1236 above all), so messages decide where numbers do not.
+One number covers many causes (above all 1236), so messages decide where numbers do not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.tls import ACCOUNT_HINT, about_certificates, unreachable_hint
 from airflow_restore_replay.core.flavor.values import Endpoint
 
-#: connection errors that the IO thread retries by itself
+#: connection errors that the I/O thread retries by itself
 TRANSIENT_IO = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1205, 1927, 2002, 2003, 2005, 2006})
 TRANSIENT_IO |= {2013, 2055, 1429, 1203, 1226, 1152, 1184}
 _DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1698, 1820, 1862, 1275, 3118, 4151})
@@ -34,14 +34,14 @@ _NETWORK = re.compile(
 )
 _MEMORY = re.compile(r"out of memory|cannot allocate memory|Errcode: 12\b|needed \d+ bytes", re.I)
 _MEMORY_NUMBERS = frozenset({1037, 1038, 1041, 5, 12, 1135, 2008})
-# Killed by an administrator, by a shutdown, or a lock wait of the node's own making.
+# Killed by an administrator or a shutdown, or a lock wait that the node itself caused.
 _CIRCUMSTANCE_NUMBERS = frozenset({1053, 1317, 1927, 1205, 1213, 1964, 1969, 1180})
-# The node lacks something that is installed, not stored: an engine, a plugin, a UDF.
+# The node lacks installed software, not data: an engine, a plugin, a UDF.
 _MISSING_SOFTWARE = frozenset({1286, 1128, 1126, 1127, 1524, 1911, 4165})
 
 
 def connect_error(exc: BaseException, endpoint: Endpoint) -> RestoreReplayError:
-    """:returns: what a failed connection to *endpoint* means."""
+    """Classify a failed connection to *endpoint*."""
     number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
     text = f"{exc.args[1] if len(exc.args) > 1 else exc}"
     if number in _DENIED or number == 1049:
@@ -54,7 +54,7 @@ def connect_error(exc: BaseException, endpoint: Endpoint) -> RestoreReplayError:
 
 
 def denied(number: int, text: str, who: str) -> ReplicationDenied:
-    """:returns: the error for a refused password or a missing grant, naming the grant when it is known."""
+    """Return the error for a refused password or a missing grant, with the name of the grant if it is known."""
     match = re.search(r"at least one of the (.+?) privilege|need .*?the (.+?) privilege", text)
     grant = (match[1] or match[2]) if match else ""
     command = re.search(r"^(\w[\w ]*) command denied", text)
@@ -73,17 +73,17 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
 
 
 def is_network(text: str) -> bool:
-    """:returns: whether the text of an IO thread's "fatal error" only says that the connection broke."""
+    """Return whether the text of an I/O thread's "fatal error" only says that the connection was lost."""
     return bool(_NETWORK.search(text))
 
 
 def passes(number: int, text: str) -> bool:
-    """:returns: whether a connection's error passes by itself, when the IO thread tries again."""
+    """Return whether a connection error is transient, so that the I/O thread's retry can succeed."""
     return (number in TRANSIENT_IO or is_network(text)) and not about_certificates(text)
 
 
 def io_error(number: int, text: str) -> RestoreReplayError:
-    """Classify ``Last_IO_Errno``/``Last_IO_Error`` of a stopped IO thread."""
+    """Classify ``Last_IO_Errno``/``Last_IO_Error`` of a stopped I/O thread."""
     evidence = {"error": number, "text": text}
     if number == 1236 or "fatal error" in text:
         return _dump_error(text, evidence)
@@ -103,7 +103,7 @@ def io_error(number: int, text: str) -> RestoreReplayError:
 
 
 def _dump_error(text: str, evidence: dict[str, Any]) -> RestoreReplayError:
-    """1236 has many meanings; MariaDB's sql_repl.cc words each of them differently."""
+    """Classify error 1236 by its text: MariaDB's sql_repl.cc has a different one for each of its causes."""
     lower = text.lower()
     if "max_allowed_packet" in lower or "packet" in lower and "larger" in lower:
         return PrimaryUnreachable(
@@ -160,10 +160,10 @@ def _table(text: str) -> str:
 
 
 def disk_full(text: str) -> bool:
-    """:returns: whether a server's message says that a disk is full."""
+    """Return whether a server's message says that a disk is full."""
     return bool(_DISK_FULL.search(text))
 
 
 def out_of_memory(text: str) -> bool:
-    """:returns: whether a server's message says that memory ran out."""
+    """Return whether a server's message says that memory ran out."""
     return bool(_MEMORY.search(text))

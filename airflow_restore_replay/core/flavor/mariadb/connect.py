@@ -11,10 +11,11 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 
 def connect(endpoint: Endpoint, *, read_timeout_s: int = READ_TIMEOUT_S) -> Conn:
-    """Open an autocommit connection in UTC; encrypted when the endpoint names a CA or a certificate of our own,
-    verified with a CA.
+    """Open an autocommit connection in UTC.
 
-    :raises PrimaryUnreachable: nothing answers.
+    It is encrypted if the endpoint names a CA or a client certificate, and verified if it names a CA.
+
+    :raises PrimaryUnreachable: the server does not answer.
     :raises ReplicationDenied: the password or a grant is wrong.
     """
     try:

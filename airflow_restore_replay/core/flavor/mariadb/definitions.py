@@ -1,4 +1,4 @@
-"""Accounts and privileges of MariaDB, and what all flavors have."""
+"""Definitions of MariaDB: accounts and privileges, and those that all flavors have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, D
 from airflow_restore_replay.core.flavor.server_process import AGENT
 from airflow_restore_replay.core.flavor.values import Conn
 
-#: authentication and global privileges, without what a server notes of itself in them; passwords apart
+#: authentication and global privileges without fields that a server sets by itself; password hashes in their own column
 _ACCOUNTS = (
     "(SELECT Host, User, JSON_REMOVE(Priv, '$.password_last_changed', '$.version_id', '$.authentication_string',"
     " '$.auth_or') AS Priv, CONCAT(COALESCE(JSON_VALUE(Priv, '$.authentication_string'), ''),"

@@ -1,4 +1,4 @@
-"""``mariadb-dump`` and what its output and its errors mean."""
+"""``mariadb-dump``: its command lines, the position in its output, and the classification of its errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOCK_WAIT_S = 60
 _NO_RELOAD = 1227
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
 _FIRST_DATABASE = b"\n-- Current Database: "
-#: a dump's beginning up to there; it is made of the options and the position alone
+#: upper limit of a dump's head before its first database, which has only options and the position
 _HEAD_BYTES = 16 * 2**10
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
@@ -48,8 +48,9 @@ _GONE = {1053, 1927, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161,
 
 
 def dump_command(program: str, options: Path, *, history: bool) -> list[str]:
-    """:param history: whether the program can dump history rows, see :data:`tables.DUMPS_HISTORY`.
-    :returns: argv that dumps everything from one snapshot with its exact GTID, history rows included.
+    """Return argv that dumps everything from one snapshot, with its exact GTID.
+
+    :param history: dump history rows, too; whether the program can, see :data:`tables.DUMPS_HISTORY`.
     """
     return [
         program,
@@ -67,16 +68,16 @@ def dump_command(program: str, options: Path, *, history: bool) -> list[str]:
         "--no-tablespaces",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
-        # Replication's own state comes from the snapshot's GTID, not from what the primary once replicated.
+        # The node replicates from the snapshot's GTID, not from the position that the primary had as a replica.
         "--ignore-table=mysql.gtid_slave_pos",
-        # The node's optimizer computes these anew.
+        # The node's optimizer computes these again.
         "--ignore-table=mysql.innodb_index_stats",
         "--ignore-table=mysql.innodb_table_stats",
     ]
 
 
 def load_command(program: str, options: Path) -> list[str]:
-    """:returns: argv of the client that loads a dump on the node."""
+    """Return argv of the client that loads a dump on the node."""
     return [
         program,
         f"--defaults-file={options}",
@@ -89,9 +90,11 @@ def load_command(program: str, options: Path) -> list[str]:
 
 
 def dumped_position(tail: bytes, head: bytes = b"") -> MariaDbPosition:
-    """:param tail: the end of a dump, where its position is written.
-    :param head: the beginning of a dump, where older releases write it, before the first database.
-    :raises SeedFailed: there is none.
+    """Return the position of a dump.
+
+    :param tail: the end of the dump, where its position is written.
+    :param head: the beginning of the dump; older releases write the position there, before the first database.
+    :raises SeedFailed: the dump has no position.
     """
     found = _GTID.findall(head.partition(_FIRST_DATABASE)[0]) or _GTID.findall(tail)
     if not found:
@@ -100,7 +103,7 @@ def dumped_position(tail: bytes, head: bytes = b"") -> MariaDbPosition:
 
 
 def dump_error(status: int, stderr: str) -> RestoreReplayError:
-    """:returns: whom a failed ``mariadb-dump`` blames."""
+    """Classify a failed ``mariadb-dump`` by whom it blames."""
     line = telling_line(stderr, "mariadb-dump", status)
     number = error_number(line)
     if number in (1044, 1045, 1142, 1143, 1227, 1370, 1698):
@@ -117,7 +120,7 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
 
 
 def load_error(status: int, stderr: str) -> RestoreReplayError:
-    """:returns: why the node did not take the dump."""
+    """Classify a failed load of the dump on the node."""
     line = telling_line(stderr, "mariadb", status)
     if classify.disk_full(line):
         return NodeFull(f"The node's disk is full: {line}")
@@ -127,12 +130,12 @@ def load_error(status: int, stderr: str) -> RestoreReplayError:
 
 
 def begin_readable_log(primary: Conn) -> None:
-    """Rotate the primary's binary log if mariadb-dump would crash over it.
+    """Rotate the primary's binary log if mariadb-dump would crash because of it.
 
-    The dump asks ``BINLOG_GTID_POS`` for its position; that is NULL, over which it crashes (10.11), behind an event
-    that is larger than max_allowed_packet.
+    The dump reads its position from ``BINLOG_GTID_POS``. After an event that is larger than max_allowed_packet, that
+    function returns NULL, and mariadb-dump (10.11) crashes.
 
-    :raises SeedFailed: the account may not do it.
+    :raises SeedFailed: the account may not rotate it.
     """
     for row in dicts(primary, "SHOW MASTER STATUS"):
         if rows(primary, "SELECT BINLOG_GTID_POS(%s, %s)", (row["File"], row["Position"]))[0][0] is not None:
@@ -158,7 +161,7 @@ class MariaDbDump:
 
     @contextlib.contextmanager
     def hold(self, primary: Endpoint) -> Iterator[_Hold]:
-        """Tables without snapshots stay as they are, so that one GTID describes all tables of the dump."""
+        """Lock tables without snapshots against writers, so that one GTID describes all tables of the dump."""
         with contextlib.closing(connect(primary)) as guard:
             loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
             if loose:
@@ -203,7 +206,10 @@ def _dumps_history(server: NodeServer) -> bool:
 
 
 def _refuse_history(server: NodeServer, primary: Conn) -> None:
-    """:raises PreflightFailed: the primary has history rows, which would be missing on the node."""
+    """Raise if the primary has system-versioned tables.
+
+    :raises PreflightFailed: their history rows would be missing on the node.
+    """
     found = tables.versioned_tables(primary)
     if found:
         raise PreflightFailed(
@@ -213,7 +219,11 @@ def _refuse_history(server: NodeServer, primary: Conn) -> None:
 
 
 def _lock(guard: Conn, names: Sequence[str]) -> None:
-    """LOCK TABLES queues writers at the table itself, where they hold back those who come to read, the dump, too."""
+    """Lock tables against writers.
+
+    LOCK TABLES is the second choice: writers that wait for it queue at the table itself and block later readers there,
+    including the dump.
+    """
     run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
     try:
         run(guard, f"FLUSH TABLES {', '.join(names)} WITH READ LOCK")
@@ -236,7 +246,7 @@ class _Hold:
 
 
 def tls_options(endpoint: Endpoint) -> dict[str, str]:
-    """:returns: what MariaDB's programs call it."""
+    """Return the TLS options of MariaDB's programs for *endpoint*."""
     files = {"ssl-ca": endpoint.ssl_ca, "ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
     named = {name: path for name, path in files.items() if path}
     if not endpoint.ssl_ca:

@@ -1,4 +1,4 @@
-"""How MariaDB words its error log."""
+"""Rules for MariaDB's error log."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _DATA_WARNING = (
 _HARMLESS = re.compile(
     "|".join(
         [
-            # Plugins and UDFs of the primary that the node leaves out on purpose.
+            # Plugins and UDFs of the primary that the node deliberately does not load.
             r"Can't open shared library",
             r"Couldn't load plugin",
             r"Can't find symbol|Function '.*' is not defined|Can't open the mysql\.(plugin|func) table",
             r"Plugin '.*' (init function returned error|registration as|is disabled)",
             r"Unknown/unsupported storage engine",
-            # Replication has its own status; the applier's errors are judged there.
+            # Errors of replication are classified from its status.
             r"Slave (SQL|I/O|worker)|Slave I/O|Slave:|replication",
-            # The other end of a connection: a primary that went away or restarts.
+            # A lost connection: the primary stopped or restarts.
             r"server_errno=|Error reading packet from server|Lost connection|Master '|error (re)?connecting to master",
             # System tables of another minor release; a restored copy is not upgraded.
             r"Incorrect definition of table mysql\.|mysql_upgrade|mariadb-upgrade|mariadb_upgrade",

@@ -1,4 +1,4 @@
-"""MariaDB behind the flavor seam; each method's work is in the module of its name."""
+"""MariaDB as a flavor; the work of each method is in the module of that name."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class MariaDbFlavor:
         return tables.uncompared(conn)
 
     def memory_tables(self, conn: Conn) -> list[Table]:
-        """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
+        """Return the MEMORY tables: they are not replicated to a node, and empty in every restored copy."""
         return tables.memory_tables(conn)
 
     def event_states(self, conn: Conn) -> dict[str, str]:
@@ -180,5 +180,5 @@ class MariaDbFlavor:
 
 
 if TYPE_CHECKING:
-    # The seam is structural; this makes the type checker compare both sides.
+    # The interface is structural; this makes the type checker compare both sides.
     _conforms: Flavor = MariaDbFlavor()

@@ -1,4 +1,4 @@
-"""The least privileges of the protection account on a MariaDB primary."""
+"""The minimal privileges of this package's account on a MariaDB primary."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ PRIVILEGES: dict[str, str] = {
     "BINLOG MONITOR": "read the primary's position and list its binary logs",
 }
 
-#: what only mariadb-backup cannot do without
+#: privileges that only mariadb-backup requires
 PHYSICAL_ONLY = ("RELOAD",)
 
 
 def statements(user: str, host: str = "%", *, physical: bool = True) -> list[str]:
-    """:param physical: whether the account also runs mariadb-backup.
-    :returns: the exact GRANT statements for ``user@host``; the account must exist.
+    """Return the exact GRANT statements for ``user@host``; the account must exist.
+
+    :param physical: whether the account also runs mariadb-backup.
     """
     names = [name for name in PRIVILEGES if physical or name not in PHYSICAL_ONLY]
     return [f"GRANT {', '.join(names)} ON *.* TO {account(user, host)}"]
 
 
 def account(user: str, host: str) -> str:
-    """:returns: the account quoted for a statement."""
+    """Return the account quoted for a statement."""
     return f"{literal(user)}@{literal(host)}"
 
 
 def missing(grants: list[str], *, physical: bool = False) -> list[str]:
-    """:param grants: lines of ``SHOW GRANTS``.
+    """Return the privileges of :data:`PRIVILEGES` that *grants* do not grant ``ON *.*``.
+
+    :param grants: lines of ``SHOW GRANTS``.
     :param physical: whether mariadb-backup runs under the account.
-    :returns: privileges of :data:`PRIVILEGES` that no ``ON *.*`` grant in *grants* gives.
     """
     held: set[str] = set()
     for line in grants:

@@ -24,7 +24,10 @@ class Gtid:
 
 
 def parse_gtid(text: str) -> Gtid:
-    """:raises ValueError: *text* is not ``domain-server-sequence``."""
+    """Parse one GTID.
+
+    :raises ValueError: *text* is not ``domain-server-sequence``.
+    """
     match = _GTID.fullmatch(text.strip())
     if not match:
         raise ValueError(f"{text!r} is not a MariaDB GTID such as 0-1-100.")
@@ -35,8 +38,8 @@ def parse_gtid(text: str) -> Gtid:
 class MariaDbPosition:
     """The last transaction of each domain, ordered by domain.
 
-    Within a domain sequence numbers only grow, so containment is a comparison per domain; whether two servers
-    mean the same transaction by a number is what the history check is for.
+    Within a domain sequence numbers only grow, so containment is a comparison per domain. The history check decides
+    whether a number means the same transaction on two servers.
 
     Source: MariaDB documentation, "Global Transaction ID".
     """
@@ -45,8 +48,10 @@ class MariaDbPosition:
 
     @classmethod
     def parse(cls, text: str) -> MariaDbPosition:
-        """:param text: as in ``@@gtid_slave_pos``; empty for an empty position.
-        :raises ValueError: not a list of GTIDs, or two of one domain.
+        """Parse a position.
+
+        :param text: as in ``@@gtid_slave_pos``; empty for an empty position.
+        :raises ValueError: *text* is not a list of GTIDs, or has two of one domain.
         """
         gtids = sorted(parse_gtid(part) for part in text.replace("\n", "").split(",") if part.strip())
         if len({gtid.domain for gtid in gtids}) != len(gtids):
@@ -60,11 +65,11 @@ class MariaDbPosition:
         return ",".join(str(gtid) for gtid in self.last)
 
     def domain(self, domain: int) -> Gtid | None:
-        """:returns: the last transaction of *domain*."""
+        """Return the last transaction of *domain*, or None if it has none."""
         return next((gtid for gtid in self.last if gtid.domain == domain), None)
 
     def seq(self, domain: int) -> int:
-        """:returns: the last sequence number of *domain*; 0 when it has none."""
+        """Return the last sequence number of *domain*, or 0 if it has none."""
         found = self.domain(domain)
         return found.seq if found else 0
 

@@ -1,7 +1,8 @@
-"""Is a primary's history the continuation of a backup's?
+"""Check that a primary's history continues that of a backup.
 
-MariaDB reuses GTIDs after a rewind (a restored primary, a lost end of the binary log), so containment alone
-would let a node go on over rows of another history. What was recorded of the last event per domain decides.
+A MariaDB server that was rewound (a restored primary, a lost end of the binary log) assigns the same GTIDs again. If
+only containment were checked, a node would replay onto rows of another history. The record of the last event of each
+domain decides instead.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, End
 
 @dataclass
 class _Log:
-    """The primary's binary log, with what was looked up in it."""
+    """The primary's binary log, with a cache of lookups."""
 
     primary: Endpoint
     conn: Conn
@@ -35,7 +36,7 @@ class _Log:
     _lists: dict[str, list[Gtid]] = field(default_factory=dict)
 
     def before(self, file: str) -> list[Gtid]:
-        """:returns: the last transactions before *file*, per domain and server."""
+        """Return the last transaction of each domain and server before *file* begins."""
         if file not in self._lists:
             self._lists[file] = binlog.gtid_list(self.conn, file)
         return self._lists[file]
@@ -44,7 +45,7 @@ class _Log:
         return max((gtid.seq for gtid in self.before(file) if gtid.domain == domain), default=0)
 
     def file_of(self, domain: int, seq: int) -> str | None:
-        """:returns: the only file that can hold the transaction; None when it lies before all files."""
+        """Return the only file that can contain the transaction; None if it is older than all files."""
         low, high = 0, len(self.files)
         while low < high:
             middle = (low + high) // 2
@@ -55,7 +56,7 @@ class _Log:
         return self.files[low - 1] if low else None
 
     def group(self, gtid: Gtid, hint: EventStamp | None, uid: str) -> binlog.Group | None:
-        """:returns: the group under *gtid*'s domain and number, whoever wrote it; None when not in any file."""
+        """Return the group with *gtid*'s domain and number, whichever server wrote it; None if it is in no file."""
         file = self.file_of(gtid.domain, gtid.seq)
         if file is None:
             return None
@@ -132,7 +133,7 @@ def _check_transaction(log: _Log, gtid: Gtid, stamp: EventStamp | None, uid: str
             f"was written at {stamp.timestamp_s} (Unix time). It was rewound.",
             evidence={"gtid": str(gtid)},
         )
-    # Another server may log the same transaction in other bytes.
+    # Another server may log the same transaction with different bytes.
     if stamp.primary_uid == uid and group.digest != stamp.digest:
         raise HistoryDiverged(
             f"The primary wrote another transaction under {gtid}: the bytes in its binary log are not those "
@@ -142,7 +143,7 @@ def _check_transaction(log: _Log, gtid: Gtid, stamp: EventStamp | None, uid: str
 
 
 def _check_before_files(log: _Log, gtid: Gtid, server_id: int) -> None:
-    """The transaction itself is purged; that is fine as long as everything after it is there."""
+    """Check a transaction that was purged itself, which is allowed if all transactions after it are available."""
     oldest = log.files[0]
     if log.seq_before(oldest, gtid.domain) > gtid.seq:
         raise _purged(f"{gtid} of the backup and what follows it", oldest)
@@ -151,7 +152,7 @@ def _check_before_files(log: _Log, gtid: Gtid, server_id: int) -> None:
 
 
 def _check_kept(log: _Log, position: MariaDbPosition) -> None:
-    """A domain that the backup does not know must be in the files from its first transaction on."""
+    """Raise unless the files contain all transactions of each domain that the backup does not have."""
     known = {gtid.domain for gtid in position}
     for gtid in log.before(log.files[0]) if log.files else []:
         if gtid.domain not in known:
@@ -166,7 +167,7 @@ def _purged(what: str, oldest: str) -> BinlogPurged:
 
 
 def _foreign(gtid: Gtid, server_id: int, observed: str) -> RestoreReplayError:
-    """:returns: whose transaction it is that the primary lacks."""
+    """Return the error for a transaction that the primary lacks, by the server that wrote it."""
     evidence = {"gtid": str(gtid)}
     if gtid.server_id in NODE_SERVER_IDS:
         return ErrantFromNode(f"{observed} It was written on a replay node.", evidence=evidence)

@@ -1,4 +1,4 @@
-"""Who a server is, and whether its release fits."""
+"""The identity of a server, and the check of its release."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
 
 def identity(conn: Conn) -> ServerIdentity:
-    """:returns: the identity of the server behind *conn*; the same over restarts."""
+    """Return the identity of the server behind *conn*, which restarts do not change."""
     names = "hostname, port, datadir, server_id, version, server_uid"
     found = dict(rows(conn, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({_quoted(names)})"))
-    # server_uid exists since 10.10 and is made of MAC address and port, which two containers may share.
+    # server_uid exists since 10.10; it is derived from MAC address and port, which two containers may share.
     parts = (found["hostname"], found["port"], found["datadir"], found.get("server_uid", ""))
     return ServerIdentity(
         uid=blake3("\0".join(parts).encode()).hexdigest(length=16),
@@ -28,20 +28,22 @@ def identity(conn: Conn) -> ServerIdentity:
 
 
 def same_server(a: ServerIdentity, b: ServerIdentity) -> bool:
-    """:returns: whether both are the very same server instance."""
+    """Return whether both are the same server instance."""
     return a.uid == b.uid
 
 
 def release_of(version: str) -> str:
-    """:returns: ``10.11.19`` of ``10.11.19-MariaDB-log``."""
+    """Return the release of a version: ``10.11.19`` for ``10.11.19-MariaDB-log``."""
     match = re.match(r"(?:5\.5\.5-)?(\d+\.\d+\.\d+)", version)
     return match[1] if match else version
 
 
 def refuse_release(*, backup: str | None, node: str, primary: str) -> None:
-    """Compare release series: ``10.11`` of ``10.11.19``; files may change between series only.
+    """Raise unless backup ≤ node ≤ primary, by release series: ``10.11`` for ``10.11.19``.
 
-    :raises ReleaseRefused: unless backup ≤ node ≤ primary.
+    Data files may change between series only.
+
+    :raises ReleaseRefused: the series are not in that order.
     """
     if backup is not None and series_of(backup) > series_of(node):
         raise ReleaseRefused(
@@ -57,7 +59,7 @@ def refuse_release(*, backup: str | None, node: str, primary: str) -> None:
 
 
 def series_of(release: str) -> tuple[int, int]:
-    """:returns: ``(10, 11)`` of ``10.11.19-MariaDB-log``."""
+    """Return the series of a release: ``(10, 11)`` for ``10.11.19-MariaDB-log``."""
     match = re.match(r"(\d+)\.(\d+)", release_of(release))
     if not match:
         raise ReleaseRefused(f"{release!r} is not a MariaDB release such as 10.11.6.")

@@ -1,4 +1,4 @@
-"""The command line of a node's ``mariadbd``: what keeps it harmless, and its two tunings."""
+"""The command line of a node's ``mariadbd``: options that isolate it, and its settings for replay and for snapshots."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from airflow_restore_replay.core.flavor.server_process import relay_dir
 from airflow_restore_replay.core.flavor.values import ServerLayout
 
-#: plugins that cannot reach outside the data directory; the rest (FEDERATED, SPIDER, CONNECT, S3, UDFs,
-#: authentication) is not linked into the node's plugin directory and so cannot load
+#: plugins that cannot access anything outside the data directory; all others (FEDERATED, SPIDER, CONNECT, S3, UDFs,
+#: authentication) are not linked into the node's plugin directory and so cannot be loaded
 SAFE_PLUGINS = ("ha_archive.so", "ha_blackhole.so", "provider_*.so", "type_*.so")
 
 _REDO_REPLAYING_BYTES = 128 * 2**20
@@ -18,7 +18,7 @@ REDO_AT_REST_BYTES = 4 * 2**20
 
 
 def server_options(layout: ServerLayout, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
-    """:returns: all options after the program's name."""
+    """Return all options after the program's name."""
     relay = relay_dir(layout)
     return [
         "--no-defaults",
@@ -39,7 +39,7 @@ def server_options(layout: ServerLayout, *, socket: Path, init_file: Path, repla
 
 
 def run_as() -> list[str]:
-    """mariadbd refuses to run as root unless told so; otherwise it stays who we are."""
+    """Return the option that mariadbd requires to run as root; as any other user it needs none."""
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
@@ -67,11 +67,11 @@ _ISOLATION = [
     "--event-scheduler=OFF",
     "--skip-log-bin",
     "--local-infile=0",
-    # DATA DIRECTORY and INDEX DIRECTORY of replicated statements are left out then, by every engine and for
+    # The server ignores DATA DIRECTORY and INDEX DIRECTORY of replicated statements then, for every engine and for
     # partitions. sql_mode NO_DIR_IN_CREATE does the same but stops the applier with error 1618 (measured).
     "--skip-symbolic-links",
     "--sql-mode=",
-    # What the primary created, the node creates; strictness would stop the applier.
+    # The node must accept every definition that the primary accepted; strict checks would stop the applier.
     "--innodb-strict-mode=OFF",
     "--skip-slave-start",
     "--log-warnings=2",
@@ -93,7 +93,7 @@ _REPLICATION = [
     "--max-allowed-packet=1073741824",
     "--slave-transaction-retries=10",
     "--slave-sql-verify-checksum=1",
-    # All of the primary's rows must arrive or stop the applier; nothing is skipped or papered over.
+    # Each row event of the primary must be applied or stop the applier; no error is skipped or ignored.
     "--slave-exec-mode=STRICT",
     "--slave-type-conversions=",
 ]

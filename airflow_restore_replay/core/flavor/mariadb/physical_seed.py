@@ -30,15 +30,16 @@ def seed_physical(
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> Position:
-    """Fill an empty node from *primary*; the node's server runs afterwards and has executed the position.
+    """Fill an empty node from *primary*, and leave the node's server running.
 
-    :param prefix: argv in front of the backup program, ``[]`` on the same host, ``[ssh, db1]``.
+    :param prefix: argv before the backup program: ``[]`` on the same host, else for example ``[ssh, db1]``.
     :param defaults_file: option file on the primary's host with the program's credentials. Without it and
-        without a prefix, *primary*'s credentials are used from a private option file that is removed again.
+        without a prefix, the program gets *primary*'s credentials in a private option file that is deleted afterwards.
     :param progress: called with (streamed, estimated) bytes.
-    :raises TargetNotEmpty: the node's data directory has content.
-    :raises SourceCorrupt: the program found damaged pages on the primary.
-    :raises PrimaryUnreachable, ReplicationDenied, SeedFailed: by what the program reports.
+    :returns: the position that the node has executed.
+    :raises TargetNotEmpty: the node's data directory is not empty.
+    :raises SourceCorrupt: the program found corrupt pages on the primary.
+    :raises PrimaryUnreachable, ReplicationDenied, SeedFailed: depending on the error that the program reports.
     """
     assert isinstance(server, MariaDbServer)
     datadir = server.layout.datadir
@@ -80,7 +81,7 @@ def _program(
     prefix: list[str],
     defaults_file: str | None,
 ) -> Iterator[list[str]]:
-    """:returns: argv that runs the backup program where the primary's files are."""
+    """Yield argv that runs the backup program on the host of the primary's files."""
     if prefix:
         yield backup.on_host(prefix, backup.backup_command("mariadb-backup", defaults_file, "/tmp"))
         return

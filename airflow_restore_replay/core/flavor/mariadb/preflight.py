@@ -1,4 +1,4 @@
-"""What must hold on a primary before a node replays from it."""
+"""Preconditions of a MariaDB primary for replay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, Pre
 
 _OLDEST = (10, 5)
 _NAMES_SHOWN = 20
-#: how long binary logs are kept, in seconds; and in days, the only one before 10.6
+#: variables for how long binary logs are kept, in seconds and in days; before 10.6 only the latter exists
 EXPIRE_S = "binlog_expire_logs_seconds"
 EXPIRE_DAYS = "expire_logs_days"
 

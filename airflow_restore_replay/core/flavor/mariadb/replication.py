@@ -1,6 +1,6 @@
-"""Driving a node's replication.
+"""Control a node's replication.
 
-MariaDB's statements still say SLAVE; the words of this package do not.
+MariaDB's statements still say SLAVE; this package says replica.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, 
 _CONNECT_RETRY_S = 2
 _TEMP_TABLE_TRIES = 20
 
-# What moves while one long event is applied, when the positions do not. Counters that reading the status moves
-# itself (Handler_write, Handler_read_rnd_next: SHOW fills a temporary table) would hide every stall.
+# Counters that change while one long event is applied, when the positions do not. Counters that reading the status
+# changes itself (Handler_write, Handler_read_rnd_next: SHOW fills a temporary table) would hide every stall.
 _COUNTERS = "'Innodb_data_written','Handler_update','Handler_delete','Key_write_requests'"
-# How far an ALTER is: 10.6 and later count no rows of InnoDB among the status variables.
+# Progress of an ALTER, because 10.6 and later have no status variables that count InnoDB rows.
 _STAGES = "SELECT STAGE, PROGRESS FROM information_schema.PROCESSLIST WHERE USER = 'system user' ORDER BY ID"
 
 
 def executed_position(node: Conn) -> MariaDbPosition:
-    """:returns: what the node has applied."""
+    """Return the position that the node has executed."""
     return MariaDbPosition.parse(str(value(node, "SELECT @@GLOBAL.gtid_slave_pos")))
 
 
 def set_executed(node: Conn, position: Position) -> None:
-    """Declare the node's data to be *position*; replication must be stopped."""
+    """Set the node's executed position to *position*; replication must be stopped."""
     run(node, "SET GLOBAL gtid_slave_pos = %s", (str(position),))
 
 
@@ -42,8 +42,8 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
         return
     _set_global(node, "slave_parallel_threads", appliers if appliers > 1 else 0)
     _set_global(node, "slave_parallel_mode", "optimistic")
-    # A restart empties MEMORY tables: the node's at its start, the primary's at its own; rows that are not
-    # there would stop the applier. The manifest names these tables.
+    # A restart of node or primary empties MEMORY tables, and missing rows would stop the applier. The manifest names
+    # these tables.
     _set_global(node, "replicate_wild_ignore_table", tables.wild_patterns(tables.memory_tables(node)))
     run(node, *_change_master(primary))
     if until is None:
@@ -77,10 +77,10 @@ def forget_replication(node: Conn) -> None:
 
 
 def replication_status(node: Conn) -> ReplicationStatus:
-    """:returns: one reading; never blocks on a busy applier."""
+    """Return one reading of the node's replication, without waiting for a busy applier."""
     applied = executed_position(
         node
-    )  # first: what is counted must not be less than what is said to be applied
+    )  # read first, so that the counters read after it cover at least these transactions
     found = dicts(node, "SHOW ALL SLAVES STATUS")
     if not found:
         return ReplicationStatus(
@@ -114,7 +114,7 @@ def _change_master(primary: Endpoint) -> tuple[str, tuple[Any, ...]]:
         f" MASTER_CONNECT_RETRY={_CONNECT_RETRY_S}, MASTER_HEARTBEAT_PERIOD=5, MASTER_USE_GTID=slave_pos"
     )
     args: tuple[Any, ...] = (primary.host, primary.port, primary.user, primary.password)
-    # All of them, always: RESET SLAVE ALL does not forget what was there (10.11).
+    # Set all of them each time, because RESET SLAVE ALL keeps the old values (10.11).
     files = {"CA": primary.ssl_ca, "CERT": primary.ssl_cert, "KEY": primary.ssl_key}
     encrypted, verified = bool(primary.ssl_ca or primary.ssl_cert), bool(primary.ssl_ca)
     sql += f", MASTER_SSL={encrypted:d}, MASTER_SSL_VERIFY_SERVER_CERT={verified:d}"
@@ -149,8 +149,8 @@ def _error(row: Mapping[str, Any], applied: MariaDbPosition) -> RestoreReplayErr
     number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
     if not number or row["Slave_IO_Running"] == "Yes":
         return None
-    # The network is nobody's fault: the thread retries by itself, or (when the connection broke amid the handshake,
-    # which stops it) whoever watches starts it again; only what no retry can cure is an error.
+    # A network error is transient: the thread retries by itself. If the connection was lost during the handshake, the
+    # thread stops, and the job that watches it starts it again. Only an error that no retry can resolve is reported.
     if classify.passes(number, text):
         return None
     return classify.io_error(number, text)

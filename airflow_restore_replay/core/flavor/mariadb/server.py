@@ -88,9 +88,9 @@ class MariaDbServer(NodeProcess):
 
 @contextlib.contextmanager
 def _plain_names(*directories: Path) -> Iterator[list[Path]]:
-    """mariadb-install-db is a shell script that does not quote its paths.
+    """Yield links to *directories* whose paths need no quotes, for as long as the context lasts.
 
-    :returns: names of *directories* that need no quotes, for as long as the context lasts.
+    mariadb-install-db is a shell script that does not quote its paths.
     """
     with tempfile.TemporaryDirectory(prefix="restore-replay-", dir="/tmp") as private:
         links = [Path(private) / str(number) for number in range(len(directories))]

@@ -1,4 +1,4 @@
-"""Exact positions of a primary, without locks."""
+"""Exact positions of a primary's snapshots, without locks."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.sql import rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Snapshot
 
-# Somebody who has waited so long does not get the table by himself.
+# A session that waits longer than this for a metadata lock is assumed to wait for the snapshot.
 _PATIENCE_MS = 300
 
 
 def primary_position(primary: Conn) -> MariaDbPosition:
-    """:returns: everything in the primary's binary log."""
+    """Return the position of everything in the primary's binary log."""
     return MariaDbPosition.parse(str(value(primary, "SELECT @@GLOBAL.gtid_binlog_pos")))
 
 
 def clock(primary: Conn) -> datetime:
-    """:returns: the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
+    """Return the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
     found: datetime = value(primary, "SELECT UTC_TIMESTAMP(6)")
     return found.replace(tzinfo=UTC)
 
 
 def give_way(conn: Conn) -> bool:
-    """A savepoint frees no table where the transaction could be written to the binary log (10.11, measured)."""
+    """Return False if a session waits for a metadata lock, because only the end of the snapshot may release that.
+
+    Rolling back to a savepoint releases no metadata lock of a transaction that could be written to the binary log
+    (10.11, measured).
+    """
     return not value(
         conn,
         "SELECT COUNT(*) FROM information_schema.PROCESSLIST"

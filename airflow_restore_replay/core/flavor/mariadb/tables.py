@@ -1,4 +1,4 @@
-"""What is in a server: tables, which of them a snapshot or a comparison cannot cover, and events."""
+"""Tables and events of a server, and which tables a snapshot or a comparison cannot cover."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})
-#: engines that are only files in the data directory, so that a cold copy carries them
+#: engines whose data is only in files of the data directory, so that a cold copy contains it
 CARRIED_ENGINES = frozenset(
     {"InnoDB", "Aria", "MyISAM", "MRG_MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"}
 )
@@ -49,7 +49,7 @@ def tables(conn: Conn) -> list[Table]:
 
 
 def data_bytes(conn: Conn) -> int:
-    """:returns: the server's estimate of all tables' size."""
+    """Return the server's estimate of the size of all tables, in bytes."""
     return int(value(conn, "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES") or 0)
 
 
@@ -76,12 +76,15 @@ def unsupported_tables(conn: Conn) -> dict[str, str]:
 
 
 def _unsupported_option(conn: Conn, schema: str, name: str, options: str) -> str:
-    """:param options: ``CREATE_OPTIONS`` in lower case."""
+    """Return why a snapshot cannot contain the table because of its options, or ``""`` if it can.
+
+    :param options: ``CREATE_OPTIONS`` in lower case.
+    """
     if re.search(r"(data|index) directory", options):
         return _ELSEWHERE
     if re.search(r"`?encrypted`?='?yes", options):
         return "encrypted at rest; the node has no keyring"
-    # Directories of partitions are shown nowhere else.
+    # Only SHOW CREATE TABLE shows the directories of partitions.
     if "partitioned" in options:
         shown = rows(conn, f"SHOW CREATE TABLE {identifier(schema)}.{identifier(name)}")[0][1]
         if re.search(r"\b(DATA|INDEX) DIRECTORY = '", shown):
@@ -104,7 +107,7 @@ def uncompared(conn: Conn) -> dict[str, str]:
 
 
 def versioned_tables(conn: Conn) -> list[str]:
-    """:returns: names of the system-versioned tables."""
+    """Return the names of the system-versioned tables."""
     found = rows(
         conn,
         "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES"
@@ -114,12 +117,15 @@ def versioned_tables(conn: Conn) -> list[str]:
 
 
 def memory_tables(conn: Conn) -> list[Table]:
-    """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
+    """Return the MEMORY tables: they are not replicated to a node, and empty in every restored copy."""
     return [table for table in tables(conn) if table.engine == "MEMORY"]
 
 
 def wild_patterns(filtered: list[Table]) -> str:
-    """:returns: the value of ``replicate_wild_ignore_table`` that matches exactly *filtered*."""
+    """Return the value of ``replicate_wild_ignore_table`` that matches *filtered*.
+
+    A name with a comma becomes a pattern that may match other names, too.
+    """
     return ",".join(f"{_literal(table.schema)}.{_literal(table.name)}" for table in filtered)
 
 
@@ -130,7 +136,7 @@ def event_states(conn: Conn) -> dict[str, str]:
 
 
 def _outside_data_directory(conn: Conn) -> dict[str, str]:
-    """InnoDB knows each tablespace's path; one that is absolute lies elsewhere (partitions, too)."""
+    """Return the tables with an absolute tablespace path outside the data directory, also those of partitions only."""
     spaces, path = "information_schema.INNODB_SYS_TABLESPACES", "FILENAME"
     if series_of(str(value(conn, "SELECT VERSION()"))) < (10, 6):
         spaces, path = f"{spaces} JOIN information_schema.INNODB_SYS_DATAFILES USING (SPACE)", "PATH"
@@ -143,6 +149,6 @@ def _outside_data_directory(conn: Conn) -> dict[str, str]:
 
 
 def _literal(name: str) -> str:
-    # The option's value is split at commas, which no escape prevents; "_" matches any one character.
+    # The server splits the option's value at commas, which cannot be escaped; "_" matches any single character.
     escaped = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace(",", "_")

@@ -1,6 +1,6 @@
-"""The agent's own account on a node: on the socket only, made at each start, dropped before the stop.
+"""The agent's own account on a node: on the socket only, created at each start, dropped before the stop.
 
-A restored data directory has the primary's accounts, whose passwords we do not know; and
+A restored data directory has the primary's accounts, whose passwords the agent does not know, and
 ``--skip-grant-tables`` would make replicated account statements fail.
 """
 
@@ -13,8 +13,10 @@ DROP = f"DROP USER IF EXISTS {_WHO}"
 
 
 def create_statements(password: str) -> list[str]:
-    """:returns: statements that (re)create the account. They are in a private file that is gone when the server is
-    up; components that could refuse the password are not offered to it.
+    """Return statements that create the account, or replace an older one.
+
+    They are in a private file that is deleted when the server has started. Components that could refuse the password
+    are not in the node's plugin directory.
     """
     return [
         DROP,

@@ -1,4 +1,4 @@
-"""Accounts as statements: what carries them between servers whose account tables are not alike."""
+"""Accounts as statements, to copy them between servers whose account tables differ."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from airflow_restore_replay.core.flavor.mysql.grants import account
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn
 
-#: the server's own accounts, and those by which managed services look after it
+#: the server's own accounts, and those through which managed services administer it
 RESERVED = frozenset({"mysql.sys", "mysql.session", "mysql.infoschema", "rdsadmin", "rdsrepladmin"})
 _NAMES_SHOWN = 20
 
 
 def is_managed(primary: Conn) -> bool:
-    """:returns: whether a cloud service looks after the server, whose ``mysql`` schema is not a plain one then."""
+    """Return whether a managed service runs the server; its schema ``mysql`` differs from a plain server's then."""
     return bool(rows(primary, "SELECT 1 FROM mysql.user WHERE user = 'rdsadmin' LIMIT 1"))
 
 
 def statements(primary: Conn) -> list[str]:
-    """:returns: statements that make the primary's accounts with their passwords' hashes and their privileges."""
+    """Return statements that create the primary's accounts with the hashes of their passwords and their privileges."""
     run(primary, "SET SESSION print_identified_with_as_hex = ON")
     made, granted = [], []
     for user, host in rows(primary, "SELECT user, host FROM mysql.user ORDER BY user, host"):
@@ -33,9 +33,9 @@ def statements(primary: Conn) -> list[str]:
 
 
 def apply(node: Conn, wanted: list[str]) -> dict[str, str]:
-    """Run *wanted*; what depends on another (a default role) is tried again after it.
+    """Run *wanted*, and retry a statement that depends on another one (a default role) after that.
 
-    :returns: statement, without what might be secret → why the node does not take it.
+    :returns: statement, without the part that may be secret → why the node refuses it.
     """
     while True:
         failed = {statement: why for statement in wanted if (why := _try(node, statement))}

@@ -1,6 +1,6 @@
 """The transactions in a MySQL binary log.
 
-Only GTID events are decoded; the rest is opaque bytes that are hashed.
+Only GTID events are decoded; all other events are hashed as opaque bytes.
 
 Source: MySQL source documentation, "Gtid_event", "Gtid_tagged_log_event" and "Library Serialization".
 """
@@ -35,7 +35,7 @@ _BEGINS = frozenset({_GTID, _TAGGED})
 _ENDS_A_GROUP = frozenset(
     {STOP, ROTATE, FORMAT, _GTID, _ANONYMOUS, _PREVIOUS, _TAGGED, _HEARTBEAT, _HEARTBEAT_2}
 )
-# flags, UUID, number, type of the logical clock, its two values; then seven bytes of microseconds
+# flags, UUID, number, type of the logical clock, its two values; seven bytes of microseconds follow
 _FIXED = struct.Struct("<B16sQBqq")
 _STAMP_BYTES = 7
 #: numbers of fields of a tagged GTID event
@@ -46,7 +46,7 @@ _F_UUID, _F_NUMBER, _F_TAG, _F_STAMP = 1, 2, 3, 6
 class Start:
     """The event that begins a transaction.
 
-    :param committed_s: when this primary committed it, Unix time; the event's own time where that is not recorded.
+    :param committed_s: when this primary committed it, as Unix time; the event's own time if that is not recorded.
     """
 
     gtid: Gtid
@@ -57,7 +57,7 @@ class Start:
 class Group:
     """A transaction in the binary log.
 
-    :param digest: over its events without what depends on their place: end position and checksum.
+    :param digest: digest of its events without end position and checksum, which depend on their place.
     """
 
     gtid: Gtid
@@ -68,23 +68,23 @@ class Group:
 
 
 def files(conn: Conn) -> list[str]:
-    """:returns: the primary's binary log files, oldest first."""
+    """Return the primary's binary log files, oldest first."""
     return [str(row["Log_name"]) for row in dicts(conn, "SHOW BINARY LOGS")]
 
 
 def before(conn: Conn, file: str) -> MySqlPosition:
-    """:returns: all transactions that were logged before *file* begins."""
+    """Return all transactions that were logged before *file* begins."""
     found = rows(conn, "SHOW BINLOG EVENTS IN %s LIMIT 4", (file,))
     info = next((str(row[5]) for row in found if row[2] == "Previous_gtids"), "")
     return MySqlPosition.parse(info)
 
 
 def start_of(event: Event) -> Start | None:
-    """:returns: the transaction that begins with *event*."""
+    """Return the transaction that begins with *event*, or None if none does."""
     if event.kind == _GTID:
         _, raw, number, *_ = _FIXED.unpack_from(event.body)
         stamp = event.body[_FIXED.size : _FIXED.size + _STAMP_BYTES]
-        # The highest bit says that the time of the original commit follows.
+        # The highest bit flags that the time of the original commit follows.
         micros = int.from_bytes(stamp, "little") & ((1 << 55) - 1)
         return Start(Gtid(Source(str(uuid.UUID(bytes=raw))), number), _seconds(micros, event))
     if event.kind == _TAGGED:
@@ -95,7 +95,7 @@ def start_of(event: Event) -> Start | None:
 def find(primary: Endpoint, file: str, gtid: Gtid, *, offset: int = FIRST_OFFSET) -> Group | None:
     """Scan *file* from *offset* for a transaction.
 
-    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: by what the primary reports.
+    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: depending on the error that the primary reports.
     """
     with contextlib.closing(_events(primary, file, offset)) as found:
         for event in found:
@@ -106,8 +106,8 @@ def find(primary: Endpoint, file: str, gtid: Gtid, *, offset: int = FIRST_OFFSET
 
 
 def at(primary: Endpoint, file: str, offset: int) -> Group | None:
-    """:returns: the group that begins exactly at *offset*; None when none does."""
-    # A stale hint may point into the middle of an event, which the primary reports as damage.
+    """Return the group that begins exactly at *offset*, or None if none does."""
+    # A stale hint may point into the middle of an event, which the primary reports as corruption.
     unusable = (RestoreReplayError, struct.error, IndexError, ValueError)
     with contextlib.suppress(*unusable), contextlib.closing(_events(primary, file, offset)) as found:
         for event in found:
@@ -119,11 +119,11 @@ def at(primary: Endpoint, file: str, offset: int) -> Group | None:
 
 
 def transactions(primary: Endpoint, file: str) -> Generator[Start, None, None]:
-    """:returns: the transactions of *file*, in order, up to its present end.
+    """Yield the transactions of *file*, in order, up to its present end.
 
-    One event at a time is in memory.
+    Only one event at a time is in memory.
 
-    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: by what the primary reports.
+    :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: depending on the error that the primary reports.
     """
     with contextlib.closing(_events(primary, file, FIRST_OFFSET)) as found:
         yield from (start for event in found if (start := start_of(event)))
@@ -135,7 +135,7 @@ def _group(gtid: Gtid, first: Event, rest: Iterator[Event], file: str) -> Group:
 
 
 def _tagged(event: Event) -> Start:
-    """The body is a sequence of numbered fields; all of them up to the stamp are always there."""
+    """Decode a tagged GTID event: a sequence of numbered fields, always with all of them up to the timestamp."""
     reader = _Reader(event.body)
     (
         reader.unsigned(),
@@ -162,7 +162,10 @@ def _seconds(micros: int, event: Event) -> float:
 
 
 class _Reader:
-    """Reads MySQL's variable-length numbers: as many bytes follow as the first has ones at its end."""
+    """Reader of MySQL's variable-length numbers.
+
+    As many bytes follow the first as it has trailing one bits.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data

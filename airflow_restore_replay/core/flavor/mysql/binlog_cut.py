@@ -1,7 +1,7 @@
-"""Where in a primary's binary log a moment lies.
+"""Find the place in a primary's binary log that corresponds to a point in time.
 
-The binary log is in commit order, and each transaction carries when this primary committed it. A clock may step back,
-so a moment is a place in the log only by definition: before the first transaction stamped at or after it.
+The binary log is in commit order, and each transaction has the time at which this primary committed it. The clock may
+step back, so the place is a definition: before the first transaction stamped at or after that time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def cut_before(primary: Endpoint, boundary: datetime, start: MySqlPosition) -> C
                 continue
             stamped = datetime.fromtimestamp(found.committed_s, UTC)
             if known and stamped > now:
-                continue  # no clock has shown that time, so it says nothing about the base
+                continue  # a stamp in the future was not taken from the clock, so it proves nothing about the base
             if known:
                 raise PreflightFailed(
                     f"The base stands at {start}, beyond {boundary:%Y-%m-%dT%H:%M:%SZ}: it has {found.gtid}, which "
@@ -66,20 +66,20 @@ class _Reached:
 
 
 def _from(primary: Endpoint, conn: Conn, start: MySqlPosition) -> Generator[binlog.Start, None, None]:
-    """:returns: all transactions from the file on in which *start* ends.
+    """Yield all transactions from the beginning of the file in which *start* ends.
 
-    What is written to new files after this began is not looked at: it is later than any past moment.
+    Files that are created after the call are not read, because their transactions are later than any past time.
     """
     for file in _files_from(conn, start):
         yield from binlog.transactions(primary, file)
 
 
 def _files_from(conn: Conn, start: MySqlPosition) -> list[str]:
-    """:returns: the binary log files from the newest one on before which there is nothing that *start* lacks.
+    """Return the binary log files from the newest one before which *start* lacks no transaction.
 
-    Each file begins with the set of what was logged before it; these only grow, so that halving finds it.
+    Each file begins with the set of transactions logged before it. These sets only grow, so a binary search finds it.
 
-    :raises BinlogPurged: already the oldest file lies beyond *start*.
+    :raises BinlogPurged: transactions before the oldest file are not in *start*.
     """
     files = binlog.files(conn)
     low, high = 0, len(files)

@@ -1,4 +1,4 @@
-"""Columns as bytes that are equal exactly for equal values."""
+"""Convert columns to bytes that are equal exactly for equal values."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def canonical_text(column_type: str, expression: str) -> str:
     """
     base = column_type.lower().split("(")[0].split()[0]
     if base == "float":
-        # As text a FLOAT has six digits; widened to DOUBLE it is exact.
+        # As text, a FLOAT has six digits only; as DOUBLE it is exact.
         return f"CONVERT(CAST({expression} AS DOUBLE) USING binary)"
     if base in ("bit", "enum", "set"):
-        # The stored number: an ENUM's invalid value 0 and its label '' are the same text.
+        # Compare the stored number, because an ENUM's invalid value 0 and its label '' are the same text.
         return f"CONVERT(CAST({expression} AS UNSIGNED) USING binary)"
     if base in _SPATIAL or base == "vector":
         return f"HEX({expression})"
-    # Strings become their own bytes, without conversion; numbers, dates and JSON their exact text.
+    # Strings become their own bytes, without conversion; numbers, dates and JSON become their exact text.
     return f"CONVERT({expression} USING binary)"
 
 
 def row_digest(expression: str) -> str:
-    """:returns: SQL of 128 bits in hexadecimal; 9.6 moved MD5 into a component."""
+    """Return SQL for a digest of 128 bits in hexadecimal; not MD5, which 9.6 moved into a component."""
     return f"LEFT(SHA2({expression}, 256), 32)"

@@ -1,6 +1,6 @@
-"""Whom an error of a MySQL server blames.
+"""Classify the errors of a MySQL server by whom they blame.
 
-One number covers many causes (1236 and its newer self 13114 above all), so messages decide where numbers do not.
+One number covers many causes (above all 1236, and 13114 in newer releases), so messages decide where numbers do not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.tls import ACCOUNT_HINT, about_certificates, unreachable_hint
 from airflow_restore_replay.core.flavor.values import Endpoint
 
-#: connection errors that the receiver retries by itself
+#: connection errors that the I/O thread retries by itself
 TRANSIENT_IO = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1226, 1429, 1152, 1184})
 TRANSIENT_IO |= {2002, 2003, 2005, 2006, 2013, 2026, 2055, 13117, 3024, 4031}
 _DENIED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1410, 1698, 1820, 1862, 3118, 3955, 4151, 13120})
@@ -35,9 +35,9 @@ _NETWORK = re.compile(
 )
 _MEMORY = re.compile(r"out of memory|cannot allocate memory|Errcode: 12\b|needed \d+ bytes", re.I)
 _MEMORY_NUMBERS = frozenset({1037, 1038, 1041, 5, 12, 1135, 2008, 3170})
-# Killed by an administrator, by a shutdown, or a lock wait of the node's own making.
+# Killed by an administrator or a shutdown, or a lock wait that the node itself caused.
 _CIRCUMSTANCE_NUMBERS = frozenset({1053, 1317, 1205, 1213, 1180, 3572, 13118})
-# The node lacks something that is installed, not stored: an engine, a plugin, a component, a keyring.
+# The node lacks installed software, not data: an engine, a plugin, a component, a keyring.
 _MISSING_SOFTWARE = frozenset({1286, 1128, 1126, 1127, 1524, 3185, 3184, 3529})
 _PURGED = ("purged", "could not find first log file", "provision a new replica")
 _DIVERGED = ("more gtids than the", "has more gtids", "rolled back", "diverged")
@@ -49,12 +49,12 @@ _DAMAGED = (
     "checksum",
     "log event entry exceeded",
 )
-# The directory is not known to the node's InnoDB: nothing of the backup.
+# The node's InnoDB does not know the directory, which does not blame the backup.
 _ELSEWHERE = frozenset({3121})
 
 
 def connect_error(exc: BaseException, endpoint: Endpoint) -> RestoreReplayError:
-    """:returns: what a failed connection to *endpoint* means."""
+    """Classify a failed connection to *endpoint*."""
     number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
     text = f"{exc.args[1] if len(exc.args) > 1 else exc}"
     if number in _DENIED or number == 1049:
@@ -67,7 +67,7 @@ def connect_error(exc: BaseException, endpoint: Endpoint) -> RestoreReplayError:
 
 
 def denied(number: int, text: str, who: str) -> ReplicationDenied:
-    """:returns: the error for a refused password or a missing grant, naming the grant when it is known."""
+    """Return the error for a refused password or a missing grant, with the name of the grant if it is known."""
     match = re.search(r"at least one of the (.+?) privilege|need .*?the (.+?) privilege", text)
     grant = (match[1] or match[2]) if match else ""
     command = re.search(r"^(\w[\w ]*) command denied", text)
@@ -86,17 +86,17 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
 
 
 def is_network(text: str) -> bool:
-    """:returns: whether the text of a receiver's "fatal error" only says that the connection broke."""
+    """Return whether the text of an I/O thread's "fatal error" only says that the connection was lost."""
     return bool(_NETWORK.search(text))
 
 
 def passes(number: int, text: str) -> bool:
-    """:returns: whether a connection's error passes by itself, when the receiver tries again."""
+    """Return whether a connection error is transient, so that the I/O thread's retry can succeed."""
     return (number in TRANSIENT_IO or is_network(text)) and not about_certificates(text)
 
 
 def io_error(number: int, text: str) -> RestoreReplayError:
-    """Classify ``Last_IO_Errno``/``Last_IO_Error`` of a stopped receiver."""
+    """Classify ``Last_IO_Errno``/``Last_IO_Error`` of a stopped I/O thread."""
     evidence = {"error": number, "text": text}
     if number in (1236, 13114) or "fatal error 1236" in text:
         return _dump_error(text, evidence)
@@ -116,7 +116,7 @@ def io_error(number: int, text: str) -> RestoreReplayError:
 
 
 def _dump_error(text: str, evidence: dict[str, Any]) -> RestoreReplayError:
-    """1236 has many meanings; MySQL's rpl_binlog_sender.cc words each of them differently."""
+    """Classify error 1236 by its text: MySQL's rpl_binlog_sender.cc has a different one for each of its causes."""
     lower = text.lower()
     if "max_allowed_packet" in lower or ("packet" in lower and "larger" in lower):
         return PrimaryUnreachable(
@@ -140,7 +140,7 @@ def _dump_error(text: str, evidence: dict[str, Any]) -> RestoreReplayError:
 
 
 def applier_error(number: int, text: str, position: str) -> RestoreReplayError:
-    """Classify the error of a stopped applier: ``Last_SQL_Errno``, and a worker's own words."""
+    """Classify the error of a stopped applier: ``Last_SQL_Errno``, and the message of a worker."""
     evidence: dict[str, Any] = {"error": number, "text": text, "position": position}
     table = _table(text)
     if table:
@@ -170,5 +170,5 @@ def _table(text: str) -> str:
 
 
 def disk_full(text: str) -> bool:
-    """:returns: whether a server's message says that a disk is full."""
+    """Return whether a server's message says that a disk is full."""
     return bool(_DISK_FULL.search(text))

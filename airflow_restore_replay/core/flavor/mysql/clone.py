@@ -1,4 +1,4 @@
-"""``CLONE INSTANCE FROM``: what it needs of both servers, its statements, and what its errors mean.
+"""``CLONE INSTANCE FROM``: its requirements on both servers, its statements, and the classification of its errors.
 
 Source: MySQL manual, "Cloning Remote Data", "Monitoring Cloning Operations".
 """
@@ -24,18 +24,21 @@ from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
-#: "Restart server failed (mysqld is not managed by supervisor process)": all was copied, and the server stops
+#: "Restart server failed (mysqld is not managed by supervisor process)": the copy is complete, and the server stops
 RESTART_FAILED = 3707
 _SAME_SERIES_SINCE = (8, 0, 37)
 _PLUGIN = "mysql_clone.so"
 _MIN_PACKET_BYTES = 2 * 2**20
-#: between the donor's plugin and the recipient's: protocol or release
+#: errors for different plugins of donor and recipient: protocol or release
 _UNLIKE = (3869, 3870, 3871, 3872, 3873, 3874)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """:param done, total: bytes of the files that are copied, by the donor's estimate."""
+    """Progress of a clone.
+
+    :param done, total: bytes of the files to copy, by the donor's estimate.
+    """
 
     stage: str
     done: int
@@ -43,8 +46,11 @@ class Progress:
 
 
 def refuse_donor(donor: Conn, recipient_release: str) -> None:
-    """:raises PreflightFailed: the donor has no CLONE plugin, or the account may not use it.
-    :raises ReleaseRefused: its release is not one that the recipient can take a clone of.
+    """Raise if the recipient cannot clone the donor.
+
+    :raises PreflightFailed: the donor has no active CLONE plugin, the account may not use it, or the donor's
+        max_allowed_packet is too small.
+    :raises ReleaseRefused: a recipient of that release cannot clone the donor's release.
     """
     theirs = release_of(str(rows(donor, "SELECT @@GLOBAL.version")[0][0]))
     if not _alike(theirs, recipient_release):
@@ -82,16 +88,16 @@ def _alike(one: str, other: str) -> bool:
 
 
 def prepare_recipient(node: Conn, donor: Endpoint) -> None:
-    """Load the plugin, name the donor, and say how to know it."""
+    """Load the plugin, and set the donor's address and TLS files."""
     _load_plugin(node)
     run(node, "SET GLOBAL clone_valid_donor_list = %s", (f"{donor.host}:{donor.port}",))
-    # With a CA, the donor's certificate is verified; its host name is only by our own connections (9.7).
+    # With a CA, CLONE verifies the donor's certificate, but not its host name; other connections verify both (9.7).
     for name, path in (("ca", donor.ssl_ca), ("cert", donor.ssl_cert), ("key", donor.ssl_key)):
         run(node, f"SET GLOBAL clone_ssl_{name} = %s", (path,))
 
 
 def _load_plugin(node: Conn) -> bool:
-    """:returns: whether it was not loaded before."""
+    """Load the CLONE plugin, and return False if it was loaded before."""
     if rows(node, "SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'"):
         return False
     run(node, f"INSTALL PLUGIN clone SONAME '{_PLUGIN}'")
@@ -99,11 +105,11 @@ def _load_plugin(node: Conn) -> bool:
 
 
 def clone_instance(node: Conn, donor: Endpoint) -> None:
-    """Copy; returns when all is copied and the server is about to stop.
+    """Copy the donor; if that succeeds, the server is about to stop or to restart.
 
-    :raises MySQLError: anything else.
+    :raises MySQLError: the copy failed, or it is complete and the server stops (:data:`RESTART_FAILED`).
     """
-    # The password travels in a statement to a server that only we can reach; its logs leave it out.
+    # The password is part of a statement to a server that only the agent can connect to; its logs leave it out.
     secure = " REQUIRE SSL" if donor.ssl_ca else ""
     run(
         node,
@@ -113,7 +119,7 @@ def clone_instance(node: Conn, donor: Endpoint) -> None:
 
 
 def progress(node: Conn) -> Progress:
-    """:returns: how far the copy is."""
+    """Return the progress of the copy."""
     found = rows(
         node,
         "SELECT STAGE, STATE, COALESCE(DATA, 0), COALESCE(ESTIMATE, 0) FROM performance_schema.clone_progress",
@@ -123,8 +129,11 @@ def progress(node: Conn) -> Progress:
 
 
 def cloned_position(node: Conn) -> MySqlPosition:
-    """:raises SeedFailed: the last clone did not complete."""
-    # The copy of a primary that loads the plugin by an option, not by mysql.plugin, has started without.
+    """Return the position of the last clone.
+
+    :raises SeedFailed: the last clone did not complete.
+    """
+    # If the primary loads the plugin by an option, not by mysql.plugin, its copy has started without the plugin.
     added = _load_plugin(node)
     found = rows(
         node, "SELECT STATE, ERROR_NO, ERROR_MESSAGE, GTID_EXECUTED FROM performance_schema.clone_status"
@@ -137,7 +146,7 @@ def cloned_position(node: Conn) -> MySqlPosition:
 
 
 def clone_error(number: int, text: str) -> RestoreReplayError:
-    """:returns: whom a failed clone blames."""
+    """Classify a failed clone by whom it blames."""
     if re.search(r"ccess denied", text):
         return classify.denied(1045, text, "CLONE's account")
     if re.search(

@@ -1,4 +1,4 @@
-"""Seed by MySQL's own CLONE over the SQL port: the primary's InnoDB files, at its exact GTID."""
+"""Seed by MySQL's own CLONE over the SQL port: a copy of the primary's InnoDB files at an exact GTID set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES_SHOWN = 20
 
 
 def left_out(flavor: Flavor, primary: Endpoint) -> str:
-    """:returns: why CLONE would not give a whole copy: tables of other engines arrive empty; ``""`` for nothing."""
+    """Return why a clone would be incomplete, because tables of other engines arrive empty; ``""`` if it is not."""
     with contextlib.closing(flavor.connect(primary)) as conn:
         others = [t for t in flavor.tables(conn) if not t.mvcc and t.engine != "MEMORY"]
     if not others:
@@ -40,18 +40,19 @@ def seed_clone(
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> Position:
-    """Fill an empty node from *primary*; the node's server runs afterwards and has executed the position.
+    """Fill an empty node from *primary*, and leave the node's server running.
 
     :param progress: called with (copied, estimated) bytes.
-    :raises PreflightFailed, ReleaseRefused: the primary cannot be cloned; says what to change.
-    :raises PrimaryUnreachable, ReplicationDenied, SourceCorrupt, NodeFull, SeedFailed: by what CLONE reports.
+    :returns: the position that the node has executed.
+    :raises PreflightFailed, ReleaseRefused: the primary cannot be cloned; the error says what to change.
+    :raises PrimaryUnreachable, ReplicationDenied, SourceCorrupt, NodeFull, SeedFailed: depending on CLONE's error.
     """
     assert isinstance(server, MySqlServer)
     with contextlib.closing(flavor.connect(primary)) as donor:
         refuse_unsupported(flavor, donor)
         clone.refuse_donor(donor, server.release())
     server.initialize()
-    # Its redo log must be on; durability does not matter yet, and is thrown away afterwards.
+    # CLONE needs the redo log. Durability does not matter during a seed and is switched off after the clone.
     server.start(replaying=False)
     _copy(server, primary, progress, cancelled)
     if not server.await_exit(_STOP_TIMEOUT_S):
@@ -71,7 +72,7 @@ def _copy(
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> None:
-    """Run the statement in a thread and watch it from here."""
+    """Run the statement in a thread, and report its progress until it ends or the job is cancelled."""
     failures: list[BaseException] = []
 
     def work() -> None:
@@ -96,14 +97,17 @@ def _copy(
 
 
 def _tell(server: MySqlServer, progress: Callable[[int, int], None]) -> None:
-    # The server goes away at the end, at any moment.
+    # The server stops by itself at the end of the clone, so each query may fail.
     with contextlib.suppress(Exception), contextlib.closing(server.connect()) as node:
         state = clone.progress(node)
         progress(state.done, state.total)
 
 
 def _judge(server: MySqlServer, exc: BaseException) -> None:
-    """:raises RestoreReplayError: unless *exc* only says that nobody restarts the server."""
+    """Raise the error of a failed clone.
+
+    :raises RestoreReplayError: unless *exc* only says that no supervisor restarts the server.
+    """
     if not isinstance(exc, pymysql.err.MySQLError):
         raise exc
     number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0

@@ -11,11 +11,11 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 
 def connect(endpoint: Endpoint, *, read_timeout_s: int = READ_TIMEOUT_S) -> Conn:
-    """Open an autocommit connection in UTC; encrypted where the server can, verified when the endpoint names a CA.
+    """Open an autocommit connection in UTC, encrypted if the server can, verified if the endpoint names a CA.
 
-    ``caching_sha2_password`` sends the password itself over what it takes for a safe connection.
+    ``caching_sha2_password`` sends the password itself over a connection that it considers secure.
 
-    :raises PrimaryUnreachable: nothing answers.
+    :raises PrimaryUnreachable: the server does not answer.
     :raises ReplicationDenied: the password or a grant is wrong.
     """
     try:
@@ -26,7 +26,7 @@ def connect(endpoint: Endpoint, *, read_timeout_s: int = READ_TIMEOUT_S) -> Conn
 
 
 def release(conn: Conn) -> tuple[int, int, int]:
-    """:returns: the server's release, to compare."""
+    """Return the server's release as a tuple that can be compared."""
     text = str(value(conn, "SELECT @@GLOBAL.version"))
     parts = [int(part) for part in text.split("-")[0].split(".")[:3] if part.isdigit()]
     major, minor, patch = (*parts, 0, 0, 0)[:3]

@@ -1,4 +1,4 @@
-"""Accounts and privileges of MySQL, and what all flavors have."""
+"""Definitions of MySQL: accounts and privileges, and those that all flavors have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ACCOUNTS = (
 def definitions(conn: Conn) -> Definitions:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.definitions`.
 
-    A managed service keeps accounts and privileges of its own, which no node can have.
+    A managed service has accounts and privileges of its own, which no node can have.
     """
     if accounts.is_managed(conn):
         found = read(conn, COMMON, lambda user: False)

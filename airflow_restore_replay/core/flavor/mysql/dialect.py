@@ -1,4 +1,4 @@
-"""What statements are called in which release: MySQL renamed replication between 8.0.22 and 8.4."""
+"""Names of statements and variables by release: MySQL renamed those of replication between 8.0.22 and 8.4."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 
 @dataclass(frozen=True)
 class Dialect:
-    """:param replica: in STOP, START, RESET and SHOW … STATUS.
+    """Names of replication's statements and variables in one release.
+
+    :param replica: the word in STOP, START, RESET and SHOW … STATUS.
     :param change: the statement that names the primary, and the prefix of its options.
-    :param variable: prefix of system variables. :param status: prefix of status variables.
+    :param variable: prefix of system variables.
+    :param status: prefix of status variables.
     :param binlog_status: the statement that shows a primary's place in its binary log.
     :param reset_executed: the statement that empties ``gtid_executed``.
     """
@@ -27,7 +30,7 @@ class Dialect:
     def change_source(
         self, primary: Endpoint, *, retry_s: int, retry_count: int
     ) -> tuple[str, tuple[Any, ...]]:
-        """:returns: the statement without credentials, and its arguments."""
+        """Return the statement that sets the primary, without credentials, and its arguments."""
         statement, option = self.change
         settings: dict[str, Any] = {
             f"{option}_HOST": primary.host,
@@ -36,7 +39,7 @@ class Dialect:
             f"{option}_RETRY_COUNT": retry_count,
             f"{option}_HEARTBEAT_PERIOD": 5,
             f"{option}_AUTO_POSITION": 1,
-            # Encrypted where the primary can; without a CA nothing is verified.
+            # Encrypted if the primary can; without a CA nothing is verified.
             f"{option}_SSL": 1,
             f"{option}_SSL_VERIFY_SERVER_CERT": int(bool(primary.ssl_ca)),
         }
@@ -51,7 +54,7 @@ class Dialect:
 
 
 def dialect(release: tuple[int, int, int]) -> Dialect:
-    """:returns: the dialect of that release.
+    """Return the dialect of *release*.
 
     Source: MySQL manual, "CHANGE REPLICATION SOURCE TO" (8.0.23), "START REPLICA" (8.0.22), "Replica Server Options"
     (8.0.26), "SHOW BINARY LOG STATUS" and "RESET BINARY LOGS AND GTIDS" (8.2.0).

@@ -1,4 +1,4 @@
-"""``mysqldump``, what its errors mean, and how its snapshot's position is known."""
+"""``mysqldump``: its command lines, the classification of its errors, and the position of its snapshot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
-#: printed after the dump has opened its snapshot, and before any row
+#: the dump prints this after it has opened its snapshot, and before any row
 _SNAPSHOT_IS_OPEN = b"-- Current Database:"
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
@@ -46,15 +46,16 @@ _NO_XA_RIGHT = 1401
 
 
 def dump_command(program: str, options: Path, schemas: Sequence[str] = ()) -> list[str]:
-    """:param schemas: only these; everything without them.
-    :returns: argv that dumps from one snapshot.
+    """Return argv that dumps from one snapshot.
+
+    :param schemas: dump only these; if empty, all.
     """
     return [
         program,
         f"--defaults-file={options}",
         "--single-transaction",
         "--skip-lock-tables",
-        # Its own way to an exact GTID needs RELOAD, which managed services do not give.
+        # mysqldump needs RELOAD to determine an exact GTID set itself, and managed services do not grant that.
         "--set-gtid-purged=OFF",
         "--routines",
         "--events",
@@ -64,10 +65,10 @@ def dump_command(program: str, options: Path, schemas: Sequence[str] = ()) -> li
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
         "--ignore-table=mysql.gtid_executed",
-        # The node's optimizer computes these anew.
+        # The node's optimizer computes these again.
         "--ignore-table=mysql.innodb_index_stats",
         "--ignore-table=mysql.innodb_table_stats",
-        # Replication's own state is the node's.
+        # The node has replication metadata of its own.
         *(f"--ignore-table=mysql.slave_{name}_info" for name in ("master", "relay_log", "worker")),
         "--ignore-table=mysql.plugin",
         "--ignore-table=mysql.component",
@@ -76,7 +77,7 @@ def dump_command(program: str, options: Path, schemas: Sequence[str] = ()) -> li
 
 
 def load_command(program: str, options: Path) -> list[str]:
-    """:returns: argv of the client that loads a dump on the node."""
+    """Return argv of the client that loads a dump on the node."""
     return [
         program,
         f"--defaults-file={options}",
@@ -104,7 +105,7 @@ class MySqlDump:
 
     @contextlib.contextmanager
     def hold(self, primary: Endpoint) -> Iterator[_Hold]:
-        """All writers wait until the dump's snapshot is open; tables without snapshots stay as they are throughout."""
+        """Block all writers until the dump's snapshot is open, and tables without snapshots until the context ends."""
         with contextlib.ExitStack() as stack:
             held = stack.enter_context(snapshot.held(primary))
             guard = stack.enter_context(contextlib.closing(connect(primary)))
@@ -118,7 +119,7 @@ class MySqlDump:
             yield _Hold(position, held, carried)
 
     def prepare(self, server: NodeServer, primary: Conn) -> None:
-        """Tables name their general tablespaces, which ``mysqldump`` knows of NDB only."""
+        """Create the general tablespaces that tables refer to: ``mysqldump`` dumps those of NDB only."""
         assert isinstance(server, MySqlServer)
         with contextlib.closing(server.connect()) as node:
             for name, path, block in tables.general_tablespaces(primary):
@@ -135,7 +136,7 @@ class MySqlDump:
     ) -> Iterator[tuple[list[str], list[str]]]:
         assert isinstance(server, MySqlServer)
         with contextlib.closing(connect(primary)) as conn:
-            # A service's account tables are not a plain server's: its accounts are carried as statements.
+            # The account tables of a managed service differ from a plain server's, so statements copy its accounts.
             schemas = tables.schemas(conn) if accounts.is_managed(conn) else []
         with (
             option_file(primary, secrets_dir, tls_options) as source,
@@ -163,7 +164,7 @@ class MySqlDump:
         return {"left_out": left_out} | ({"accounts_refused": refused} if refused else {})
 
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
-        """:returns: whom a failed ``mysqldump`` blames."""
+        """Classify a failed ``mysqldump`` by whom it blames."""
         line = telling_line(stderr, "mysqldump", status)
         number = error_number(line)
         if number in _DENIED:
@@ -179,7 +180,7 @@ class MySqlDump:
         return SeedFailed(f"mysqldump failed with status {status}: {line}", evidence={"error": number})
 
     def load_error(self, status: int, stderr: str) -> RestoreReplayError:
-        """:returns: why the node did not take the dump."""
+        """Classify a failed load of the dump on the node."""
         line = telling_line(stderr, "mysql", status)
         if classify.disk_full(line):
             return NodeFull(f"The node's disk is full: {line}")
@@ -212,7 +213,7 @@ class _Hold:
 
 
 def tls_options(endpoint: Endpoint) -> dict[str, str]:
-    """:returns: what MySQL's programs call it."""
+    """Return the TLS options of MySQL's programs for *endpoint*."""
     if endpoint.socket:
         return {}
     files = {"ssl-ca": endpoint.ssl_ca, "ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}

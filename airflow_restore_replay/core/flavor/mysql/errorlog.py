@@ -1,4 +1,4 @@
-"""How MySQL words its error log."""
+"""Rules for MySQL's error log."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _DATA_WARNING = (
 _HARMLESS = re.compile(
     "|".join(
         [
-            # Plugins, components and UDFs of the primary that the node leaves out on purpose.
+            # Plugins, components and UDFs of the primary that the node deliberately does not load.
             r"Can't open shared library|Couldn't load plugin|Cannot load component|Can't find symbol",
             r"Plugin '.*' (init function returned error|registration as|is disabled)",
             r"Component infrastructure|mysql_component_|MY-013129",
-            # Replication has its own status; the applier's errors are judged there.
+            # Errors of replication are classified from its status.
             r"\[Repl\]|Replica (SQL|I/O|worker|receiver)|Worker \d+ failed|[Cc]oordinator",
             r"Lost connection|server_errno=|error (re)?connecting to source",
             # About the host, not the data.

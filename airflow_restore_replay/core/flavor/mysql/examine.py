@@ -74,7 +74,7 @@ def _managed(primary: Conn) -> bool:
 
 
 def _kept_by_service(primary: Conn) -> float:
-    """:returns: hours; 0 where the service says nothing."""
+    """Return for how many hours the managed service keeps binary logs; 0 if it does not say."""
     schema = rows(
         primary,
         "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA='mysql' AND TABLE_NAME='rds_configuration'",

@@ -1,4 +1,4 @@
-"""MySQL behind the flavor seam; each method's work is in the module of its name."""
+"""MySQL as a flavor; the work of each method is in the module of that name."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class MySqlFlavor:
         {"logical": ("mysqld", "mysqldump", "mysql"), "clone": ("mysqld", "mysqldump", "mysql")}
     )
     excluded_files: Sequence[str] = (
-        # The node's name, and pairs of keys that it was not asked to have.
+        # The node's server UUID, and key pairs, which a server generates by itself.
         "auto.cnf",
         "*.pem",
         "mysqld-auto.cnf",
@@ -148,7 +148,7 @@ class MySqlFlavor:
         return tables.uncompared(conn)
 
     def memory_tables(self, conn: Conn) -> list[Table]:
-        """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
+        """Return the MEMORY tables: they are not replicated to a node, and empty in every restored copy."""
         return tables.memory_tables(conn)
 
     def event_states(self, conn: Conn) -> dict[str, str]:
@@ -181,5 +181,5 @@ class MySqlFlavor:
 
 
 if TYPE_CHECKING:
-    # The seam is structural; this makes the type checker compare both sides.
+    # The interface is structural; this makes the type checker compare both sides.
     _conforms: Flavor = MySqlFlavor()

@@ -1,4 +1,4 @@
-"""The least privileges of the protection account on a MySQL primary."""
+"""The minimal privileges of this package's account on a MySQL primary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_restore_replay.core.flavor.quoting import literal
 from airflow_restore_replay.core.flavor.sql import rows, value
 from airflow_restore_replay.core.flavor.values import Conn
 
-#: privilege → why the cycle cannot do without it
+#: privilege → why the cycle needs it
 REQUIRED: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
     "PROCESS": "see which tablespaces lie outside the data directory or are encrypted",
@@ -19,7 +19,7 @@ REQUIRED: dict[str, str] = {
     "REPLICATION SLAVE": "read the binary log",
     "REPLICATION CLIENT": "read the primary's position and list its binary logs",
 }
-#: privilege → what is better with it; managed services do not give them
+#: privilege → what it improves; managed services do not grant these
 OPTIONAL: dict[str, str] = {
     "BACKUP_ADMIN": "CLONE; snapshots without any lock",
     "FLUSH_TABLES": "a snapshot's lock of milliseconds, where writing never pauses, instead of LOCK TABLES",
@@ -29,29 +29,31 @@ PRIVILEGES = REQUIRED | OPTIONAL
 
 
 def statements(user: str, host: str = "%", *, managed: bool = False) -> list[str]:
-    """:param managed: only what managed services give.
-    :returns: the exact GRANT statements for ``user@host``; the account must exist.
+    """Return the exact GRANT statements for ``user@host``; the account must exist.
+
+    :param managed: only the privileges that managed services grant.
     """
     grants = [f"GRANT {', '.join(REQUIRED)} ON *.* TO {account(user, host)}"]
-    # Static and dynamic privileges cannot be granted in one statement that names both kinds in older releases.
+    # Older releases cannot grant static and dynamic privileges in one statement.
     return grants if managed else [*grants, f"GRANT {', '.join(OPTIONAL)} ON *.* TO {account(user, host)}"]
 
 
 def account(user: str, host: str) -> str:
-    """:returns: the account quoted for a statement."""
+    """Return the account quoted for a statement."""
     return f"{literal(user)}@{literal(host)}"
 
 
 def held(conn: Conn) -> set[str]:
-    """:returns: the account's global privileges, those of its active roles included."""
+    """Return the account's global privileges, including those of its active roles."""
     roles = str(value(conn, "SELECT CURRENT_ROLE()"))
     using = "" if roles == "NONE" else f" USING {roles}"
     return parse([line for (line,) in rows(conn, f"SHOW GRANTS FOR CURRENT_USER(){using}")])
 
 
 def parse(grants: list[str]) -> set[str]:
-    """:param grants: lines of ``SHOW GRANTS``.
-    :returns: what is granted ``ON *.*``.
+    """Return the privileges that are granted ``ON *.*``.
+
+    :param grants: lines of ``SHOW GRANTS``.
     """
     found: set[str] = set()
     for line in grants:
@@ -66,5 +68,5 @@ def parse(grants: list[str]) -> set[str]:
 
 
 def missing(granted: set[str]) -> list[str]:
-    """:returns: required privileges that are not in *granted*."""
+    """Return the required privileges that are not in *granted*."""
     return [name for name in REQUIRED if name not in granted]

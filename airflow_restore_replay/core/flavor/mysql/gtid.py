@@ -12,16 +12,16 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _TAG = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 _INTERVAL = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
-#: the highest that a server gives. Source: MySQL manual, "GTID Format and Storage".
+#: the highest number that a server assigns. Source: MySQL manual, "GTID Format and Storage".
 _LAST_NUMBER = 2**63 - 2
 
-#: first and last number, both included; sorted, apart from each other
+#: first and last number, both included; sorted, neither overlapping nor adjacent
 Intervals = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, order=True)
 class Source:
-    """Who numbers transactions: a server, and since 8.3 a tag; each has numbers of its own."""
+    """The source of transaction numbers: a server UUID, and since 8.3 a tag; each source counts separately."""
 
     uuid: str
     tag: str = ""
@@ -42,7 +42,10 @@ class Gtid:
 
 
 def parse_gtid(text: str) -> Gtid:
-    """:raises ValueError: *text* is not one transaction."""
+    """Parse one GTID.
+
+    :raises ValueError: *text* is not exactly one transaction.
+    """
     position = MySqlPosition.parse(text)
     if position.count != 1:
         raise ValueError(f"{text!r} is not one GTID.")
@@ -64,8 +67,10 @@ class MySqlPosition:
 
     @classmethod
     def parse(cls, text: str) -> MySqlPosition:
-        """:param text: as in ``@@gtid_executed``, spaces and line ends anywhere between; empty for none.
-        :raises ValueError: not a GTID set.
+        """Parse a GTID set.
+
+        :param text: as in ``@@gtid_executed``, with spaces and line ends anywhere; empty for an empty set.
+        :raises ValueError: *text* is not a GTID set.
         """
         found: dict[Source, list[tuple[int, int]]] = {}
         for part in re.sub(r"\s+", "", text).lower().split(","):
@@ -75,14 +80,14 @@ class MySqlPosition:
 
     @classmethod
     def of(cls, gtids: Iterable[Gtid]) -> MySqlPosition:
-        """:returns: the set of exactly these transactions."""
+        """Return the set of exactly these transactions."""
         runs: dict[Source, list[tuple[int, int]]] = {}
         for gtid in gtids:
             runs.setdefault(gtid.source, []).append((gtid.number, gtid.number))
         return cls({source: _merge(found) for source, found in runs.items()})
 
     def __str__(self) -> str:
-        """As the server prints it, on one line: a server's tags follow its untagged numbers."""
+        """Return the set as the server prints it, on one line: a server's tags follow its untagged numbers."""
         by_uuid: dict[str, list[str]] = {}
         for source, intervals in sorted(self.by_source.items()):
             parts = by_uuid.setdefault(source.uuid, [])
@@ -95,11 +100,11 @@ class MySqlPosition:
 
     @property
     def count(self) -> int:
-        """:returns: how many transactions."""
+        """Return the number of transactions."""
         return sum(b - a + 1 for intervals in self.by_source.values() for a, b in intervals)
 
     def last(self) -> Iterator[Gtid]:
-        """:returns: per source the transaction with the highest number."""
+        """Yield, for each source, the transaction with the highest number."""
         for source, intervals in sorted(self.by_source.items()):
             yield Gtid(source, intervals[-1][1])
 
@@ -114,7 +119,7 @@ class MySqlPosition:
         return f"{missing.count} transactions: {str(missing)[:300]}" if missing else ""
 
     def missing(self, other: MySqlPosition) -> MySqlPosition:
-        """:returns: what *other* has beyond this set: ``GTID_SUBTRACT(other, self)``."""
+        """Return the transactions of *other* that are not in this set: ``GTID_SUBTRACT(other, self)``."""
         rest = {s: _subtract(runs, self.by_source.get(s, ())) for s, runs in other.by_source.items()}
         return MySqlPosition({source: runs for source, runs in rest.items() if runs})
 
@@ -125,12 +130,12 @@ class MySqlPosition:
         )
 
     def beyond(self, others: Iterable[Source] = ()) -> MySqlPosition:
-        """:returns: every transaction of this set's sources, and of *others*, that is not in it."""
+        """Return all possible transactions of this set's sources, and of *others*, that are not in this set."""
         sources = [*self.by_source, *others]
         return self.missing(MySqlPosition(dict.fromkeys(sources, ((1, _LAST_NUMBER),))))
 
     def common(self, other: MySqlPosition) -> MySqlPosition:
-        """:returns: what is in both."""
+        """Return the transactions that are in both sets."""
         return other.missing(self).missing(self)
 
 

@@ -1,8 +1,8 @@
-"""Is a primary's history the continuation of a backup's?
+"""Check that a primary's history continues that of a backup.
 
-A server's GTIDs are its own, but one that was rewound (a restored primary, a lost end of the binary log) numbers on
-from where it woke up: containment alone would let a node go on over rows of another history. What was recorded of
-the last transaction per source decides.
+Each server numbers its own transactions. One that was rewound (a restored primary, a lost end of the binary log)
+continues numbering from the restored position and so assigns the same GTIDs again. If only containment were checked,
+a node would replay onto rows of another history. The record of the last transaction of each source decides instead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, EventStamp
 
 @dataclass
 class Log:
-    """The primary's binary log, with what was looked up in it."""
+    """The primary's binary log, with a cache of lookups."""
 
     primary: Endpoint
     conn: Conn
@@ -37,13 +37,13 @@ class Log:
     _before: dict[str, MySqlPosition] = field(default_factory=dict)
 
     def before(self, file: str) -> MySqlPosition:
-        """:returns: all transactions logged before *file*."""
+        """Return all transactions that were logged before *file* begins."""
         if file not in self._before:
             self._before[file] = binlog.before(self.conn, file)
         return self._before[file]
 
     def file_of(self, gtid: Gtid) -> str | None:
-        """:returns: the only file that can hold the transaction; None when it lies before all files."""
+        """Return the only file that can contain the transaction; None if it is older than all files."""
         low, high = 0, len(self.files)
         while low < high:
             middle = (low + high) // 2
@@ -54,7 +54,7 @@ class Log:
         return self.files[low - 1] if low else None
 
     def group(self, gtid: Gtid, hint: EventStamp | None, uid: str) -> binlog.Group | None:
-        """:returns: the transaction; None when it is not in any file."""
+        """Return the transaction; None if it is in no file."""
         file = self.file_of(gtid)
         if file is None:
             return None
@@ -129,7 +129,7 @@ def _check_transaction(log: Log, gtid: Gtid, stamp: EventStamp | None, uid: str)
             f"was written at {stamp.timestamp_s} (Unix time). It was rewound.",
             evidence={"gtid": str(gtid)},
         )
-    # Another server may log the same transaction in other bytes.
+    # Another server may log the same transaction with different bytes.
     if stamp.primary_uid == uid and group.digest != stamp.digest:
         raise HistoryDiverged(
             f"The primary wrote another transaction under {gtid}: the bytes in its binary log are not those "
@@ -139,7 +139,7 @@ def _check_transaction(log: Log, gtid: Gtid, stamp: EventStamp | None, uid: str)
 
 
 def _foreign(missing: MySqlPosition, uid: str) -> RestoreReplayError:
-    """:returns: whose transactions they are that the primary lacks."""
+    """Return the error for transactions that the primary lacks, by the server that wrote them."""
     evidence = {"gtid": str(missing)[:1000]}
     observed = f"The backup has {str(missing)[:300]}, which the primary lacks."
     uuids = {source.uuid for source in missing.by_source}

@@ -1,4 +1,4 @@
-"""Who a server is, and whether its release fits."""
+"""The identity of a server, and the check of its release."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from airflow_restore_replay.core.errors import ReleaseRefused
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
-#: how UUIDs of replay nodes begin ("replay" in ASCII); a transaction with such an origin was written by a node
+#: prefix of the UUIDs of replay nodes ("replay" in ASCII); a node wrote each transaction with such a source
 NODE_UUID_PREFIX = "7265706c-6179"
 
 
 def identity(conn: Conn) -> ServerIdentity:
-    """:returns: the identity of the server behind *conn*; the same over restarts."""
+    """Return the identity of the server behind *conn*, which restarts do not change."""
     names = "'hostname', 'port', 'datadir', 'server_id', 'version', 'server_uuid'"
     found = dict(rows(conn, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})"))
     return ServerIdentity(
@@ -27,22 +27,24 @@ def identity(conn: Conn) -> ServerIdentity:
 
 
 def same_server(a: ServerIdentity, b: ServerIdentity) -> bool:
-    """:returns: whether both are the very same server instance."""
+    """Return whether both are the same server instance."""
     return a.uid == b.uid
 
 
 def release_of(version: str) -> str:
-    """:returns: ``9.7.4`` of ``9.7.4-2-log``."""
+    """Return the release of a version: ``9.7.4`` for ``9.7.4-2-log``."""
     match = re.match(r"\d+\.\d+\.\d+", version)
     return match[0] if match else version
 
 
 def refuse_release(*, backup: str | None, node: str, primary: str) -> None:
-    """Compare releases: data files may change with every release of 8.0, and between series after it.
+    """Raise unless backup ≤ node ≤ primary.
 
-    :raises ReleaseRefused: unless backup ≤ node ≤ primary, with no series left out that an upgrade must go through.
+    Data files may change with every release of 8.0, and between series after it.
 
     Source: MySQL manual, "MySQL Releases: Innovation and LTS", "Upgrade Paths".
+
+    :raises ReleaseRefused: the releases are not in that order, or the upgrade skips a required series.
     """
     if backup is not None and _level(backup) > _level(node):
         raise ReleaseRefused(

@@ -1,4 +1,4 @@
-"""The command line of a node's ``mysqld``: what keeps it harmless, and its two tunings."""
+"""The command line of a node's ``mysqld``: options that isolate it, and its settings for replay and for snapshots."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from airflow_restore_replay.core.flavor.server_process import relay_dir
 from airflow_restore_replay.core.flavor.values import ServerLayout
 
-#: plugins that cannot reach outside the data directory; the rest (UDFs, authentication, auditing) is not linked into
-#: the node's plugin directory and so cannot load. CLONE fills the node; 9.x needs the cache to start.
+#: plugins that cannot access anything outside the data directory. All others (UDFs, authentication, auditing) are not
+#: linked into the node's plugin directory and so cannot be loaded. CLONE fills the node; 9.x needs the cache to start.
 SAFE_PLUGINS = ("mysql_clone.so", "component_reference_cache.so", "component_classic_hashing.so")
 
 _REDO_REPLAYING_BYTES = 256 * 2**20
@@ -20,7 +20,7 @@ REDO_AT_REST_BYTES = 8 * 2**20
 def server_options(
     layout: ServerLayout, *, socket: Path, init_file: Path, replaying: bool, release: str
 ) -> list[str]:
-    """:returns: all options after the program's name."""
+    """Return all options after the program's name."""
     return [
         "--no-defaults",
         *run_as(),
@@ -32,7 +32,7 @@ def server_options(
         f"--innodb-buffer-pool-size={layout.buffer_pool_bytes}",
         "--innodb-buffer-pool-load-at-startup=OFF",
         "--innodb-buffer-pool-dump-at-shutdown=OFF",
-        # The tables about replication and CLONE need no instruments.
+        # The performance_schema tables for replication and CLONE need no instruments.
         "--performance-schema-instrument=%=OFF",
         *_redo(release, _REDO_REPLAYING_BYTES if replaying else REDO_AT_REST_BYTES),
         *(_REPLAYING if replaying else ["--innodb-flush-log-at-trx-commit=1"]),
@@ -40,7 +40,7 @@ def server_options(
 
 
 def run_as() -> list[str]:
-    """mysqld refuses to run as root unless told so; otherwise it stays who we are."""
+    """Return the option that mysqld requires to run as root; as any other user it needs none."""
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
@@ -67,7 +67,7 @@ def _redo(release: str, size_bytes: int) -> list[str]:
     return [f"--innodb-log-file-size={max(4 * 2**20, size_bytes // 2)}"]
 
 
-#: no key pairs either: they would be secrets in the data directory
+#: no key pairs are generated, because they would be secrets in the data directory
 NO_KEYS = [
     "--auto-generate-certs=OFF",
     "--caching-sha2-password-auto-generate-rsa-keys=OFF",
@@ -83,11 +83,11 @@ ISOLATION = [
     "--skip-log-bin",
     "--local-infile=0",
     *NO_KEYS,
-    # Of the copied server's own; a node has none.
+    # Persisted variables are the copied server's; a node has none.
     "--persisted-globals-load=OFF",
-    # DATA DIRECTORY and INDEX DIRECTORY of replicated statements are left out then.
+    # The server ignores DATA DIRECTORY and INDEX DIRECTORY of replicated statements then.
     "--sql-mode=NO_DIR_IN_CREATE",
-    # What the primary created, the node creates; strictness would stop the applier.
+    # The node must accept every definition that the primary accepted; strict checks would stop the applier.
     "--innodb-strict-mode=OFF",
     "--loose-sql-require-primary-key=OFF",
     "--loose-restrict-fk-on-non-standard-key=OFF",
@@ -114,7 +114,7 @@ _REPLICATION = [
     "--loose-replica-transaction-retries=10",
     "--loose-replica-sql-verify-checksum=ON",
     "--loose-replica-preserve-commit-order=ON",
-    # All of the primary's rows must arrive or stop the applier; nothing is skipped or papered over.
+    # Each row event of the primary must be applied or stop the applier; no error is skipped or ignored.
     "--loose-replica-exec-mode=STRICT",
     "--loose-replica-type-conversions=",
     "--sync-relay-log=0",

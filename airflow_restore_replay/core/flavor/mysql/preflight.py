@@ -1,4 +1,4 @@
-"""What must hold on a primary before a node replays from it."""
+"""Preconditions of a MySQL primary for replay."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, Pre
 _OLDEST = (8, 0)
 _NAMES_SHOWN = 20
 _PAGE_BYTES = "16384"
-#: replication takes no more of a password. Source: MySQL manual, "START REPLICA Statement", and measured on 9.7.
+#: longest password of replication. Source: MySQL manual, "START REPLICA Statement", and measured on 9.7.
 _PASSWORD_BYTES = 32
-#: how GTIDs are switched on without a restart. Source: MySQL manual, "Enabling GTID Transactions Online".
+#: how to enable GTIDs without a restart. Source: MySQL manual, "Enabling GTID Transactions Online".
 _GTID_ON = (
     "SET PERSIST enforce_gtid_consistency=ON; then, on the primary and all its replicas, SET PERSIST gtid_mode="
     "OFF_PERMISSIVE, ON_PERMISSIVE and ON, one after the other"
@@ -66,7 +66,10 @@ def _grants(primary: Conn, refusals: dict[str, str]) -> None:
 
 
 def _password(primary: Conn, refusals: dict[str, str]) -> None:
-    """A longer one opens every other door; replication alone would say that access is denied."""
+    """Refuse a password that is too long for replication, which would fail with "access denied".
+
+    All other connections accept such a password.
+    """
     length = len(getattr(primary, "password", None) or b"")
     if length > _PASSWORD_BYTES:
         refusals["password"] = (
@@ -98,7 +101,7 @@ def _binlog(primary: Conn, variables: dict[str, str], refusals: dict[str, str]) 
 
 
 def _fixed_at_birth(variables: dict[str, str], refusals: dict[str, str]) -> None:
-    """What a data directory is made with, and a node's server is not told."""
+    """Refuse settings that a data directory is created with, if a node's server runs with other ones."""
     for name, expected in (("lower_case_table_names", "0"), ("innodb_page_size", _PAGE_BYTES)):
         if variables.get(name, expected) != expected:
             refusals[name] = (

@@ -1,4 +1,4 @@
-"""Driving a node's replication, in the dialect of the node's release."""
+"""Control a node's replication, in the dialect of the node's release."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 
 _CONNECT_RETRY_S = 2
-# The receiver gives up after ten tries otherwise; the stall timeout is ours.
+# By default the I/O thread gives up after ten tries; the stall timeout of this package decides instead.
 _RETRY_COUNT = 1_000_000
 _TEMP_TABLE_TRIES = 20
 
-# What managed services write into the mysql schema for themselves.
+# Tables that managed services write in the mysql schema for their own use.
 _SERVICE = r"'mysql.rds\_%'"
 
-# What moves while one long event is applied, when the positions do not.
+# Counters that change while one long event is applied, when the positions do not.
 _PROGRESS = (
     "'Innodb_rows_inserted','Innodb_rows_updated','Innodb_rows_deleted','Innodb_rows_read',"
     "'Innodb_data_written','Handler_update','Handler_delete','Key_write_requests'"
@@ -32,12 +32,12 @@ _PROGRESS = (
 
 
 def executed_position(node: Conn) -> MySqlPosition:
-    """:returns: what the node has applied."""
+    """Return the position that the node has executed."""
     return MySqlPosition.parse(str(value(node, "SELECT @@GLOBAL.gtid_executed")))
 
 
 def set_executed(node: Conn, position: Position) -> None:
-    """Declare the node's data to be *position*; replication must be stopped."""
+    """Set the node's executed position to *position*; replication must be stopped."""
     run(node, dialect(release(node)).reset_executed)
     run(node, "SET GLOBAL gtid_purged = %s", (str(position),))
 
@@ -49,8 +49,8 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     if until is not None and executed_position(node).contains(until):
         return
     run(node, f"SET GLOBAL {words.variable}_parallel_workers = %s", (max(appliers, 1),))
-    # A restart empties MEMORY tables: the node's at its start, the primary's at its own; rows that are not
-    # there would stop the applier. The manifest names these tables.
+    # A restart of node or primary empties MEMORY tables, and missing rows would stop the applier. The manifest names
+    # these tables.
     ignored = tables.memory_tables(node)
     names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)}" for t in ignored)
     run(
@@ -58,20 +58,20 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
         f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({names}), REPLICATE_WILD_IGNORE_TABLE = ({_SERVICE})",
     )
     run(node, *words.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
-    # The credentials are the threads' only: what CHANGE takes is written to a table, and to the redo log.
+    # The credentials are passed to START, because CHANGE would write them to a table and to the redo log.
     stop_at = f"UNTIL SQL_BEFORE_GTIDS = '{_beyond(primary, until)}' " if until else ""
     run(node, f"START {words.replica} {stop_at}USER = %s PASSWORD = %s", (primary.user, primary.password))
 
 
 def _beyond(primary: Endpoint, until: Position) -> MySqlPosition:
-    """Whatever is not in the goal; the applier stops before the first such transaction.
+    """Return all possible transactions that are not in the goal; the applier stops before the first of them.
 
-    SQL_AFTER_GTIDS waits for ever when the connection drops amid the last transaction: the applier takes the one that
-    was cut off for it (9.7, measured).
+    With SQL_AFTER_GTIDS, replication waits forever if the connection is lost during the last transaction, because the
+    applier takes the truncated transaction for the complete one (9.7, measured).
     """
     goal = MySqlPosition.parse(str(until))
     others: list[Source] = []
-    # Servers and tags that the goal does not know yet; without an answer, those that it knows.
+    # Include sources that the goal does not contain yet. If the primary does not answer, only the goal's sources count.
     with contextlib.suppress(RestoreReplayError), contextlib.closing(connect(primary)) as conn:
         others = [*MySqlPosition.parse(str(value(conn, "SELECT @@GLOBAL.gtid_executed"))).by_source]
     return goal.beyond(others)
@@ -104,10 +104,10 @@ def forget_replication(node: Conn) -> None:
 
 
 def replication_status(node: Conn) -> ReplicationStatus:
-    """:returns: one reading."""
+    """Return one reading of the node's replication."""
     applied = executed_position(
         node
-    )  # first: what is counted must not be less than what is said to be applied
+    )  # read first, so that the counters read after it cover at least these transactions
     found = dicts(node, f"SHOW {dialect(release(node)).replica} STATUS")
     if not found:
         return ReplicationStatus(
@@ -161,15 +161,15 @@ def _error(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> Restor
     number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
     if not number or row["Replica_IO_Running"] == "Yes":
         return None
-    # The network is nobody's fault: the thread retries by itself, or (when the connection broke amid the handshake,
-    # which stops it) whoever watches starts it again; only what no retry can cure is an error.
+    # A network error is transient: the thread retries by itself. If the connection was lost during the handshake, the
+    # thread stops, and the job that watches it starts it again. Only an error that no retry can resolve is reported.
     if classify.passes(number, text):
         return None
     return classify.io_error(number, text)
 
 
 def _workers_words(node: Conn, number: int, text: str) -> tuple[int, str]:
-    """The coordinator only says that a worker failed; the worker says at what."""
+    """Return number and text of the worker's error, because the coordinator only reports that a worker failed."""
     found = rows(
         node,
         "SELECT LAST_ERROR_NUMBER, LAST_ERROR_MESSAGE FROM performance_schema.replication_applier_status_by_worker"

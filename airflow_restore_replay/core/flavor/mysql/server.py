@@ -80,7 +80,7 @@ class MySqlServer(NodeProcess):
 
     def _connect(self, endpoint: Endpoint) -> Conn:
         conn = connect(endpoint)
-        # A restored server would go on with estimates, and times of changes, that the primary had cached.
+        # A restored server would otherwise return estimates and update times that the primary had cached.
         forget_cached_estimates(conn)
         return conn
 
@@ -89,7 +89,7 @@ class MySqlServer(NodeProcess):
             self.write_without_redo(conn)
 
     def write_without_redo(self, conn: Conn) -> None:
-        """Throw-away durability: a server killed from here on does not start again, and need not.
+        """Disable the redo log: a server that is killed after this cannot start again, and need not.
 
         Source: MySQL manual, "Disabling Redo Logging" (8.0.21).
         """
@@ -97,7 +97,7 @@ class MySqlServer(NodeProcess):
             run(conn, "ALTER INSTANCE DISABLE INNODB REDO_LOG")
 
     def _settle(self, conn: Conn) -> None:
-        # The mark would survive even a clean stop, and whoever restores the copy would go on without redo.
+        # The disabled state survives even a clean stop, so a restored copy would run without a redo log.
         if release(conn) >= (8, 0, 21):
             run(conn, "ALTER INSTANCE ENABLE INNODB REDO_LOG")
             enabled = status(conn, "Innodb_redo_log_enabled").get("innodb_redo_log_enabled")
@@ -119,7 +119,7 @@ class MySqlServer(NodeProcess):
                 yield from (path for name in options.SAFE_PLUGINS if (path := found / name).exists())
 
     def _name_server(self) -> None:
-        """A UUID of its own at each start, by which a node's transactions would be known anywhere."""
+        """Give the server a new UUID at each start, with a prefix by which a node's transactions are recognized."""
         rest = secrets.token_hex(8)
         uuid = f"{NODE_UUID_PREFIX}-4{rest[:3]}-8{rest[3:6]}-{secrets.token_hex(6)}"
         path = self.layout.datadir / "auto.cnf"

@@ -1,7 +1,7 @@
-"""Exact positions of a primary.
+"""Exact positions of a primary's snapshots.
 
-MySQL does not say which transactions a snapshot shows. It is known where nothing was committed while the snapshot
-was opened; where that never happens by itself, writers are held for as long as opening it takes.
+MySQL does not report which transactions a snapshot shows. The position is known if nothing was committed while the
+snapshot was opened. If that does not happen by itself, writers are blocked for as long as opening it takes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Snapshot
 
 _QUIET_TRIES = 40
 _QUIET_PAUSE_S = 0.01
-# Behind a statement that holds a table for long, everybody would wait for us; so we give up soon, and try again.
+# While the lock request waits for a long statement on a table, all other sessions would queue behind it. So it gives up
+# soon and is retried.
 _LOCK_WAIT_S = 2
 _LOCK_TRIES = 15
 _ACCESS_DENIED = (1044, 1045, 1142, 1227)
@@ -31,12 +32,12 @@ _LOCK_TIMEOUT = 1205
 
 
 def primary_position(primary: Conn) -> MySqlPosition:
-    """:returns: everything in the primary's binary log, and before it."""
+    """Return the position of all transactions that the primary has executed, in its binary log or before it."""
     return MySqlPosition.parse(str(value(primary, "SELECT @@GLOBAL.gtid_executed")))
 
 
 def clock(primary: Conn) -> datetime:
-    """:returns: the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
+    """Return the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
     found: datetime = value(primary, "SELECT UTC_TIMESTAMP(6)")
     return found.replace(tzinfo=UTC)
 
@@ -44,8 +45,8 @@ def clock(primary: Conn) -> datetime:
 def open_snapshot(primary: Endpoint, conn: Conn) -> Snapshot:
     """Begin a consistent snapshot on *conn*; it lasts until the connection's transaction ends.
 
-    ``log_status`` reads GTIDs, binary log position and LSN together: the same before and after means that nothing was
-    committed in between. (By ``gtid_executed`` alone 3 of 1 289 snapshots were wrong, measured.)
+    ``log_status`` reads GTIDs, binary log position and LSN together. If they are the same before and after, nothing
+    was committed in between. (With ``gtid_executed`` alone, 3 of 1 289 snapshots were wrong, measured.)
     """
     run(conn, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     if may_read_log_status(conn):
@@ -59,15 +60,17 @@ def open_snapshot(primary: Endpoint, conn: Conn) -> Snapshot:
 
 
 def give_way(conn: Conn) -> bool:
-    """Going back to where nothing had been read frees every table; the snapshot stays, and what is altered then is
-    refused to it (error 1412). ``mysqldump --single-transaction`` does so between tables.
+    """Release all metadata locks by rolling back to the savepoint before the first read; the snapshot stays open.
+
+    Reading a table that was altered since then fails with error 1412. ``mysqldump --single-transaction`` does the same
+    between tables.
     """
     run(conn, "ROLLBACK TO SAVEPOINT nothing_read")
     return True
 
 
 def may_read_log_status(conn: Conn) -> bool:
-    """:returns: whether the account has BACKUP_ADMIN."""
+    """Return whether the account may read ``log_status``, which takes BACKUP_ADMIN."""
     try:
         _log_status(conn)
     except pymysql.err.MySQLError as exc:
@@ -103,7 +106,7 @@ def _log_status(conn: Conn) -> tuple[str, ...]:
 
 
 class Held:
-    """Writers of a primary are waiting; :meth:`release` as soon as possible."""
+    """A lock that blocks the writers of a primary; call :meth:`release` as soon as possible."""
 
     def __init__(self, conn: Conn, method: str) -> None:
         self.method = method
@@ -112,7 +115,7 @@ class Held:
         self._since = time.monotonic()
 
     def release(self) -> None:
-        """Idempotent."""
+        """Release the lock and close its connection; idempotent."""
         if self._conn is None:
             return
         with contextlib.suppress(pymysql.err.MySQLError):
@@ -125,9 +128,9 @@ class Held:
 
 @contextlib.contextmanager
 def held(primary: Endpoint) -> Iterator[Held]:
-    """Hold all writers of *primary*: globally, or where the account may not (managed services), table by table.
+    """Block all writers of *primary* with a global lock, or, if the account may not (managed services), table locks.
 
-    :raises PrimaryUnreachable: long statements keep the tables.
+    :raises PrimaryUnreachable: long statements hold tables, so that the lock was not granted.
     """
     conn = connect(primary)
     try:

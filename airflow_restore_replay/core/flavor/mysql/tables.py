@@ -1,4 +1,4 @@
-"""What is in a server: tables, which of them a snapshot or a comparison cannot cover, and events."""
+"""Tables and events of a server, and which tables a snapshot or a comparison cannot cover."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})
-#: engines that are only files in the data directory, so that a cold copy carries them
+#: engines whose data is only in files of the data directory, so that a cold copy contains it
 CARRIED_ENGINES = frozenset({"InnoDB", "MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"})
 
 _ELSEWHERE = "DATA DIRECTORY: its files lie outside the data directory"
@@ -37,7 +37,7 @@ def tables(conn: Conn) -> list[Table]:
 
 
 def data_bytes(conn: Conn) -> int:
-    """:returns: the server's estimate of all tables' size."""
+    """Return the server's estimate of the size of all tables, in bytes."""
     return int(value(conn, "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES") or 0)
 
 
@@ -51,7 +51,7 @@ def unsupported_tables(conn: Conn) -> dict[str, str]:
             why[table.qualified] = (
                 f"engine {table.engine} keeps data outside the data directory or is untested"
             )
-    # With partitions' directories; needs PROCESS.
+    # Covers the directories of partitions, too; needs PROCESS.
     outside = rows(
         conn,
         "SELECT s.NAME, d.PATH FROM information_schema.INNODB_TABLESPACES s"
@@ -80,7 +80,7 @@ def uncompared(conn: Conn) -> dict[str, str]:
 
 
 def memory_tables(conn: Conn) -> list[Table]:
-    """:returns: MEMORY tables: not replicated to a node, empty in every restored copy."""
+    """Return the MEMORY tables: they are not replicated to a node, and empty in every restored copy."""
     return [table for table in tables(conn) if table.engine == "MEMORY"]
 
 
@@ -95,7 +95,7 @@ def event_states(conn: Conn) -> dict[str, str]:
 
 
 def schemas(conn: Conn) -> list[str]:
-    """:returns: the users' schemas."""
+    """Return the users' schemas."""
     found = rows(
         conn,
         f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN {SYSTEM_SCHEMAS} ORDER BY 1",
@@ -104,7 +104,7 @@ def schemas(conn: Conn) -> list[str]:
 
 
 def general_tablespaces(conn: Conn) -> list[tuple[str, str, int]]:
-    """:returns: name, path and block size of the tablespaces that somebody created by name."""
+    """Return name, path and block size of the general tablespaces."""
     return [
         (str(name), str(path).removeprefix("./"), int(zip_size) or int(page_size))
         for name, path, zip_size, page_size in rows(
@@ -117,5 +117,5 @@ def general_tablespaces(conn: Conn) -> list[tuple[str, str, int]]:
 
 
 def forget_cached_estimates(conn: Conn) -> None:
-    """MySQL keeps estimates for a day; a seed's total should not be yesterday's."""
+    """Make the session read current estimates: MySQL caches them for a day, and a seed's total should not be old."""
     run(conn, "SET SESSION information_schema_stats_expiry = 0")
