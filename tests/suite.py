@@ -51,7 +51,7 @@ _LIVE = Part(
     "live",
     tests=("tests/live",),
     workers=3,
-    apart=("test_celery.py", "test_users.py", "test_nothing_lost.py", "test_outcomes.py"),
+    apart=("test_users.py", "test_nothing_lost.py", "test_outcomes.py", "test_celery.py"),
 )
 _LINT = Part(
     "lint",

@@ -122,7 +122,7 @@ def test_ddl_does_not_wait_for_the_comparison(own_rig: OwnRig) -> None:
     assert rig.verdicts_against() == []
 
 
-@on_both
+@on_either
 def test_a_primary_that_becomes_less_busy_is_gone_on_with(rig: Rig, backup_id: str) -> None:
     some = {"checks": ["same_data"], "compare_budget": "60s", "pause_above": 12}
     with busy(rig.primary, 12) as connections:
@@ -139,7 +139,7 @@ def test_a_primary_that_becomes_less_busy_is_gone_on_with(rig: Rig, backup_id: s
     assert compared["coverage"]["cycles"] == 1
 
 
-@on_both
+@on_either
 def test_a_table_that_only_the_node_has(rig: Rig, backup_id: str) -> None:
     wrong = tampered(rig, backup_id, by_sql("CREATE TABLE shop.extra (id INT PRIMARY KEY)"))
     report = rig.cycle()

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.repository.format.records import BackupState
 from tests.e2e.conftest import OwnRig
 from tests.support import unpacked
-from tests.support.flavors import KITS, MANY_ROWS, Kit, on_10_5, on_both, on_every
+from tests.support.flavors import KITS, MANY_ROWS, Kit, on_10_5, on_both, on_either, on_every
 from tests.support.independent import dump_text
 from tests.support.mariadb import MariaDb118Primary
 from tests.support.primary import ROOT_PASSWORD, Primary, create_zoo
@@ -281,7 +281,7 @@ def test_d7_ddl_a_large_transaction_and_large_rows(own_rig: OwnRig) -> None:
     rig.full()
 
 
-@on_both
+@on_either
 def test_d7_many_tables(new_primary: Callable[..., Primary], tmp_path: Path) -> None:
     """150 where the catalogue says 20 000: what a test may take; half of them by seed, half by replay."""
     rig = Rig(new_primary(), tmp_path)

@@ -76,7 +76,7 @@ def test_o2_killed_agent_is_resumed(rig: Rig, backup_id: str) -> None:
     assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
 
 
-@on_both
+@on_either
 def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> None:
     """A server may have begun to write: the node is filled anew."""
     killers = []
@@ -152,7 +152,7 @@ def test_o2_agent_killed_while_it_fills_again(rig: Rig, backup_id: str, step: st
     assert rig.catalog().backup(new_id).manifest.base.backup_id == backup_id
 
 
-@on_both
+@on_either
 def test_o2_server_that_is_killed_again_and_again_is_the_environment(rig: Rig, backup_id: str) -> None:
     slow_catch_up(rig)
 

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.catalog import Backup
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 from airflow_restore_replay.core.repository.objects.record_store import encode_record, manifest_path
-from tests.support.flavors import Kit, on_both, on_either
+from tests.support.flavors import Kit, on_either
 from tests.support.rig import Once, Rig, Watcher
 
 
@@ -32,7 +32,7 @@ def before_the_proof(act: Callable[[], None]) -> Watcher:
     return watch
 
 
-@on_both
+@on_either
 def test_the_new_backup_is_restored_before_the_run_ends(rig: Rig, backup_id: str, kit: Kit) -> None:
     rig.primary.execute("INSERT INTO shop.orders (customer, total) VALUES ('proven', 1)")
     report = rig.cycle(prove="restored")

@@ -19,7 +19,7 @@ from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from tests.e2e.conftest import OwnRig
-from tests.support.flavors import MANY_ROWS, on_both
+from tests.support.flavors import MANY_ROWS, on_both, on_either
 from tests.support.primary import Primary, WriteLoad, free_port
 from tests.support.rig import Once, Rig, later
 from tests.support.tamper import by_sql, tampered
@@ -228,7 +228,7 @@ def test_r7_one_long_statement_is_no_standstill(own_rig: OwnRig, statements: tup
     assert rig.catalog().backup(second).manifest.base.kind == "backup"
 
 
-@on_both
+@on_either
 def test_r8_more_is_written_than_the_node_can_apply_before_its_deadline(own_rig: OwnRig) -> None:
     """A goal that stays where it was is reached; else the deadline ends the run, and says what was missing."""
     rig = own_rig()

@@ -116,18 +116,10 @@ def test_restore_sensor_and_snapshot_on_different_workers(celery: Celery) -> Non
     assert celery.kit.left(case.rig) == []
 
 
-@pytest.mark.parametrize(
-    "victim",
-    [
-        "its_own_killed",
-        pytest.param(
-            "the_other_killed",
-            marks=pytest.mark.sweep(
-                guards="a cycle does not notice the death of a worker that it does not use"
-            ),
-        ),
-    ],
+@pytest.mark.sweep(
+    guards="a cycle survives the death of its Celery worker, and does not notice that of another"
 )
+@pytest.mark.parametrize("victim", ["its_own_killed", "the_other_killed"])
 def test_a_worker_is_killed_mid_restore(celery: Celery, victim: str) -> None:
     """The worker that waits for the restore, or the one that does not: the job is neither's, and nothing is redone."""
     case, task = celery.cases[victim], TASKS["restore"]

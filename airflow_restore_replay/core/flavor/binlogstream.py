@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import run
-from airflow_restore_replay.core.flavor.values import Conn
+from airflow_restore_replay.core.flavor.values import READER_SERVER_IDS, Conn
 
 #: offset of the first event in a file
 FIRST_OFFSET = 4
@@ -30,8 +30,6 @@ _NON_BLOCK = 1
 _HEADER = struct.Struct("<IBIIIH")
 _ARTIFICIAL = 0x20
 _CRC32 = 1
-# Ids from the range of replay nodes, which no primary or replica has: a dump thread ends an older one with the same id.
-_READER_IDS = (3_999_000_000, 900_000)
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,7 @@ def events(
     raw: Any = conn
     try:
         run(conn, announce)
-        first, count = _READER_IDS
-        reader_id = first + raw.thread_id() % count
+        reader_id = READER_SERVER_IDS[raw.thread_id() % len(READER_SERVER_IDS)]
         argument = struct.pack("<IHI", offset, _NON_BLOCK, reader_id) + file.encode()
         raw._execute_command(_COM_BINLOG_DUMP, argument)
         yield from _one_file(raw)

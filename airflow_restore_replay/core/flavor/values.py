@@ -69,6 +69,9 @@ class ServerIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Server ids of replay nodes. No primary may use them, because they show the origin of an errant transaction.
 NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
+#: Of these, the ids of connections that read the binary log; nodes have the ids before them. A dump thread ends an
+#: older one with the same id.
+READER_SERVER_IDS = range(3_999_000_000, 3_999_900_000)
 
 
 class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,7 +26,12 @@ import msgspec
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
-from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, EventStamp, ServerLayout
+from airflow_restore_replay.core.flavor.values import (
+    NODE_SERVER_IDS,
+    READER_SERVER_IDS,
+    EventStamp,
+    ServerLayout,
+)
 from airflow_restore_replay.core.jobs.protocol import (
     PROTOCOL_VERSION,
     NodeRequest,
@@ -169,7 +174,7 @@ class NodeDir:
                 run=request.run,
                 created_at=now,
                 expires_at=now + timedelta(seconds=request.cluster.node.max_age),
-                server_id=NODE_SERVER_IDS[secrets.randbelow(len(NODE_SERVER_IDS))],
+                server_id=secrets.choice(range(NODE_SERVER_IDS.start, READER_SERVER_IDS.start)),
                 made=made,
             )
         )

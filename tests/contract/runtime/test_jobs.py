@@ -30,7 +30,7 @@ from tests.support.process_list import ProcessListWatch
 from tests.support.rig import Once, Rig, later
 
 #: long enough to be met in the act
-SLOW: dict[str, Any] = {"transfer": {"rate_limit": "40MB", "threads": 2}}
+SLOW: dict[str, Any] = {"transfer": {"rate_limit": "20MB", "threads": 2}}
 MIDST = {
     "replay.restore": "restoring",
     "replay.catch_up": "catching up",

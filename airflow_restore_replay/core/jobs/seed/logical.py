@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_restore_replay.core.errors import SeedFailed
+from airflow_restore_replay.core.errors import JobCancelled, SeedFailed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported
@@ -90,11 +90,14 @@ def _await_no_xa(tools: DumpTools, primary: Conn, cancelled: Callable[[], bool])
 
     A transaction that is prepared before the snapshot and committed after it would be missing on the node.
 
-    :raises SeedFailed: there still are some after ``XA_WAIT_S`` seconds, or the job was cancelled.
+    :raises SeedFailed: there still are some after ``XA_WAIT_S`` seconds.
+    :raises JobCancelled: the job was cancelled meanwhile.
     """
     deadline = time.monotonic() + XA_WAIT_S
     while (prepared := tools.prepared(primary)) > 0:
-        if time.monotonic() > deadline or cancelled():
+        if cancelled():
+            raise JobCancelled("The seed was cancelled.")
+        if time.monotonic() > deadline:
             raise SeedFailed(
                 f"The primary has {prepared} prepared XA transactions since {XA_WAIT_S:.0f} s.",
                 hint="Commit or roll them back (XA RECOVER lists them), or use another seed.",
