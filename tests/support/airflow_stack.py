@@ -11,9 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.support.airflow_api import AirflowApi
@@ -61,6 +62,7 @@ class AirflowStack(AirflowApi):
         self._programs = {**_PROCESSES, **(workers or {})}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
+        self._starting = threading.Lock()
         found = {**self._settings(dags, database or f"sqlite:///{home}/airflow.db"), **(settings or {})}
         self.env = {
             **os.environ,
@@ -121,10 +123,31 @@ class AirflowStack(AirflowApi):
 
     def start(self) -> None:
         """Start all processes that do not run; :meth:`wait_for` waits."""
-        for name, arguments in self._programs.items():
-            child = self._children.get(name)
-            if child is None or child.poll() is not None:
-                self._children[name] = self._launch(name, *arguments)
+        with self._starting:
+            for name, arguments in self._programs.items():
+                child = self._children.get(name)
+                if child is None or child.poll() is not None:
+                    self._children[name] = self._launch(name, *arguments)
+
+    @contextlib.contextmanager
+    def supervised(self) -> Iterator[None]:
+        """Start again whatever ends while the context lasts, as an operator's supervisor does.
+
+        A process that loses its database may end only when it uses it next, long after the others.
+        """
+        over = threading.Event()
+
+        def supervise() -> None:
+            while not over.wait(0.5):
+                self.start()
+
+        thread = threading.Thread(target=supervise, name="supervisor", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _launch(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.logs / f"airflow-{name}.log").open("ab") as log:
