@@ -13,8 +13,7 @@ from airflow_restore_replay.core.agent import launch
 from airflow_restore_replay.core.agent.state_file import StateFile
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
-from airflow_restore_replay.core.flavor.base import NodeServer
-from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.server_process import kill_recorded, recorded
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, decode_message
 from airflow_restore_replay.core.system.processes import end, started_for
@@ -66,15 +65,10 @@ def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
 
 def _end_strays(node: NodeDir) -> None:
     """End the processes that a killed agent left: programs of a seed, or a server that it had not recorded yet."""
-    known = _server(node).process
+    known = recorded(node.run)
     for process in started_for(node.path):
         if process != known:
             end(process, grace_s=5.0)
-
-
-def _server(node: NodeDir) -> NodeServer:
-    state = node.load()
-    return get_flavor(state.cluster.flavor).server(node.layout(state, state.cluster))
 
 
 def _start(node: NodeDir, states: StateFile, payload: bytes, *, attempt_no: int) -> JobState:
@@ -146,8 +140,7 @@ def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
         with contextlib.suppress(msgspec.MsgspecError, OSError):
             state = decode(path.read_bytes(), JobState)
             end(state.process, grace_s=5.0)
-    with contextlib.suppress(NodeGone):
-        _server(node).kill()
+    kill_recorded(node.run)
     for process in started_for(node.path):
         end(process, grace_s=5.0)
     node.remove()

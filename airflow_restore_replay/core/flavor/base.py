@@ -23,7 +23,6 @@ from airflow_restore_replay.core.flavor.values import (
     Snapshot,
     Table,
 )
-from airflow_restore_replay.core.system.processes import ProcessId
 
 if TYPE_CHECKING:
     from airflow_restore_replay.core.flavor.definitions import Definitions
@@ -79,11 +78,6 @@ class NodeServer(Protocol):
         ...
 
     def alive(self) -> bool: ...
-
-    @property
-    def process(self) -> ProcessId | None:
-        """Return the server's process as recorded at its start; it may have ended since."""
-        ...
 
     def await_exit(self, timeout_s: float) -> bool:
         """Return whether the server ends by itself within *timeout_s*."""

@@ -39,6 +39,7 @@ STOP_TIMEOUT_S = 1800.0
 _DENIED_PATIENCE_S = 10.0
 # sockaddr_un has 108 bytes.
 _SOCKET_PATH_MAX = 100
+_STATE_FILE = "server.json"
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,12 +158,6 @@ class NodeProcess(abc.ABC):
         state = self._load()
         return state is not None and running(state.process)
 
-    @property
-    def process(self) -> ProcessId | None:
-        """Return the server's process as recorded at its start; it may have ended since."""
-        state = self._load()
-        return state.process if state else None
-
     def await_exit(self, timeout_s: float) -> bool:
         """Return whether the server ends by itself within *timeout_s*."""
         deadline = time.monotonic() + timeout_s
@@ -191,14 +186,10 @@ class NodeProcess(abc.ABC):
             problem = "did not stop within" if not gone else "did not report a clean shutdown after"
             raise NodeServerCrashed(f"The node's server {problem} {timeout_s:.0f} s of SIGTERM.")
         self._save(msgspec.structs.replace(state, stopped=True))
-        self._remove_traces(state)
+        _remove_traces(self.layout.run_dir, state)
 
     def kill(self) -> None:
-        state = self._load()
-        if state is None:
-            return
-        terminate(state.process, sig=signal.SIGKILL, timeout_s=60)
-        self._remove_traces(state)
+        kill_recorded(self.layout.run_dir)
 
     def _wait_ready(self, timeout_s: float) -> None:
         begun = time.monotonic()
@@ -250,16 +241,9 @@ class NodeProcess(abc.ABC):
             return socket
         return Path(tempfile.mkdtemp(prefix="restore-replay-", dir="/tmp")) / "s"
 
-    def _remove_traces(self, state: _State) -> None:
-        self._password_file.unlink(missing_ok=True)
-        socket = Path(state.socket)
-        socket.unlink(missing_ok=True)
-        if socket.parent != self.layout.run_dir:
-            shutil.rmtree(socket.parent, ignore_errors=True)
-
     @property
     def _password_file(self) -> Path:
-        return self.layout.run_dir / "agent-password"
+        return _password_file(self.layout.run_dir)
 
     def _log(self) -> str:
         state = self._load()
@@ -269,16 +253,13 @@ class NodeProcess(abc.ABC):
         return self._log_rules.all_errors(self._log())
 
     def _save(self, state: _State) -> None:
-        path = self.layout.run_dir / "server.json"
+        path = self.layout.run_dir / _STATE_FILE
         temporary = path.with_suffix(".tmp")
         temporary.write_bytes(encode(state))
         temporary.replace(path)
 
     def _load(self) -> _State | None:
-        try:
-            return decode((self.layout.run_dir / "server.json").read_bytes(), _State)
-        except FileNotFoundError:
-            return None
+        return _load(self.layout.run_dir)
 
     def _library_roots(self) -> Sequence[Path]:
         bindir = self.layout.bindir
@@ -290,6 +271,40 @@ class NodeProcess(abc.ABC):
         for plugin in self._plugins():
             with contextlib.suppress(FileExistsError):
                 (self.layout.plugin_dir / plugin.name).symlink_to(plugin)
+
+
+def recorded(run_dir: Path) -> ProcessId | None:
+    """Return the process of the server that *run_dir* records, which may be gone; None if none was started."""
+    state = _load(run_dir)
+    return state.process if state else None
+
+
+def kill_recorded(run_dir: Path) -> None:
+    """Kill the server that *run_dir* records, of any flavor and any release of this package; idempotent."""
+    state = _load(run_dir)
+    if state is None:
+        return
+    terminate(state.process, sig=signal.SIGKILL, timeout_s=60)
+    _remove_traces(run_dir, state)
+
+
+def _load(run_dir: Path) -> _State | None:
+    try:
+        return decode((run_dir / _STATE_FILE).read_bytes(), _State)
+    except FileNotFoundError:
+        return None
+
+
+def _remove_traces(run_dir: Path, state: _State) -> None:
+    _password_file(run_dir).unlink(missing_ok=True)
+    socket = Path(state.socket)
+    socket.unlink(missing_ok=True)
+    if socket.parent != run_dir:
+        shutil.rmtree(socket.parent, ignore_errors=True)
+
+
+def _password_file(run_dir: Path) -> Path:
+    return run_dir / "agent-password"
 
 
 def last_line(text: str) -> str:

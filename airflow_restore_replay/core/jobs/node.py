@@ -192,6 +192,10 @@ class NodeDir:
         return self.path / "jobs"
 
     @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
     def pages(self) -> Path:
         return self.path / "pages"
 
@@ -245,7 +249,7 @@ class NodeDir:
         """Return the paths and resources of the node's server."""
         return ServerLayout(
             datadir=self.data,
-            run_dir=self.path / "run",
+            run_dir=self.run,
             tmp_dir=self.path / "tmp",
             log_path=self.path / "log" / "server.err",
             plugin_dir=self.path / "plugin",

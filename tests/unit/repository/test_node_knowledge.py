@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.cli.cycle import _paranoid
+from airflow_restore_replay.core.agent.node_commands import destroy
 from airflow_restore_replay.core.config.cluster import parse_clusters
+from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, RunRef
@@ -16,6 +18,7 @@ from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYT
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from airflow_restore_replay.core.system.processes import running, spawn
 from tests.support.generations import copy, kind, make_varied_tree, vary
 
 CLUSTER = parse_clusters(
@@ -52,6 +55,17 @@ def test_a_node_remembers_its_base_until_it_is_wiped(node: NodeDir, tmp_path: Pa
     assert left <= {"node.json", "lock"}
     forgotten = node.load_base()
     assert (list(forgotten.files), forgotten.stats, forgotten.pages) == ([], {}, None)
+
+
+def test_a_node_of_another_release_is_destroyed_with_its_server(node: NodeDir, tmp_path: Path) -> None:
+    server = spawn(["/bin/sleep", "60"], tmp_path / "log")
+    (node.run / "server.json").write_bytes(
+        encode({"process": server, "socket": str(node.run / "s"), "log_offset": 0})
+    )
+    (node.path / "node.json").write_text(json.dumps({"cluster": {"of another": "release"}}))
+    destroy(node, b"{}")
+    assert not running(server)
+    assert not node.path.exists()
 
 
 def test_paranoid_is_a_word_of_the_cluster_file_and_of_the_command_line() -> None:
