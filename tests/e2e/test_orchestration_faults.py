@@ -76,10 +76,21 @@ def test_o2_killed_agent_is_resumed(rig: Rig, backup_id: str) -> None:
     assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
 
 
+def assert_filled_again(rig: Rig, kill_amid_the_restore: Callable[[], None]) -> None:
+    """Kill once in a thread, as soon as the restore runs: the retry fetches again, publishes, and blames nothing."""
+    killers = []
+    watch = Once("replay.restore", "", lambda: killers.append(later(0, kill_amid_the_restore)))
+    report = rig.cycle(watch=watch)
+    (killer,) = killers
+    killer.join()
+    rig.published(report)
+    assert report.steps["replay.restore"]["fetched_bytes"] > 0
+    assert rig.verdicts_against() == []
+
+
 @on_either
 def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> None:
     """A server may have begun to write: the node is filled anew."""
-    killers = []
 
     def kill_when_starting() -> None:
         deadline = time.monotonic() + 30
@@ -90,18 +101,11 @@ def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> No
                 return
             time.sleep(0.001)
 
-    watch = Once("replay.restore", "", lambda: killers.append(later(0, kill_when_starting)))
-    report = rig.cycle(watch=watch)
-    (killer,) = killers
-    killer.join()
-    rig.published(report)
-    assert report.steps["replay.restore"]["fetched_bytes"] > 0
-    assert rig.verdicts_against() == []
+    assert_filled_again(rig, kill_when_starting)
 
 
 def test_o2_agent_killed_before_it_noted_the_server(rig: Rig, backup_id: str) -> None:
     """Nobody has noted the process, and the retry fills the node again: it must be found and ended all the same."""
-    killers = []
 
     def kill_and_forget() -> None:
         deadline = time.monotonic() + 30
@@ -112,13 +116,7 @@ def test_o2_agent_killed_before_it_noted_the_server(rig: Rig, backup_id: str) ->
                 return
             time.sleep(0.001)
 
-    watch = Once("replay.restore", "", lambda: killers.append(later(0, kill_and_forget)))
-    report = rig.cycle(watch=watch)
-    (killer,) = killers
-    killer.join()
-    rig.published(report)
-    assert report.steps["replay.restore"]["fetched_bytes"] > 0
-    assert rig.verdicts_against() == []
+    assert_filled_again(rig, kill_and_forget)
 
 
 @on_either
