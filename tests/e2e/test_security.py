@@ -1,4 +1,4 @@
-"""Faults X1, X3, X5, X7, X8: secrets stay secret, and the node cannot hurt or serve anyone."""
+"""Faults X1, X3, X5, X7, X8, X10: secrets stay secret, and the node cannot hurt or serve anyone."""
 
 from __future__ import annotations
 
@@ -110,7 +110,10 @@ def test_x5_metacharacters_are_inert(
     rig = Rig(primary, tmp_path / INERT, secrets=(password, json.dumps(password)[1:-1], *SECRETS))
     usual: dict[str, Any] = {
         "primary": {"user": "r'`\"$(touch $RR_M);"},
-        "node": {"bindir": str(programs_in(tmp_path / f"{INERT}programs", primary.bindir))},
+        "node": {
+            "bindir": str(programs_in(tmp_path / f"{INERT}programs", primary.bindir)),
+            "readable": [str(Path(primary.bindir).parent)] if primary.bindir else [],
+        },
         "password": password,
     }
     for method in kit.seeds:
@@ -149,6 +152,34 @@ def test_x7_replicated_statements_stay_inside_the_node(own_rig: OwnRig, tmp_path
     rig.published(rig.cycle(watch=look))
     assert seen
     assert all(found == before for found in seen)
+
+
+@on_both
+def test_x10_a_replicated_statement_cannot_make_the_server_write_outside_the_node(
+    own_rig: OwnRig, tmp_path: Path
+) -> None:
+    """A function of an ordinary user runs with all privileges on the node if the primary logs statements."""
+    rig = own_rig(options=["--log-bin-trust-function-creators=1", "--binlog-format=STATEMENT"])
+    keys = tmp_path / "authorized_keys"
+    keys.write_text("a person's key\n")
+    keys.chmod(0o666)
+    rig.primary.execute(
+        "CREATE DATABASE app",
+        "CREATE TABLE app.t (id INT PRIMARY KEY, v INT)",
+        "CREATE USER app IDENTIFIED BY 'app-password'",
+        "GRANT ALL ON app.* TO app",
+    )
+    with rig.primary.connect(user="app", password="app-password") as conn, conn.cursor() as cursor:
+        for statement in (
+            "CREATE FUNCTION app.f(a INT) RETURNS INT DETERMINISTIC MODIFIES SQL DATA SQL SECURITY INVOKER BEGIN "
+            "DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; "
+            f"SET GLOBAL general_log_file = '{keys}'; SET GLOBAL general_log = ON; RETURN a; END",
+            "INSERT INTO app.t VALUES (1, app.f(1))",
+            "INSERT INTO app.t VALUES (2, app.f(2)) /* \nssh-ed25519 intruder\n */",
+        ):
+            cursor.execute(statement)
+    rig.published(rig.cycle())
+    assert keys.read_text() == "a person's key\n"
 
 
 @on_both

@@ -129,8 +129,8 @@ class Primary(abc.ABC):
 
     def connect(self, **options: Any) -> Connection[Any]:
         """:returns: an autocommit connection as root."""
-        settings: dict[str, Any] = {"charset": "utf8mb4", "autocommit": True, "password": ROOT_PASSWORD}
-        return pymysql.connect(unix_socket=self.socket, user="root", **(settings | options))
+        usual: dict[str, Any] = {"charset": "utf8mb4", "autocommit": True, "password": ROOT_PASSWORD}
+        return pymysql.connect(**({"unix_socket": self.socket, "user": "root"} | usual | options))
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
         """:returns: rows of the last of *statements*, which root runs."""

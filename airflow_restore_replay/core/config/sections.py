@@ -54,6 +54,11 @@ class Primary(Strict, frozen=True, kw_only=True):
             if path and not os.path.isabs(path):
                 raise ValueError(f"{name} must be an absolute path, got {path!r}")
 
+    @property
+    def tls_files(self) -> list[str]:
+        """Return the files that TLS needs on the node's host."""
+        return [path for path in (self.ssl_ca, self.ssl_cert, self.ssl_key) if path]
+
 
 class RepositorySpec(Strict, frozen=True, kw_only=True):
     """Where backups are stored.
@@ -96,6 +101,10 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
     :param python: the interpreter on that host, or in that container, that has this package: a name or a path.
     :param key_file, known_hosts: files on the worker: the private key, and the trusted host keys; by default those of
         the worker's account.
+    :param confine: whether a server of a node must be confined to the node's directory by the kernel (Landlock), or is
+        only if the host can.
+    :param readable: further directories and files that a confined server may read and execute, for example of a server
+        that is not installed below *bindir*'s parent.
     :param buffer_pool: memory of the node's InnoDB buffer pool.
     :param max_age: a node older than this is orphaned, and the reaper removes it.
     :param queue: Airflow queue of the cycle's tasks, which a worker on the workdir's host serves.
@@ -118,6 +127,8 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
     python: str = "python3"
     key_file: str | None = None
     known_hosts: str | None = None
+    confine: Literal["require", "prefer", "off"] = "prefer"
+    readable: tuple[str, ...] = ()
     buffer_pool: ByteCount = ByteCount("256MiB")
     max_age: Seconds = Seconds("2d")
     queue: str | None = None

@@ -9,7 +9,7 @@
     │   ├── NodeIsPrimary       ├── TargetNotEmpty       ├── UnsupportedTables
     │   ├── PreflightFailed     ├── NoSuchBackup         ├── WrongHost
     │   ├── KeyRefused          ├── KeyMissing           ├── AgentMissing
-    │   └── HostKeyRefused
+    │   ├── HostKeyRefused      └── ConfinementUnavailable
     ├── Circumstance            retried, then the run fails; nothing is quarantined      (environment)
     │   ├── StoreFailed         ├── StoreFull            ├── LeaseHeld
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
@@ -83,6 +83,7 @@ from airflow_restore_replay.core.errors.circumstances import (
 from airflow_restore_replay.core.errors.refused import (
     AgentMissing,
     ConfigInvalid,
+    ConfinementUnavailable,
     HostKeyRefused,
     KeyMissing,
     KeyRefused,
@@ -130,6 +131,7 @@ __all__ = [
     "ChunkMissing",
     "Circumstance",
     "ConfigInvalid",
+    "ConfinementUnavailable",
     "DataMismatch",
     "ErrantFromFormerPrimary",
     "ErrantFromNode",

@@ -41,6 +41,12 @@ class KeyMissing(Refused):
     advice = "Name the key's source under repository.encryption.previous."
 
 
+class ConfinementUnavailable(Refused):
+    """The node's host cannot confine the server, and the configuration requires it."""
+
+    advice = "Give nodes a host with Linux 5.19 or newer and Landlock, or set node.confine: prefer."
+
+
 class WrongPhase(Refused):
     """The node is not in the phase that the job needs."""
 

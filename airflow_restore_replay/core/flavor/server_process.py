@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import re
 import shutil
 import signal
 import tempfile
@@ -24,6 +25,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     ServerStartFailed,
 )
+from airflow_restore_replay.core.flavor.confine import server_confinement
 from airflow_restore_replay.core.flavor.errorlog import LogRules, read_from
 from airflow_restore_replay.core.flavor.private_files import new_password, write_private
 from airflow_restore_replay.core.flavor.sql import value
@@ -40,6 +42,7 @@ _DENIED_PATIENCE_S = 10.0
 # sockaddr_un has 108 bytes.
 _SOCKET_PATH_MAX = 100
 _STATE_FILE = "server.json"
+_DENIED = re.compile("permission denied|errcode: 13", re.IGNORECASE)
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +126,8 @@ class NodeProcess(abc.ABC):
         socket = self._socket_path()
         offset = self.layout.log_path.stat().st_size if self.layout.log_path.exists() else 0
         argv = self._command(socket=socket, init_file=init_file, replaying=replaying)
-        started = spawn(argv, self.layout.log_path)
+        confinement = server_confinement(self.layout, socket_directory=socket.parent)
+        started = spawn(argv, self.layout.log_path, confinement)
         self._save(_State(process=started, socket=str(socket), log_offset=offset))
         try:
             self._wait_ready(timeout_s)
@@ -224,6 +228,9 @@ class NodeProcess(abc.ABC):
         if outside:
             line = self._log_rules.telling(outside)
         kind = ServerStartFailed if self._log_rules.data_errors(text) and not outside else NodeServerCrashed
+        if self.layout.confine != "off" and _DENIED.search(text):
+            hint = "If a file outside the node's directory was denied, name it in node.readable."
+            return kind(f"The node's server {what}: {line}.", hint=hint, evidence=evidence)
         return kind(f"The node's server {what}: {line}.", evidence=evidence)
 
     def _prepare_directories(self) -> None:

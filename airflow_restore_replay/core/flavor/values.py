@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from pymysql.connections import Connection
@@ -143,7 +143,13 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class ServerLayout:
-    """Paths and settings of a node's server; all files are in the node's directory, mode 0700."""
+    """Paths and settings of a node's server; all files are in the node's directory, mode 0700.
+
+    :param confine: ``node.confine``: whether the server's process must be confined, or may run without it.
+    :param readable: files and directories outside the node's directory that a confined server may read and execute,
+        beside the usual ones: of TLS, or ``node.readable``.
+    :param primary_port: the TCP port that the server may connect to.
+    """
 
     datadir: Path
     run_dir: Path
@@ -153,6 +159,9 @@ class ServerLayout:
     bindir: Path | None = None
     buffer_pool_bytes: int = 256 * 2**20
     server_id: int = 3_900_000_001
+    confine: Literal["require", "prefer", "off"] = "prefer"
+    readable: tuple[Path, ...] = ()
+    primary_port: int = 3306
 
     @classmethod
     def for_asking(cls, scratch: Path, bindir: str | None) -> ServerLayout:

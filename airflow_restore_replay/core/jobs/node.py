@@ -247,6 +247,7 @@ class NodeDir:
 
     def layout(self, state: NodeState, cluster: Cluster) -> ServerLayout:
         """Return the paths and resources of the node's server."""
+        primary = cluster.primary
         return ServerLayout(
             datadir=self.data,
             run_dir=self.run,
@@ -256,6 +257,9 @@ class NodeDir:
             bindir=Path(cluster.node.bindir) if cluster.node.bindir else None,
             buffer_pool_bytes=cluster.node.buffer_pool,
             server_id=state.server_id,
+            confine=cluster.node.confine,
+            readable=tuple(map(Path, [*cluster.node.readable, *primary.tls_files])),
+            primary_port=primary.port,
         )
 
     def save_base(self, base: Base) -> None:

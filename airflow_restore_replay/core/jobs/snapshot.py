@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.decoding import decode, encode
+from airflow_restore_replay.core.flavor.confine import describe
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, refilling
@@ -138,7 +139,7 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         event_states=state.facts.event_states,
         compared=state.facts.compared,
         checks=state.facts.checks,
-        notes=_notes(state),
+        notes=_notes(state) | {"confined": describe(ctx.cluster.node.confine)},
     )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_restore_replay.core.system.confinement import Confinement, run_confined
+
 #: environment variable that names the node a process was started for; child processes inherit it
 NODE = "RESTORE_REPLAY_NODE"
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", NODE)
@@ -30,10 +32,13 @@ class ProcessId(msgspec.Struct, frozen=True):
     started: int
 
 
-def spawn(argv: Sequence[str], log_path: Path) -> ProcessId:
+def spawn(argv: Sequence[str], log_path: Path, confinement: Confinement | None = None) -> ProcessId:
     """Start *argv* in its own session, so that it outlives its caller; output goes to *log_path*.
 
     Only a few environment variables are passed on, because the caller's environment may hold credentials.
+
+    :param confinement: what the process may use of the host; None if it is not confined.
+    :raises OSError: the program cannot be started, or the kernel refuses the confinement.
     """
     environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -42,7 +47,11 @@ def spawn(argv: Sequence[str], log_path: Path) -> ProcessId:
         (os.POSIX_SPAWN_OPEN, 1, str(log_path), log_flags, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    return identify(os.posix_spawn(argv[0], list(argv), environment, file_actions=actions, setsid=True))
+
+    def start() -> int:
+        return os.posix_spawn(argv[0], list(argv), environment, file_actions=actions, setsid=True)
+
+    return identify(run_confined(confinement, start) if confinement else start())
 
 
 def identify(pid: int) -> ProcessId:

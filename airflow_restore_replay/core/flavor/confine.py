@@ -1,0 +1,104 @@
+"""Decide what a node's server may use of its host, and whether the host can hold it to that.
+
+A node's server runs statements and routines that users of the primary wrote. Variables such as general_log_file let a
+superuser write to any path, and no option of the server forbids that. So the process is confined.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow_restore_replay.core.errors import ConfinementUnavailable
+from airflow_restore_replay.core.flavor.values import ServerLayout
+from airflow_restore_replay.core.system.confinement import LEAST_VERSION, Confinement, landlock_version
+
+_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store")
+# What programs, the C library and TLS read at start. Of /proc nothing that belongs to a process: root may read the
+# environment of processes that it could not trace.
+_READABLE = (
+    *(f"/proc/{name}" for name in ("cpuinfo", "filesystems", "meminfo", "stat", "sys", "version")),
+    "/sys/devices/system",
+    "/sys/fs/cgroup",
+    "/sys/kernel/mm",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/zero",
+    *(
+        f"/etc/{name}"
+        for name in (
+            "alternatives",
+            "ca-certificates",
+            "crypto-policies",
+            "gai.conf",
+            "group",
+            "host.conf",
+            "hosts",
+            "ld.so.cache",
+            "ld.so.conf",
+            "ld.so.conf.d",
+            "ld.so.preload",
+            "locale.alias",
+            "localtime",
+            "nsswitch.conf",
+            "passwd",
+            "pki",
+            "protocols",
+            "resolv.conf",
+            "services",
+            "ssl/certs",
+            "ssl/openssl.cnf",
+            "timezone",
+        )
+    ),
+)
+_DNS_PORT = 53
+
+
+def server_confinement(layout: ServerLayout, *, socket_directory: Path) -> Confinement | None:
+    """Return what the server of *layout* may use; None if it runs without confinement.
+
+    The node's state, its jobs, and the plugins that the server may load are outside what it can write.
+
+    :raises ConfinementUnavailable: ``node.confine`` is ``require``, and this kernel offers no Landlock.
+    """
+    if layout.confine == "off":
+        return None
+    if landlock_version() < LEAST_VERSION:
+        if layout.confine == "require":
+            raise ConfinementUnavailable(
+                f"node.confine is require, and this host cannot confine the server: {_lack()}."
+            )
+        return None
+    programs = [*map(Path, _PROGRAMS), layout.plugin_dir, *layout.readable]
+    if layout.bindir:
+        programs.append(layout.bindir.parent)
+    return Confinement(
+        programs=programs,
+        readable=[*map(Path, _READABLE)],
+        writable=[
+            layout.datadir,
+            layout.run_dir,
+            layout.tmp_dir,
+            layout.log_path.parent,
+            socket_directory,
+            Path("/dev/null"),
+        ],
+        tcp_ports=[layout.primary_port, _DNS_PORT],
+    )
+
+
+def describe(policy: str) -> str:
+    """Return whether servers on this host run confined, for the manifest and for people.
+
+    :param policy: ``node.confine``.
+    """
+    if policy == "off":
+        return "off: node.confine"
+    version = landlock_version()
+    return f"by Landlock version {version}" if version >= LEAST_VERSION else f"off: {_lack()}"
+
+
+def _lack() -> str:
+    version = landlock_version()
+    offered = f"Landlock version {version}" if version else "no Landlock"
+    return f"the kernel offers {offered}, and version {LEAST_VERSION} (Linux 5.19) is needed"
