@@ -1,28 +1,31 @@
-"""Read a primary's binary log as a replica does: the dump protocol and raw events.
+"""Read the transactions in a primary's binary log as a replica does.
 
-Only headers are decoded here; each flavor decodes the bodies of its events.
+Only headers are decoded here. Each flavor decodes its GTID events; all other events are hashed as opaque bytes.
 
 Source: MySQL manual and MariaDB documentation, "Replication Protocol", "COM_BINLOG_DUMP".
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import pymysql
 from blake3 import blake3
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.sql import run
-from airflow_restore_replay.core.flavor.values import READER_SERVER_IDS, Conn
+from airflow_restore_replay.core.flavor.sql import dicts, rows, run
+from airflow_restore_replay.core.flavor.values import READER_SERVER_IDS, Conn, Endpoint, Position
+
+STOP, ROTATE, FORMAT = 3, 4, 15
 
 #: offset of the first event in a file
-FIRST_OFFSET = 4
-READ_TIMEOUT_S = 300
-STOP, ROTATE, FORMAT = 3, 4, 15
+_FIRST_OFFSET = 4
+_READ_TIMEOUT_S = 300
+_PREVIOUS = 35
 
 _COM_BINLOG_DUMP = 0x12
 # NON_BLOCK: the server ends the stream at the end of the log instead of waiting for more events.
@@ -47,37 +50,137 @@ class Event:
     body: bytes
 
 
-def events(
-    conn: Conn,
-    file: str,
-    offset: int,
-    *,
-    announce: str,
-    classify: Callable[[int, str], RestoreReplayError],
-) -> Generator[Event, None, None]:
-    """Yield the events of *file*, and stop where the server would continue with the next file.
+class Numbered(Protocol):
+    """A GTID of any flavor."""
 
-    :param conn: a connection for this purpose only; it is closed.
+    @property
+    def place(self) -> tuple[Hashable, int]:
+        """Return replication domain or source, and the number there, which identify the transaction in a history."""
+        ...
+
+
+G = TypeVar("G", bound=Numbered)
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Start(Generic[G]):
+    """The event that begins a transaction.
+
+    :param committed_s: the Unix time that the primary stamped it with.
+    """
+
+    gtid: G
+    committed_s: float
+
+
+@dataclass(frozen=True)
+class Group(Generic[G]):
+    """A transaction in the binary log.
+
+    :param digest: digest of its events without end position and checksum, which depend on their place.
+    """
+
+    gtid: G
+    timestamp_s: int
+    file: str
+    offset: int
+    digest: str
+
+
+def files(conn: Conn) -> list[str]:
+    """Return the primary's binary log files, oldest first."""
+    return [str(row["Log_name"]) for row in dicts(conn, "SHOW BINARY LOGS")]
+
+
+@dataclass(frozen=True)
+class BinaryLog(Generic[G, P]):
+    """How to read the binary logs of one flavor.
+
     :param announce: statement that announces the reader's capabilities to the server.
     :param classify: converts number and text of a stream error into an error of this package.
+    :param start_of: returns the transaction that begins with an event, or None if none does.
+    :param ends: kinds of events that end the group before them.
+    :param heading: type of the event at a file's beginning that lists what was logged before it.
+    :param parse: parses that list.
+    :param lacking: the transactions of that list that a position does not contain, as text; ``""`` if none.
+    :param keeping: the variables that say how long a primary keeps its files.
     """
-    raw: Any = conn
-    try:
-        run(conn, announce)
-        reader_id = READER_SERVER_IDS[raw.thread_id() % len(READER_SERVER_IDS)]
-        argument = struct.pack("<IHI", offset, _NON_BLOCK, reader_id) + file.encode()
-        raw._execute_command(_COM_BINLOG_DUMP, argument)
-        yield from _one_file(raw)
-    except pymysql.err.MySQLError as exc:
-        number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
-        text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
-        raise classify(number, text) from exc
-    finally:
-        # The caller may not read the stream to its end, so the connection cannot be closed by the protocol.
-        raw._force_close()
+
+    connect: Callable[..., Conn]
+    announce: str
+    classify: Callable[[int, str], RestoreReplayError]
+    start_of: Callable[[Event], Start[G] | None]
+    ends: frozenset[int]
+    heading: str
+    parse: Callable[[str], P]
+    lacking: Callable[[Position, P], str]
+    keeping: str
+
+    def before(self, conn: Conn, file: str) -> P:
+        """Return what was logged before *file* begins."""
+        found = rows(conn, "SHOW BINLOG EVENTS IN %s LIMIT 4", (file,))
+        return self.parse(next((str(row[5]) for row in found if row[2] == self.heading), ""))
+
+    def find(self, primary: Endpoint, file: str, gtid: G) -> Group[G] | None:
+        """Scan *file* for the transaction at *gtid*'s place, whichever server wrote it.
+
+        :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: depending on the error that the primary reports.
+        """
+        with contextlib.closing(self.events(primary, file)) as found:
+            for event in found:
+                start = self.start_of(event)
+                if start is not None and start.gtid.place == gtid.place:
+                    return self._group(start.gtid, event, found, file)
+        return None
+
+    def at(self, primary: Endpoint, file: str, offset: int) -> Group[G] | None:
+        """Return the group that begins exactly at *offset*, or None if none does."""
+        # A stale hint may point into the middle of an event, which the primary reports as corruption.
+        unusable = (RestoreReplayError, struct.error, IndexError, ValueError)
+        with contextlib.suppress(*unusable), contextlib.closing(self.events(primary, file, offset)) as found:
+            for event in found:
+                if event.offset == 0 or event.kind in (FORMAT, _PREVIOUS):
+                    continue
+                start = self.start_of(event) if event.offset == offset else None
+                return self._group(start.gtid, event, found, file) if start else None
+        return None
+
+    def transactions(self, primary: Endpoint, file: str) -> Generator[Start[G], None, None]:
+        """Yield the transactions of *file*, in order, up to its present end.
+
+        Only one event at a time is in memory.
+
+        :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: depending on the error that the primary reports.
+        """
+        with contextlib.closing(self.events(primary, file)) as found:
+            yield from (start for event in found if (start := self.start_of(event)))
+
+    def events(
+        self, primary: Endpoint, file: str, offset: int = _FIRST_OFFSET
+    ) -> Generator[Event, None, None]:
+        """Yield the events of *file* from *offset*, and stop where the server would continue with the next file."""
+        raw: Any = self.connect(primary, read_timeout_s=_READ_TIMEOUT_S)
+        try:
+            run(raw, self.announce)
+            reader_id = READER_SERVER_IDS[raw.thread_id() % len(READER_SERVER_IDS)]
+            argument = struct.pack("<IHI", offset, _NON_BLOCK, reader_id) + file.encode()
+            raw._execute_command(_COM_BINLOG_DUMP, argument)
+            yield from _one_file(raw)
+        except pymysql.err.MySQLError as exc:
+            number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
+            text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
+            raise self.classify(number, text) from exc
+        finally:
+            # The caller may not read the stream to its end, so the connection cannot be closed by the protocol.
+            raw._force_close()
+
+    def _group(self, gtid: G, first: Event, rest: Iterator[Event], file: str) -> Group[G]:
+        digest = _digest_group(first, rest, self.ends)
+        return Group(gtid, first.timestamp_s, file, first.offset, digest)
 
 
-def digest_group(first: Event, rest: Iterator[Event], ends: frozenset[int]) -> str:
+def _digest_group(first: Event, rest: Iterator[Event], ends: frozenset[int]) -> str:
     """Return a digest of a group's events, without end position and checksum, which depend on their place.
 
     :param ends: kinds of events that end the group before them.

@@ -30,6 +30,7 @@ from airflow_restore_replay.core.flavor.program_output import error_number, tell
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, dicts, rows, run
+from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
@@ -154,7 +155,7 @@ class MariaDbDump:
     """See :class:`~airflow_restore_replay.core.flavor.seeding.DumpTools`."""
 
     def data_bytes(self, primary: Conn) -> int:
-        return tables.data_bytes(primary)
+        return data_bytes(primary)
 
     def prepared(self, primary: Conn) -> int:
         return len(rows(primary, "XA RECOVER"))

@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.binlog_cut import clock, cut_before
+from airflow_restore_replay.core.flavor.canonical import canonical_text
 from airflow_restore_replay.core.flavor.definitions import Definitions
 from airflow_restore_replay.core.flavor.findings import Finding, Wanted
-from airflow_restore_replay.core.flavor.mariadb import binlog_cut as cut
+from airflow_restore_replay.core.flavor.identity import same_server
 from airflow_restore_replay.core.flavor.mariadb import (
-    canonical,
+    binlog,
     connect,
     definitions,
     examine,
@@ -27,6 +29,7 @@ from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import run
+from airflow_restore_replay.core.flavor.tables import event_states
 from airflow_restore_replay.core.flavor.values import (
     Conn,
     Cut,
@@ -84,7 +87,7 @@ class MariaDbFlavor:
         return identity.identity(conn)
 
     def same_server(self, a: ServerIdentity, b: ServerIdentity) -> bool:
-        return identity.same_server(a, b)
+        return same_server(a, b)
 
     def refuse_release(self, *, backup: str | None, node: str, primary: str) -> None:
         identity.refuse_release(backup=backup, node=node, primary=primary)
@@ -99,10 +102,12 @@ class MariaDbFlavor:
         return snapshot.primary_position(primary)
 
     def clock(self, primary: Conn) -> datetime:
-        return snapshot.clock(primary)
+        return clock(primary)
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
-        return cut.cut_before(primary, boundary, MariaDbPosition.parse(str(start)))
+        return cut_before(
+            binlog.LOG, primary, boundary, MariaDbPosition.parse(str(start)), read=binlog.transactions
+        )
 
     def executed_position(self, node: Conn) -> MariaDbPosition:
         return replication.executed_position(node)
@@ -152,10 +157,10 @@ class MariaDbFlavor:
         return tables.memory_tables(conn)
 
     def event_states(self, conn: Conn) -> dict[str, str]:
-        return tables.event_states(conn)
+        return event_states(conn)
 
     def canonical_text(self, column_type: str, expression: str) -> str:
-        return canonical.canonical_text(column_type, expression)
+        return canonical_text(column_type, expression)
 
     def row_digest(self, expression: str) -> str:
         return f"MD5({expression})"

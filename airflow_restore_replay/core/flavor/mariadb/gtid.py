@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from airflow_restore_replay.core.flavor.values import Position
@@ -21,6 +22,10 @@ class Gtid:
 
     def __str__(self) -> str:
         return f"{self.domain}-{self.server_id}-{self.seq}"
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.domain, self.seq
 
 
 def parse_gtid(text: str) -> Gtid:
@@ -73,11 +78,19 @@ class MariaDbPosition:
         found = self.domain(domain)
         return found.seq if found else 0
 
+    def has(self, gtid: Gtid) -> bool:
+        return self.seq(gtid.domain) >= gtid.seq
+
+    def extended(self, gtids: Iterable[Gtid]) -> MariaDbPosition:
+        """Return the position after *gtids*, which follow it in their order."""
+        last = {gtid.domain: gtid for gtid in itertools.chain(self.last, gtids)}
+        return MariaDbPosition(tuple(sorted(last.values())))
+
     def contains(self, other: Position) -> bool:
-        return all(self.seq(gtid.domain) >= gtid.seq for gtid in _own(other))
+        return all(self.has(gtid) for gtid in _own(other))
 
     def lacking(self, goal: Position) -> str:
-        short = [gtid for gtid in _own(goal) if self.seq(gtid.domain) < gtid.seq]
+        short = [gtid for gtid in _own(goal) if not self.has(gtid)]
         return ", ".join(
             f"domain {gtid.domain}: {gtid.seq - self.seq(gtid.domain)} transactions up to {gtid}"
             for gtid in short

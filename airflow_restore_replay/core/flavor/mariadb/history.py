@@ -1,102 +1,40 @@
-"""Check that a primary's history continues that of a backup.
+"""Check that a MariaDB primary's history continues that of a backup.
 
-A MariaDB server that was rewound (a restored primary, a lost end of the binary log) assigns the same GTIDs again. If
-only containment were checked, a node would replay onto rows of another history. The record of the last event of each
-domain decides instead.
+A server that was rewound (a restored primary, a lost end of the binary log) assigns the same GTIDs again. Its server id
+is part of them, so a transaction in another one's place is seen, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from airflow_restore_replay.core.errors import (
-    BinlogPurged,
-    ErrantFromFormerPrimary,
-    ErrantFromNode,
-    HistoryDiverged,
-    RestoreReplayError,
-)
+from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.flavor import history
 from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.identity import identity
 from airflow_restore_replay.core.flavor.mariadb.snapshot import primary_position
-from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, Endpoint, EventStamp
+from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Endpoint, EventStamp
 
 
-@dataclass
-class _Log:
-    """The primary's binary log, with a cache of lookups."""
+class _Log(history.Log[Gtid, list[Gtid]]):
+    flavor = binlog.LOG
 
-    primary: Endpoint
-    conn: Conn
-    files: list[str]
-    _lists: dict[str, list[Gtid]] = field(default_factory=dict)
-
-    def before(self, file: str) -> list[Gtid]:
-        """Return the last transaction of each domain and server before *file* begins."""
-        if file not in self._lists:
-            self._lists[file] = binlog.gtid_list(self.conn, file)
-        return self._lists[file]
+    def is_before(self, gtid: Gtid, file: str) -> bool:
+        return self.seq_before(file, gtid.domain) >= gtid.seq
 
     def seq_before(self, file: str, domain: int) -> int:
         return max((gtid.seq for gtid in self.before(file) if gtid.domain == domain), default=0)
-
-    def file_of(self, domain: int, seq: int) -> str | None:
-        """Return the only file that can contain the transaction; None if it is older than all files."""
-        low, high = 0, len(self.files)
-        while low < high:
-            middle = (low + high) // 2
-            if self.seq_before(self.files[middle], domain) < seq:
-                low = middle + 1
-            else:
-                high = middle
-        return self.files[low - 1] if low else None
-
-    def group(self, gtid: Gtid, hint: EventStamp | None, uid: str) -> binlog.Group | None:
-        """Return the group with *gtid*'s domain and number, whichever server wrote it; None if it is in no file."""
-        file = self.file_of(gtid.domain, gtid.seq)
-        if file is None:
-            return None
-        if hint and hint.primary_uid == uid and hint.file == file and hint.offset:
-            found = binlog.at(self.primary, file, hint.offset)
-            if found and found.gtid == gtid:
-                return found
-        return binlog.find(self.primary, file, gtid.domain, gtid.seq)
 
 
 def last_events(
     primary: Endpoint, position: MariaDbPosition, hints: Sequence[EventStamp] = ()
 ) -> list[EventStamp]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.last_events`."""
-    by_domain = {stamp.domain: stamp for stamp in hints}
-    stamps = []
     with contextlib.closing(connect(primary)) as conn:
-        uid = identity(conn).uid
-        log = _Log(primary, conn, binlog.files(conn))
-        for gtid in position:
-            if log.file_of(gtid.domain, gtid.seq) is None:
-                continue
-            group = log.group(gtid, by_domain.get(str(gtid.domain)), uid)
-            if group is None or group.gtid != gtid:
-                other = f"; {group.gtid} is there instead" if group else ""
-                raise HistoryDiverged(f"The primary's binary log covers {gtid}, but does not have it{other}.")
-            stamps.append(_stamp(group, uid))
-    return stamps
-
-
-def _stamp(group: binlog.Group, uid: str) -> EventStamp:
-    return EventStamp(
-        domain=str(group.gtid.domain),
-        gtid=str(group.gtid),
-        timestamp_s=group.timestamp_s,
-        digest=group.digest,
-        primary_uid=uid,
-        file=group.file,
-        offset=group.offset,
-    )
+        return _Log(primary, conn, identity(conn).uid).stamps(position, hints)
 
 
 def check_history(primary: Endpoint, position: MariaDbPosition, recorded: Sequence[EventStamp]) -> None:
@@ -105,48 +43,35 @@ def check_history(primary: Endpoint, position: MariaDbPosition, recorded: Sequen
     with contextlib.closing(connect(primary)) as conn:
         who = identity(conn)
         has = primary_position(conn)
-        log = _Log(primary, conn, binlog.files(conn))
+        log = _Log(primary, conn, who.uid)
         for gtid in position:
-            if has.seq(gtid.domain) < gtid.seq:
+            if not has.has(gtid):
                 beyond = (
                     f"the primary's last transaction of domain {gtid.domain} is {has.domain(gtid.domain)}"
                 )
                 raise _foreign(gtid, who.server_id, f"The backup has {gtid}; {beyond}.")
-            _check_transaction(log, gtid, stamps.get(str(gtid)), who.uid, who.server_id)
+            _check_transaction(log, gtid, stamps.get(str(gtid)), who.server_id)
         _check_kept(log, position)
 
 
-def _check_transaction(log: _Log, gtid: Gtid, stamp: EventStamp | None, uid: str, server_id: int) -> None:
-    if log.file_of(gtid.domain, gtid.seq) is None:
+def _check_transaction(log: _Log, gtid: Gtid, stamp: EventStamp | None, server_id: int) -> None:
+    if log.file_of(gtid) is None:
         _check_before_files(log, gtid, server_id)
         return
-    group = log.group(gtid, stamp, uid)
+    group = log.group(gtid, stamp)
     if group is None:
         raise _foreign(gtid, server_id, f"The backup has {gtid}, which the primary's binary log lacks.")
     if group.gtid != gtid:
         raise _foreign(gtid, server_id, f"The backup has {gtid}; the primary has {group.gtid} in its place.")
-    if stamp is None:
-        return
-    if group.timestamp_s != stamp.timestamp_s:
-        raise HistoryDiverged(
-            f"The primary wrote another transaction under {gtid}: at {group.timestamp_s}, where the backup's "
-            f"was written at {stamp.timestamp_s} (Unix time). It was rewound.",
-            evidence={"gtid": str(gtid)},
-        )
-    # Another server may log the same transaction with different bytes.
-    if stamp.primary_uid == uid and group.digest != stamp.digest:
-        raise HistoryDiverged(
-            f"The primary wrote another transaction under {gtid}: the bytes in its binary log are not those "
-            "that were recorded with the backup. It was rewound.",
-            evidence={"gtid": str(gtid), "observed": group.digest, "expected": stamp.digest},
-        )
+    if stamp is not None:
+        log.check_same(group, stamp)
 
 
 def _check_before_files(log: _Log, gtid: Gtid, server_id: int) -> None:
     """Check a transaction that was purged itself, which is allowed if all transactions after it are available."""
     oldest = log.files[0]
     if log.seq_before(oldest, gtid.domain) > gtid.seq:
-        raise _purged(f"{gtid} of the backup and what follows it", oldest)
+        raise log.purged(f"{gtid} of the backup and what follows it")
     if gtid not in log.before(oldest):
         raise _foreign(gtid, server_id, f"The backup has {gtid}, which the primary's binary log never had.")
 
@@ -156,25 +81,14 @@ def _check_kept(log: _Log, position: MariaDbPosition) -> None:
     known = {gtid.domain for gtid in position}
     for gtid in log.before(log.files[0]) if log.files else []:
         if gtid.domain not in known:
-            raise _purged(f"The first transactions of domain {gtid.domain}", log.files[0])
-
-
-def _purged(what: str, oldest: str) -> BinlogPurged:
-    return BinlogPurged(
-        f"{what} are no longer in the primary's binary logs, which begin with {oldest}.",
-        hint="Raise binlog_expire_logs_seconds (or expire_logs_days) above the time between two cycles.",
-    )
+            raise log.purged(f"The first transactions of domain {gtid.domain}")
 
 
 def _foreign(gtid: Gtid, server_id: int, observed: str) -> RestoreReplayError:
-    """Return the error for a transaction that the primary lacks, by the server that wrote it."""
-    evidence = {"gtid": str(gtid)}
-    if gtid.server_id in NODE_SERVER_IDS:
-        return ErrantFromNode(f"{observed} It was written on a replay node.", evidence=evidence)
-    if gtid.server_id == server_id:
-        return HistoryDiverged(f"{observed} The primary wrote it once and was rewound.", evidence=evidence)
-    return ErrantFromFormerPrimary(
-        f"{observed} Server {gtid.server_id} wrote it; the backup may be its only copy.",
-        hint="Look for what a failover lost before removing this backup.",
-        evidence=evidence,
+    return history.foreign(
+        observed,
+        str(gtid),
+        by_node=gtid.server_id in NODE_SERVER_IDS,
+        by_primary=gtid.server_id == server_id,
+        writer=gtid.server_id,
     )

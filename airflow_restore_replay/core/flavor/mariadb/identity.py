@@ -7,29 +7,22 @@ import re
 from blake3 import blake3
 
 from airflow_restore_replay.core.errors import ReleaseRefused
-from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.identity import read_identity, refuse_order
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
 
 def identity(conn: Conn) -> ServerIdentity:
     """Return the identity of the server behind *conn*, which restarts do not change."""
-    names = "hostname, port, datadir, server_id, version, server_uid"
-    found = dict(rows(conn, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({_quoted(names)})"))
     # server_uid exists since 10.10; it is derived from MAC address and port, which two containers may share.
-    parts = (found["hostname"], found["port"], found["datadir"], found.get("server_uid", ""))
-    return ServerIdentity(
-        uid=blake3("\0".join(parts).encode()).hexdigest(length=16),
-        hostname=found["hostname"],
-        port=int(found["port"]),
-        datadir=found["datadir"],
-        server_id=int(found["server_id"]),
-        release=release_of(found["version"]),
+    parts = ("hostname", "port", "datadir", "server_uid")
+    return read_identity(
+        conn,
+        uid_variable="server_uid",
+        uid=lambda found: blake3("\0".join(found.get(name, "") for name in parts).encode()).hexdigest(
+            length=16
+        ),
+        release_of=release_of,
     )
-
-
-def same_server(a: ServerIdentity, b: ServerIdentity) -> bool:
-    """Return whether both are the same server instance."""
-    return a.uid == b.uid
 
 
 def release_of(version: str) -> str:
@@ -45,17 +38,7 @@ def refuse_release(*, backup: str | None, node: str, primary: str) -> None:
 
     :raises ReleaseRefused: the series are not in that order.
     """
-    if backup is not None and series_of(backup) > series_of(node):
-        raise ReleaseRefused(
-            f"The node's server is MariaDB {node}, older than the backup's {backup}.",
-            hint=f"Install MariaDB {'.'.join(map(str, series_of(backup)))} or newer on the node.",
-        )
-    if series_of(node) > series_of(primary):
-        raise ReleaseRefused(
-            f"The node's server is MariaDB {node}, newer than the primary's {primary}; a backup made on it "
-            "could not be restored on the primary's release.",
-            hint=f"Install MariaDB {'.'.join(map(str, series_of(primary)))} on the node.",
-        )
+    refuse_order("MariaDB", series_of, _series_text, backup=backup, node=node, primary=primary)
 
 
 def series_of(release: str) -> tuple[int, int]:
@@ -66,5 +49,5 @@ def series_of(release: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _quoted(names: str) -> str:
-    return ", ".join(f"'{name.strip()}'" for name in names.split(","))
+def _series_text(release: str) -> str:
+    return ".".join(map(str, series_of(release)))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from airflow_restore_replay.core.errors import TargetNotEmpty
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
-from airflow_restore_replay.core.flavor.mariadb import backup, tables
+from airflow_restore_replay.core.flavor.mariadb import backup
 from airflow_restore_replay.core.flavor.mariadb.dump import tls_options
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.seeding import refuse_unsupported
+from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
 
 
@@ -48,7 +49,7 @@ def seed_physical(
         raise TargetNotEmpty(f"The node's data directory {datadir} is not empty.")
     with contextlib.closing(flavor.connect(primary)) as conn:
         refuse_unsupported(flavor, conn)
-        total = tables.data_bytes(conn)
+        total = data_bytes(conn)
     with _program(server, primary, secrets_dir, prefix, defaults_file) as command:
         done = pipe(
             command,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.mariadb import binlog
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
@@ -17,12 +15,6 @@ _PATIENCE_MS = 300
 def primary_position(primary: Conn) -> MariaDbPosition:
     """Return the position of everything in the primary's binary log."""
     return MariaDbPosition.parse(str(value(primary, "SELECT @@GLOBAL.gtid_binlog_pos")))
-
-
-def clock(primary: Conn) -> datetime:
-    """Return the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
-    found: datetime = value(primary, "SELECT UTC_TIMESTAMP(6)")
-    return found.replace(tzinfo=UTC)
 
 
 def give_way(conn: Conn) -> bool:

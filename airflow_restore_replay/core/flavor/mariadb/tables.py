@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
+from airflow_restore_replay.core.flavor import tables as base
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
-#: engines whose rows a consistent snapshot covers
-MVCC_ENGINES = frozenset({"InnoDB"})
 #: engines whose data is only in files of the data directory, so that a cold copy contains it
 CARRIED_ENGINES = frozenset(
     {"InnoDB", "Aria", "MyISAM", "MRG_MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"}
@@ -28,41 +27,12 @@ _BASE = "TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 
 def tables(conn: Conn) -> list[Table]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.tables`."""
-    found = rows(
-        conn,
-        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, COALESCE(TABLE_ROWS, 0),"
-        " COALESCE(DATA_LENGTH + INDEX_LENGTH, 0)"
-        f" FROM information_schema.TABLES WHERE {_BASE} AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS}"
-        " ORDER BY TABLE_SCHEMA, TABLE_NAME",
-    )
-    return [
-        Table(
-            schema=schema,
-            name=name,
-            engine=engine or "",
-            mvcc=engine in MVCC_ENGINES,
-            rows_estimate=int(estimate),
-            data_bytes=int(size),
-        )
-        for schema, name, engine, estimate, size in found
-    ]
-
-
-def data_bytes(conn: Conn) -> int:
-    """Return the server's estimate of the size of all tables, in bytes."""
-    return int(value(conn, "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES") or 0)
+    return base.tables(conn, base=_BASE)
 
 
 def unsupported_tables(conn: Conn) -> dict[str, str]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.unsupported_tables`."""
-    why: dict[str, str] = {}
-    for table in tables(conn):
-        if not table.engine:
-            why[table.qualified] = "its engine is not known to the server, or its definition is broken"
-        elif table.engine not in CARRIED_ENGINES:
-            why[table.qualified] = (
-                f"engine {table.engine} keeps data outside the data directory or is untested"
-            )
+    why = base.of_other_engines(tables(conn), CARRIED_ENGINES)
     for schema, name, options in rows(
         conn,
         "SELECT TABLE_SCHEMA, TABLE_NAME, LOWER(CREATE_OPTIONS) FROM information_schema.TABLES"
@@ -94,9 +64,7 @@ def _unsupported_option(conn: Conn, schema: str, name: str, options: str) -> str
 
 def uncompared(conn: Conn) -> dict[str, str]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.uncompared`."""
-    why = {
-        table.qualified: f"engine {table.engine} has no snapshots" for table in tables(conn) if not table.mvcc
-    }
+    why = base.without_snapshots(tables(conn))
     sequences = rows(
         conn,
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
@@ -127,12 +95,6 @@ def wild_patterns(filtered: list[Table]) -> str:
     A name with a comma becomes a pattern that may match other names, too.
     """
     return ",".join(f"{_literal(table.schema)}.{_literal(table.name)}" for table in filtered)
-
-
-def event_states(conn: Conn) -> dict[str, str]:
-    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.event_states`."""
-    found = rows(conn, "SELECT EVENT_SCHEMA, EVENT_NAME, STATUS FROM information_schema.EVENTS ORDER BY 1, 2")
-    return {f"{schema}.{name}": status for schema, name, status in found}
 
 
 def _outside_data_directory(conn: Conn) -> dict[str, str]:

@@ -29,6 +29,7 @@ from airflow_restore_replay.core.flavor.program_output import error_number, tell
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, rows, run
+from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
@@ -93,7 +94,7 @@ class MySqlDump:
 
     def data_bytes(self, primary: Conn) -> int:
         tables.forget_cached_estimates(primary)
-        return tables.data_bytes(primary)
+        return data_bytes(primary)
 
     def prepared(self, primary: Conn) -> int:
         try:

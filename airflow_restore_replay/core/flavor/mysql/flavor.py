@@ -8,10 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.binlog_cut import clock, cut_before
 from airflow_restore_replay.core.flavor.definitions import Definitions
 from airflow_restore_replay.core.flavor.findings import Finding, Wanted
-from airflow_restore_replay.core.flavor.mysql import binlog_cut as cut
+from airflow_restore_replay.core.flavor.identity import same_server
 from airflow_restore_replay.core.flavor.mysql import (
+    binlog,
     canonical,
     connect,
     definitions,
@@ -84,7 +86,7 @@ class MySqlFlavor:
         return identity.identity(conn)
 
     def same_server(self, a: ServerIdentity, b: ServerIdentity) -> bool:
-        return identity.same_server(a, b)
+        return same_server(a, b)
 
     def refuse_release(self, *, backup: str | None, node: str, primary: str) -> None:
         identity.refuse_release(backup=backup, node=node, primary=primary)
@@ -99,10 +101,12 @@ class MySqlFlavor:
         return snapshot.primary_position(primary)
 
     def clock(self, primary: Conn) -> datetime:
-        return snapshot.clock(primary)
+        return clock(primary)
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
-        return cut.cut_before(primary, boundary, MySqlPosition.parse(str(start)))
+        return cut_before(
+            binlog.LOG, primary, boundary, MySqlPosition.parse(str(start)), read=binlog.transactions
+        )
 
     def executed_position(self, node: Conn) -> MySqlPosition:
         return replication.executed_position(node)

@@ -40,6 +40,10 @@ class Gtid:
     def __str__(self) -> str:
         return f"{self.source}:{self.number}"
 
+    @property
+    def place(self) -> tuple[Source, int]:
+        return self.source, self.number
+
 
 def parse_gtid(text: str) -> Gtid:
     """Parse one GTID.
@@ -110,6 +114,10 @@ class MySqlPosition:
 
     def has(self, gtid: Gtid) -> bool:
         return any(a <= gtid.number <= b for a, b in self.by_source.get(gtid.source, ()))
+
+    def extended(self, gtids: Iterable[Gtid]) -> MySqlPosition:
+        """Return the union of this set and *gtids*."""
+        return self.union(MySqlPosition.of(gtids))
 
     def contains(self, other: Position) -> bool:
         return not self.missing(_own(other))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from airflow_restore_replay.core.errors import ReleaseRefused
-from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.identity import read_identity, refuse_order
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
 #: prefix of the UUIDs of replay nodes ("replay" in ASCII); a node wrote each transaction with such a source
@@ -14,21 +14,9 @@ NODE_UUID_PREFIX = "7265706c-6179"
 
 def identity(conn: Conn) -> ServerIdentity:
     """Return the identity of the server behind *conn*, which restarts do not change."""
-    names = "'hostname', 'port', 'datadir', 'server_id', 'version', 'server_uuid'"
-    found = dict(rows(conn, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({names})"))
-    return ServerIdentity(
-        uid=found["server_uuid"],
-        hostname=found["hostname"],
-        port=int(found["port"]),
-        datadir=found["datadir"],
-        server_id=int(found["server_id"]),
-        release=release_of(found["version"]),
+    return read_identity(
+        conn, uid_variable="server_uuid", uid=lambda found: found["server_uuid"], release_of=release_of
     )
-
-
-def same_server(a: ServerIdentity, b: ServerIdentity) -> bool:
-    """Return whether both are the same server instance."""
-    return a.uid == b.uid
 
 
 def release_of(version: str) -> str:
@@ -46,22 +34,12 @@ def refuse_release(*, backup: str | None, node: str, primary: str) -> None:
 
     :raises ReleaseRefused: the releases are not in that order, or the upgrade skips a required series.
     """
-    if backup is not None and _level(backup) > _level(node):
-        raise ReleaseRefused(
-            f"The node's server is MySQL {node}, older than the backup's {backup}.",
-            hint=f"Install MySQL {backup} or newer on the node.",
-        )
     if backup is not None and _level(backup) < (8, 4) and _level(node) >= (9,):
         raise ReleaseRefused(
             f"The backup is of MySQL {backup}; MySQL {node} on the node cannot upgrade it.",
             hint="Run one cycle with MySQL 8.4 on the node first.",
         )
-    if _level(node) > _level(primary):
-        raise ReleaseRefused(
-            f"The node's server is MySQL {node}, newer than the primary's {primary}; a backup made on it "
-            "could not be restored on the primary's release.",
-            hint=f"Install MySQL {primary} on the node.",
-        )
+    refuse_order("MySQL", _level, str, backup=backup, node=node, primary=primary)
 
 
 def _level(release: str) -> tuple[int, ...]:

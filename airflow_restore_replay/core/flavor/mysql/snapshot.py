@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 
 import pymysql
 
@@ -34,12 +33,6 @@ _LOCK_TIMEOUT = 1205
 def primary_position(primary: Conn) -> MySqlPosition:
     """Return the position of all transactions that the primary has executed, in its binary log or before it."""
     return MySqlPosition.parse(str(value(primary, "SELECT @@GLOBAL.gtid_executed")))
-
-
-def clock(primary: Conn) -> datetime:
-    """Return the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
-    found: datetime = value(primary, "SELECT UTC_TIMESTAMP(6)")
-    return found.replace(tzinfo=UTC)
 
 
 def open_snapshot(primary: Endpoint, conn: Conn) -> Snapshot:

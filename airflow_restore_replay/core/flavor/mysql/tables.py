@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run, value
+from airflow_restore_replay.core.flavor import tables as base
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
-#: engines whose rows a consistent snapshot covers
-MVCC_ENGINES = frozenset({"InnoDB"})
 #: engines whose data is only in files of the data directory, so that a cold copy contains it
 CARRIED_ENGINES = frozenset({"InnoDB", "MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"})
 
@@ -16,41 +15,12 @@ _ENCRYPTED = "encrypted at rest; the node has no keyring"
 
 def tables(conn: Conn) -> list[Table]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.tables`."""
-    found = rows(
-        conn,
-        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, COALESCE(TABLE_ROWS, 0),"
-        " COALESCE(DATA_LENGTH + INDEX_LENGTH, 0)"
-        f" FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS}"
-        " ORDER BY TABLE_SCHEMA, TABLE_NAME",
-    )
-    return [
-        Table(
-            schema=schema,
-            name=name,
-            engine=engine or "",
-            mvcc=engine in MVCC_ENGINES,
-            rows_estimate=int(estimate),
-            data_bytes=int(size),
-        )
-        for schema, name, engine, estimate, size in found
-    ]
-
-
-def data_bytes(conn: Conn) -> int:
-    """Return the server's estimate of the size of all tables, in bytes."""
-    return int(value(conn, "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES") or 0)
+    return base.tables(conn, base="TABLE_TYPE = 'BASE TABLE'")
 
 
 def unsupported_tables(conn: Conn) -> dict[str, str]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.unsupported_tables`."""
-    why: dict[str, str] = {}
-    for table in tables(conn):
-        if not table.engine:
-            why[table.qualified] = "its engine is not known to the server, or its definition is broken"
-        elif table.engine not in CARRIED_ENGINES:
-            why[table.qualified] = (
-                f"engine {table.engine} keeps data outside the data directory or is untested"
-            )
+    why = base.of_other_engines(tables(conn), CARRIED_ENGINES)
     # Covers the directories of partitions, too; needs PROCESS.
     outside = rows(
         conn,
@@ -74,9 +44,7 @@ def _qualified(tablespace: str) -> str:
 
 def uncompared(conn: Conn) -> dict[str, str]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.uncompared`."""
-    return {
-        table.qualified: f"engine {table.engine} has no snapshots" for table in tables(conn) if not table.mvcc
-    }
+    return base.without_snapshots(tables(conn))
 
 
 def memory_tables(conn: Conn) -> list[Table]:
@@ -86,12 +54,7 @@ def memory_tables(conn: Conn) -> list[Table]:
 
 def event_states(conn: Conn) -> dict[str, str]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.event_states`."""
-    found = rows(
-        conn,
-        "SELECT EVENT_SCHEMA, EVENT_NAME, STATUS FROM information_schema.EVENTS"
-        f" WHERE EVENT_SCHEMA NOT IN {SYSTEM_SCHEMAS} ORDER BY 1, 2",
-    )
-    return {f"{schema}.{name}": status for schema, name, status in found}
+    return base.event_states(conn, f"EVENT_SCHEMA NOT IN {SYSTEM_SCHEMAS}")
 
 
 def schemas(conn: Conn) -> list[str]:

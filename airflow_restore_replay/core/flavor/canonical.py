@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 
-def canonical_text(column_type: str, expression: str) -> str:
+
+def canonical_text(column_type: str, expression: str, *, as_hex: Container[str] = ()) -> str:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.canonical_text`.
 
     The bytes are unambiguous per column only: a caller that joins columns adds lengths and NULL marks.
@@ -11,6 +13,7 @@ def canonical_text(column_type: str, expression: str) -> str:
 
     :param column_type: ``COLUMN_TYPE`` of information_schema, for example ``float unsigned``.
     :param expression: the quoted column.
+    :param as_hex: base types that the server converts to no other text.
     """
     base = column_type.lower().split("(")[0].split()[0]
     if base == "float":
@@ -19,5 +22,7 @@ def canonical_text(column_type: str, expression: str) -> str:
     if base in ("bit", "enum", "set"):
         # Compare the stored number, because an ENUM's invalid value 0 and its label '' are the same text.
         return f"CONVERT(CAST({expression} AS UNSIGNED) USING binary)"
-    # Strings become their own bytes, without conversion; numbers, dates, UUID and INET become their exact text.
+    if base in as_hex:
+        return f"HEX({expression})"
+    # Strings become their own bytes, without conversion; numbers, dates, JSON, UUID and INET become their exact text.
     return f"CONVERT({expression} USING binary)"

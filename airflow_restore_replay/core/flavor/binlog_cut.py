@@ -1,0 +1,110 @@
+"""Find the place in a primary's binary log that corresponds to a point in time.
+
+The binary log is in commit order, but stamps may step back. The place is therefore a definition: before the first
+transaction stamped at or after that time. Stamps are Unix seconds of the primary's clock and do not depend on its time
+zone.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Protocol, Self
+
+from airflow_restore_replay.core.errors import BinlogPurged, PreflightFailed
+from airflow_restore_replay.core.flavor.binlogstream import BinaryLog, G, P, Start, files
+from airflow_restore_replay.core.flavor.sql import value
+from airflow_restore_replay.core.flavor.values import Conn, Cut, Endpoint, Position
+
+_BATCH = 1000
+
+
+class Growing(Position, Protocol[G]):
+    """A position of any flavor."""
+
+    def has(self, gtid: G) -> bool: ...
+
+    def extended(self, gtids: Iterable[G]) -> Self: ...
+
+
+def clock(primary: Conn) -> datetime:
+    """Return the primary's time; ``UTC_TIMESTAMP`` does not depend on any time zone."""
+    found: datetime = value(primary, "SELECT UTC_TIMESTAMP(6)")
+    return found.replace(tzinfo=UTC)
+
+
+def cut_before(
+    log: BinaryLog[G, P],
+    primary: Endpoint,
+    boundary: datetime,
+    start: Growing[G],
+    *,
+    read: Callable[[Endpoint, str], Generator[Start[G], None, None]],
+) -> Cut:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.cut_before`.
+
+    :param read: yields the transactions of a file.
+    """
+    with closing(log.connect(primary)) as conn:
+        now = clock(conn)
+        # Files that are created later are not read, because their transactions are later than any past time.
+        first = _files_from(log, conn, start)
+    with closing(_read_all(first, primary, read)) as transactions:
+        return _cut(boundary, start, transactions, now)
+
+
+def _cut(boundary: datetime, start: Growing[G], transactions: Iterable[Start[G]], now: datetime) -> Cut:
+    reached, new = start, list[G]()
+    for found in transactions:
+        known = start.has(found.gtid)
+        if found.committed_s < boundary.timestamp():
+            if not known:
+                new.append(found.gtid)
+            if len(new) >= _BATCH:
+                reached, new = reached.extended(new), []
+            continue
+        stamped = datetime.fromtimestamp(found.committed_s, UTC)
+        if known and stamped > now:
+            continue  # SET TIMESTAMP: a stamp in the future is not from the clock and proves nothing about the base
+        if known:
+            raise PreflightFailed(
+                f"The base stands at {start}, beyond {boundary:%Y-%m-%dT%H:%M:%SZ}: it has {found.gtid}, which "
+                f"the primary stamped {stamped:%Y-%m-%dT%H:%M:%SZ}.",
+                hint="Name an older base, or another time.",
+            )
+        return Cut(reached.extended(new), str(found.gtid), stamped)
+    return Cut(reached.extended(new))
+
+
+def _read_all(
+    first: list[str], primary: Endpoint, read: Callable[[Endpoint, str], Generator[Start[G], None, None]]
+) -> Generator[Start[G], None, None]:
+    for file in first:
+        with closing(read(primary, file)) as found:
+            yield from found
+
+
+def _files_from(log: BinaryLog[G, P], conn: Conn, start: Position) -> list[str]:
+    """Return the binary log files from the newest one before which *start* lacks no transaction.
+
+    Each file begins with a list of what was logged before it. These lists only grow, so a binary search finds it.
+
+    :raises BinlogPurged: transactions before the oldest file are not in *start*.
+    """
+
+    def lacking(file: str) -> str:
+        return log.lacking(start, log.before(conn, file))
+
+    found = files(conn)
+    beyond = bisect.bisect_left(found, True, key=lambda file: bool(lacking(file)))
+    if beyond:
+        return found[beyond - 1 :]
+    if not found:
+        raise PreflightFailed("The primary writes no binary log.", hint="Set log_bin and restart it.")
+    raise BinlogPurged(
+        f"The primary's binary logs begin with {found[0]}, after {lacking(found[0])}; the base stands at "
+        f"{str(start) or 'their very beginning'}, and what lies between is purged.",
+        hint=f"Keep binary logs ({log.keeping}) as long as you want to go back.",
+    )

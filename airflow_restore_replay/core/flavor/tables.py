@@ -1,0 +1,70 @@
+"""Tables and events of a server, and which tables a snapshot or a comparison cannot cover: common to all flavors."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
+from airflow_restore_replay.core.flavor.values import Conn, Table
+
+#: engines whose rows a consistent snapshot covers
+MVCC_ENGINES = frozenset({"InnoDB"})
+
+
+def tables(conn: Conn, *, base: str) -> list[Table]:
+    """Return the base tables of users' schemas.
+
+    :param base: condition that a row of ``information_schema.TABLES`` is a base table.
+    """
+    found = rows(
+        conn,
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, COALESCE(TABLE_ROWS, 0),"
+        " COALESCE(DATA_LENGTH + INDEX_LENGTH, 0)"
+        f" FROM information_schema.TABLES WHERE {base} AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS}"
+        " ORDER BY TABLE_SCHEMA, TABLE_NAME",
+    )
+    return [
+        Table(
+            schema=schema,
+            name=name,
+            engine=engine or "",
+            mvcc=engine in MVCC_ENGINES,
+            rows_estimate=int(estimate),
+            data_bytes=int(size),
+        )
+        for schema, name, engine, estimate, size in found
+    ]
+
+
+def data_bytes(conn: Conn) -> int:
+    """Return the server's estimate of the size of all tables, in bytes."""
+    return int(value(conn, "SELECT COALESCE(SUM(DATA_LENGTH), 0) FROM information_schema.TABLES") or 0)
+
+
+def of_other_engines(found: Iterable[Table], carried: Container[str]) -> dict[str, str]:
+    """Return the tables that no cold copy contains because of their engine, with the reason.
+
+    :param carried: engines whose data is only in files of the data directory.
+    """
+    why = {
+        table.qualified: f"engine {table.engine} keeps data outside the data directory or is untested"
+        for table in found
+        if table.engine not in carried
+    }
+    broken = "its engine is not known to the server, or its definition is broken"
+    return why | {table.qualified: broken for table in found if not table.engine}
+
+
+def without_snapshots(found: Iterable[Table]) -> dict[str, str]:
+    """Return the tables that a consistent snapshot does not cover because of their engine, with the reason."""
+    return {table.qualified: f"engine {table.engine} has no snapshots" for table in found if not table.mvcc}
+
+
+def event_states(conn: Conn, condition: str = "TRUE") -> dict[str, str]:
+    """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.event_states`."""
+    found = rows(
+        conn,
+        "SELECT EVENT_SCHEMA, EVENT_NAME, STATUS FROM information_schema.EVENTS"
+        f" WHERE {condition} ORDER BY 1, 2",
+    )
+    return {f"{schema}.{name}": status for schema, name, status in found}
