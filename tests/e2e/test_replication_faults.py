@@ -19,6 +19,7 @@ from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import BackupState, Proof
 from tests.e2e.conftest import OwnRig
+from tests.support import memory_tables
 from tests.support.flavors import MANY_ROWS, on_both, on_either
 from tests.support.primary import Primary, WriteLoad, free_port
 from tests.support.rig import Once, Rig, later
@@ -272,6 +273,28 @@ def test_r12_memory_tables_and_a_restarted_primary(new_primary: NewPrimary, tmp_
     second = rig.published(rig.cycle())
     assert rig.verdicts_against() == []
     assert "shop.cache" in rig.catalog().backup(second).manifest.compared["uncompared"]
+
+
+@on_both
+def test_r12_ddl_on_memory_tables(new_primary: NewPrimary, tmp_path: Path) -> None:
+    """Nothing of it is evidence. Rows that became permanent are not in the binary log: a fresh full has them."""
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.execute(*memory_tables.BEFORE)
+    rig.full()
+    rebuilt = ("ALTER TABLE mem.cache ENGINE=MEMORY", "UPDATE mem.cache SET w = 5")
+    rig.primary.execute(*memory_tables.AFTER, *rebuilt)
+    second = rig.published(rig.cycle())
+    assert rig.verdicts_against() == []
+    assert rig.catalog().backup(second).manifest.compared["uncompared"].keys() >= {
+        "mem.cache",
+        "mem.cust,mers",
+    }
+    rig.primary.execute(
+        "ALTER TABLE mem.cache ENGINE=InnoDB",
+        "UPDATE mem.cache SET v = 'y'",
+        "INSERT INTO mem.kept VALUES (8)",
+    )
+    assert_stranded(rig, second, rig.cycle(), "NotReplayable")
 
 
 @on_both

@@ -23,7 +23,8 @@
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
     │   ├── SourceShrank        ├── SourceUnexpected     └── Held
     ├── Stranded                restorable, but the primary cannot continue it           (stranded)
-    │   ├── BinlogPurged        ├── HistoryDiverged      └── ErrantFromFormerPrimary
+    │   ├── BinlogPurged        ├── HistoryDiverged      ├── ErrantFromFormerPrimary
+    │   └── NotReplayable
     └── BackupFault             evidence against the backup                              (backup)
         ├── ManifestCorrupt     ├── ChunkMissing         ├── ChunkCorrupt
         ├── PathEscapes         ├── ServerStartFailed    ├── ErrorLogDirty
@@ -113,6 +114,7 @@ from airflow_restore_replay.core.errors.stranded import (
     BinlogPurged,
     ErrantFromFormerPrimary,
     HistoryDiverged,
+    NotReplayable,
     Stranded,
 )
 
@@ -155,6 +157,7 @@ __all__ = [
     "NodeIsPrimary",
     "NodeServerCrashed",
     "NodeUnreachable",
+    "NotReplayable",
     "PathEscapes",
     "PositionMismatch",
     "PreflightFailed",

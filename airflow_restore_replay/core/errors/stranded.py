@@ -28,3 +28,9 @@ class ErrantFromFormerPrimary(Stranded):
     """The backup has transactions that the primary lacks; it may be their only copy."""
 
     advice = "Find out what the failover lost before the backup is pruned."
+
+
+class NotReplayable(Stranded):
+    """The primary changed in a way that its binary log does not carry; a fresh full has the change."""
+
+    advice = "No action; the fresh full has what the binary log lacks."

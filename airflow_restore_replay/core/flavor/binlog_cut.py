@@ -11,7 +11,7 @@ import bisect
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from airflow_restore_replay.core.errors import BinlogPurged, PreflightFailed
 from airflow_restore_replay.core.flavor.binlogstream import BinaryLog, G, P, Start, files
@@ -21,12 +21,15 @@ from airflow_restore_replay.core.flavor.values import Conn, Cut, Endpoint, Posit
 _BATCH = 1000
 
 
-class Growing(Position, Protocol[G]):
+_G = TypeVar("_G", contravariant=True)
+
+
+class Growing(Position, Protocol[_G]):
     """A position of any flavor."""
 
-    def has(self, gtid: G) -> bool: ...
+    def has(self, gtid: _G) -> bool: ...
 
-    def extended(self, gtids: Iterable[G]) -> Self: ...
+    def extended(self, gtids: Iterable[_G]) -> Self: ...
 
 
 def clock(primary: Conn) -> datetime:

@@ -41,6 +41,8 @@ def replay_until(ctx: JobContext, goal: Position) -> Replayed:
     with ctx.crash_guard("replaying"), ctx.server.connect() as node:
         before = ctx.flavor.executed_position(node)
         if before.contains(goal):
+            # The job that reached it may have been killed before it stopped replication.
+            ctx.flavor.stop_replication(node)
             return Replayed(before, 0, 0.0)
         ctx.flavor.start_replication(node, ctx.primary, until=goal, appliers=ctx.appliers)
         status = _Watch(ctx, node, goal).run()

@@ -12,6 +12,7 @@ from airflow_restore_replay.core.errors import (
     BinlogPurged,
     CatchUpStalled,
     HistoryDiverged,
+    NotReplayable,
     ReplayConflict,
     ReplicationDenied,
 )
@@ -22,6 +23,7 @@ from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 from tests.contract.flavor.conftest import Driver
+from tests.support import memory_tables
 from tests.support.mariadb import MariaDbPrimary, WriteLoad, create_zoo
 
 
@@ -185,6 +187,51 @@ def test_memory_tables_survive_a_restart_of_primary_and_node(
         assert [table.qualified for table in flavor.memory_tables(conn)] == ["a.m"]
         driver.catch_up(conn, endpoint, flavor.primary_position(reader))
         assert rows(conn, "SELECT i FROM a.mxm ORDER BY i") == [(7,), (8,)]
+
+
+@pytest.mark.parametrize("appliers", [1, 3])
+def test_r12_ddl_on_memory_tables_is_replayed_and_their_rows_are_not(
+    primary: MariaDbPrimary,
+    endpoint: Endpoint,
+    node: MariaDbServer,
+    driver: Driver,
+    flavor: MariaDbFlavor,
+    appliers: int,
+) -> None:
+    primary.execute(*memory_tables.BEFORE)
+    node.start(replaying=True)
+    with node.connect() as conn, flavor.connect(endpoint) as reader:
+        driver.catch_up(conn, endpoint, flavor.primary_position(reader))
+        flavor.stop_replication(conn)
+        flavor.forget_replication(conn)
+    node.stop()
+    node.start(replaying=True)
+    for statements in (memory_tables.AFTER, memory_tables.LATER):
+        primary.execute(*statements)
+        with node.connect() as conn, primary.connect() as reader:
+            driver.catch_up(conn, endpoint, flavor.primary_position(reader), appliers=appliers)
+            flavor.stop_replication(conn)
+            memory_tables.assert_same(reader, conn)
+            assert "BLACKHOLE" not in str(rows(conn, "SELECT * FROM mysql.plugin"))
+        primary.restart()
+
+
+def test_r12_a_memory_table_that_became_permanent_strands_the_base(
+    primary: MariaDbPrimary, endpoint: Endpoint, node: MariaDbServer, driver: Driver, flavor: MariaDbFlavor
+) -> None:
+    primary.execute(*memory_tables.BEFORE)
+    node.start(replaying=True)
+    with node.connect() as conn, flavor.connect(endpoint) as reader:
+        driver.catch_up(conn, endpoint, flavor.primary_position(reader))
+        flavor.stop_replication(conn)
+        primary.execute("ALTER TABLE mem.cache ENGINE=InnoDB")
+        driver.catch_up(conn, endpoint, flavor.primary_position(reader))
+        with pytest.raises(NotReplayable, match=r"mem\.cache"):
+            flavor.stop_replication(conn)
+        primary.execute("UPDATE mem.cache SET v = 'y' WHERE id = 1")
+        flavor.start_replication(conn, endpoint, until=None, appliers=1)
+        status = driver.wait(conn, lambda s: s.error is not None)
+        assert isinstance(status.error, NotReplayable)
 
 
 def test_a_prepared_xa_transaction_survives_the_snapshot(

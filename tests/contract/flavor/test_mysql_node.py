@@ -16,6 +16,7 @@ from airflow_restore_replay.core.config.sections import Seed
 from airflow_restore_replay.core.errors import (
     BinlogPurged,
     NodeServerCrashed,
+    NotReplayable,
     PreflightFailed,
     ReplayConflict,
     ReplicationDenied,
@@ -29,6 +30,7 @@ from airflow_restore_replay.core.flavor.sql import rows, run, status, value
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.seed import SEEDS, Seeded, SeedInputs
 from airflow_restore_replay.core.repository.transfer.snapshot import matches
+from tests.support import memory_tables
 from tests.support.mysql import MySqlPrimary
 from tests.support.mysql_node import catch_up, initialized, layout_at, wait
 from tests.support.primary import BACKUP_PASSWORD, WriteLoad, create_zoo
@@ -332,6 +334,68 @@ def test_a_connection_that_drops_amid_the_last_transaction(
         assert value(conn, "SELECT COUNT(*) FROM d.big") == 50000
         flavor.stop_replication(conn)
     primary.execute("DROP TABLE d.big")
+
+
+@pytest.mark.parametrize("appliers", [1, 3])
+def test_r12_ddl_on_memory_tables_is_replayed_and_their_rows_are_not(
+    primary: MySqlPrimary, endpoint: Endpoint, node: MySqlServer, appliers: int
+) -> None:
+    at_primary(primary, endpoint, node)
+    primary.execute(*memory_tables.BEFORE)
+    with flavor.connect(endpoint) as reader, node.connect() as conn:
+        catch_up(flavor, conn, endpoint, flavor.primary_position(reader))
+        flavor.forget_replication(conn)
+    node.stop()
+    node.start(replaying=True)
+    for statements in (memory_tables.AFTER, memory_tables.LATER):
+        primary.execute(*statements)
+        with node.connect() as conn, primary.connect() as reader:
+            catch_up(flavor, conn, endpoint, flavor.primary_position(reader), appliers=appliers)
+            memory_tables.assert_same(reader, conn)
+        primary.restart()
+    primary.execute("DROP DATABASE mem")
+
+
+def test_r12_memory_tables_of_a_primary_that_logs_statements_beside_rows(
+    primary: MySqlPrimary, endpoint: Endpoint, node: MySqlServer
+) -> None:
+    at_primary(primary, endpoint, node)
+    primary.execute(*memory_tables.BEFORE)
+    with flavor.connect(endpoint) as reader, node.connect() as conn:
+        catch_up(flavor, conn, endpoint, flavor.primary_position(reader))
+        primary.execute("SET binlog_rows_query_log_events = ON", "UPDATE mem.cache SET v = 'x'")
+        # Only a session of the past logged its statements.
+        flavor.start_replication(conn, endpoint, until=None, appliers=1)
+        status = wait(flavor, conn, lambda s: s.error is not None)
+        assert isinstance(status.error, NotReplayable)
+        flavor.stop_replication(conn)
+        primary.execute("SET GLOBAL binlog_rows_query_log_events = ON")
+        try:
+            primary.execute("UPDATE mem.`or_ers%` SET id = 5", "INSERT INTO mem.orders1 VALUES (1, 1)")
+            catch_up(flavor, conn, endpoint, flavor.primary_position(reader))
+            assert rows(conn, "SELECT id FROM mem.orders1") == [(1,)]
+            primary.execute("ALTER TABLE mem.cache ADD COLUMN w INT")
+            with pytest.raises(NotReplayable, match=r"mem\.cache"):
+                catch_up(flavor, conn, endpoint, flavor.primary_position(reader))
+        finally:
+            primary.execute("SET GLOBAL binlog_rows_query_log_events = OFF", "DROP DATABASE mem")
+
+
+def test_r12_a_memory_table_that_became_permanent_strands_the_base(
+    primary: MySqlPrimary, endpoint: Endpoint, node: MySqlServer
+) -> None:
+    at_primary(primary, endpoint, node)
+    primary.execute(*memory_tables.BEFORE)
+    with flavor.connect(endpoint) as reader, node.connect() as conn:
+        catch_up(flavor, conn, endpoint, flavor.primary_position(reader))
+        primary.execute("ALTER TABLE mem.cache ENGINE=InnoDB")
+        with pytest.raises(NotReplayable, match=r"mem\.cache"):
+            catch_up(flavor, conn, endpoint, flavor.primary_position(reader))
+        primary.execute("UPDATE mem.cache SET v = 'y' WHERE id = 1")
+        flavor.start_replication(conn, endpoint, until=None, appliers=1)
+        status = wait(flavor, conn, lambda s: s.error is not None)
+        assert isinstance(status.error, NotReplayable)
+    primary.execute("DROP DATABASE mem")
 
 
 def test_a_conflict_names_the_table_and_the_error(

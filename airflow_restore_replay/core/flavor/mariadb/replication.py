@@ -10,13 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
-from airflow_restore_replay.core.flavor.mariadb import classify, tables
+from airflow_restore_replay.core.flavor import memory_tables
+from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 
 _CONNECT_RETRY_S = 2
 _TEMP_TABLE_TRIES = 20
+
+# The engine is a plugin that is loaded for the run of the server only; a restored copy must not ask for it.
+_LOAD_BLACKHOLE = ("INSTALL SONAME 'ha_blackhole'", "DELETE FROM mysql.plugin WHERE name = 'BLACKHOLE'")
 
 # Counters that change while one long event is applied, when the positions do not. Counters that reading the status
 # changes itself (Handler_write, Handler_read_rnd_next: SHOW fills a temporary table) would hide every stall.
@@ -42,9 +46,7 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
         return
     _set_global(node, "slave_parallel_threads", appliers if appliers > 1 else 0)
     _set_global(node, "slave_parallel_mode", "optimistic")
-    # A restart of node or primary empties MEMORY tables, and missing rows would stop the applier. The manifest names
-    # these tables.
-    _set_global(node, "replicate_wild_ignore_table", tables.wild_patterns(tables.memory_tables(node)))
+    memory_tables.set_aside(node, load=_LOAD_BLACKHOLE)
     run(node, *_change_master(primary))
     if until is None:
         run(node, "START SLAVE")
@@ -58,6 +60,7 @@ def stop_replication(node: Conn) -> None:
         run(node, "STOP SLAVE SQL_THREAD")
         if not _open_temp_tables(node):
             run(node, "STOP SLAVE")
+            memory_tables.put_back(node, load=_LOAD_BLACKHOLE)
             return
         if attempt + 1 < _TEMP_TABLE_TRIES:
             run(node, "START SLAVE SQL_THREAD")
@@ -73,7 +76,7 @@ def forget_replication(node: Conn) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.forget_replication`."""
     run(node, "STOP SLAVE")
     run(node, "RESET SLAVE ALL")
-    _set_global(node, "replicate_wild_ignore_table", "")
+    memory_tables.put_back(node, load=_LOAD_BLACKHOLE)
 
 
 def replication_status(node: Conn) -> ReplicationStatus:
@@ -104,7 +107,7 @@ def replication_status(node: Conn) -> ReplicationStatus:
         received=MariaDbPosition.parse(row["Gtid_IO_Pos"]),
         arriving=(row["Gtid_IO_Pos"], row["Read_Master_Log_Pos"]),
         lag_s=None if lag is None else float(lag),
-        error=_error(row, applied),
+        error=_error(node, row, applied),
     )
 
 
@@ -141,11 +144,11 @@ def _transactions(row: Mapping[str, Any]) -> int:
     return sum(int(row.get(name) or 0) for name in names)
 
 
-def _error(row: Mapping[str, Any], applied: MariaDbPosition) -> RestoreReplayError | None:
+def _error(node: Conn, row: Mapping[str, Any], applied: MariaDbPosition) -> RestoreReplayError | None:
     number, text = int(row["Last_SQL_Errno"]), str(row["Last_SQL_Error"])
     if number and row["Slave_SQL_Running"] == "No":
         where = f"{row['Relay_Master_Log_File']}:{row['Exec_Master_Log_Pos']} after {applied or 'nothing'}"
-        return classify.applier_error(number, text, where)
+        return memory_tables.cause_of(classify.applier_error(number, text, where), node)
     number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
     if not number or row["Slave_IO_Running"] == "Yes":
         return None

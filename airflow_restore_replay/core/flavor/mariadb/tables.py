@@ -89,14 +89,6 @@ def memory_tables(conn: Conn) -> list[Table]:
     return [table for table in tables(conn) if table.engine == "MEMORY"]
 
 
-def wild_patterns(filtered: list[Table]) -> str:
-    """Return the value of ``replicate_wild_ignore_table`` that matches *filtered*.
-
-    A name with a comma becomes a pattern that may match other names, too.
-    """
-    return ",".join(f"{_literal(table.schema)}.{_literal(table.name)}" for table in filtered)
-
-
 def _outside_data_directory(conn: Conn) -> dict[str, str]:
     """Return the tables with an absolute tablespace path outside the data directory, also those of partitions only."""
     spaces, path = "information_schema.INNODB_SYS_TABLESPACES", "FILENAME"
@@ -108,9 +100,3 @@ def _outside_data_directory(conn: Conn) -> dict[str, str]:
         f" WHERE {path} LIKE '/%' AND {path} NOT LIKE CONCAT(@@GLOBAL.datadir, '%') AND NAME LIKE '%/%'",
     )
     return {name.replace("/", ".", 1).split("#P#")[0]: _ELSEWHERE for (name,) in found}
-
-
-def _literal(name: str) -> str:
-    # The server splits the option's value at commas, which cannot be escaped; "_" matches any single character.
-    escaped = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return escaped.replace(",", "_")

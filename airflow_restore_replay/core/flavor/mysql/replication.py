@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
-from airflow_restore_replay.core.flavor.mysql import classify, tables
+from airflow_restore_replay.core.flavor import memory_tables
+from airflow_restore_replay.core.flavor.mysql import classify
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, Source
+from airflow_restore_replay.core.flavor.mysql.memory_filter import filtered_tables
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
@@ -49,14 +51,15 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     if until is not None and executed_position(node).contains(until):
         return
     run(node, f"SET GLOBAL {words.variable}_parallel_workers = %s", (max(appliers, 1),))
-    # A restart of node or primary empties MEMORY tables, and missing rows would stop the applier. The manifest names
-    # these tables.
-    ignored = tables.memory_tables(node)
-    names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)}" for t in ignored)
+    ignored = ", ".join(
+        f"{identifier(t.schema)}.{identifier(t.name)}" for t in filtered_tables(node, primary)
+    )
     run(
         node,
-        f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({names}), REPLICATE_WILD_IGNORE_TABLE = ({_SERVICE})",
+        f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({ignored}), REPLICATE_WILD_IGNORE_TABLE = ({_SERVICE})",
     )
+    if not ignored:
+        memory_tables.set_aside(node)
     run(node, *words.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
     # The credentials are passed to START, because CHANGE would write them to a table and to the redo log.
     stop_at = f"UNTIL SQL_BEFORE_GTIDS = '{_beyond(primary, until)}' " if until else ""
@@ -84,6 +87,7 @@ def stop_replication(node: Conn) -> None:
         run(node, f"STOP {words.replica} SQL_THREAD")
         if not _open_temp_tables(node, words.status):
             run(node, f"STOP {words.replica}")
+            memory_tables.put_back(node)
             return
         if attempt + 1 < _TEMP_TABLE_TRIES:
             run(node, f"START {words.replica} SQL_THREAD")
@@ -101,6 +105,7 @@ def forget_replication(node: Conn) -> None:
     run(node, f"STOP {words.replica}")
     run(node, f"RESET {words.replica} ALL")
     run(node, "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (), REPLICATE_WILD_IGNORE_TABLE = ()")
+    memory_tables.put_back(node)
 
 
 def replication_status(node: Conn) -> ReplicationStatus:
@@ -157,7 +162,8 @@ def _error(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> Restor
         where = (
             f"{row['Relay_Source_Log_File']}:{row['Exec_Source_Log_Pos']} after {str(applied) or 'nothing'}"
         )
-        return classify.applier_error(*_workers_words(node, number, text), where)
+        error = classify.applier_error(*_workers_words(node, number, text), where)
+        return memory_tables.cause_of(error, node)
     number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
     if not number or row["Replica_IO_Running"] == "Yes":
         return None
