@@ -281,8 +281,7 @@ def test_r12_ddl_on_memory_tables(new_primary: NewPrimary, tmp_path: Path) -> No
     rig = Rig(new_primary(), tmp_path)
     rig.primary.execute(*memory_tables.BEFORE)
     rig.full()
-    rebuilt = ("ALTER TABLE mem.cache ENGINE=MEMORY", "UPDATE mem.cache SET w = 5")
-    rig.primary.execute(*memory_tables.AFTER, *rebuilt)
+    rig.primary.execute(*memory_tables.AFTER)
     second = rig.published(rig.cycle())
     assert rig.verdicts_against() == []
     assert rig.catalog().backup(second).manifest.compared["uncompared"].keys() >= {

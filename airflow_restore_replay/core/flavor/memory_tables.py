@@ -94,17 +94,14 @@ def put_back(node: Conn, *, load: Sequence[str] = ()) -> None:
             table.alter(node, "MEMORY", table.min_rows)
 
 
-def cause_of(error: RestoreReplayError, node: Conn) -> RestoreReplayError | None:
+def cause_of(error: RestoreReplayError, node: Conn) -> RestoreReplayError:
     """Return what is behind an applier's *error*: something about a MEMORY table, or *error* itself.
 
-    :returns: None if a MEMORY table was rebuilt (``ALTER TABLE … ENGINE=MEMORY``) and so is not set aside any more;
-        replication resumes when it is stopped and started again.
+    After ``ALTER TABLE … ENGINE=MEMORY`` on the primary, a table is not set aside any more.
     """
     marked = [table for table in _find(node, ()) if table.marked]
     if lost := _permanent(marked):
         return lost
-    if any(table.engine == "MEMORY" for table in marked):
-        return None
     if (at := error.evidence.get("table")) in {table.qualified for table in marked}:
         return NotReplayable(
             f"The applier stopped at the MEMORY table {at}, whose rows no backup has: {error.message}",
