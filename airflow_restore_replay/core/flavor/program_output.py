@@ -15,6 +15,12 @@ def telling_line(stderr: str, program: str, status: int) -> str:
     )
 
 
+def last_line(text: str) -> str:
+    """Return the last line that reports an error, else the last line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no output")
+
+
 def error_number(line: str) -> int:
     """Return the server's error number in *line*, or 0 if there is none."""
     match = re.search(r"(?:error:?|ERROR)\s*:?\s*(\d{3,4})\b", line, re.IGNORECASE)

@@ -135,5 +135,5 @@ def _events(primary: Endpoint, file: str, offset: int) -> Generator[Event, None,
         file,
         offset,
         announce="SET @mariadb_slave_capability=4, @master_binlog_checksum='CRC32'",
-        classify=classify.io_error,
+        classify=classify.RULES.io_error,
     )

@@ -195,5 +195,5 @@ def _events(primary: Endpoint, file: str, offset: int) -> Generator[Event, None,
         file,
         offset,
         announce="SET @source_binlog_checksum='CRC32', @master_binlog_checksum='CRC32'",
-        classify=classify.io_error,
+        classify=classify.RULES.io_error,
     )

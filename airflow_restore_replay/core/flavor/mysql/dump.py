@@ -19,7 +19,8 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
-from airflow_restore_replay.core.flavor.mysql import accounts, classify, snapshot, tables
+from airflow_restore_replay.core.flavor.classify import denied, disk_full
+from airflow_restore_replay.core.flavor.mysql import accounts, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
@@ -168,7 +169,7 @@ class MySqlDump:
         line = telling_line(stderr, "mysqldump", status)
         number = error_number(line)
         if number in _DENIED:
-            return classify.denied(number, line, "the dump's account")
+            return denied(number, line, "the dump's account")
         if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
             return SourceCorrupt(
                 f"The primary cannot read its own data: {line}",
@@ -182,7 +183,7 @@ class MySqlDump:
     def load_error(self, status: int, stderr: str) -> RestoreReplayError:
         """Classify a failed load of the dump on the node."""
         line = telling_line(stderr, "mysql", status)
-        if classify.disk_full(line):
+        if disk_full(line):
             return NodeFull(f"The node's disk is full: {line}")
         if error_number(line) in _GONE:
             return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")
