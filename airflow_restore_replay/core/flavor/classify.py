@@ -1,7 +1,8 @@
 """Classify a server's errors by whom they blame.
 
 Numbers decide where they can; each flavor adds its own to those that all flavors have. One number covers many causes
-(above all 1236, and 13114 in newer releases of MySQL), so messages decide where numbers do not.
+(above all 1236, and 13114 in newer releases of MySQL), so messages decide where numbers do not. They are classified as
+they are shown, without what a user wrote: a value like "disk is full" decides nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     SourceCorrupt,
 )
+from airflow_restore_replay.core.flavor.redaction import redacted, redacted_message
 from airflow_restore_replay.core.flavor.sql import READ_TIMEOUT_S, open_connection
 from airflow_restore_replay.core.flavor.tls import (
     ACCOUNT_HINT,
@@ -117,6 +119,7 @@ class ErrorRules:
 
     def io_error(self, number: int, text: str) -> RestoreReplayError:
         """Classify ``Last_IO_Errno``/``Last_IO_Error`` of a stopped receiver."""
+        text = redacted(text, number)
         evidence = {"error": number, "text": text}
         if number in _FATAL or "fatal error 1236" in text:
             return _dump_error(text, evidence)
@@ -138,6 +141,7 @@ class ErrorRules:
 
     def applier_error(self, number: int, text: str, position: str) -> RestoreReplayError:
         """Classify ``Last_SQL_Errno`` and its message, or those of a worker, of a stopped applier."""
+        text = redacted_message(number, text)
         evidence: dict[str, Any] = {"error": number, "text": text, "position": position}
         found = _TABLE.search(text)
         table = (found[1] or found[2]) if found else ""
@@ -169,6 +173,7 @@ def number_and_text(exc: BaseException) -> tuple[int, str]:
 
 def denied(number: int, text: str, who: str) -> ReplicationDenied:
     """Return the error for a refused password or a missing grant, with the name of the grant if it is known."""
+    text = redacted(text, number)
     found = _GRANT.search(text)
     grant = next(filter(None, found.groups())) if found else ""
     if _REPLICATING.search(text):

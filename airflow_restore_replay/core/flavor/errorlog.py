@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_restore_replay.core.flavor.redaction import redacted_log
+
 _TAIL_BYTES = 4 * 2**20
 _ERROR = r"\[ERROR\]|got signal \d+|Assertion .*fail"
 # InnoDB reports a missing table file as a warning or a note, depending on the release.
@@ -90,12 +92,12 @@ class LogRules:
 
 
 def read_from(log_path: Path, offset: int) -> str:
-    """Return the log's text after *offset*, at most its last 4 MiB."""
+    """Return the log's text after *offset*, at most its last 4 MiB, without statements and values."""
     try:
         with log_path.open("rb") as log:
             size = log.seek(0, 2)
             log.seek(max(offset, size - _TAIL_BYTES))
-            return log.read().decode("utf-8", "replace")
+            return redacted_log(log.read().decode("utf-8", "replace"))
     except FileNotFoundError:
         return ""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+from airflow_restore_replay.core.flavor.redaction import redacted
+
 
 def telling_line(stderr: str, program: str, status: int) -> str:
-    """Return the line of *stderr* that says why *program* failed."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    """Return the line of *stderr* that says why *program* failed, without statements and values."""
+    lines = [line.strip() for line in redacted(stderr).splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|denied|corrupt|fail", line, re.IGNORECASE)]
     chosen = errors[0] if errors else (lines[-1] if lines else "")
     return chosen or (
@@ -16,8 +18,8 @@ def telling_line(stderr: str, program: str, status: int) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that reports an error, else the last line."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    """Return the last line that reports an error, else the last line, without statements and values."""
+    lines = [line for line in redacted(text).splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no output")
 
 

@@ -16,6 +16,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.classify import denied, disk_full
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.program_output import telling_line
+from airflow_restore_replay.core.flavor.redaction import redacted
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 #: releases before and after 10.11 use different names
@@ -75,6 +76,7 @@ def copied_position(datadir: Path) -> MariaDbPosition:
 def backup_error(status: int, stderr: str) -> RestoreReplayError:
     """Classify a failed ``mariadb-backup --backup`` by whom it blames."""
     line = telling_line(stderr, "mariadb-backup", status)
+    stderr = redacted(stderr)
     if _CORRUPT.search(stderr):
         page = next(found for found in stderr.splitlines() if _CORRUPT.search(found))
         return SourceCorrupt(
