@@ -18,10 +18,12 @@ from airflow_restore_replay.core.errors import (
     HistoryDiverged,
     NodeFull,
     NodeServerCrashed,
+    PreflightFailed,
     PrimaryUnreachable,
     ReplayConflict,
     ReplicationDenied,
     RestoreReplayError,
+    SeedFailed,
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.redaction import redacted, redacted_message
@@ -44,6 +46,9 @@ _MEMORY = {5, 12, 1037, 1038, 1041, 1135, 2008}
 _INTERRUPTED = {1053, 1180, 1205, 1213, 1317}
 # The node lacks installed software, not data: an engine, a plugin, a UDF.
 _MISSING_SOFTWARE = {1126, 1127, 1128, 1286, 1524}
+#: an administrator, or a time limit of the server, ended the statement
+STATEMENT_ENDED = frozenset({1317, 1969, 3024})
+_KILLED = 1317
 _FULL = (1021, 28)
 _FATAL = (1236, 13114)
 
@@ -56,7 +61,7 @@ _NETWORK = re.compile(
 )
 _OUT_OF_MEMORY = re.compile(r"out of memory|cannot allocate memory|Errcode: 12\b|needed \d+ bytes", re.I)
 _GRANT = re.compile(
-    r"at least one of the (.+?) privilege|need .*?the (.+?) privilege|^(\w[\w ]*) command denied"
+    r"at least one of the (.+?) privilege|need .*?the (.+?) privilege|(?:^|: )(\w[\w ]*) command denied"
 )
 _REPLICATING = re.compile(r"COM_REGISTER_(SLAVE|REPLICA)|COM_BINLOG_DUMP")
 _SAME_ID = re.compile(r"server (ids|uuids)", re.I)
@@ -175,7 +180,7 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
     """Return the error for a refused password or a missing grant, with the name of the grant if it is known."""
     text = redacted(text, number)
     found = _GRANT.search(text)
-    grant = next(filter(None, found.groups())) if found else ""
+    grant = next(filter(None, found.groups())).upper() if found else ""
     if _REPLICATING.search(text):
         grant = "REPLICATION SLAVE"
     # A refused command of replication has the number of a refused account (1045).
@@ -187,6 +192,21 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
         )
     return ReplicationDenied(
         f"The primary refused {who}: {text} (error {number}).", hint=hint, evidence={"error": number}
+    )
+
+
+def dump_ended(number: int, line: str) -> RestoreReplayError:
+    """Return the error of a dump of which the primary ended a statement, see :data:`STATEMENT_ENDED`."""
+    if number == _KILLED:
+        return SeedFailed(
+            f"A statement of the dump was killed on the primary: {line}",
+            hint="Find who kills long statements there, then run the cycle again.",
+            evidence={"error": number},
+        )
+    return PreflightFailed(
+        f"The primary limits how long a statement takes, and the dump takes longer: {line}",
+        hint="Exempt the account: max_statement_time 0 on MariaDB, max_execution_time 0 on MySQL.",
+        evidence={"error": number},
     )
 
 

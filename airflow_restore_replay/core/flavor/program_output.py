@@ -24,6 +24,11 @@ def last_line(text: str) -> str:
 
 
 def error_number(line: str) -> int:
-    """Return the server's error number in *line*, or 0 if there is none."""
-    match = re.search(r"(?:error:?|ERROR)\s*:?\s*(\d{3,4})\b", line, re.IGNORECASE)
+    """Return the server's error number in *line*, or 0 if there is none.
+
+    Dumps write it first ("Got error: 1045: …"), or last, after a statement ("Couldn't execute '…': … (1370)").
+    """
+    match = re.search(r"\((\d{4,5})\)$", line) or re.search(
+        r"(?:error:?|ERROR)\s*:?\s*(\d{3,5})\b", line, re.IGNORECASE
+    )
     return int(match[1]) if match else 0

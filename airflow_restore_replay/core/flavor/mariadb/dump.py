@@ -20,7 +20,7 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
-from airflow_restore_replay.core.flavor.classify import denied, disk_full
+from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
 from airflow_restore_replay.core.flavor.mariadb import tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
@@ -115,6 +115,8 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
             hint="Repair the table on the primary; the last good backup is kept.",
             evidence={"error": number},
         )
+    if number in STATEMENT_ENDED:
+        return dump_ended(number, line)
     if number in _GONE:
         return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
     return SeedFailed(f"mariadb-dump failed with status {status}: {line}", evidence={"error": number})

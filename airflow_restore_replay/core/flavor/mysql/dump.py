@@ -19,7 +19,7 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
-from airflow_restore_replay.core.flavor.classify import denied, disk_full
+from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
 from airflow_restore_replay.core.flavor.mysql import accounts, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
@@ -176,6 +176,8 @@ class MySqlDump:
                 hint="Repair the table on the primary; the last good backup is kept.",
                 evidence={"error": number},
             )
+        if number in STATEMENT_ENDED:
+            return dump_ended(number, line)
         if number in _GONE:
             return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
         return SeedFailed(f"mysqldump failed with status {status}: {line}", evidence={"error": number})
