@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.e2e.conftest import OwnRig
 from tests.support.flavors import Kit, on_both
@@ -38,6 +41,58 @@ def test_x1_no_secret_in_the_process_list_or_any_record(
     assert failed.failure is not None
     assert BACKUP_PASSWORD not in str(failed.failure)
     assert len(rig.logs) > 10
+
+
+@on_both
+def test_x1_a_conflict_shows_no_statement_and_no_row(
+    own_rig: OwnRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Servers quote the statement or the row that the applier failed on; of their texts, names and numbers are kept."""
+    caplog.set_level(logging.DEBUG)
+    rig = own_rig()
+    rig.primary.execute(
+        "CREATE USER 'svc'@'%' IDENTIFIED BY 'Old-s3cret'",
+        "CREATE TABLE shop.cards (id INT PRIMARY KEY, number VARCHAR(40) UNIQUE)",
+        "INSERT INTO shop.cards VALUES (1, '4111-1111')",
+    )
+    rig.published(rig.cycle())
+    rig.primary.execute(
+        "SET sql_log_bin=0",
+        "DROP USER 'svc'@'%'",
+        "SET sql_log_bin=1",
+        "CREATE USER 'svc'@'%' IDENTIFIED BY 'New-s3cret'",
+    )
+    hashed = rig.primary.execute("SHOW CREATE USER 'svc'@'%'")[0][0].partition(" AS ")[2][:24]
+    account = conflict_of(rig)
+    assert (account.code, account.evidence["error"]) == ("ReplayConflict", 1396)
+    assert "Operation CREATE USER failed for 'svc'@'%'" in account.message
+    rig.primary.execute(
+        "SET sql_log_bin=0",
+        "DELETE FROM shop.cards",
+        "SET sql_log_bin=1",
+        "INSERT INTO shop.cards VALUES (2, '4111-1111')",
+    )
+    row = conflict_of(rig)
+    assert (row.code, row.evidence["error"], row.evidence["table"]) == ("ReplayConflict", 1062, "shop.cards")
+
+    shown = {name: text for name, text in rig.logs.items() if not name.endswith("server.err")}
+    shown |= {str(p): p.read_text("utf-8", "replace") for p in rig.repository_dir.glob("verdicts/*")}
+    shown |= {"log": caplog.text, "failures": f"{account} {row}"}
+    assert len(shown) > 10
+    for secret in filter(None, ("New-s3cret", hashed, "4111-1111")):
+        assert [name for name, text in shown.items() if secret in text] == []
+    assert re.search(r"Duplicate entry '…' for key '(cards\.)?number'", row.message)
+
+
+def conflict_of(rig: Rig) -> Failure:
+    """:returns: what the newest backup is quarantined for, in a cycle that publishes a fresh full instead."""
+    base = rig.newest
+    report = rig.cycle()
+    rig.published(report)
+    assert report.quarantined == [base]
+    failure = rig.against(base)[0].failure
+    assert failure is not None
+    return failure
 
 
 @on_both

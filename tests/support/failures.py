@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 
 from airflow_restore_replay.core import errors
 from airflow_restore_replay.core.errors import Blame, Circumstance, Refused, RestoreReplayError
+from airflow_restore_replay.core.flavor.classify import ErrorRules
 from airflow_restore_replay.core.flavor.errorlog import LogRules
-from airflow_restore_replay.core.flavor.mariadb import classify as mariadb
 from airflow_restore_replay.core.flavor.mariadb import errorlog as mariadb_log
-from airflow_restore_replay.core.flavor.mysql import classify as mysql
+from airflow_restore_replay.core.flavor.mariadb.classify import RULES as mariadb
 from airflow_restore_replay.core.flavor.mysql import errorlog as mysql_log
+from airflow_restore_replay.core.flavor.mysql.classify import RULES as mysql
 
 _HEAD = """\
 # Every failure
@@ -151,17 +151,16 @@ def document() -> str:
 
 
 def known(
-    rules: ModuleType, said: tuple[Said, ...]
+    rules: ErrorRules, said: tuple[Said, ...]
 ) -> Iterator[tuple[str, str, str, RestoreReplayError | None]]:
     """:returns: thread, numbers, text, and what the flavor makes of it; None is tried again by the server."""
-    transient = sorted(rules.TRANSIENT_IO)
+    transient = sorted(rules.transient)
     yield "receiver", ", ".join(map(str, transient)), "", None
-    for number in sorted(rules._DENIED - rules.TRANSIENT_IO):
+    for number in sorted(rules.denied_numbers - rules.transient):
         yield "receiver", str(number), "", rules.io_error(number, "…")
     for one in said:
         yield "receiver", str(one.number), one.text, rules.io_error(one.number, one.text)
-    circumstance = rules._CIRCUMSTANCE_NUMBERS | rules._MEMORY_NUMBERS | rules._MISSING_SOFTWARE
-    for number in sorted(circumstance | getattr(rules, "_ELSEWHERE", frozenset())):
+    for number in sorted(rules.circumstance):
         yield "applier", str(number), "", rules.applier_error(number, "…", "…")
     yield "applier", "1021, 28", "No space left on device", rules.applier_error(1021, "…", "…")
     yield "applier", "any", "relay log read failure", rules.applier_error(1594, "Relay log read failure", "…")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from airflow_restore_replay.core.flavor import server_options
 from airflow_restore_replay.core.flavor.mariadb import options as mariadb_options
 from airflow_restore_replay.core.flavor.mariadb import server as mariadb
 from airflow_restore_replay.core.flavor.mysql import options as mysql_options
@@ -138,5 +139,5 @@ def initialize(server: NodeProcess, real: Callable[[Any], None] | None = None) -
 
 def _source_of(server: NodeProcess) -> str:
     """:returns: the code that says how a node's data directory is initialized."""
-    modules = (sys.modules[type(server).__module__], mariadb_options, mysql_options)
+    modules = (sys.modules[type(server).__module__], mariadb_options, mysql_options, server_options)
     return "".join(map(inspect.getsource, modules))

@@ -10,10 +10,11 @@ import pytest
 
 from airflow_restore_replay.core.errors import Blame, ChunkCorrupt, StoreFailed
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.flavor.mariadb import classify as mariadb
+from airflow_restore_replay.core.flavor.classify import ErrorRules
 from airflow_restore_replay.core.flavor.mariadb import errorlog as mariadb_log
-from airflow_restore_replay.core.flavor.mysql import classify as mysql
+from airflow_restore_replay.core.flavor.mariadb.classify import RULES as mariadb
 from airflow_restore_replay.core.flavor.mysql import errorlog as mysql_log
+from airflow_restore_replay.core.flavor.mysql.classify import RULES as mysql
 from tests.support.failures import DUMP, LOGGED, classes, document, known, logged
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,7 +34,7 @@ def test_an_error_without_a_hint_of_its_own_has_the_general_one() -> None:
 
 
 @pytest.mark.parametrize(("flavor", "rules"), [("mariadb", mariadb), ("mysql", mysql)])
-def test_every_number_that_a_flavor_knows_is_listed(flavor: str, rules: ModuleType) -> None:
+def test_every_number_that_a_flavor_knows_is_listed(flavor: str, rules: ErrorRules) -> None:
     rows = list(known(rules, DUMP[flavor]))
     listed = {int(number) for _, numbers, _, _ in rows for number in re.findall(r"\d+", numbers)}
     sets = [value for value in vars(rules).values() if isinstance(value, frozenset)]
@@ -41,7 +42,7 @@ def test_every_number_that_a_flavor_knows_is_listed(flavor: str, rules: ModuleTy
 
 
 @pytest.mark.parametrize(("flavor", "rules"), [("mariadb", mariadb), ("mysql", mysql)])
-def test_only_conflicts_of_the_data_are_held_against_a_backup(flavor: str, rules: ModuleType) -> None:
+def test_only_conflicts_of_the_data_are_held_against_a_backup(flavor: str, rules: ErrorRules) -> None:
     rows = list(known(rules, DUMP[flavor]))
     against = {error.code for _, _, _, error in rows if error and error.blame is Blame.BACKUP}
     assert against == {"ReplayConflict"}

@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,20 +20,20 @@ from airflow_restore_replay.core.errors import (
     Circumstance,
     NodeFull,
     NodeServerCrashed,
-    PreflightFailed,
     ReplicationDenied,
     RestoreReplayError,
     ServerStartFailed,
 )
+from airflow_restore_replay.core.flavor import account
+from airflow_restore_replay.core.flavor.classify import disk_full
 from airflow_restore_replay.core.flavor.confine import server_confinement
 from airflow_restore_replay.core.flavor.errorlog import LogRules, read_from
 from airflow_restore_replay.core.flavor.private_files import new_password, write_private
+from airflow_restore_replay.core.flavor.programs import find_program
+from airflow_restore_replay.core.flavor.server_options import relay_dir
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
 from airflow_restore_replay.core.system.processes import ProcessId, running, spawn, terminate
-
-#: the agent's own account: on the socket only, created at each start, dropped before the stop
-AGENT = "restore_replay_agent"
 
 # Crash recovery of a large restored copy that was hot takes long; a dead process is noticed at once.
 START_TIMEOUT_S = 1800.0
@@ -50,11 +50,6 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     log_offset: int
     stopped: bool = False
-
-
-def relay_dir(layout: ServerLayout) -> Path:
-    """Return the directory of relay logs: not in the data directory, so that no snapshot contains them."""
-    return layout.run_dir / "relay"
 
 
 class NodeProcess(abc.ABC):
@@ -78,8 +73,8 @@ class NodeProcess(abc.ABC):
         """Return argv of the server."""
 
     @abc.abstractmethod
-    def _account(self, password: str) -> list[str]:
-        """Return statements that create the agent's account."""
+    def _identified(self, password: str) -> str:
+        """Return the clause of CREATE USER that gives the agent's account its password."""
 
     @abc.abstractmethod
     def _connect(self, endpoint: Endpoint) -> Conn: ...
@@ -87,9 +82,6 @@ class NodeProcess(abc.ABC):
     @abc.abstractmethod
     def _settle(self, conn: Conn) -> None:
         """Bring the server into the state for a snapshot: full durability, minimal redo log, no agent account."""
-
-    @abc.abstractmethod
-    def _disk_full(self, text: str) -> bool: ...
 
     @abc.abstractmethod
     def _plugins(self) -> Iterable[Path]:
@@ -104,16 +96,7 @@ class NodeProcess(abc.ABC):
 
         :raises PreflightFailed: it is not installed.
         """
-        places = [str(self.layout.bindir)] if self.layout.bindir else []
-        found = shutil.which(name, path=":".join(places)) if places else shutil.which(name)
-        found = found or (None if places else shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/bin"))
-        if not found:
-            package = self.packages.get(name, self.packages[""])
-            raise PreflightFailed(
-                f"The program {name} is not installed{f' in {places[0]}' if places else ''}.",
-                hint=f"Install the package {package} on the node, or set node.bindir.",
-            )
-        return found
+        return find_program(name, self.layout.bindir, package=self.packages.get(name, self.packages[""]))
 
     def start(self, *, replaying: bool, timeout_s: float = START_TIMEOUT_S) -> None:
         if self.alive():
@@ -151,7 +134,7 @@ class NodeProcess(abc.ABC):
         if state is None:
             raise NodeServerCrashed("The node's server was not started.")
         password = self._password_file.read_text(encoding="utf-8")
-        return Endpoint(socket=state.socket, user=AGENT, password=password)
+        return Endpoint(socket=state.socket, user=account.AGENT, password=password)
 
     def account_sql(self) -> str:
         """Return SQL that creates the agent's account again after a load replaced the account tables."""
@@ -195,6 +178,9 @@ class NodeProcess(abc.ABC):
     def kill(self) -> None:
         kill_recorded(self.layout.run_dir)
 
+    def _account(self, password: str) -> list[str]:
+        return account.create_statements(self._identified(password))
+
     def _wait_ready(self, timeout_s: float) -> None:
         begun = time.monotonic()
         while True:
@@ -221,7 +207,7 @@ class NodeProcess(abc.ABC):
         errors = self._log_rules.all_errors(text)
         line = self._log_rules.telling(errors)
         evidence = {"log": (errors or text.splitlines())[-20:]}
-        if self._disk_full(text):
+        if disk_full(text):
             return NodeFull(f"The node's server {what}: {line}.", evidence=evidence)
         # A server that was killed or that hangs logs no error, so there is no evidence against the data.
         outside = self._log_rules.environment_errors(text)
@@ -268,12 +254,6 @@ class NodeProcess(abc.ABC):
     def _load(self) -> _State | None:
         return _load(self.layout.run_dir)
 
-    def _library_roots(self) -> Sequence[Path]:
-        bindir = self.layout.bindir
-        if bindir:
-            return [bindir.parent / "lib"]
-        return [Path("/usr/lib"), Path("/usr/lib64"), Path("/usr/local/lib")]
-
     def _link_plugins(self) -> None:
         for plugin in self._plugins():
             with contextlib.suppress(FileExistsError):
@@ -312,9 +292,3 @@ def _remove_traces(run_dir: Path, state: _State) -> None:
 
 def _password_file(run_dir: Path) -> Path:
     return run_dir / "agent-password"
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a program's output that reports an error, else its last line."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no output")

@@ -6,9 +6,9 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-import pymysql
 from pymysql.cursors import DictCursor
 
+from airflow_restore_replay.core.flavor.quiet_connection import QuietConnection
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 #: schemas of the server itself, as an SQL list
@@ -31,7 +31,7 @@ def open_connection(
 
     :raises OSError, MySQLError: the driver's own errors; also if *endpoint* names a CA and the server offers no TLS.
     """
-    conn = pymysql.connect(
+    conn = QuietConnection(
         host=endpoint.host,
         port=endpoint.port,
         unix_socket=endpoint.socket,

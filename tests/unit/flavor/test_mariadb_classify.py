@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_restore_replay.core import errors
-from airflow_restore_replay.core.flavor.mariadb import backup, classify, dump, errorlog, grants
+from airflow_restore_replay.core.flavor.mariadb import backup, dump, errorlog, grants
+from airflow_restore_replay.core.flavor.mariadb.classify import RULES as classify
 
 _GOT_FATAL = "Got fatal error 1236 from master when reading data from binary log: "
 

@@ -17,7 +17,8 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.mysql import classify, clone, errorlog, grants
+from airflow_restore_replay.core.flavor.mysql import clone, errorlog, grants
+from airflow_restore_replay.core.flavor.mysql.classify import RULES as classify
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump, tls_options
 from airflow_restore_replay.core.flavor.mysql.identity import refuse_release

@@ -13,9 +13,10 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.mariadb import classify
+from airflow_restore_replay.core.flavor.classify import denied, disk_full
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.program_output import telling_line
+from airflow_restore_replay.core.flavor.redaction import redacted
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 
 #: releases before and after 10.11 use different names
@@ -75,6 +76,7 @@ def copied_position(datadir: Path) -> MariaDbPosition:
 def backup_error(status: int, stderr: str) -> RestoreReplayError:
     """Classify a failed ``mariadb-backup --backup`` by whom it blames."""
     line = telling_line(stderr, "mariadb-backup", status)
+    stderr = redacted(stderr)
     if _CORRUPT.search(stderr):
         page = next(found for found in stderr.splitlines() if _CORRUPT.search(found))
         return SourceCorrupt(
@@ -83,9 +85,7 @@ def backup_error(status: int, stderr: str) -> RestoreReplayError:
         )
     if _DENIED.search(stderr):
         refused = next(found for found in stderr.splitlines() if _DENIED.search(found))
-        return classify.denied(
-            1045 if "Access denied for user" in refused else 1227, refused, "mariadb-backup"
-        )
+        return denied(1045 if "Access denied for user" in refused else 1227, refused, "mariadb-backup")
     if _UNREACHABLE.search(stderr):
         return PrimaryUnreachable(
             f"mariadb-backup cannot reach the primary: {line}", hint=unreachable_hint(stderr)
@@ -96,5 +96,5 @@ def backup_error(status: int, stderr: str) -> RestoreReplayError:
 def extract_error(status: int, stderr: str) -> RestoreReplayError:
     """Classify a failure of ``mbstream`` or of the prepare step on the node."""
     line = telling_line(stderr, "mbstream", status)
-    kind = NodeFull if classify.disk_full(stderr) else SeedFailed
+    kind = NodeFull if disk_full(stderr) else SeedFailed
     return kind(f"The physical copy could not be written on the node, status {status}: {line}")

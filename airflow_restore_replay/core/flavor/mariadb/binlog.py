@@ -41,7 +41,7 @@ def _lacking(position: Position, listed: list[Gtid]) -> str:
 LOG = BinaryLog(
     connect=connect,
     announce="SET @mariadb_slave_capability=4, @master_binlog_checksum='CRC32'",
-    classify=classify.io_error,
+    classify=classify.RULES.io_error,
     start_of=start_of,
     ends=frozenset({STOP, ROTATE, FORMAT, _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION}),
     heading="Gtid_list",

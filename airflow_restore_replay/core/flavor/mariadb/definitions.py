@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_restore_replay.core.flavor.account import AGENT
 from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, Definitions, Source, read
-from airflow_restore_replay.core.flavor.server_process import AGENT
 from airflow_restore_replay.core.flavor.values import Conn
 
 #: authentication and global privileges without fields that a server sets by itself; password hashes in their own column

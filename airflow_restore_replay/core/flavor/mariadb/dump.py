@@ -20,7 +20,8 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
-from airflow_restore_replay.core.flavor.mariadb import classify, tables
+from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
+from airflow_restore_replay.core.flavor.mariadb import tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
@@ -108,13 +109,15 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
     line = telling_line(stderr, "mariadb-dump", status)
     number = error_number(line)
     if number in (1044, 1045, 1142, 1143, 1227, 1370, 1698):
-        return classify.denied(number, line, "the dump's account")
+        return denied(number, line, "the dump's account")
     if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
         return SourceCorrupt(
             f"The primary cannot read its own data: {line}",
             hint="Repair the table on the primary; the last good backup is kept.",
             evidence={"error": number},
         )
+    if number in STATEMENT_ENDED:
+        return dump_ended(number, line)
     if number in _GONE:
         return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
     return SeedFailed(f"mariadb-dump failed with status {status}: {line}", evidence={"error": number})
@@ -123,7 +126,7 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
 def load_error(status: int, stderr: str) -> RestoreReplayError:
     """Classify a failed load of the dump on the node."""
     line = telling_line(stderr, "mariadb", status)
-    if classify.disk_full(line):
+    if disk_full(line):
         return NodeFull(f"The node's disk is full: {line}")
     if error_number(line) in _GONE:
         return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")

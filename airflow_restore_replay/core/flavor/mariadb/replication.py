@@ -5,19 +5,13 @@ MariaDB's statements still say SLAVE; this package says replica.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from typing import Any
 
-from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
-from airflow_restore_replay.core.flavor import memory_tables
+from airflow_restore_replay.core.flavor import memory_tables, replication
 from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
-
-_CONNECT_RETRY_S = 2
-_TEMP_TABLE_TRIES = 20
 
 # The engine is a plugin that is loaded for the run of the server only; a restored copy must not ask for it.
 _LOAD_BLACKHOLE = ("INSTALL SONAME 'ha_blackhole'", "DELETE FROM mysql.plugin WHERE name = 'BLACKHOLE'")
@@ -27,6 +21,7 @@ _LOAD_BLACKHOLE = ("INSTALL SONAME 'ha_blackhole'", "DELETE FROM mysql.plugin WH
 _COUNTERS = "'Innodb_data_written','Handler_update','Handler_delete','Key_write_requests'"
 # Progress of an ALTER, because 10.6 and later have no status variables that count InnoDB rows.
 _STAGES = "SELECT STAGE, PROGRESS FROM information_schema.PROCESSLIST WHERE USER = 'system user' ORDER BY ID"
+_TRANSACTIONS = ("Replica_DDL_Groups", "Replica_Non_Transactional_Groups", "Replica_Transactional_Groups")
 
 
 def executed_position(node: Conn) -> MariaDbPosition:
@@ -56,20 +51,8 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
 
 def stop_replication(node: Conn) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.stop_replication`."""
-    for attempt in range(_TEMP_TABLE_TRIES):
-        run(node, "STOP SLAVE SQL_THREAD")
-        if not _open_temp_tables(node):
-            run(node, "STOP SLAVE")
-            memory_tables.put_back(node, load=_LOAD_BLACKHOLE)
-            return
-        if attempt + 1 < _TEMP_TABLE_TRIES:
-            run(node, "START SLAVE SQL_THREAD")
-            time.sleep(0.5)
-    raise CatchUpStalled(
-        f"The replication stream keeps {_open_temp_tables(node)} temporary tables open; a snapshot would lose"
-        " them.",
-        hint="Use binlog_format=ROW on the primary, or let the node replicate further and try again.",
-    )
+    replication.stop_replication(node, replica="SLAVE", status="Slave")
+    memory_tables.put_back(node, load=_LOAD_BLACKHOLE)
 
 
 def forget_replication(node: Conn) -> None:
@@ -81,40 +64,27 @@ def forget_replication(node: Conn) -> None:
 
 def replication_status(node: Conn) -> ReplicationStatus:
     """Return one reading of the node's replication, without waiting for a busy applier."""
-    applied = executed_position(
-        node
-    )  # read first, so that the counters read after it cover at least these transactions
+    # Read first, so that the counters read after it cover at least these transactions.
+    applied = executed_position(node)
     found = dicts(node, "SHOW ALL SLAVES STATUS")
     if not found:
-        return ReplicationStatus(
-            applied=applied,
-            io_running=False,
-            io_connecting=False,
-            applier_running=False,
-            progress=(str(applied),),
-            transactions=0,
-            received=applied,
-        )
-    row = found[0]
-    lag = row.get("Seconds_Behind_Master")
-    return ReplicationStatus(
+        return replication.unconfigured(applied)
+    row = replication.in_new_words(found[0])
+    return replication.status_of(
+        row,
         applied=applied,
-        io_running=row["Slave_IO_Running"] == "Yes",
-        io_connecting=row["Slave_IO_Running"] in ("Connecting", "Preparing"),
-        applier_running=row["Slave_SQL_Running"] == "Yes",
-        progress=_progress(node, row, applied),
-        transactions=_transactions(row),
         received=MariaDbPosition.parse(row["Gtid_IO_Pos"]),
-        arriving=(row["Gtid_IO_Pos"], row["Read_Master_Log_Pos"]),
-        lag_s=None if lag is None else float(lag),
-        error=_error(node, row, applied),
+        arriving=row["Gtid_IO_Pos"],
+        progress=(*replication.counters(node, _COUNTERS), *rows(node, _STAGES)),
+        transactions=sum(int(row.get(name) or 0) for name in _TRANSACTIONS),
+        error=replication.error_of(node, row, applied, classify.RULES),
     )
 
 
 def _change_master(primary: Endpoint) -> tuple[str, tuple[Any, ...]]:
     sql = (
         "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s,"
-        f" MASTER_CONNECT_RETRY={_CONNECT_RETRY_S}, MASTER_HEARTBEAT_PERIOD=5, MASTER_USE_GTID=slave_pos"
+        f" MASTER_CONNECT_RETRY={replication.CONNECT_RETRY_S}, MASTER_HEARTBEAT_PERIOD=5, MASTER_USE_GTID=slave_pos"
     )
     args: tuple[Any, ...] = (primary.host, primary.port, primary.user, primary.password)
     # Set all of them each time, because RESET SLAVE ALL keeps the old values (10.11).
@@ -127,33 +97,3 @@ def _change_master(primary: Endpoint) -> tuple[str, tuple[Any, ...]]:
 
 def _set_global(node: Conn, name: str, setting: object) -> None:
     run(node, f"SET GLOBAL {name} = %s", (setting,))
-
-
-def _open_temp_tables(node: Conn) -> int:
-    return int(rows(node, "SHOW GLOBAL STATUS LIKE 'Slave_open_temp_tables'")[0][1])
-
-
-def _progress(node: Conn, row: Mapping[str, Any], applied: MariaDbPosition) -> tuple[Any, ...]:
-    counters = rows(node, f"SHOW GLOBAL STATUS WHERE variable_name IN ({_COUNTERS})")
-    positions = row["Exec_Master_Log_Pos"], row["Relay_Log_Pos"]
-    return (str(applied), *positions, *(count for _, count in counters), *rows(node, _STAGES))
-
-
-def _transactions(row: Mapping[str, Any]) -> int:
-    names = ("Slave_DDL_Groups", "Slave_Non_Transactional_Groups", "Slave_Transactional_Groups")
-    return sum(int(row.get(name) or 0) for name in names)
-
-
-def _error(node: Conn, row: Mapping[str, Any], applied: MariaDbPosition) -> RestoreReplayError | None:
-    number, text = int(row["Last_SQL_Errno"]), str(row["Last_SQL_Error"])
-    if number and row["Slave_SQL_Running"] == "No":
-        where = f"{row['Relay_Master_Log_File']}:{row['Exec_Master_Log_Pos']} after {applied or 'nothing'}"
-        return memory_tables.cause_of(classify.applier_error(number, text, where), node)
-    number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
-    if not number or row["Slave_IO_Running"] == "Yes":
-        return None
-    # A network error is transient: the thread retries by itself. If the connection was lost during the handshake, the
-    # thread stops, and the job that watches it starts it again. Only an error that no retry can resolve is reported.
-    if classify.passes(number, text):
-        return None
-    return classify.io_error(number, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import subprocess
 import tempfile
@@ -12,11 +13,14 @@ from typing import ClassVar
 
 import pymysql
 
-from airflow_restore_replay.core.errors import NodeFull, PreflightFailed, SeedFailed
+from airflow_restore_replay.core.errors import PreflightFailed
+from airflow_restore_replay.core.flavor import account
 from airflow_restore_replay.core.flavor.errorlog import LogRules
-from airflow_restore_replay.core.flavor.mariadb import account, classify, errorlog, options
+from airflow_restore_replay.core.flavor.mariadb import errorlog, options
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
-from airflow_restore_replay.core.flavor.server_process import NodeProcess, last_line
+from airflow_restore_replay.core.flavor.programs import library_roots, run_installer
+from airflow_restore_replay.core.flavor.server_options import run_as
+from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
@@ -48,25 +52,22 @@ class MariaDbServer(NodeProcess):
             command = [
                 self.program("mariadb-install-db"),
                 "--no-defaults",
-                *options.run_as(),
+                *run_as(),
                 f"--datadir={datadir}",
                 f"--tmpdir={tmp_dir}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--skip-name-resolve",
             ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            text = done.stdout + done.stderr
-            kind = NodeFull if classify.disk_full(text) else SeedFailed
-            raise kind(f"mariadb-install-db failed with status {done.returncode}: {last_line(text)}")
+            run_installer(command)
 
     def _command(self, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
         own = options.server_options(self.layout, socket=socket, init_file=init_file, replaying=replaying)
         return [self.program("mariadbd"), *own]
 
-    def _account(self, password: str) -> list[str]:
-        return account.create_statements(password)
+    def _identified(self, password: str) -> str:
+        # A hash, because a password policy that was restored from the primary must not refuse the account.
+        return f"VIA mysql_native_password USING '{_native_hash(password)}'"
 
     def _connect(self, endpoint: Endpoint) -> Conn:
         return connect(endpoint)
@@ -77,13 +78,16 @@ class MariaDbServer(NodeProcess):
             run(conn, f"SET GLOBAL innodb_log_file_size={options.REDO_AT_REST_BYTES}")
         run(conn, account.DROP)
 
-    def _disk_full(self, text: str) -> bool:
-        return classify.disk_full(text)
-
     def _plugins(self) -> Iterator[Path]:
-        for root in self._library_roots():
+        for root in library_roots(self.layout.bindir):
             for found in (p for name in ("mysql", "mariadb") for p in [root / name / "plugin"] if p.is_dir()):
                 yield from (path for pattern in options.SAFE_PLUGINS for path in found.glob(pattern))
+
+
+def _native_hash(password: str) -> str:
+    # The scheme of the server's mysql_native_password; the password is made from 24 random bytes.
+    once = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+    return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
 
 @contextlib.contextmanager

@@ -30,22 +30,22 @@ def give_way(conn: Conn) -> bool:
     )
 
 
-def open_snapshot(endpoint: Endpoint, primary: Conn) -> Snapshot:
-    """Begin a consistent snapshot on *primary*; it lasts until the connection's transaction ends.
+def open_snapshot(primary: Endpoint, conn: Conn) -> Snapshot:
+    """Begin a consistent snapshot on *conn*; it lasts until the connection's transaction ends.
 
     Source: MariaDB documentation, "Enhancements for START TRANSACTION WITH CONSISTENT SNAPSHOT" and
     "BINLOG_GTID_POS".
     """
-    run(primary, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    run(primary, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-    found = dict(rows(primary, "SHOW STATUS LIKE 'binlog_snapshot_%'"))
+    run(conn, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    run(conn, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    found = dict(rows(conn, "SHOW STATUS LIKE 'binlog_snapshot_%'"))
     names = {name.lower(): text for name, text in found.items()}
     file, offset = names.get("binlog_snapshot_file", ""), names.get("binlog_snapshot_position", "")
     if not file:
         raise PreflightFailed("The primary writes no binary log.", hint="Set log_bin and restart it.")
-    text = rows(primary, "SELECT BINLOG_GTID_POS(%s, %s)", (file, int(offset)))[0][0]
+    text = rows(conn, "SELECT BINLOG_GTID_POS(%s, %s)", (file, int(offset)))[0][0]
     if text is None:
-        position = binlog.position_at(endpoint, primary, file, int(offset))
+        position = binlog.position_at(primary, conn, file, int(offset))
     else:
         position = MariaDbPosition.parse(str(text))
     return Snapshot(position, "binlog_snapshot_position")

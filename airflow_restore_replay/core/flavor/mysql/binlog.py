@@ -95,7 +95,7 @@ class _Reader:
 LOG = BinaryLog(
     connect=connect,
     announce="SET @source_binlog_checksum='CRC32', @master_binlog_checksum='CRC32'",
-    classify=classify.io_error,
+    classify=classify.RULES.io_error,
     start_of=start_of,
     ends=frozenset({STOP, ROTATE, FORMAT, _GTID, _ANONYMOUS, _PREVIOUS, _TAGGED, _HEARTBEAT, _HEARTBEAT_2}),
     heading="Previous_gtids",

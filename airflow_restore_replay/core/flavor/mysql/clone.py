@@ -17,7 +17,8 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
-from airflow_restore_replay.core.flavor.mysql import classify, grants
+from airflow_restore_replay.core.flavor.classify import denied, disk_full
+from airflow_restore_replay.core.flavor.mysql import grants
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.identity import release_of
 from airflow_restore_replay.core.flavor.sql import rows, run
@@ -148,12 +149,12 @@ def cloned_position(node: Conn) -> MySqlPosition:
 def clone_error(number: int, text: str) -> RestoreReplayError:
     """Classify a failed clone by whom it blames."""
     if re.search(r"ccess denied", text):
-        return classify.denied(1045, text, "CLONE's account")
+        return denied(1045, text, "CLONE's account")
     if re.search(
         r"Connect failed|Can't connect|Lost connection|gone away|Network error|\b20(03|05|13)\b", text
     ):
         return PrimaryUnreachable(f"CLONE cannot reach the primary: {text}", hint=unreachable_hint(text))
-    if classify.disk_full(text):
+    if disk_full(text):
         return NodeFull(f"CLONE ran out of space on the node: {text}")
     if re.search(r"page corruption|corrupt", text, re.IGNORECASE):
         return SourceCorrupt(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from airflow_restore_replay.core.flavor.account import AGENT
 from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, Definitions, Source, read
 from airflow_restore_replay.core.flavor.mysql import accounts
-from airflow_restore_replay.core.flavor.server_process import AGENT
 from airflow_restore_replay.core.flavor.values import Conn
 
 _ACCOUNTS = (

@@ -19,7 +19,8 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
-from airflow_restore_replay.core.flavor.mysql import accounts, classify, snapshot, tables
+from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
+from airflow_restore_replay.core.flavor.mysql import accounts, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
@@ -169,13 +170,15 @@ class MySqlDump:
         line = telling_line(stderr, "mysqldump", status)
         number = error_number(line)
         if number in _DENIED:
-            return classify.denied(number, line, "the dump's account")
+            return denied(number, line, "the dump's account")
         if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
             return SourceCorrupt(
                 f"The primary cannot read its own data: {line}",
                 hint="Repair the table on the primary; the last good backup is kept.",
                 evidence={"error": number},
             )
+        if number in STATEMENT_ENDED:
+            return dump_ended(number, line)
         if number in _GONE:
             return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
         return SeedFailed(f"mysqldump failed with status {status}: {line}", evidence={"error": number})
@@ -183,7 +186,7 @@ class MySqlDump:
     def load_error(self, status: int, stderr: str) -> RestoreReplayError:
         """Classify a failed load of the dump on the node."""
         line = telling_line(stderr, "mysql", status)
-        if classify.disk_full(line):
+        if disk_full(line):
             return NodeFull(f"The node's disk is full: {line}")
         if error_number(line) in _GONE:
             return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlog_cut import clock, cut_before
-from airflow_restore_replay.core.flavor.definitions import Definitions
-from airflow_restore_replay.core.flavor.findings import Finding, Wanted
 from airflow_restore_replay.core.flavor.identity import same_server
 from airflow_restore_replay.core.flavor.mysql import (
     binlog,
@@ -35,12 +33,6 @@ from airflow_restore_replay.core.flavor.values import (
     Endpoint,
     EventStamp,
     Position,
-    PreflightReport,
-    ReplicationStatus,
-    ServerIdentity,
-    ServerLayout,
-    Snapshot,
-    Table,
 )
 
 
@@ -73,52 +65,38 @@ class MySqlFlavor:
     )
     skippable_files: Sequence[str] = ("*/*.ibd",)
 
-    def parse_position(self, text: str) -> MySqlPosition:
-        return MySqlPosition.parse(text)
-
-    def server(self, layout: ServerLayout) -> MySqlServer:
-        return MySqlServer(layout)
-
-    def connect(self, endpoint: Endpoint) -> Conn:
-        return connect.connect(endpoint)
-
-    def identity(self, conn: Conn) -> ServerIdentity:
-        return identity.identity(conn)
-
-    def same_server(self, a: ServerIdentity, b: ServerIdentity) -> bool:
-        return same_server(a, b)
-
-    def refuse_release(self, *, backup: str | None, node: str, primary: str) -> None:
-        identity.refuse_release(backup=backup, node=node, primary=primary)
-
-    def preflight(self, primary: Conn) -> PreflightReport:
-        return preflight.preflight(primary)
-
-    def examine(self, primary: Conn, wanted: Wanted) -> list[Finding]:
-        return examine.examine(primary, wanted)
-
-    def primary_position(self, primary: Conn) -> MySqlPosition:
-        return snapshot.primary_position(primary)
-
-    def clock(self, primary: Conn) -> datetime:
-        return clock(primary)
+    parse_position = staticmethod(MySqlPosition.parse)
+    server = MySqlServer
+    dump_tools = MySqlDump
+    same_server = staticmethod(same_server)
+    refuse_release = staticmethod(identity.refuse_release)
+    identity = staticmethod(identity.identity)
+    connect = staticmethod(connect.connect)
+    preflight = staticmethod(preflight.preflight)
+    examine = staticmethod(examine.examine)
+    primary_position = staticmethod(snapshot.primary_position)
+    clock = staticmethod(clock)
+    open_snapshot = staticmethod(snapshot.open_snapshot)
+    give_way = staticmethod(snapshot.give_way)
+    executed_position = staticmethod(replication.executed_position)
+    set_executed = staticmethod(replication.set_executed)
+    start_replication = staticmethod(replication.start_replication)
+    replication_status = staticmethod(replication.replication_status)
+    stop_replication = staticmethod(replication.stop_replication)
+    forget_replication = staticmethod(replication.forget_replication)
+    unsupported_tables = staticmethod(tables.unsupported_tables)
+    uncompared = staticmethod(tables.uncompared)
+    memory_tables = staticmethod(tables.memory_tables)
+    event_states = staticmethod(tables.event_states)
+    tables = staticmethod(tables.tables)
+    canonical_text = staticmethod(canonical.canonical_text)
+    row_digest = staticmethod(canonical.row_digest)
+    definitions = staticmethod(definitions.definitions)
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
         return cut_before(
             binlog.LOG, primary, boundary, MySqlPosition.parse(str(start)), read=binlog.transactions
         )
-
-    def executed_position(self, node: Conn) -> MySqlPosition:
-        return replication.executed_position(node)
-
-    def set_executed(self, node: Conn, position: Position) -> None:
-        replication.set_executed(node, position)
-
-    def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
-        return snapshot.open_snapshot(primary, conn)
-
-    def give_way(self, conn: Conn) -> bool:
-        return snapshot.give_way(conn)
 
     def last_events(
         self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()
@@ -128,50 +106,8 @@ class MySqlFlavor:
     def check_history(self, primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
         history.check_history(primary, MySqlPosition.parse(str(position)), recorded)
 
-    def start_replication(
-        self, node: Conn, primary: Endpoint, *, until: Position | None, appliers: int
-    ) -> None:
-        replication.start_replication(node, primary, until=until, appliers=appliers)
-
-    def replication_status(self, node: Conn) -> ReplicationStatus:
-        return replication.replication_status(node)
-
-    def stop_replication(self, node: Conn) -> None:
-        replication.stop_replication(node)
-
-    def forget_replication(self, node: Conn) -> None:
-        replication.forget_replication(node)
-
-    def tables(self, conn: Conn) -> list[Table]:
-        return tables.tables(conn)
-
-    def unsupported_tables(self, conn: Conn) -> dict[str, str]:
-        return tables.unsupported_tables(conn)
-
-    def uncompared(self, conn: Conn) -> dict[str, str]:
-        return tables.uncompared(conn)
-
-    def memory_tables(self, conn: Conn) -> list[Table]:
-        """Return the MEMORY tables: they are not replicated to a node, and empty in every restored copy."""
-        return tables.memory_tables(conn)
-
-    def event_states(self, conn: Conn) -> dict[str, str]:
-        return tables.event_states(conn)
-
-    def canonical_text(self, column_type: str, expression: str) -> str:
-        return canonical.canonical_text(column_type, expression)
-
-    def row_digest(self, expression: str) -> str:
-        return canonical.row_digest(expression)
-
     def limit_statements(self, conn: Conn, seconds: float) -> None:
         run(conn, f"SET SESSION max_execution_time = {max(1, round(seconds * 1000))}")
-
-    def definitions(self, conn: Conn) -> Definitions:
-        return definitions.definitions(conn)
-
-    def dump_tools(self) -> MySqlDump:
-        return MySqlDump()
 
     def restore_hints(self) -> list[str]:
         return [

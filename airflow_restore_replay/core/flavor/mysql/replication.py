@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
-from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
-from airflow_restore_replay.core.flavor import memory_tables
+from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.flavor import memory_tables, replication
 from airflow_restore_replay.core.flavor.mysql import classify
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
@@ -18,16 +16,14 @@ from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 
-_CONNECT_RETRY_S = 2
 # By default the I/O thread gives up after ten tries; the stall timeout of this package decides instead.
 _RETRY_COUNT = 1_000_000
-_TEMP_TABLE_TRIES = 20
 
 # Tables that managed services write in the mysql schema for their own use.
 _SERVICE = r"'mysql.rds\_%'"
 
 # Counters that change while one long event is applied, when the positions do not.
-_PROGRESS = (
+_COUNTERS = (
     "'Innodb_rows_inserted','Innodb_rows_updated','Innodb_rows_deleted','Innodb_rows_read',"
     "'Innodb_data_written','Handler_update','Handler_delete','Key_write_requests'"
 )
@@ -60,7 +56,7 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     )
     if not ignored:
         memory_tables.set_aside(node)
-    run(node, *words.change_source(primary, retry_s=_CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
+    run(node, *words.change_source(primary, retry_s=replication.CONNECT_RETRY_S, retry_count=_RETRY_COUNT))
     # The credentials are passed to START, because CHANGE would write them to a table and to the redo log.
     stop_at = f"UNTIL SQL_BEFORE_GTIDS = '{_beyond(primary, until)}' " if until else ""
     run(node, f"START {words.replica} {stop_at}USER = %s PASSWORD = %s", (primary.user, primary.password))
@@ -83,20 +79,8 @@ def _beyond(primary: Endpoint, until: Position) -> MySqlPosition:
 def stop_replication(node: Conn) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.stop_replication`."""
     words = dialect(release(node))
-    for attempt in range(_TEMP_TABLE_TRIES):
-        run(node, f"STOP {words.replica} SQL_THREAD")
-        if not _open_temp_tables(node, words.status):
-            run(node, f"STOP {words.replica}")
-            memory_tables.put_back(node)
-            return
-        if attempt + 1 < _TEMP_TABLE_TRIES:
-            run(node, f"START {words.replica} SQL_THREAD")
-            time.sleep(0.5)
-    raise CatchUpStalled(
-        f"The replication stream keeps {_open_temp_tables(node, words.status)} temporary tables open; a snapshot "
-        "would lose them.",
-        hint="Use binlog_format=ROW on the primary, or let the node replicate further and try again.",
-    )
+    replication.stop_replication(node, replica=words.replica, status=words.status)
+    memory_tables.put_back(node)
 
 
 def forget_replication(node: Conn) -> None:
@@ -110,68 +94,22 @@ def forget_replication(node: Conn) -> None:
 
 def replication_status(node: Conn) -> ReplicationStatus:
     """Return one reading of the node's replication."""
-    applied = executed_position(
-        node
-    )  # read first, so that the counters read after it cover at least these transactions
+    # Read first, so that the counters read after it cover at least these transactions.
+    applied = executed_position(node)
     found = dicts(node, f"SHOW {dialect(release(node)).replica} STATUS")
     if not found:
-        return ReplicationStatus(
-            applied=applied,
-            io_running=False,
-            io_connecting=False,
-            applier_running=False,
-            progress=(str(applied),),
-            transactions=0,
-            received=applied,
-        )
-    row = _in_new_words(found[0])
-    lag = row.get("Seconds_Behind_Source")
+        return replication.unconfigured(applied)
+    row = replication.in_new_words(found[0])
     received = MySqlPosition.parse(str(row["Retrieved_Gtid_Set"]))
-    return ReplicationStatus(
+    return replication.status_of(
+        row,
         applied=applied,
-        io_running=row["Replica_IO_Running"] == "Yes",
-        io_connecting=row["Replica_IO_Running"] == "Connecting",
-        applier_running=row["Replica_SQL_Running"] == "Yes",
-        progress=_progress(node, row, applied),
-        transactions=received.common(applied).count,
         received=MySqlPosition.parse(f"{applied},{received}"),
-        arriving=(str(received), row["Read_Source_Log_Pos"]),
-        lag_s=None if lag is None else float(lag),
-        error=_error(node, row, applied),
+        arriving=str(received),
+        progress=replication.counters(node, _COUNTERS),
+        transactions=received.common(applied).count,
+        error=replication.error_of(node, row, applied, classify.RULES, partial(_workers_words, node)),
     )
-
-
-def _in_new_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.replace("Slave_", "Replica_").replace("Master", "Source"): v for name, v in row.items()}
-
-
-def _open_temp_tables(node: Conn, prefix: str) -> int:
-    found = rows(node, f"SHOW GLOBAL STATUS LIKE '{prefix}_open_temp_tables'")
-    return int(found[0][1]) if found else 0
-
-
-def _progress(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> tuple[Any, ...]:
-    counters = rows(node, f"SHOW GLOBAL STATUS WHERE variable_name IN ({_PROGRESS})")
-    positions = row["Exec_Source_Log_Pos"], row["Relay_Log_Pos"]
-    return (str(applied), *positions, *(count for _, count in counters))
-
-
-def _error(node: Conn, row: Mapping[str, Any], applied: MySqlPosition) -> RestoreReplayError | None:
-    number, text = int(row["Last_SQL_Errno"]), str(row["Last_SQL_Error"])
-    if number and row["Replica_SQL_Running"] == "No":
-        where = (
-            f"{row['Relay_Source_Log_File']}:{row['Exec_Source_Log_Pos']} after {str(applied) or 'nothing'}"
-        )
-        error = classify.applier_error(*_workers_words(node, number, text), where)
-        return memory_tables.cause_of(error, node)
-    number, text = int(row["Last_IO_Errno"]), str(row["Last_IO_Error"])
-    if not number or row["Replica_IO_Running"] == "Yes":
-        return None
-    # A network error is transient: the thread retries by itself. If the connection was lost during the handshake, the
-    # thread stops, and the job that watches it starts it again. Only an error that no retry can resolve is reported.
-    if classify.passes(number, text):
-        return None
-    return classify.io_error(number, text)
 
 
 def _workers_words(node: Conn, number: int, text: str) -> tuple[int, str]:

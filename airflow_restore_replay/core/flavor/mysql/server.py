@@ -12,13 +12,16 @@ from typing import ClassVar
 
 import pymysql
 
-from airflow_restore_replay.core.errors import NodeFull, NodeServerCrashed, PreflightFailed, SeedFailed
+from airflow_restore_replay.core.errors import NodeServerCrashed, PreflightFailed
+from airflow_restore_replay.core.flavor import account
 from airflow_restore_replay.core.flavor.errorlog import LogRules
-from airflow_restore_replay.core.flavor.mysql import account, classify, errorlog, options
+from airflow_restore_replay.core.flavor.mysql import errorlog, options
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.mysql.tables import forget_cached_estimates
-from airflow_restore_replay.core.flavor.server_process import NodeProcess, last_line
+from airflow_restore_replay.core.flavor.programs import library_roots, run_installer
+from airflow_restore_replay.core.flavor.server_options import run_as
+from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.sql import run, status
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
@@ -51,7 +54,7 @@ class MySqlServer(NodeProcess):
         command = [
             self.program("mysqld"),
             "--no-defaults",
-            *options.run_as(),
+            *run_as(),
             "--initialize-insecure",
             f"--datadir={self.layout.datadir}",
             f"--tmpdir={self.layout.tmp_dir}",
@@ -62,11 +65,7 @@ class MySqlServer(NodeProcess):
             "--innodb-doublewrite=OFF",
             "--log-error-verbosity=1",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            text = done.stdout + done.stderr
-            kind = NodeFull if classify.disk_full(text) else SeedFailed
-            raise kind(f"mysqld --initialize failed with status {done.returncode}: {last_line(text)}")
+        run_installer(command)
 
     def _command(self, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
         self._name_server()
@@ -75,8 +74,9 @@ class MySqlServer(NodeProcess):
         )
         return [self.program("mysqld"), *own]
 
-    def _account(self, password: str) -> list[str]:
-        return account.create_statements(password)
+    def _identified(self, password: str) -> str:
+        # Components that could refuse the password are not in the node's plugin directory.
+        return f"WITH caching_sha2_password BY '{password}' PASSWORD EXPIRE NEVER"
 
     def _connect(self, endpoint: Endpoint) -> Conn:
         conn = connect(endpoint)
@@ -110,11 +110,8 @@ class MySqlServer(NodeProcess):
             run(conn, f"SET GLOBAL innodb_redo_log_capacity={options.REDO_AT_REST_BYTES}")
         run(conn, account.DROP)
 
-    def _disk_full(self, text: str) -> bool:
-        return classify.disk_full(text)
-
     def _plugins(self) -> Iterator[Path]:
-        for root in self._library_roots():
+        for root in library_roots(self.layout.bindir):
             for found in (root / "mysql" / "plugin", root / "plugin"):
                 yield from (path for name in options.SAFE_PLUGINS if (path := found / name).exists())
 

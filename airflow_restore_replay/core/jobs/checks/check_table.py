@@ -7,6 +7,7 @@ from airflow_restore_replay.core.errors import (
     TableCheckFailed,
 )
 from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.redaction import redacted
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -52,5 +53,5 @@ def _check(node: Conn, table: Table, option: str) -> str:
     bad = [str(text) for _, _, kind, text in rows if kind.lower() == "error"]
     status = [str(text) for _, _, kind, text in rows if kind.lower() == "status"]
     if bad or (status and status[-1] not in ("OK", "Table is already up to date")):
-        return "; ".join(bad or status)
+        return redacted("; ".join(bad or status))
     return ""

@@ -11,7 +11,8 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.errors import PrimaryUnreachable, SourceCorrupt
+from airflow_restore_replay.core.errors import CheckUnfinished, PrimaryUnreachable, SourceCorrupt
+from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, LOST_NUMBERS
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.compare.tables import Key, KeyRange, TablePlan
@@ -84,6 +85,7 @@ def asking_the_primary() -> Iterator[None]:
 
     :raises SourceCorrupt: the primary cannot read its own rows.
     :raises PrimaryUnreachable: the connection broke.
+    :raises CheckUnfinished: an administrator or a time limit ended the query.
     """
     try:
         yield
@@ -91,6 +93,11 @@ def asking_the_primary() -> Iterator[None]:
         if exc.args and exc.args[0] in LOST_NUMBERS:
             raise PrimaryUnreachable(
                 f"The primary's connection broke while its rows were read: {exc.args[-1]}."
+            ) from exc
+        if exc.args and exc.args[0] in STATEMENT_ENDED:
+            raise CheckUnfinished(
+                f"The primary ended a query of its rows: {exc.args[1]} (error {exc.args[0]}).",
+                hint="Find who kills long queries there, or exempt the account from the limit.",
             ) from exc
         if not exc.args or exc.args[0] not in CORRUPT_NUMBERS:
             raise

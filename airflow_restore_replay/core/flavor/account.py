@@ -6,20 +6,20 @@ A restored data directory has the primary's accounts, whose passwords the agent 
 
 from __future__ import annotations
 
-from airflow_restore_replay.core.flavor.server_process import AGENT
-
+AGENT = "restore_replay_agent"
 _WHO = f"'{AGENT}'@'localhost'"
 DROP = f"DROP USER IF EXISTS {_WHO}"
 
 
-def create_statements(password: str) -> list[str]:
+def create_statements(identified: str) -> list[str]:
     """Return statements that create the account, or replace an older one.
 
-    They are in a private file that is deleted when the server has started. Components that could refuse the password
-    are not in the node's plugin directory.
+    They are in a private file that is deleted when the server has started.
+
+    :param identified: clause of CREATE USER that sets the password.
     """
     return [
         DROP,
-        f"CREATE USER {_WHO} IDENTIFIED WITH caching_sha2_password BY '{password}' PASSWORD EXPIRE NEVER",
+        f"CREATE USER {_WHO} IDENTIFIED {identified}",
         f"GRANT ALL PRIVILEGES ON *.* TO {_WHO} WITH GRANT OPTION",
     ]
