@@ -228,6 +228,7 @@ class Retention(Strict, frozen=True, kw_only=True):
     :param hourly, daily, weekly, monthly: keep the newest backup of each of the last so many hours, days, … that have
         one; hours in UTC, the others in the cluster's timezone.
     :param min_count: number of healthy proven backups that pruning never goes below.
+    :param most_deleted: a prune that would delete more backups than this deletes nothing, and says so.
     :param quarantined_within: how long a quarantined backup is kept, counted from its quarantine.
     :param grace: a backup younger than this is not deleted, and stored bytes are deleted this long after they became
         unreferenced. It must be longer than any restore takes and than any process may be suspended.
@@ -240,6 +241,7 @@ class Retention(Strict, frozen=True, kw_only=True):
     weekly: Count = 0
     monthly: Count = 0
     min_count: Positive = 3
+    most_deleted: Positive = 10
     quarantined_within: Seconds = Seconds("90d")
     grace: Seconds = Seconds("2d")
 

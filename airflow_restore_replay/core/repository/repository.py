@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -299,11 +300,14 @@ class Repository:
     def catalog(self) -> Catalog:
         """Read all manifests and verdicts; damaged ones are reported in ``unreadable``, never ignored."""
         unreadable: dict[str, str] = {}
-        manifests = self._read_all(Manifest, unreadable)
+        stored: dict[str, datetime] = {}
+        manifests = self._read_all(Manifest, unreadable, stored)
         verdicts = self._read_all(Verdict, unreadable)
-        return Catalog.of(self.cluster, manifests, verdicts, unreadable)
+        return Catalog.of(self.cluster, manifests, verdicts, unreadable, stored)
 
-    def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> list[R]:
+    def _read_all(
+        self, kind: type[R], unreadable: dict[str, str], stored: dict[str, datetime] | None = None
+    ) -> list[R]:
         prefix = f"{FOLDERS[kind][0]}/"
         found: list[R] = []
         ids: list[str] = []
@@ -311,6 +315,8 @@ class Repository:
             match = _RECORD.fullmatch(info.path)
             if match:
                 ids.append(match[1])
+                if stored is not None:
+                    stored[match[1]] = info.modified
             else:
                 unreadable[info.path] = f"{info.path} is not a record's name."
 

@@ -19,8 +19,8 @@ from airflow_restore_replay.core.repository.format.records import (
 )
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
 from airflow_restore_replay.core.repository.pruning.plan import (
-    MAX_SKEW_S,
     PlannedDeletion,
     PrunePlan,
     plan_prune,
@@ -52,6 +52,7 @@ class PruneReport:
     :param denied: object that the store refused to delete → its message; only the first ones.
     :param denied_count: number of objects whose deletion was refused or, after many refusals, not tried.
     :param withheld: why nothing, or no stored bytes, was deleted.
+    :param doubtful: backup id → why its record cannot be true; such backups are kept.
     """
 
     cluster: str
@@ -65,6 +66,7 @@ class PruneReport:
     denied: dict[str, str] = field(default_factory=dict)
     denied_count: int = 0
     withheld: str = ""
+    doubtful: dict[str, str] = field(default_factory=dict)
 
     @property
     def complaint(self) -> str:
@@ -76,6 +78,8 @@ class PruneReport:
                 f"{self.denied_count} objects could not be deleted: they are locked, or the credentials lack the "
                 f"right to delete. First {path}: {why}"
             )
+        for backup_id, why in self.doubtful.items():
+            said.append(f"Backup {backup_id} is kept and not counted: {why}.")
         if self.missing:
             said.append(
                 f"{len(self.missing)} objects that backups need are gone; run `restore-replay verify`."
@@ -127,10 +131,10 @@ class _Prune:
         report = self._report
         self._refuse_skew()
         plan = plan_prune(self._repository, self._policy, timezone=self._timezone, now=self._now())
-        report.withheld, report.missing = plan.withheld, plan.missing
+        report.withheld, report.missing, report.doubtful = plan.withheld, plan.missing, plan.doubtful
         self._delete_manifests(plan.delete)
         if plan.withheld:
-            report.kept = len(plan.keep) + len(plan.delete) - len(report.deleted)
+            report.kept = len(plan.keep) + len(plan.delete) + len(plan.too_many) - len(report.deleted)
             return report
         self._hold()
         try:
@@ -267,6 +271,8 @@ def summary(plan: PrunePlan) -> dict[str, object]:
     return {
         "keep": plan.keep,
         "delete": plan.delete,
+        "too_many": plan.too_many,
+        "doubtful": plan.doubtful,
         "condemn": _amount(plan.condemn),
         "free_now": _amount(plan.sweep),
         "leftovers": _amount(plan.leftovers),
