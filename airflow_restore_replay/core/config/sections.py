@@ -209,6 +209,10 @@ class FullEvery(Strict, frozen=True, kw_only=True):
     generations: Positive | None = None
 
 
+#: a lease that is valid for longer than this would hold back all runs, and is refused
+MAX_LEASE_TTL_S = 86400.0
+
+
 class LeasePolicy(Strict, frozen=True, kw_only=True):
     """Times of the cluster's lease.
 
@@ -218,6 +222,10 @@ class LeasePolicy(Strict, frozen=True, kw_only=True):
 
     ttl: Seconds = Seconds("10m")
     wait: Seconds = Seconds("1h")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ttl <= MAX_LEASE_TTL_S:
+            raise ValueError(f"ttl must be at most 1d, it is {self.ttl:.0f} s")
 
 
 class Retention(Strict, frozen=True, kw_only=True):

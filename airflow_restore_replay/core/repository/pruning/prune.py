@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import ManifestCorrupt, PruneUnsafe, StoreDenied
@@ -146,7 +147,8 @@ class _Prune:
         unreferenced = {info.path for info in objects}
         self._condemn([info for info in plan.condemn if info.path in unreferenced])
         self._sweep([info for info in plan.sweep if info.path in unreferenced])
-        self._delete([*plan.spent, *plan.leftovers])
+        self._forget(plan.spent)
+        self._delete(plan.leftovers)
         return report
 
     def _refuse_skew(self) -> None:
@@ -187,6 +189,19 @@ class _Prune:
         if not doomed:
             return
         self._hold()
+        self._say_before(
+            deleted=[
+                Pruned(backup_id=d.backup_id, reason=d.reason, total_bytes=d.total_bytes) for d in doomed
+            ]
+        )
+        for each in doomed:
+            self._hold()
+            if self._deleted(manifest_path(each.backup_id)):
+                self._report.deleted.append(each.backup_id)
+                log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
+
+    def _say_before(self, *, deleted: Sequence[Pruned] = (), spent: Sequence[str] = ()) -> None:
+        """Record which records are about to be deleted, so that nobody misses them."""
         at = self._now()
         self._repository.record(
             PruneRecord(
@@ -195,16 +210,18 @@ class _Prune:
                 cluster=self._repository.cluster,
                 run=self._run,
                 lease_epoch=self._epoch,
-                deleted=[
-                    Pruned(backup_id=d.backup_id, reason=d.reason, total_bytes=d.total_bytes) for d in doomed
-                ],
+                deleted=list(deleted),
+                spent=list(spent),
             )
         )
-        for each in doomed:
-            self._hold()
-            if self._deleted(manifest_path(each.backup_id)):
-                self._report.deleted.append(each.backup_id)
-                log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
+
+    def _forget(self, spent: Sequence[ObjectInfo]) -> None:
+        """Delete records of condemned objects of which none is left."""
+        if not spent:
+            return
+        self._hold()
+        self._say_before(spent=[PurePosixPath(info.path).stem for info in spent])
+        self._delete(spent)
 
     def _condemn(self, objects: Sequence[ObjectInfo]) -> None:
         """Condemn objects, the second step: from now on no writer references them."""
