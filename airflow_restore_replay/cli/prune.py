@@ -10,8 +10,8 @@ from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
-from airflow_restore_replay.core.repository.pruning.plan import PrunePlan, plan_prune
-from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune, summary
+from airflow_restore_replay.core.repository.pruning.plan import PrunePlan, plan_prune, summary
+from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
 
 

@@ -18,6 +18,8 @@ from airflow_restore_replay.core.repository.format.refs import chunk_path
 from airflow_restore_replay.core.repository.format.seals import checksum
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.repository import Repository
+from tests.contract.test_old_formats import FIXTURES
+from tests.contract.test_old_formats import KEY as FORMAT_1_KEY
 from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes
 from tests.support.generations import kinds, make_varied_tree, next_backup, vary
 from tests.support.keys import NEW, OLD
@@ -109,6 +111,23 @@ def test_stock_tools_decrypt_with_the_key_and_nothing_else(
     one.write_bytes(two.read_bytes())
     again = _run(recipe, str(root), new.backup_id, str(tmp_path / "swapped"), str(tmp_path / "new"))
     assert again.returncode != 0
+
+
+@pytest.mark.parametrize(("fixture", "key"), [("format-1", ""), ("format-1-encrypted", FORMAT_1_KEY)])
+def test_stock_tools_rebuild_format_1(recipe: Path, tmp_path: Path, fixture: str, key: str) -> None:
+    root = FIXTURES / fixture
+    (tmp_path / "key").write_text(key)
+    for backup_id, files in json.loads((root / "expected.json").read_text()).items():
+        out = tmp_path / backup_id
+        done = _run(recipe, str(root), backup_id, str(out), *([str(tmp_path / "key")] if key else []))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {
+            path.relative_to(out).as_posix(): [
+                path.stat().st_mode & 0o777,
+                None if path.is_dir() else checksum(path.read_bytes()),
+            ]
+            for path in out.rglob("*")
+        } == files
 
 
 def test_stock_tools_notice_a_forged_manifest(recipe: Path, tree: Path, tmp_path: Path) -> None:

@@ -266,3 +266,23 @@ def still_unreferenced(
     for backup_id in sorted(found.keys() - plan.keep.keys()):
         extra |= walk(found[backup_id])
     return catalog, [info for info in objects if info.path not in extra]
+
+
+def summary(plan: PrunePlan) -> dict[str, object]:
+    """Return a summary of a plan for JSON, with objects counted instead of listed."""
+    return {
+        "keep": plan.keep,
+        "delete": plan.delete,
+        "too_many": plan.too_many,
+        "doubtful": plan.doubtful,
+        "condemn": _amount(plan.condemn),
+        "free_now": _amount(plan.sweep),
+        "leftovers": _amount(plan.leftovers),
+        "too_young_bytes": plan.young_bytes,
+        "missing": plan.missing,
+        "withheld": plan.withheld,
+    }
+
+
+def _amount(objects: Sequence[ObjectInfo]) -> dict[str, int]:
+    return {"objects": len(objects), "bytes": sum(info.size_bytes for info in objects)}

@@ -23,7 +23,6 @@ from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
 from airflow_restore_replay.core.repository.pruning.plan import (
     PlannedDeletion,
-    PrunePlan,
     plan_prune,
     still_unreferenced,
 )
@@ -281,23 +280,3 @@ class _Prune:
             if len(self._report.denied) < _ENOUGH_DENIALS:
                 self._report.denied[path] = denial
         return denial
-
-
-def summary(plan: PrunePlan) -> dict[str, object]:
-    """Return a summary of a plan for JSON, with objects counted instead of listed."""
-    return {
-        "keep": plan.keep,
-        "delete": plan.delete,
-        "too_many": plan.too_many,
-        "doubtful": plan.doubtful,
-        "condemn": _amount(plan.condemn),
-        "free_now": _amount(plan.sweep),
-        "leftovers": _amount(plan.leftovers),
-        "too_young_bytes": plan.young_bytes,
-        "missing": plan.missing,
-        "withheld": plan.withheld,
-    }
-
-
-def _amount(objects: Sequence[ObjectInfo]) -> dict[str, int]:
-    return {"objects": len(objects), "bytes": sum(info.size_bytes for info in objects)}
