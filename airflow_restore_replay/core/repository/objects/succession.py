@@ -15,6 +15,8 @@ LEASE_OBJECT = re.compile(r"leases/(\d{12})/(claim|released|renewal-(\d{6}))\.js
 _RECORD = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\.json")
 #: more than writers at the same time, which do not see each other's records
 _LATEST = 4
+#: stores keep times in whole seconds, in which a run may write many records: all of the same second count
+_MOST = 64
 #: the current lease and the one before it: older ones are deleted
 _EPOCHS = 2
 
@@ -24,7 +26,8 @@ def latest(store: ObjectStore) -> list[str]:
     names = []
     for folder in FOLDERS:
         found = (info for info in store.list(f"{folder}/") if _RECORD.fullmatch(info.path))
-        names += [i.path for i in heapq.nlargest(_LATEST, found, key=lambda i: (i.modified, i.path))]
+        newest = heapq.nlargest(_MOST, found, key=lambda i: (i.modified, i.path))
+        names += [i.path for i in newest if i.modified >= newest[:_LATEST][-1].modified]
     names += latest_lease_objects(store.list("leases/"))
     if store.size(UPGRADE) is not None:
         names.append(UPGRADE)
