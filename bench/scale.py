@@ -84,7 +84,7 @@ def _manifest(repository: Repository, number: int, chunks: int) -> Manifest:
         server_release="10.11.14",
         created_at=at,
         run=f"run-{number}",
-        lease_epoch=1,
+        lease_epoch=number + 1,
         base=BaseRef(kind="seed", method="logical"),
         position="0-1-100",
         goal="0-1-90",
@@ -181,7 +181,7 @@ def run(terabytes: float, backups: int, change: float, root: Path) -> list[dict[
         return repository
 
     chunks, opening = _in_child(lambda: _open_newest(opened()))
-    policy = Retention(last=backups // 2, min_count=1)
+    policy = Retention(last=backups // 2, min_count=1, most_deleted=backups)
     now = utc_now() + timedelta(days=3)
     (kept, gone, condemned), planning = _in_child(
         lambda: _counts(plan_prune(opened(), policy, timezone="UTC", now=now))

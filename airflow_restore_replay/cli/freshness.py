@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from airflow_restore_replay.cli.exit_codes import Nagios
+from airflow_restore_replay.cli.output import echo
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import Seconds, human_seconds
 from airflow_restore_replay.core.decisions.freshness import Freshness, freshness
@@ -41,7 +42,7 @@ class NagiosCommand(click.Command):
         try:
             return super().invoke(ctx)
         except RestoreReplayError as exc:
-            click.echo(f"RESTORE-REPLAY UNKNOWN - {_one_line(str(exc))}")
+            echo(f"RESTORE-REPLAY UNKNOWN - {_one_line(str(exc))}")
             raise click.exceptions.Exit(Nagios.UNKNOWN) from exc
 
 
@@ -70,7 +71,7 @@ def command(scope: Scope, max_age: Seconds | None, proof: str) -> None:
     if scope.as_json:
         scope.emit(_document(scope, seen, problem, limit_s, code))
     else:
-        click.echo(_line(scope, seen, problem, limit_s, code))
+        echo(_line(scope, seen, problem, limit_s, code))
     raise click.exceptions.Exit(code)
 
 

@@ -14,7 +14,7 @@ from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_key, read_keys
 from airflow_restore_replay.core.errors import ConfigInvalid, TargetNotEmpty
 from airflow_restore_replay.core.repository.format.keyring import Key
-from airflow_restore_replay.core.repository.objects.key_checks import known_keys
+from airflow_restore_replay.core.repository.objects.key_checks import check_complaint, key_path, known_keys
 from airflow_restore_replay.core.repository.repository import Repository
 
 
@@ -56,7 +56,7 @@ def show_id(path: Path) -> None:
 def check(scope: Scope) -> None:
     """Read the cluster's keys, test them on its repository, and show how many backups need each.
 
-    Exit codes: 0 every backup's key is available, 2 one is not, or a key is wrong.
+    Exit codes: 0 every backup's key is available, 2 one is not, a key is wrong, or its check is damaged.
     """
     encryption = scope.cluster.repository.encryption
     if encryption is None:
@@ -65,7 +65,7 @@ def check(scope: Scope) -> None:
     sources = {Key.of(k).key_id: str(s) for k, s in zip(keys, encryption.sources, strict=True)}
     repository = Repository.of_cluster(scope.cluster, keys=keys, write=False)
     rows = _rows(repository, sources)
-    lost = [row for row in rows if not row["source"] and row["backups"]]
+    lost = [row for row in rows if (not row["source"] and row["backups"]) or row["complaint"]]
     if scope.as_json:
         scope.emit({"keys": rows, "ok": not lost})
     else:
@@ -74,6 +74,11 @@ def check(scope: Scope) -> None:
             for r in rows
         ]
         show_table(["KEY", "SOURCE", "STATE", "BACKUPS"], table)
+        for row in rows:
+            if row["complaint"]:
+                console(stderr=True).print(
+                    f"{key_path(str(row['key_id']))}: {row['complaint']}", markup=False
+                )
     raise click.exceptions.Exit(Exit.REFUSED if lost else Exit.OK)
 
 
@@ -87,9 +92,17 @@ def _rows(repository: Repository, sources: dict[str, str]) -> list[dict[str, str
             "source": sources.get(key_id, ""),
             "state": _state(key_id, active=repository.key_id, known=key_id in known),
             "backups": needed.get(key_id, 0),
+            "complaint": _complaint(repository, key_id, used=key_id in known or key_id in needed),
         }
         for key_id in dict.fromkeys(order)
     ]
+
+
+def _complaint(repository: Repository, key_id: str, *, used: bool) -> str:
+    """Return what is wrong with the key check of a key that was used."""
+    if not used or repository.keyring is None:
+        return ""
+    return check_complaint(repository.store, key_id, repository.repository_id, repository.keyring)
 
 
 def _state(key_id: str, *, active: str, known: bool) -> str:

@@ -11,23 +11,28 @@ from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import Verdict, utc_now
+from airflow_restore_replay.core.repository.verification.records import missing_records
 
 
 @click.command("list")
 @scoped
 def command(scope: Scope) -> None:
     """List all backups with their state, newest last."""
-    catalog = scope.repository().catalog()
+    repository = scope.repository()
+    catalog, missing = repository.catalog(), missing_records(repository)
     if scope.as_json:
         scope.emit(
             {
                 "cluster": catalog.cluster,
                 "backups": [summary(backup) for backup in catalog.backups],
                 "unreadable": dict(catalog.unreadable),
+                "missing": missing,
             }
         )
         return
     _show(catalog)
+    for path, by in missing.items():
+        console(stderr=True).print(f"Missing: {path}: {by}", markup=False, soft_wrap=True)
 
 
 def summary(backup: Backup) -> dict[str, Any]:

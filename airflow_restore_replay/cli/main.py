@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ from airflow_restore_replay import __version__
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
 from airflow_restore_replay.cli.output import JSON_KEY, show_failure
 from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.system.printable import PrintableFormatter
 
 #: Command → module, which is imported on use, so that `--help` and `freshness` start fast.
 _COMMANDS = {
@@ -73,6 +75,9 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line. The console script calls this."""
+    log = logging.StreamHandler()
+    log.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[log])
     if os.environ.get("NO_COLOR") is None and not sys.stdout.isatty():
         os.environ.setdefault("NO_COLOR", "1")
     cli()

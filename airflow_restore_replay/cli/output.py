@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from airflow_restore_replay.core.decoding import indented
 from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.system.printable import printable, printable_json
 
 #: Key in click's context; its value says whether the answer is JSON.
 JSON_KEY = "airflow_restore_replay.json"
@@ -31,16 +33,29 @@ STATE_STYLES = {
 }
 
 
+class _PrintableConsole(Console):
+    """Console that shows control characters in texts instead of sending them; its own colours pass."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console of the terminal's width, or of :data:`PLAIN_WIDTH` where there is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+    return _PrintableConsole(stderr=stderr, width=width, highlight=False, soft_wrap=False)
 
 
 def emit_json(document: Any) -> None:
     """Print *document* as one indented JSON document."""
-    click.echo(indented(document))
+    click.echo(printable_json(indented(document)))
+
+
+def echo(line: str, *, err: bool = False) -> None:
+    """Print a line as it is, but for control characters in it."""
+    click.echo(printable(line), err=err)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:

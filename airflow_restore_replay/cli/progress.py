@@ -6,12 +6,11 @@ import sys
 import time
 from types import TracebackType
 
-import click
 from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from airflow_restore_replay.cli.output import console
+from airflow_restore_replay.cli.output import console, echo
 from airflow_restore_replay.core.jobs.protocol import Progress, describe_progress
 
 #: Seconds between lines where stderr is not a terminal.
@@ -54,14 +53,14 @@ class ProgressDisplay:
         if reading.phase == self._phase and now - self._last_line < LINE_INTERVAL_S:
             return
         self._phase, self._last_line = reading.phase, now
-        click.echo(f"{self._title}: {describe_progress(reading)}", err=True)
+        echo(f"{self._title}: {describe_progress(reading)}", err=True)
 
     def say(self, line: str) -> None:
         """Print a line that stays on the screen."""
         if self._live:
             self._live.console.print(line, markup=False, soft_wrap=True)
         else:
-            click.echo(line, err=True)
+            echo(line, err=True)
 
 
 class _Reading(ProgressColumn):

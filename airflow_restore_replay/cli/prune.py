@@ -10,8 +10,8 @@ from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
-from airflow_restore_replay.core.repository.pruning.plan import PrunePlan, plan_prune
-from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune, summary
+from airflow_restore_replay.core.repository.pruning.plan import PrunePlan, plan_prune, summary
+from airflow_restore_replay.core.repository.pruning.prune import PruneReport, prune
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
 
 
@@ -65,6 +65,7 @@ def _show_plan(plan: PrunePlan, scope: Scope) -> None:
         ["delete", d.backup_id, human_bytes(d.total_bytes), _bytes(d.frees_bytes), d.reason]
         for d in plan.delete
     ]
+    rows += [["withheld", d.backup_id, human_bytes(d.total_bytes), "", d.reason] for d in plan.too_many]
     show_table(
         ["", "BACKUP", "TOTAL", "FREES", "WHY"],
         sorted(rows, key=lambda row: row[1]),
@@ -76,6 +77,8 @@ def _show_plan(plan: PrunePlan, scope: Scope) -> None:
     _say(f"{len(plan.keep)} backups are kept, {len(plan.delete)} would be deleted.")
     _say(f"Free at once: {_size(swept)}, unreferenced for more than {grace}.")
     _say(f"Free after {grace}: {_size(plan.condemn)}, of which {human_bytes(released)} by these deletions.")
+    for backup_id, why in plan.doubtful.items():
+        _say(f"Backup {backup_id} is kept and not counted: {why}.")
     if plan.missing:
         _say(f"{len(plan.missing)} objects that backups need are missing; run `restore-replay verify`.")
     _say(f"Withheld: {plan.withheld}" if plan.withheld else "Nothing was deleted; --yes deletes.")

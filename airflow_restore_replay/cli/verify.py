@@ -84,6 +84,8 @@ def _show(found: VerifyReport) -> None:
         _say(f"Backup {backup_id}: {failure.message}")
     for path, why in found.unreadable.items():
         _say(f"Unreadable: {path}: {why}")
+    for path, by in found.missing.items():
+        _say(f"Missing: {path}: {by}")
     if found.quarantined:
         _say(f"Quarantined: {', '.join(found.quarantined)}.")
     elif found.bad or found.bad_lists:
@@ -97,7 +99,7 @@ def _outcome(found: VerifyReport) -> str:
         return "all is well"
     return (
         f"{len(found.bad)} bad chunks, {len(found.bad_lists)} bad file lists, "
-        f"{len(found.unreadable)} unreadable records"
+        f"{len(found.unreadable)} unreadable records, {len(found.missing)} missing records"
     )
 
 

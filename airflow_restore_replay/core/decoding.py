@@ -61,7 +61,12 @@ def decode(data: bytes, kind: type[T]) -> T:
 
     :raises msgspec.DecodeError: *data* is not JSON, or not a *kind* (then a :class:`msgspec.ValidationError`).
     """
-    return decoder(kind).decode(data)
+    try:
+        return decoder(kind).decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("JSON is nested too deeply") from None
+    except UnicodeDecodeError as exc:
+        raise msgspec.DecodeError(f"JSON is not UTF-8: {exc}") from None
 
 
 def convert(value: Any, kind: type[T]) -> T:

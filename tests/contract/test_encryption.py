@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -210,7 +210,7 @@ def test_a_crash_before_the_first_key_check_is_made_up_for(place: Place) -> None
 
 @pytest.mark.parametrize(
     "harm",
-    [flip_one_bit, lambda d: d[:30], lambda d: b"{}", lambda d: d.replace(b'"format":1', b'"format":3')],
+    [flip_one_bit, lambda d: d[:30], lambda d: b"{}", lambda d: d.replace(b'"format":2', b'"format":3')],
 )
 def test_a_damaged_key_check_stops_writers_and_no_restore(
     place: Place, tree: Path, tmp_path: Path, harm: Callable[[bytes], bytes]
@@ -264,7 +264,7 @@ class _Stolen(Sealer):
         super().__init__()
         self._given = mac, key
 
-    def seal(self, body: bytes) -> Seal:
+    def seal(self, body: bytes, path: str = "", after: Sequence[str] = (), key_id: str = "") -> Seal:
         return Seal(checksum(body), *self._given)
 
 
@@ -336,7 +336,7 @@ def test_publishing_again_after_a_rotation_is_once(place: Place, tree: Path) -> 
     repository = place.open(OLD)
     manifest, files = back_up(repository, tree)
     rotated = place.open(NEW, OLD)
-    epoch = rotated.lease.acquire("run-1", ttl_s=600)
+    epoch = repository.lease.acquire("run-1", ttl_s=600)
     late = msgspec.structs.replace(manifest, lease_epoch=epoch, backup_id="20260101T000000Z-00000000")
     assert repository.publish(late, files) == rotated.publish(late, files)
     assert place.open(NEW, OLD).catalog().unreadable == {}

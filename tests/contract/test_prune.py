@@ -190,6 +190,39 @@ def test_p3_the_last_healthy_backups_stay(place: Place, tree: Path) -> None:
     assert ids(repository) == {one.backup_id, *others}
 
 
+def test_x40_a_prune_that_would_delete_many_deletes_nothing(place: Place, tree: Path) -> None:
+    repository = place.open()
+    one, _ = back_up(repository, tree)
+    old = {aged_copy(repository, one.backup_id, days=d) for d in (10, 20, 30)}
+    report = run_prune(repository, policy(most_deleted=2))
+    assert (report.deleted, report.kept, report.condemned_objects) == ([], 4, 0)
+    assert "retention.most_deleted" in report.complaint
+    assert ids(repository) == {one.backup_id, *old}
+    plan = plan_prune(place.open(write=False), policy(most_deleted=2), timezone="UTC", now=later())
+    assert {d.backup_id for d in plan.too_many} == old
+    assert set(run_prune(repository, policy(most_deleted=3)).deleted) == old
+
+
+def test_x40_the_store_says_when_a_manifest_was_written(place: Place, tree: Path) -> None:
+    """Who can only create writes a backup of tomorrow, and one whose goal is of the next century."""
+    repository = place.open()
+    one, _ = back_up(repository, tree, run="run-1")
+    two, _ = back_up(repository, tree, run="run-2")
+    at = utc_now() - timedelta(days=3)
+    forged = {
+        "20990101T000000Z-00000001": {"created_at": at, "goal_read_at": utc_now() + timedelta(days=27_000)},
+        "20990101T000000Z-00000002": {"created_at": utc_now() + timedelta(seconds=400)},
+    }
+    for number, (name, times) in enumerate(forged.items()):
+        fields = {"backup_id": name, "lease_epoch": 100 + number, **times}
+        write_record(repository.store, msgspec.structs.replace(one, **fields), repository.sealer)
+    report = run_prune(repository, policy(last=2))
+    assert report.deleted == []
+    assert set(report.doubtful) == set(forged)
+    assert all(name in report.complaint for name in forged)
+    assert ids(repository) == {one.backup_id, two.backup_id, *forged}
+
+
 @pytest.mark.parametrize("seconds", [-400, 400])
 def test_s15_clock_skew_prunes_nothing(place: Place, tree: Path, seconds: int) -> None:
     repository = place.open()

@@ -25,7 +25,7 @@ from tests.support.backups import back_up, flip_one_bit, manifest_for
 
 
 def _wrong_version(data: bytes) -> bytes:
-    body = json.dumps(json.loads(data.splitlines()[0]) | {"format": 2}).encode()
+    body = json.dumps(json.loads(data.splitlines()[0]) | {"format": 3}).encode()
     return b"%s\n%s\n" % (body, json.dumps({"blake3": checksum(body)}).encode())
 
 
@@ -41,7 +41,7 @@ def _another_id(data: bytes) -> bytes:
         pytest.param(lambda d: b"", "two whole lines", id="S4-empty"),
         pytest.param(lambda d: b"{oops\n{}\n", "corrupt", id="S4-not-json"),
         pytest.param(lambda d: b"\xff\xfe\n\xff\n", "corrupt", id="S4-not-text"),
-        pytest.param(_wrong_version, "unknown format 2", id="S4-schema-version"),
+        pytest.param(_wrong_version, "unknown format 3", id="S4-schema-version"),
         pytest.param(lambda d: d.replace(b"0-1-100", b"0-1-999"), "hashes to", id="S4-checksum"),
         pytest.param(_another_id, "id inside", id="S4-another-backup"),
     ],
@@ -128,7 +128,7 @@ def test_a_damaged_marker_is_refused(place: Place, content: bytes) -> None:
 
 def test_a_newer_repository_is_refused(place: Place) -> None:
     place.open()
-    marker = json.loads(place.damage.read("repository.json").splitlines()[0]) | {"format": 2}
+    marker = json.loads(place.damage.read("repository.json").splitlines()[0]) | {"format": 3}
     place.damage.write("repository.json", json.dumps(marker).encode())
-    with pytest.raises(RepositoryMismatch, match="format 2"):
+    with pytest.raises(RepositoryMismatch, match="format 3"):
         place.open()

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.config.sections import RepositorySpec
+from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import chunk_path
 from airflow_restore_replay.core.repository.format.seals import checksum
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.repository import Repository
-from tests.support.backups import back_up, flip_one_bit, tree_bytes
+from tests.contract.test_old_formats import FIXTURES
+from tests.contract.test_old_formats import KEY as FORMAT_1_KEY
+from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes
 from tests.support.generations import kinds, make_varied_tree, next_backup, vary
 from tests.support.keys import NEW, OLD
 
@@ -110,6 +113,23 @@ def test_stock_tools_decrypt_with_the_key_and_nothing_else(
     assert again.returncode != 0
 
 
+@pytest.mark.parametrize(("fixture", "key"), [("format-1", ""), ("format-1-encrypted", FORMAT_1_KEY)])
+def test_stock_tools_rebuild_format_1(recipe: Path, tmp_path: Path, fixture: str, key: str) -> None:
+    root = FIXTURES / fixture
+    (tmp_path / "key").write_text(key)
+    for backup_id, files in json.loads((root / "expected.json").read_text()).items():
+        out = tmp_path / backup_id
+        done = _run(recipe, str(root), backup_id, str(out), *([str(tmp_path / "key")] if key else []))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {
+            path.relative_to(out).as_posix(): [
+                path.stat().st_mode & 0o777,
+                None if path.is_dir() else checksum(path.read_bytes()),
+            ]
+            for path in out.rglob("*")
+        } == files
+
+
 def test_stock_tools_notice_a_forged_manifest(recipe: Path, tree: Path, tmp_path: Path) -> None:
     root = tmp_path / "repository"
     repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", keys=[OLD], write=True)
@@ -155,6 +175,40 @@ def test_stock_tools_rebuild_all_kinds_under_a_key(recipe: Path, tmp_path: Path)
     assert (done.returncode, done.stderr) == (0, "")
     same = subprocess.run(["diff", "-r", str(out), str(tmp_path / "two" / "data")], check=False)
     assert same.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../escaped",
+        "/escaped",
+        "a/../../../escaped",
+        "..",
+        "a//escaped",
+        "a/./escaped",
+        "",
+        "a\n../../escaped",
+    ],
+)
+@pytest.mark.parametrize("directory", [False, True])
+def test_x44_stock_tools_write_nothing_outside(
+    recipe: Path, tree: Path, tmp_path: Path, path: str, directory: bool
+) -> None:
+    root = tmp_path / "repository"
+    repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="orders", write=True)
+    _, files = back_up(repository, tree)
+    evil = FileEntry(path=path, directory=directory)
+    epoch = repository.lease.acquire("evil", 600)
+    sizes = repository.catalog().manifests[0].sizes
+    manifest = repository.publish(
+        manifest_for(repository, run="evil", epoch=epoch, sizes=sizes), [*files, evil]
+    )
+    before = {p for p in tmp_path.rglob("*") if root not in p.parents}
+    done = _run(recipe, str(root), manifest.backup_id, str(tmp_path / "x" / "y" / "out"))
+    assert done.returncode != 0
+    assert "leaves the target" in done.stderr
+    assert {p for p in tmp_path.rglob("*") if root not in p.parents} == before
+    assert not Path("/escaped").exists()
 
 
 @pytest.mark.parametrize("folder", ["chunks", "bundles", "lists", "files", "manifests"])

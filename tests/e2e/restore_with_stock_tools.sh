@@ -13,10 +13,9 @@ derive_keys() {
         64) printf %s "$key" | tr a-f A-F | basenc --base16 -d > "$work/key" ;;
         *) printf %s "$key" | tr '_-' '/+' | base64 -d > "$work/key" ;;
     esac
-    for purpose in names data records; do
-        b3sum --raw --derive-key "airflow-restore-replay format 1 $purpose" "$work/key" > "$work/key.$purpose"
+    for purpose in '1 names' '1 data' '1 records' '2 contents'; do
+        b3sum --raw --derive-key "airflow-restore-replay format $purpose" "$work/key" > "$work/key.${purpose#* }"
     done
-    data_key=$(od -An -v -tx1 "$work/key.data" | tr -d ' \n')
 }
 
 # keyed_hash PURPOSE FILE
@@ -28,8 +27,15 @@ keyed_hash() {
 # (openssl takes the key as argument: other users of the machine can see it.)
 decrypt() {
     if [ -z "$key_file" ]; then cat "$1"; return; fi
-    nonce=$(head -c 12 "$1" | od -An -v -tx1 | tr -d ' \n')
-    tail -c +13 "$1" | head -c -16 | openssl enc -d -aes-256-ctr -K "$data_key" -iv "${nonce}00000002"
+    if [ "$(head -c 4 "$1" | tr -d '\0')" = RRE2 ]; then
+        tail -c +5 "$1" | head -c 24 > "$work/salt"
+        key=$(b3sum --no-names --keyed "$work/salt" < "$work/key.contents")
+        skip=29 nonce=000000000000000000000000
+    else
+        key=$(od -An -v -tx1 "$work/key.data" | tr -d ' \n')
+        skip=13 nonce=$(head -c 12 "$1" | od -An -v -tx1 | tr -d ' \n')
+    fi
+    tail -c +$skip "$1" | head -c -16 | openssl enc -d -aes-256-ctr -K "$key" -iv "${nonce}00000002"
 }
 
 # path FOLDER NAME[.GENERATION]: the object.
@@ -70,13 +76,18 @@ delta() {
     test "$(keyed_hash names "$1")" = "$(printf %s "$2" | jq -r '.[1]')"
 }
 
-# The manifest matches its own checksum, and in an encrypted repository its seal.
+# The manifest matches its own checksum and its seal, which in an encrypted repository is keyed. (In format 1: mac, if there is a key.)
 manifest=$repository/manifests/$backup.json
 head -n 1 "$manifest" | tr -d '\n' > "$work/manifest"
 tail -n 1 "$manifest" > "$work/seal"
 test "$(b3sum --no-names "$work/manifest")" = "$(jq -r .blake3 "$work/seal")"
-if [ -n "$key_file" ]; then
-    derive_keys
+if [ -n "$key_file" ]; then derive_keys; fi
+if [ "$(jq 'has("seal")' "$work/seal")" = true ]; then
+    id=$(head -n 1 "$repository/repository.json" | jq -r .repository_id)
+    after=$(jq -r '.after // [] | join(" ")' "$work/seal")
+    { cat "$work/manifest"; printf '\n%s\n%s\n%s\n' "$id" "manifests/$backup.json" "$after"; } > "$work/statement"
+    test "$(keyed_hash records "$work/statement")" = "$(jq -r .seal "$work/seal")"
+elif [ -n "$key_file" ]; then
     test "$(keyed_hash records "$work/manifest")" = "$(jq -r .mac "$work/seal")"
 fi
 
@@ -84,6 +95,10 @@ fi
 list=$(jq -r .file_list "$work/manifest")
 chunk_size=$(jq -r .chunk_size_bytes "$work/manifest")
 decode "$list" "$repository/files/$list.jsonl.zst" "$work/files"
+
+# No path leaves the target: none is empty, absolute, or has a component that is empty, "." or "..", or a line end or NUL.
+jq -e -n '[inputs | .path | . != "" and (explode | all(. != 0 and . != 10)) and (split("/") | all(. != "" and . != "." and . != ".."))] | all' \
+    "$work/files" > "$work/paths" || { echo "A path leaves the target; nothing was written." >&2; exit 1; }
 
 # Directories, and files in their full size; what is not written below is zero.
 mkdir -p "$target"

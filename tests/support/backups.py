@@ -85,10 +85,13 @@ def aged_copy(repository: Repository, backup_id: str, *, days: float) -> str:
     """
     source = repository.load_manifest(backup_id)
     at = source.created_at - timedelta(days=days)
+    run = f"long ago/{new_id()}"
+    epoch = repository.lease.acquire(run, ttl_s=60)
     copy = msgspec.structs.replace(
-        source, backup_id=new_id(at), created_at=at, goal_read_at=at, run="long ago"
+        source, backup_id=new_id(at), created_at=at, goal_read_at=at, run=run, lease_epoch=epoch
     )
     write_record(repository.store, copy, repository.sealer)
+    repository.lease.release(run, epoch)
     return copy.backup_id
 
 

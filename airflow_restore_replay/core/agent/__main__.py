@@ -27,9 +27,12 @@ def main(argv: list[str]) -> int:
 def _run(node: NodeDir, payload: bytes, *, attempt_no: int) -> int:
     from airflow_restore_replay.core.agent.runner import JobRunner
     from airflow_restore_replay.core.system.malloc import give_large_blocks_back
+    from airflow_restore_replay.core.system.printable import PrintableFormatter
 
     give_large_blocks_back()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log = logging.StreamHandler()
+    log.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[log])
     request = decode(payload, JobRequest)
     state = JobRunner(node, request, attempt_no=attempt_no).run()
     return 0 if state.status is JobStatus.SUCCEEDED else 1

@@ -220,6 +220,10 @@ class FullEvery(Strict, frozen=True, kw_only=True):
     generations: Positive | None = None
 
 
+#: a lease that is valid for longer than this would hold back all runs, and is refused
+MAX_LEASE_TTL_S = 86400.0
+
+
 class LeasePolicy(Strict, frozen=True, kw_only=True):
     """Times of the cluster's lease.
 
@@ -230,6 +234,10 @@ class LeasePolicy(Strict, frozen=True, kw_only=True):
     ttl: Seconds = Seconds("10m")
     wait: Seconds = Seconds("1h")
 
+    def __post_init__(self) -> None:
+        if not 0 < self.ttl <= MAX_LEASE_TTL_S:
+            raise ValueError(f"ttl must be at most 1d, it is {self.ttl:.0f} s")
+
 
 class Retention(Strict, frozen=True, kw_only=True):
     """Rules for what pruning keeps; it deletes backups that no rule keeps, and none if there is no keep rule.
@@ -239,6 +247,7 @@ class Retention(Strict, frozen=True, kw_only=True):
     :param hourly, daily, weekly, monthly: keep the newest backup of each of the last so many hours, days, … that have
         one; hours in UTC, the others in the cluster's timezone.
     :param min_count: number of healthy proven backups that pruning never goes below.
+    :param most_deleted: a prune that would delete more backups than this deletes nothing, and says so.
     :param quarantined_within: how long a quarantined backup is kept, counted from its quarantine.
     :param grace: a backup younger than this is not deleted, and stored bytes are deleted this long after they became
         unreferenced. It must be longer than any restore takes and than any process may be suspended.
@@ -251,6 +260,7 @@ class Retention(Strict, frozen=True, kw_only=True):
     weekly: Count = 0
     monthly: Count = 0
     min_count: Positive = 3
+    most_deleted: Positive = 10
     quarantined_within: Seconds = Seconds("90d")
     grace: Seconds = Seconds("2d")
 

@@ -87,12 +87,14 @@ class Catalog:
     :param manifests: oldest data first.
     :param verdicts: oldest first.
     :param unreadable: record path → error; damaged backups are reported, but cannot be selected.
+    :param stored: backup id → when the store got the manifest, by the store's own clock, which no writer can set.
     """
 
     cluster: str
     manifests: tuple[Manifest, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, datetime] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -101,12 +103,14 @@ class Catalog:
         manifests: Iterable[Manifest],
         verdicts: Iterable[Verdict],
         unreadable: Mapping[str, str] | None = None,
+        stored: Mapping[str, datetime] | None = None,
     ) -> Catalog:
         return cls(
             cluster,
             _oldest_first(manifests),
             tuple(sorted(verdicts, key=lambda v: (v.at, v.verdict_id))),
             unreadable or {},
+            stored or {},
         )
 
     @cached_property
@@ -168,7 +172,7 @@ class Catalog:
         """Return the catalog without these records, for example to see only what a run did since it was cleared."""
         manifests = [m for m in self.manifests if m.backup_id not in ids]
         verdicts = [v for v in self.verdicts if v.verdict_id not in ids]
-        return Catalog.of(self.cluster, manifests, verdicts, self.unreadable)
+        return Catalog.of(self.cluster, manifests, verdicts, self.unreadable, self.stored)
 
     @property
     def held_by(self) -> list[Verdict]:

@@ -17,13 +17,22 @@ import contextlib
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-import msgspec
-
-from airflow_restore_replay.core.decoding import decode, encode
+from airflow_restore_replay.core.config.sections import MAX_LEASE_TTL_S
+from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
 from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
+from airflow_restore_replay.core.repository.format.seals import Sealer
+from airflow_restore_replay.core.repository.objects.lease_objects import (
+    WAY_OUT,
+    Claim,
+    Released,
+    Renewal,
+    lease_folder,
+    read_lease_object,
+)
+from airflow_restore_replay.core.repository.objects.record_store import sealed
+from airflow_restore_replay.core.repository.objects.succession import LEASE_OBJECT
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,
@@ -31,41 +40,17 @@ from airflow_restore_replay.core.repository.store.base import (
     create_or_same,
 )
 
-_OBJECT = re.compile(r"leases/(\d{12})/(claim|released|renewal-(\d{6}))\.json")
 _ATTEMPTS = 8
-
-_L = TypeVar("_L")
-
-
-class Claim(Record, frozen=True, kw_only=True):
-    """Content of ``claim.json``."""
-
-    format: int
-    cluster: str
-    epoch: int
-    owner: str
-    ttl_s: float
-    acquired_at: datetime
-    expires_at: datetime
-
-
-class Renewal(Record, frozen=True, kw_only=True):
-    """Content of ``renewal-<n>.json``."""
-
-    owner: str
-    renewed_at: datetime
-    expires_at: datetime
-
-
-class Released(Record, frozen=True, kw_only=True):
-    """Content of ``released.json``."""
-
-    owner: str
-    released_at: datetime
+#: a run a second would take decades to get there; an epoch beyond was made by nobody who wants a lease
+MAX_EPOCH = 999_999_999
+MAX_RENEWALS = 999_999
 
 
 class LeaseState(Record, frozen=True, kw_only=True):
-    """State of the newest epoch, as read from its objects."""
+    """State of the newest epoch, as read from its objects.
+
+    :param key_id: the key that sealed the claim. It seals the rest as well, so that a run outlives a rotation.
+    """
 
     epoch: int
     owner: str
@@ -74,6 +59,7 @@ class LeaseState(Record, frozen=True, kw_only=True):
     expires_at: datetime
     renewals: int
     released: bool
+    key_id: str = ""
 
     def live(self, now: datetime) -> bool:
         """Return whether the lease excludes other runs: neither released nor expired."""
@@ -84,11 +70,13 @@ class Lease:
     """The lease of one cluster.
 
     :param cluster: name that is written into the objects, for people who read them.
+    :param sealer: seals the objects, as records are sealed.
     """
 
-    def __init__(self, store: ObjectStore, cluster: str) -> None:
+    def __init__(self, store: ObjectStore, cluster: str, sealer: Sealer | None = None) -> None:
         self._store = store
         self._cluster = cluster
+        self._sealer = sealer or Sealer()
 
     def acquire(self, owner: str, ttl_s: float, now: Callable[[], datetime] = utc_now) -> int:
         """Acquire the lease, or re-enter it if *owner* holds it.
@@ -105,6 +93,8 @@ class Lease:
                     return state.epoch
                 continue
             if state and state.live(now()):
+                if state.expires_at - now() > timedelta(seconds=2 * MAX_LEASE_TTL_S):
+                    raise self._impossible(state.epoch, f"it would expire at {_text(state.expires_at)}")
                 raise _held(state)
             epoch = state.epoch + 1 if state else 1
             if self._claim(owner, epoch, ttl_s, now()):
@@ -124,9 +114,11 @@ class Lease:
             state = self._held_by(owner, epoch)
             at = now()
             renewal = Renewal(owner=owner, renewed_at=at, expires_at=at + timedelta(seconds=state.ttl_s))
-            path = f"{_folder(epoch)}renewal-{state.renewals + 1:06d}.json"
+            path = f"{lease_folder(epoch)}renewal-{state.renewals + 1:06d}.json"
+            if state.renewals >= MAX_RENEWALS:
+                raise self._impossible(epoch, f"it was renewed {state.renewals} times")
             with contextlib.suppress(AlreadyExists):  # another process of the same run renewed
-                create_or_same(self._store, path, encode(renewal))
+                create_or_same(self._store, path, self._sealed(renewal, path, state.key_id))
                 break
         # Another run may have claimed while this renewal was written.
         self._held_by(owner, epoch)
@@ -140,7 +132,7 @@ class Lease:
 
     def written_at(self, epoch: int) -> datetime:
         """Return when the newest object of *epoch* was written, by the store's clock."""
-        return max(info.modified for info in self._store.list(_folder(epoch)))
+        return max(info.modified for info in self._store.list(lease_folder(epoch)))
 
     def release(self, owner: str, epoch: int, now: Callable[[], datetime] = utc_now) -> None:
         """Release the lease; do nothing if it was released before or the epoch was superseded.
@@ -152,9 +144,10 @@ class Lease:
             return
         if state.owner != owner:
             raise _lost(owner, epoch, state)
-        released = Released(owner=owner, released_at=now())
+        released = Released(owner=owner, released_at=now(), renewals=state.renewals)
+        path = f"{lease_folder(epoch)}released.json"
         with contextlib.suppress(AlreadyExists):
-            self._store.put_new(f"{_folder(epoch)}released.json", encode(released))
+            self._store.put_new(path, self._sealed(released, path, state.key_id))
 
     def holder(self) -> LeaseState | None:
         """Return the state of the lease, expired or not; None if it was never claimed or is released."""
@@ -163,6 +156,9 @@ class Lease:
 
     def _claim(self, owner: str, epoch: int, ttl_s: float, at: datetime) -> bool:
         """Claim *epoch*, and return whether *owner* holds it now."""
+        if epoch > MAX_EPOCH:
+            raise self._impossible(epoch - 1, f"the highest epoch is {MAX_EPOCH}")
+        path = f"{lease_folder(epoch)}claim.json"
         claim = Claim(
             format=FORMAT_VERSION,
             cluster=self._cluster,
@@ -173,7 +169,7 @@ class Lease:
             expires_at=at + timedelta(seconds=ttl_s),
         )
         try:
-            create_or_same(self._store, f"{_folder(epoch)}claim.json", encode(claim))
+            create_or_same(self._store, path, self._sealed(claim, path))
         except AlreadyExists:
             return False
         # A claim based on an old listing may reuse the number of a deleted epoch, so only the newest epoch counts.
@@ -189,7 +185,7 @@ class Lease:
     def _state(self) -> LeaseState | None:
         """Read the newest epoch; retry if a concurrent claim deletes its objects meanwhile."""
         for _ in range(_ATTEMPTS):
-            names = [m for o in self._store.list("leases/") if (m := _OBJECT.fullmatch(o.path))]
+            names = [m for o in self._store.list("leases/") if (m := LEASE_OBJECT.fullmatch(o.path))]
             epoch = max((int(m[1]) for m in names if m[2] == "claim"), default=0)
             if epoch == 0:
                 return None
@@ -201,11 +197,18 @@ class Lease:
         )
 
     def _epoch_state(self, epoch: int, names: list[re.Match[str]]) -> LeaseState:
-        claim = self._decoded(f"{_folder(epoch)}claim.json", Claim)
+        if epoch > MAX_EPOCH:
+            raise self._impossible(epoch, f"the highest epoch is {MAX_EPOCH}")
+        claim, key_id = read_lease_object(
+            self._store, f"{lease_folder(epoch)}claim.json", Claim, self._sealer
+        )
+        if claim.epoch != epoch or not 0 < claim.ttl_s <= MAX_LEASE_TTL_S:
+            raise self._impossible(epoch, f"it claims epoch {claim.epoch} for {claim.ttl_s:.0f} s")
         renewals = max((int(m[3]) for m in names if m[3]), default=0)
         expires_at = claim.expires_at
         if renewals:
-            expires_at = self._decoded(f"{_folder(epoch)}renewal-{renewals:06d}.json", Renewal).expires_at
+            path = f"{lease_folder(epoch)}renewal-{renewals:06d}.json"
+            expires_at = read_lease_object(self._store, path, Renewal, self._sealer)[0].expires_at
         return LeaseState(
             epoch=epoch,
             owner=claim.owner,
@@ -214,28 +217,25 @@ class Lease:
             expires_at=expires_at,
             renewals=renewals,
             released=any(m[2] == "released" for m in names),
+            key_id=key_id,
         )
 
-    def _decoded(self, path: str, kind: type[_L]) -> _L:
-        try:
-            return decode(self._store.get(path, max_bytes=2**16), kind)
-        except msgspec.DecodeError as exc:
-            raise StoreFailed(
-                f"The lease object {path} in {self._store.url} is not readable: {exc}.",
-                hint="Remove the folder of that epoch when no run of the cluster is alive.",
-            ) from exc
+    def _sealed(self, content: Record, path: str, key_id: str = "") -> bytes:
+        return sealed(encode(content), self._sealer, path, key_id=key_id)
+
+    def _impossible(self, epoch: int, why: str) -> StoreFailed:
+        return StoreFailed(
+            f"The lease of epoch {epoch} in {self._store.url} is damaged or forged: {why}.",
+            hint=WAY_OUT.format(lease_folder(epoch).rstrip("/")),
+        )
 
     def _forget_before(self, epoch: int) -> None:
         """Delete older epochs if the credentials allow it; otherwise only the listing grows."""
         with contextlib.suppress(StoreFailed):
             for found in list(self._store.list("leases/")):
-                match = _OBJECT.fullmatch(found.path)
+                match = LEASE_OBJECT.fullmatch(found.path)
                 if match and int(match[1]) < epoch:
                     self._store.delete(found.path)
-
-
-def _folder(epoch: int) -> str:
-    return f"leases/{epoch:012d}/"
 
 
 def _held(state: LeaseState) -> LeaseHeld:

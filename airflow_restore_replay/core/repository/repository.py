@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,7 +46,6 @@ from airflow_restore_replay.core.repository.objects.descriptor import (
 )
 from airflow_restore_replay.core.repository.objects.key_checks import (
     accept_active,
-    known_keys,
     lost_keys,
     open_keyring,
 )
@@ -59,9 +59,10 @@ from airflow_restore_replay.core.repository.objects.record_store import (
     FOLDERS,
     read_manifest,
     read_record,
-    sealing_key,
+    stranger,
     write_record,
 )
+from airflow_restore_replay.core.repository.objects.upgrade import legacy_names, record_upgrade
 from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
@@ -97,7 +98,7 @@ class Repository:
         self.chunk_size_bytes = marker.chunk_size_bytes
         self.keyring = keyring
         self.key_id = keyring.active.key_id if keyring else ""
-        self.sealer = Sealer(keyring)
+        self.sealer = Sealer(keyring, marker.repository_id, legacy_names(store, marker, keyring))
         keys: Mapping[str, Key | None] = keyring.keys if keyring else {"": None}
         self._chunks = {
             key_id: ChunkStore(store, Codec(compression_level, key), marker=MARKER, condemned=self.condemned)
@@ -105,7 +106,7 @@ class Repository:
         }
         self.chunks = self._chunks[self.key_id]
         self.codec = self.chunks.codec
-        self.lease = Lease(store, marker.cluster)
+        self.lease = Lease(store, marker.cluster, self.sealer)
 
     @classmethod
     def open(
@@ -145,6 +146,7 @@ class Repository:
         if write and keyring:
             lost_keys(store, keyring, repository.keys_needed(missing=True))
             accept_active(store, marker, keyring)
+            record_upgrade(store, marker, repository.sealer)
         return repository
 
     @classmethod
@@ -182,23 +184,19 @@ class Repository:
     def keys_needed(self, *, missing: bool = False) -> dict[str, list[str]]:
         """Return key id → ids of the backups that need the key.
 
-        An unreadable manifest counts for the key that its seal names.
+        An unreadable manifest counts for the key that its seal names, if a key at hand vouches for that.
 
         :param missing: only keys that are not available.
         """
-        known = known_keys(self.store) | (self.keyring.record_keys.keys() if self.keyring else set())
-        lacking = known - self._chunks.keys()
-        if missing and not lacking:
-            return {}
-        catalog = self.catalog()
+        manifests, unreadable = self.records(Manifest)
         needed: dict[str, list[str]] = {}
-        for manifest in catalog.manifests:
+        for manifest in manifests:
             needed.setdefault(manifest.key_id, []).append(manifest.backup_id)
-        for path in catalog.unreadable:
+        for path in unreadable:
             match = _RECORD.fullmatch(path)
-            if match and path.startswith("manifests/") and (key_id := sealing_key(self.store, path)):
+            if match and (key_id := stranger(self.store, path, self.sealer)):
                 needed.setdefault(key_id, []).append(match[1])
-        return {key_id: ids for key_id, ids in needed.items() if not missing or key_id in lacking}
+        return {k: ids for k, ids in needed.items() if not missing or (k and k not in self._chunks)}
 
     def publish(
         self, manifest: Manifest, files: Sequence[FileEntry], *, known_lists: Container[str] = ()
@@ -299,11 +297,14 @@ class Repository:
     def catalog(self) -> Catalog:
         """Read all manifests and verdicts; damaged ones are reported in ``unreadable``, never ignored."""
         unreadable: dict[str, str] = {}
-        manifests = self._read_all(Manifest, unreadable)
+        stored: dict[str, datetime] = {}
+        manifests = self._read_all(Manifest, unreadable, stored)
         verdicts = self._read_all(Verdict, unreadable)
-        return Catalog.of(self.cluster, manifests, verdicts, unreadable)
+        return Catalog.of(self.cluster, manifests, verdicts, unreadable, stored)
 
-    def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> list[R]:
+    def _read_all(
+        self, kind: type[R], unreadable: dict[str, str], stored: dict[str, datetime] | None = None
+    ) -> list[R]:
         prefix = f"{FOLDERS[kind][0]}/"
         found: list[R] = []
         ids: list[str] = []
@@ -311,6 +312,8 @@ class Repository:
             match = _RECORD.fullmatch(info.path)
             if match:
                 ids.append(match[1])
+                if stored is not None:
+                    stored[match[1]] = info.modified
             else:
                 unreadable[info.path] = f"{info.path} is not a record's name."
 

@@ -13,7 +13,7 @@ from tests.unit.cli.conftest import Shop
 
 def test_an_empty_catalog_says_so(shop: Shop) -> None:
     assert "orders has no readable backup" in shop.run("list").stdout
-    assert shop.json("list") == {"cluster": "orders", "backups": [], "unreadable": {}}
+    assert shop.json("list") == {"cluster": "orders", "backups": [], "unreadable": {}, "missing": {}}
 
 
 def test_list_shows_state_proof_and_sizes_of_every_backup(shop: Shop) -> None:
@@ -136,3 +136,20 @@ def test_selftest_tells_what_found_each_fault_and_writes_nothing(shop: Shop) -> 
     assert "NOTHING" not in told
     assert shop.json("selftest", "--metadata-only")["ok"] is True
     assert sorted(p for p in shop.store.rglob("*")) == before
+
+
+def test_x41_list_and_verify_name_deleted_records(shop: Shop) -> None:
+    """A verdict that is gone may be a quarantine."""
+    one = shop.publish().backup_id
+    verdict = shop.quarantine(one).verdict_id
+    two = shop.publish().backup_id
+    shop.run("verify")
+    (shop.store / "verdicts" / f"{verdict}.json").unlink()
+    (shop.store / "manifests" / f"{two}.json").unlink()
+    names = {f"verdicts/{verdict}.json", f"manifests/{two}.json"}
+    assert set(shop.json("verify", exit_code=4)["missing"]) == names
+    text = shop.run("verify", exit_code=4).stdout
+    assert all(f"Missing: {name}: " in text for name in names)
+    assert set(shop.json("list")["missing"]) == names
+    result = shop.run("list")
+    assert all(f"Missing: {name}: " in result.stderr for name in names)

@@ -15,7 +15,7 @@ from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.config.encryption_keys import Encryption, read_keys
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.repository.repository import Repository
-from tests.support.backups import back_up, tree_bytes
+from tests.support.backups import back_up, flip_one_bit, tree_bytes
 from tests.support.keys import NEW, OLD, key_id
 from tests.unit.cli.conftest import CLUSTER, Shop
 
@@ -67,7 +67,9 @@ def test_check_tells_which_backups_need_which_key(secret_shop: Shop, monkeypatch
     shop = secret_shop
     back_up(shop.repository, shop.source)
     assert shop.json("key", "check") == {
-        "keys": [{"key_id": key_id(OLD), "source": "env ACTIVE", "state": "active", "backups": 1}],
+        "keys": [
+            {"key_id": key_id(OLD), "source": "env ACTIVE", "state": "active", "backups": 1, "complaint": ""}
+        ],
         "ok": True,
     }
     monkeypatch.setenv("ACTIVE", NEW)
@@ -86,7 +88,13 @@ def test_check_tells_which_backups_need_which_key(secret_shop: Shop, monkeypatch
     configure(shop, "{key: {env: ACTIVE}}")
     lost = shop.json("key", "check", exit_code=2)
     assert lost["ok"] is False
-    assert lost["keys"][1] == {"key_id": key_id(OLD), "source": "", "state": "earlier", "backups": 1}
+    assert lost["keys"][1] == {
+        "key_id": key_id(OLD),
+        "source": "",
+        "state": "earlier",
+        "backups": 1,
+        "complaint": "",
+    }
     assert not any(key in shop.run("key", "check", exit_code=2).output for key in (OLD, NEW))
 
 
@@ -137,3 +145,21 @@ def test_the_documented_rotation(shop: Shop, tmp_path: Path) -> None:
         (new.key_id, "active", 1),
         (old.key_id, "earlier", 1),
     ]
+
+
+@pytest.mark.parametrize("harm", ["flip", "half", "delete"])
+def test_x41_verify_and_check_agree_on_a_damaged_key_check(secret_shop: Shop, harm: str) -> None:
+    shop = secret_shop
+    back_up(shop.repository, shop.source)
+    path = shop.store / "keys" / f"{key_id(OLD)}.json"
+    data = path.read_bytes()
+    path.unlink()
+    if harm != "delete":
+        path.write_bytes(flip_one_bit(data) if harm == "flip" else data[: len(data) // 2])
+    text = shop.run("verify", exit_code=4).stdout
+    assert "all is well" not in text
+    assert f"Unreadable: keys/{path.name}" in text
+    found = shop.json("key", "check", exit_code=2)
+    assert found["ok"] is False
+    assert found["keys"][0]["complaint"]
+    assert f"keys/{path.name}" in shop.run("key", "check", exit_code=2).stderr

@@ -149,7 +149,7 @@ def test_a_manifest_survives_its_encoding(manifest: Manifest) -> None:
     data = encode_record(manifest)
     assert decode_record(data, Manifest, "m") == manifest
     assert encode_record(manifest) == data
-    assert data.startswith(b'{"format":1,')
+    assert data.startswith(b'{"format":2,')
 
 
 @given(st.integers(min_value=0), st.integers(1, 255))

@@ -8,6 +8,9 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+import zstandard
+from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,26 +77,50 @@ def test_bytes_belong_to_their_name_and_key() -> None:
         KEYED.decode(KEYED.encode(b"x" * 5000, name), name, size_bytes=5000)
 
 
+def test_x46_each_encryption_has_a_key_of_its_own() -> None:
+    """Pieces of bundles are encryptions, too: with one key, the limit of GCM would come long before 16 PB."""
+    key, data = Key.of(OLD), b"piece of a bundle" * 9
+    name = KEYED.name(data)
+    salts = set()
+    for _ in range(100):
+        stored = KEYED.encode(data, name)
+        assert stored[:4] == b"RRE2"
+        salt, sealed = stored[4:28], stored[28:]
+        own = AESGCM(blake3(salt, key=key.contents).digest())
+        assert zstandard.decompress(own.decrypt(bytes(12), sealed, name.encode())) == data
+        salts.add(salt)
+    assert len(salts) == 100
+
+
+def test_what_format_1_encrypted_stays_readable() -> None:
+    data, nonce = b"old" * 99, b"RRE2" + os.urandom(8)
+    name = KEYED.name(data)
+    frame = zstandard.ZstdCompressor(write_checksum=True).compress(data)
+    stored = nonce + AESGCM(Key.of(OLD).data).encrypt(nonce, frame, name.encode())
+    assert KEYED.decode(stored, name, size_bytes=len(data)) == data
+
+
 def test_sub_keys_never_change() -> None:
     """Every repository there is would become unreadable."""
     key = Key.of(OLD)
     assert key.key_id == "371ee8bbdde958cd"
     assert key.names.hex() == "ff83ff404690fdd4bf4b53682e8bbbdf45c4adf1f2550d6b60f9dacac24b21ef"
-    assert len({key.names, key.data, key.records, bytes.fromhex(OLD)}) == 4
+    assert key.contents.hex() == "f3a0b55b543135563ed6cf5e1cd87f2029aecd8255193b98e831e7ee7bc3cd75"
+    assert len({key.names, key.data, key.contents, key.records, bytes.fromhex(OLD)}) == 5
     assert KEYED.name(b"data") == "2622907993b8c8d921cc0f21d817da0f6be47f688980bbc75db83bb7cc24ab02"
 
 
 def test_sub_keys_are_what_b3sum_derives() -> None:
     if not shutil.which("b3sum"):
         pytest.skip("b3sum is not installed: derived keys are NOT TESTED against it")
-    for purpose in ("names", "data", "records", "key id"):
+    for version, purpose in ((1, "names"), (1, "data"), (1, "records"), (1, "key id"), (2, "contents")):
         done = subprocess.run(
-            ["b3sum", "--no-names", "--derive-key", f"airflow-restore-replay format 1 {purpose}"],
+            ["b3sum", "--no-names", "--derive-key", f"airflow-restore-replay format {version} {purpose}"],
             input=bytes.fromhex(OLD),
             capture_output=True,
             check=True,
         )
-        assert done.stdout.decode().strip() == derive(bytes.fromhex(OLD), purpose).hex()
+        assert done.stdout.decode().strip() == derive(bytes.fromhex(OLD), purpose, version=version).hex()
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +27,8 @@ from airflow_restore_replay.core.repository.format.records import (
 from airflow_restore_replay.core.repository.pruning.retention import plan_retention
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+#: one backup a run
+EPOCHS = itertools.count(1)
 SIZES = Sizes(total_bytes=9, new_bytes=0, reused_bytes=0, zero_bytes=0, stored_bytes=0, files=0, new_chunks=0)
 
 
@@ -37,7 +41,7 @@ def backup(age: timedelta, name: str = "", **fields: Any) -> Manifest:
         "server_release": "10.11.14",
         "created_at": at,
         "run": "r",
-        "lease_epoch": 1,
+        "lease_epoch": next(EPOCHS),
         "base": BaseRef(kind="seed", method="logical"),
         "position": "0-1-1",
         "goal": "0-1-1",
@@ -150,9 +154,101 @@ def test_an_unreadable_record_keeps_everything() -> None:
     assert plan_retention(catalog, Retention(last=1, min_count=1), now=NOW).delete == {}
 
 
+POLICY = Retention(daily=14, weekly=8, monthly=12, last=3, min_count=5)
+A_DAY = timedelta(days=1)
+
+
+def real() -> list[Manifest]:
+    """:returns: daily backups, as they stand before somebody writes manifests of their own."""
+    return [backup(n * A_DAY + timedelta(hours=9), f"real-{n:02}") for n in range(18)]
+
+
+def plan_of(manifests: list[Manifest], verdicts: list[Verdict], stored: dict[str, datetime]) -> set[str]:
+    """:returns: ids that retention keeps; *stored* where the store's time is another than the manifest's."""
+    catalog = Catalog.of(
+        "orders", manifests, verdicts, stored={m.backup_id: m.created_at for m in manifests} | stored
+    )
+    return set(plan_retention(catalog, POLICY, now=NOW).keep)
+
+
+@pytest.mark.parametrize("restored", [False, True], ids=["unproven", "with-forged-verdicts"])
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(
+            lambda n: {"created_at": NOW - 3 * A_DAY, "goal_read_at": NOW + (365 * 73 + n) * A_DAY},
+            id="goals-in-the-future",
+        ),
+        pytest.param(
+            lambda n: {"created_at": NOW - n * A_DAY, "goal_read_at": NOW - n * A_DAY}, id="made-in-the-past"
+        ),
+        pytest.param(
+            lambda n: {"created_at": NOW + A_DAY / 9, "goal_read_at": NOW - n * A_DAY},
+            id="made-later-than-stored",
+        ),
+        pytest.param(
+            lambda n: {"created_at": NOW, "goal_read_at": NOW - n * A_DAY, "as_of": NOW - n * A_DAY},
+            id="as-of-every-day",
+        ),
+        pytest.param(
+            lambda n: {"created_at": NOW, "goal_read_at": NOW - n * A_DAY}, id="of-runs-that-took-weeks"
+        ),
+    ],
+)
+def test_x40_manifests_of_who_can_only_create_displace_nothing(
+    forge: Callable[[int], dict[str, datetime]], restored: bool
+) -> None:
+    good = real()
+    before = plan_of(good, [], {})
+    forged = [backup(timedelta(), f"forged-{n:02}", **forge(n)) for n in range(100)]
+    verdicts = [
+        verdict(f"v{m.backup_id}", Outcome.RESTORED, m.backup_id, timedelta()) for m in forged if restored
+    ]
+    after = plan_of([*good, *forged], verdicts, {m.backup_id: NOW for m in forged})
+    assert before - after == set()
+
+
+def test_x40_newer_unproven_backups_displace_no_restored_ones() -> None:
+    good = real()
+    verdicts = [verdict(f"v{m.backup_id}", Outcome.RESTORED, m.backup_id, A_DAY) for m in good]
+    before = plan_of(good, verdicts, {})
+    quick = [backup(timedelta(minutes=n), f"quick-{n:02}") for n in range(30)]
+    assert before - plan_of([*good, *quick], verdicts, {}) == set()
+
+
+def test_x40_a_second_manifest_of_a_run_is_kept_and_not_counted() -> None:
+    good = real()
+    twins = [
+        backup(timedelta(minutes=n), f"twin-{n:02}", lease_epoch=m.lease_epoch)
+        for n, m in enumerate(good[:10])
+    ]
+    catalog = Catalog.of("orders", [*good, *twins], [])
+    plan = plan_retention(catalog, POLICY, now=NOW)
+    assert set(plan.doubtful) == {m.backup_id for m in twins}
+    assert plan.doubtful["twin-00"] == f"its run (epoch {good[0].lease_epoch}) published real-00 before"
+    assert plan.keep.keys() >= plan_of(good, [], {}) | set(plan.doubtful)
+
+
+def test_a_repository_that_was_copied_to_another_store_is_pruned_as_before() -> None:
+    """There, all manifests are younger by the store's clock than by their own."""
+    good = real()
+    copied = {m.backup_id: NOW - timedelta(hours=1) for m in good}
+    assert plan_of(good, [], copied) == plan_of(good, [], {})
+    newer = [backup(timedelta(minutes=5), "newer")]
+    assert plan_of([*newer, *good], [], copied) == plan_of([*newer, *good], [], {})
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("min_count", 0), ("last", -1), ("daily", "two"), ("keep_within", "-1h"), ("grace", "59m"), ("keep", 3)],
+    [
+        ("min_count", 0),
+        ("most_deleted", 0),
+        ("last", -1),
+        ("daily", "two"),
+        ("keep_within", "-1h"),
+        ("grace", "59m"),
+        ("keep", 3),
+    ],
 )
 def test_p2_wrong_values_are_refused_by_name(key: str, value: object) -> None:
     cluster = {"primary": {}, "repository": {"url": "file:///x"}, "retention": {key: value}}

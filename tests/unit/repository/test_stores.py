@@ -12,6 +12,7 @@ import pytest
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed, StoreFull
+from airflow_restore_replay.core.repository.objects.succession import latest
 from airflow_restore_replay.core.repository.store.base import AlreadyExists, ObjectMissing
 from airflow_restore_replay.core.repository.store.clients import Clients, _secret_values, redacted
 from airflow_restore_replay.core.repository.store.local import LocalStore
@@ -141,3 +142,15 @@ def test_large_objects_get_more_time_on_few_clients(monkeypatch: pytest.MonkeyPa
 def test_a_stores_answer_is_shown_as_its_code_and_message() -> None:
     xml = '403 Forbidden: <?xml version="1"?><Error><Code>AccessDenied</Code>\n<Message>No.</Message></Error>'
     assert redacted(xml, ()) == "403 Forbidden: AccessDenied: No."
+
+
+def test_x41_all_records_of_one_second_are_named(tmp_path: Path) -> None:
+    """Object stores keep times in whole seconds, and a quarantine of many backups takes less."""
+    store = LocalStore(tmp_path)
+    names = [f"verdicts/20260101T000000Z-{number:08x}.json" for number in range(9)]
+    for name in names:
+        store.put_new(name, b"")
+        os.utime(tmp_path / name, (0, 1_800_000_000 - (name == names[0])))
+    assert latest(store) == names[1:]
+    store.put_new("verdicts/README", b"")
+    assert latest(store) == names[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from airflow_restore_replay.core.recovery.selftest.injections import EVIL, Injec
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.objects.lists import write_file_list
-from airflow_restore_replay.core.repository.objects.record_store import encode_record, sealed
+from airflow_restore_replay.core.repository.objects.record_store import encode_record, manifest_path, sealed
 from airflow_restore_replay.core.repository.repository import Repository
 
 
@@ -58,12 +59,16 @@ def _cut_manifest(scratch: Scratch) -> None:
 
 
 def _garble_manifest(scratch: Scratch) -> None:
-    scratch.manifest.write_bytes(sealed(b"{not json", scratch.open().sealer))
+    scratch.manifest.write_bytes(_sealed(scratch, b"{not json"))
 
 
 def _other_format(scratch: Scratch) -> None:
-    body = scratch.manifest.read_bytes().split(b"\n")[0].replace(b'"format":1', b'"format":99', 1)
-    scratch.manifest.write_bytes(sealed(body, scratch.open().sealer))
+    body = re.sub(rb'"format":\d+', b'"format":99', scratch.manifest.read_bytes().split(b"\n")[0], count=1)
+    scratch.manifest.write_bytes(_sealed(scratch, body))
+
+
+def _sealed(scratch: Scratch, body: bytes) -> bytes:
+    return sealed(body, scratch.open().sealer, manifest_path(scratch.backup_id))
 
 
 def _edit_manifest(scratch: Scratch) -> None:

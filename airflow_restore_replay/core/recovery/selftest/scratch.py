@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_restore_replay.core.config.sections import RepositorySpec
-from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
+from airflow_restore_replay.core.repository.format.records import BaseRef, FileEntry, Manifest
 from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
     PageDelta,
@@ -95,7 +95,9 @@ def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: S
     files = [
         FileEntry(path=file_of(kind), size_bytes=size, chunks=[ref]) for kind, (ref, size) in found.items()
     ]
-    copy.publish(msgspec.structs.replace(manifest, run=_RUN, lease_epoch=epoch), files)
+    # The copy has no other backup that could be the base.
+    alone = BaseRef(kind="seed", method="copy")
+    copy.publish(msgspec.structs.replace(manifest, run=_RUN, lease_epoch=epoch, base=alone), files)
     copy.lease.release(_RUN, epoch)
     kinds = {kind: ref for kind, (ref, _) in found.items()}
     return Scratch(root, production.cluster, keys, manifest.backup_id, kinds)

@@ -1,11 +1,13 @@
 """Encoding of contents as stored bytes: names, compression, encryption. Only this module knows it.
 
 A content's name is its BLAKE3. It is stored as one zstd frame that states its size and has a checksum. With a key, the
-name is a keyed hash, and the frame is encrypted with AES-256-GCM and bound to that name.
+name is a keyed hash, and the frame is encrypted with AES-256-GCM and bound to that name. Each encryption has a key of
+its own, derived by a random salt, so that no number of encryptions is too high for a key.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import TypeAlias
@@ -19,6 +21,12 @@ from airflow_restore_replay.core.repository.format.keyring import Key
 
 NONCE_BYTES = 12
 _TAG_BYTES = 16
+#: begins what is encrypted as in format 2; in format 1 a random nonce is there
+_MARK = b"RRE2"
+_SALT_BYTES = 24
+_OVERHEAD_BYTES = len(_MARK) + _SALT_BYTES + _TAG_BYTES
+#: a key that is used once needs no other nonce
+_NO_NONCE = bytes(NONCE_BYTES)
 #: zstd block type of one repeated byte
 _RLE_BLOCK = 1
 
@@ -41,7 +49,7 @@ class Codec:
     def __init__(self, level: int = 1, key: Key | None = None) -> None:
         self._level = level
         self._key = key
-        # Neither zstd contexts nor ciphers are documented as thread-safe, so each thread has its own.
+        # zstd contexts are not documented as thread-safe, so each thread has its own.
         self._local = threading.local()
 
     @property
@@ -64,8 +72,9 @@ class Codec:
         compressed: bytes = self._local.compressor.compress(data)
         if not self._key:
             return compressed
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher(self._key).encrypt(nonce, compressed, name.encode("ascii"))
+        salt = os.urandom(_SALT_BYTES)
+        sealed = _cipher_of(self._key, salt).encrypt(_NO_NONCE, compressed, name.encode("ascii"))
+        return b"".join((_MARK, salt, sealed))
 
     def decode(self, stored: bytes, name: str, *, size_bytes: int) -> memoryview:
         """Decode and hash a content whose size is known.
@@ -99,20 +108,18 @@ class Codec:
 
     def bound(self, size_bytes: int) -> int:
         """Return an upper bound of the encoded size of *size_bytes* (``ZSTD_COMPRESSBOUND`` and headers)."""
-        return size_bytes + size_bytes // 128 + 1024 + (NONCE_BYTES + _TAG_BYTES if self._key else 0)
-
-    def _cipher(self, key: Key) -> AESGCM:
-        if not hasattr(self._local, "cipher"):
-            self._local.cipher = AESGCM(key.data)
-        cipher: AESGCM = self._local.cipher
-        return cipher
+        return size_bytes + size_bytes // 128 + 1024 + (_OVERHEAD_BYTES if self._key else 0)
 
     def _decrypted(self, stored: bytes, name: str, key: Key) -> bytes:
         if len(stored) < NONCE_BYTES + _TAG_BYTES:
             raise CodecError(f"it has {len(stored)} bytes, fewer than anything encrypted")
-        parts = memoryview(stored)
+        parts, about = memoryview(stored), name.encode("ascii")
+        begin = len(_MARK) + _SALT_BYTES
+        if stored.startswith(_MARK) and len(stored) >= _OVERHEAD_BYTES:
+            with contextlib.suppress(InvalidTag):
+                return _cipher_of(key, parts[len(_MARK) : begin]).decrypt(_NO_NONCE, parts[begin:], about)
         try:
-            return self._cipher(key).decrypt(parts[:NONCE_BYTES], parts[NONCE_BYTES:], name.encode("ascii"))
+            return AESGCM(key.data).decrypt(parts[:NONCE_BYTES], parts[NONCE_BYTES:], about)
         except InvalidTag:
             raise CodecError(f"it is not what was encrypted under that name with key {key.key_id}") from None
 
@@ -134,6 +141,10 @@ class Codec:
         if decoded != size_bytes:
             raise CodecError(f"it decompresses to {decoded} bytes, not {size_bytes}")
         return data
+
+
+def _cipher_of(key: Key, salt: bytes | memoryview) -> AESGCM:
+    return AESGCM(blake3(salt, key=key.contents).digest())
 
 
 def _claimed(frame: bytes) -> int:

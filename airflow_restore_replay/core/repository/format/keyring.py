@@ -1,7 +1,7 @@
 """Keys of an encrypted repository: the values derived from each, and the set of available keys.
 
-From a key of 32 bytes, BLAKE3 derives by context strings its id and three sub-keys: for the names of contents, for the
-contents themselves, and for the seals of records.
+From a key of 32 bytes, BLAKE3 derives by context strings its id and sub-keys: for the names of contents, for the
+contents themselves, for key checks, and for the seals of records.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 SCHEME = "aes-256-gcm+blake3"
-_CONTEXT = "airflow-restore-replay format 1 {}"
+_CONTEXT = "airflow-restore-replay format {} {}"
 
 
-def derive(secret: bytes, purpose: str) -> bytes:
-    """Return 32 bytes that reveal nothing about *secret*; ``b3sum --derive-key`` derives the same."""
-    return blake3(secret, derive_key_context=_CONTEXT.format(purpose)).digest()
+def derive(secret: bytes, purpose: str, *, version: int = 1) -> bytes:
+    """Return 32 bytes that reveal nothing about *secret*; ``b3sum --derive-key`` derives the same.
+
+    :param version: of the format that introduced the purpose.
+    """
+    return blake3(secret, derive_key_context=_CONTEXT.format(version, purpose)).digest()
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,13 +29,15 @@ class Key:
 
     :param key_id: 16 hex digits; public. The other values are secret.
     :param names: key of names.
-    :param data: key of contents.
+    :param data: key of key checks, and of contents in format 1.
+    :param contents: key from which each content's own key is derived.
     :param records: key of seals.
     """
 
     key_id: str
     names: bytes
     data: bytes
+    contents: bytes
     records: bytes
 
     @classmethod
@@ -46,6 +51,7 @@ class Key:
             key_id=derive(secret, "key id").hex()[:16],
             names=derive(secret, "names"),
             data=derive(secret, "data"),
+            contents=derive(secret, "contents", version=2),
             records=derive(secret, "records"),
         )
 

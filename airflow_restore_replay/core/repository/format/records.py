@@ -18,7 +18,9 @@ from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
 
-FORMAT_VERSION = 1
+#: of new repositories and records
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -200,7 +202,11 @@ class Pruned(Record, frozen=True, kw_only=True):
 
 
 class PruneRecord(Record, frozen=True, kw_only=True):
-    """Backups that a run is about to delete; it is written before the first of their manifests is deleted."""
+    """Records that a run is about to delete; it is written before the first of them is deleted.
+
+    :param deleted: backups.
+    :param spent: ids of records of condemned objects.
+    """
 
     format: int = FORMAT_VERSION
     prune_id: str
@@ -209,6 +215,7 @@ class PruneRecord(Record, frozen=True, kw_only=True):
     run: str
     lease_epoch: int
     deleted: list[Pruned]
+    spent: list[str] = []
 
 
 class Condemned(Record, frozen=True, kw_only=True):

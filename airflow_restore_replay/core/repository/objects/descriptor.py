@@ -12,7 +12,12 @@ from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import ManifestCorrupt, RepositoryMismatch, RestoreReplayError
 from airflow_restore_replay.core.repository.format.entries import check_chunk_size
 from airflow_restore_replay.core.repository.format.keyring import SCHEME
-from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
+from airflow_restore_replay.core.repository.format.records import (
+    FORMAT_VERSION,
+    READABLE_FORMATS,
+    Record,
+    utc_now,
+)
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
 from airflow_restore_replay.core.repository.objects.record_store import sealed, unsealed
 from airflow_restore_replay.core.repository.store.base import (
@@ -105,9 +110,10 @@ def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
     try:
         stored = store.get_uncached(MARKER, max_bytes=2**16)
         marker = decode(stored.partition(b"\n")[0], Marker)
-        if marker.format != FORMAT_VERSION:
+        if marker.format not in READABLE_FORMATS:
+            known = " or ".join(map(str, READABLE_FORMATS))
             raise RepositoryMismatch(
-                f"The repository {store.url} has format {marker.format}, not {FORMAT_VERSION}.",
+                f"The repository {store.url} has format {marker.format}, not {known}.",
                 hint="Use a newer release.",
             )
         if marker.encryption and marker.encryption.scheme != SCHEME:

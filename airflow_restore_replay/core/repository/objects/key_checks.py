@@ -16,10 +16,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from airflow_restore_replay.core.decoding import decode, encode
-from airflow_restore_replay.core.errors import KeyMissing, KeyRefused, StoreFailed
+from airflow_restore_replay.core.errors import KeyMissing, KeyRefused, RepositoryMismatch, StoreFailed
 from airflow_restore_replay.core.repository.format.codec import NONCE_BYTES
 from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
-from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record
+from airflow_restore_replay.core.repository.format.records import READABLE_FORMATS, Record
 from airflow_restore_replay.core.repository.objects.descriptor import Marker
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -97,7 +97,7 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
         return
     key, repository_id = keyring.active, marker.repository_id
     check = KeyCheck(
-        format=FORMAT_VERSION,
+        format=marker.format,
         key_id=key.key_id,
         repository_id=repository_id,
         check="",
@@ -120,19 +120,38 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
 def lost_keys(store: ObjectStore, keyring: Keyring, needed: Mapping[str, Sequence[str]]) -> None:
     """Raise if a needed key is not available.
 
+    A key check that no available key opens says nothing: anybody who can create objects can make one.
+
     :param needed: key id → ids of the backups that need it, for all keys that are not available.
-    :raises KeyMissing: a key that backups need, or that records are sealed with, is not available.
+    :raises KeyMissing: a key that backups need, or that manifests are sealed with, is not available.
     """
-    strangers = known_keys(store) - keyring.record_keys.keys()
-    for key_id in sorted(strangers | needed.keys()):
-        backups = ", ".join(sorted(needed.get(key_id, ())))
+    for key_id in sorted(needed):
+        backups = sorted(needed[key_id])
         raise KeyMissing(
-            f"Key {key_id} of the repository {store.url} is not available; "
-            + (f"these backups need it: {backups}." if backups else "others may be writing with it."),
+            f"Key {key_id} of the repository {store.url} is not available; these backups need it: "
+            f"{', '.join(backups)}.",
             hint="Name its source under repository.encryption.previous. If it is lost, so are those backups: "
-            "begin a new repository at another URL; this one stays readable with the keys that remain.",
-            evidence={"key_id": key_id, "backups": sorted(needed.get(key_id, ()))[:100]},
+            "begin a new repository at another URL; this one stays readable with the keys that remain. If no "
+            "run of yours made these backups, their manifests are forged: remove them.",
+            evidence={"key_id": key_id, "backups": backups[:100]},
         )
+    for key_id in sorted(known_keys(store) - keyring.record_keys.keys()):
+        LOG.warning("%s in %s is of no key at hand, and no manifest names it.", key_path(key_id), store.url)
+
+
+def check_complaint(store: ObjectStore, key_id: str, repository_id: str, keyring: Keyring) -> str:
+    """Return what is wrong with the key check of a key; empty if nothing is, as far as the keys at hand can tell."""
+    try:
+        check = decode(store.get_uncached(key_path(key_id), max_bytes=_MAX_BYTES), KeyCheck)
+        if key := keyring.keys.get(key_id):
+            _examine(check, key, repository_id, dict(keyring.record_keys))
+        elif (check.key_id, check.repository_id) != (key_id, repository_id):
+            return "it is of another key or repository"
+    except ObjectMissing:
+        return "it is missing"
+    except (ValueError, InvalidTag, ObjectTooLarge) as exc:
+        return str(exc) or "it does not decrypt"
+    return ""
 
 
 def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict: bool) -> list[KeyCheck]:
@@ -147,6 +166,12 @@ def _read_checks(store: ObjectStore, marker: Marker, keyring: Keyring, *, strict
             stored = store.get_uncached(path, max_bytes=_MAX_BYTES)
             check = decode(stored, KeyCheck)
             _examine(check, key, marker.repository_id, keyring.record_keys)
+            if check.format != marker.format:
+                raise RepositoryMismatch(
+                    f"repository.json in {store.url} says format {marker.format}, and {path} format {check.format}: "
+                    "one of them was replaced.",
+                    hint="Put back the original repository.json; backups are read and written only then.",
+                )
             passed.append(check)
         except ObjectMissing:
             continue
@@ -176,7 +201,7 @@ def _examine(check: KeyCheck, key: Key, repository_id: str, record_keys: dict[st
             record_keys.setdefault(other, secret)
         except (ValueError, InvalidTag):
             damaged = f"its records key of {other} does not decrypt"
-    if check.format != FORMAT_VERSION:
+    if check.format not in READABLE_FORMATS:
         raise ValueError(f"it has the unknown format {check.format}")
     if (check.key_id, check.repository_id) != (key.key_id, repository_id):
         raise ValueError("it is of another key or repository")
@@ -186,7 +211,8 @@ def _examine(check: KeyCheck, key: Key, repository_id: str, record_keys: dict[st
 
 def _about_check(check: KeyCheck) -> bytes:
     """Return the associated data of a check, which reveals if a records key was removed from it."""
-    return _about("check", check.key_id, check.repository_id, *sorted(check.records))
+    kind = "check" if check.format == 1 else f"check {check.format}"
+    return _about(kind, check.key_id, check.repository_id, *sorted(check.records))
 
 
 def _about(*words: str) -> bytes:

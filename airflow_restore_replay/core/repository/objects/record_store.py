@@ -6,6 +6,7 @@ A record's object has two lines: the JSON, and a seal over this line without its
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.format.records import (
-    FORMAT_VERSION,
+    READABLE_FORMATS,
     Condemned,
     Manifest,
     PruneRecord,
@@ -22,6 +23,7 @@ from airflow_restore_replay.core.repository.format.records import (
     Verification,
 )
 from airflow_restore_replay.core.repository.format.seals import Seal, Sealer
+from airflow_restore_replay.core.repository.objects.succession import latest
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,
@@ -64,32 +66,36 @@ def record_path(kind: type[Record], record_id: str) -> str:
     return f"{FOLDERS[kind][0]}/{_checked_id(record_id)}.json"
 
 
-def sealed(body: bytes, sealer: Sealer = _UNKEYED) -> bytes:
-    """Return the bytes of the object of a record whose JSON is *body*."""
-    return b"%s\n%s\n" % (body, encode(sealer.seal(body)))
+def sealed(
+    body: bytes, sealer: Sealer = _UNKEYED, path: str = "", after: Sequence[str] = (), key_id: str = ""
+) -> bytes:
+    """Return the bytes of the object *path* whose JSON is *body*; see :meth:`~...seals.Sealer.seal`."""
+    return b"%s\n%s\n" % (body, encode(sealer.seal(body, path, after, key_id)))
 
 
-def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> bytes:
-    """Check the seal of a record's object, and return its JSON.
+def unsealed(data: bytes, path: str, sealer: Sealer = _UNKEYED) -> tuple[bytes, Seal]:
+    """Check the seal of an object, and return its JSON and the seal.
 
     :raises ManifestCorrupt: the object does not match its seal.
     """
-    lines = data.split(b"\n")
+    # No more parts than three: an object of line ends alone would cost a multiple of its size.
+    lines = data.split(b"\n", 2)
     if len(lines) != 3 or lines[2]:
         raise _corrupt(path, f"it is not two whole lines ({len(data)} bytes)")
     try:
         seal = decode(lines[1], Seal)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except msgspec.DecodeError as exc:
         raise _corrupt(path, str(exc)) from exc
-    if complaint := sealer.complaint(lines[0], seal):
+    if complaint := sealer.complaint(lines[0], seal, path):
         raise _corrupt(path, complaint)
-    return lines[0]
+    return lines[0], seal
 
 
-def encode_record(record: SealedRecord, sealer: Sealer = _UNKEYED) -> bytes:
-    """Return the bytes of a record's object; equal records give equal bytes under the same key."""
+def encode_record(record: SealedRecord, sealer: Sealer = _UNKEYED, after: Sequence[str] = ()) -> bytes:
+    """Return the bytes of a record's object; equal records give equal bytes under the same key and *after*."""
     # The version is written although it is a default, because readers need it.
-    return sealed(encode({"format": record.format, **msgspec.to_builtins(record)}), sealer)
+    body = encode({"format": record.format, **msgspec.to_builtins(record)})
+    return sealed(body, sealer, _path_of(record), after)
 
 
 def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEYED) -> R:
@@ -97,13 +103,18 @@ def decode_record(data: bytes, kind: type[R], path: str, sealer: Sealer = _UNKEY
 
     :raises ManifestCorrupt: the object is damaged; the message names *path* and the damage.
     """
-    body = unsealed(data, path, sealer)
+    return _decoded(data, kind, path, sealer)[0]
+
+
+def _decoded(data: bytes, kind: type[R], path: str, sealer: Sealer) -> tuple[R, Seal]:
+    body, seal = unsealed(data, path, sealer)
     try:
         version = decode(body, _Version).format
-        if version != FORMAT_VERSION:
-            raise _corrupt(path, f"it has the unknown format {version}; this release reads {FORMAT_VERSION}")
-        return decode(body, kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        if version not in READABLE_FORMATS:
+            known = " and ".join(map(str, READABLE_FORMATS))
+            raise _corrupt(path, f"it has the unknown format {version}; this release reads {known}")
+        return decode(body, kind), seal
+    except msgspec.DecodeError as exc:
         raise _corrupt(path, str(exc)) from exc
 
 
@@ -120,19 +131,33 @@ def read_record(
     store: ObjectStore, kind: type[R], record_id: str, cluster: str, sealer: Sealer = _UNKEYED
 ) -> R:
     """Read a record of any kind; see :func:`read_manifest`."""
+    return read_sealed(store, kind, record_id, cluster, sealer)[0]
+
+
+def read_sealed(
+    store: ObjectStore, kind: type[R], record_id: str, cluster: str, sealer: Sealer
+) -> tuple[R, Seal]:
+    """Read a record with its seal; see :func:`read_manifest`."""
     path = record_path(kind, record_id)
-    record = _read(store, path, kind, sealer)
-    _check_belongs(path, getattr(record, FOLDERS[kind][1]), record_id, record.cluster, cluster)
-    return record
-
-
-def sealing_key(store: ObjectStore, path: str) -> str:
-    """Return the id of the key that the seal of the record *path* names, unchecked; empty if it names none."""
     try:
-        lines = store.get(path, max_bytes=MAX_RECORD_BYTES).split(b"\n")
-        return decode(lines[1], Seal).key_id
-    except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+        record, seal = _decoded(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path, sealer)
+    except ObjectTooLarge:
+        raise _corrupt(path, f"it is larger than {MAX_RECORD_BYTES} bytes") from None
+    _check_belongs(path, getattr(record, FOLDERS[kind][1]), record_id, record.cluster, cluster)
+    return record, seal
+
+
+def stranger(store: ObjectStore, path: str, sealer: Sealer) -> str:
+    """Return the id of the key that sealed the record *path*, if that key is not known and one that is vouches for it.
+
+    :returns: empty also if the record is damaged or forged.
+    """
+    try:
+        lines = store.get(path, max_bytes=MAX_RECORD_BYTES).split(b"\n", 2)
+        seal = decode(lines[1], Seal)
+    except (ObjectMissing, ObjectTooLarge, IndexError, msgspec.DecodeError):
         return ""
+    return seal.key_id if sealer.vouches(lines[0], seal, path) else ""
 
 
 def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNKEYED) -> None:
@@ -140,8 +165,8 @@ def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNK
 
     :raises StoreFailed: another record has that id, or the object did not read back.
     """
-    path = record_path(type(record), getattr(record, FOLDERS[type(record)][1]))
-    data = encode_record(record, sealer)
+    path = _path_of(record)
+    data = encode_record(record, sealer, latest(store) if sealer.binds else ())
     try:
         create_or_same(store, path, data)
     except AlreadyExists:
@@ -155,19 +180,16 @@ def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNK
 
 
 def _same_record(store: ObjectStore, path: str, data: bytes, sealer: Sealer) -> bool:
-    """Return whether *path* holds the same record, possibly sealed with a key from before a rotation."""
+    """Return whether *path* holds the same record, possibly sealed after fewer records, or with an earlier key."""
     try:
-        body = unsealed(store.get_uncached(path, max_bytes=MAX_RECORD_BYTES), path, sealer)
+        body, _ = unsealed(store.get_uncached(path, max_bytes=MAX_RECORD_BYTES), path, sealer)
     except (ObjectMissing, ObjectTooLarge, ManifestCorrupt):
         return False
-    return body == data.split(b"\n")[0]
+    return body == data.partition(b"\n")[0]
 
 
-def _read(store: ObjectStore, path: str, kind: type[R], sealer: Sealer) -> R:
-    try:
-        return decode_record(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path, sealer)
-    except ObjectTooLarge:
-        raise _corrupt(path, f"it is larger than {MAX_RECORD_BYTES} bytes") from None
+def _path_of(record: SealedRecord) -> str:
+    return record_path(type(record), getattr(record, FOLDERS[type(record)][1]))
 
 
 def _check_belongs(path: str, inside: str, expected: str, cluster: str, expected_cluster: str) -> None:

@@ -24,12 +24,12 @@ from airflow_restore_replay.core.repository.format.records import Condemned, Man
 from airflow_restore_replay.core.repository.format.refs import is_content_path
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path, record_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
 from airflow_restore_replay.core.repository.pruning.retention import RetentionPlan, plan_retention
 from airflow_restore_replay.core.repository.reachability import ObjectWalk, is_file_list
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
 
-MAX_SKEW_S = 300.0
 #: keeps a record of condemned objects far below the size that readers accept; the next prune condemns the rest
 MAX_CONDEMNED = 400_000
 #: if a listing lacks more referenced objects than this, the listing is at fault, not the objects
@@ -58,6 +58,8 @@ class PrunePlan:
 
     :param keep: backup id → reasons.
     :param delete: backups to be deleted, oldest first.
+    :param too_many: backups that no rule keeps, if there are more than one prune may delete; *delete* is empty then.
+    :param doubtful: backup id → why its record cannot be true; such backups are kept.
     :param condemn: objects that are unreferenced once *delete* is done; they are deleted after the grace period.
     :param sweep: objects that were condemned long enough ago to be deleted now.
     :param spent: records of condemned objects none of which is left.
@@ -70,6 +72,8 @@ class PrunePlan:
     cluster: str
     keep: dict[str, list[str]] = field(default_factory=dict)
     delete: list[PlannedDeletion] = field(default_factory=list)
+    too_many: list[PlannedDeletion] = field(default_factory=list)
+    doubtful: dict[str, str] = field(default_factory=dict)
     condemn: list[ObjectInfo] = field(default_factory=list)
     sweep: list[ObjectInfo] = field(default_factory=list)
     spent: list[ObjectInfo] = field(default_factory=list)
@@ -88,13 +92,20 @@ def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now:
     _refuse_partial_catalog(repository, catalog)
     _refuse_future(((m.backup_id, m.created_at) for m in catalog.manifests), now)
     retention = plan_retention(catalog, policy, now=now, timezone=timezone)
-    plan = PrunePlan(repository.cluster, keep=retention.keep)
+    plan = PrunePlan(repository.cluster, keep=retention.keep, doubtful=retention.doubtful)
     by_id = {m.backup_id: m for m in catalog.manifests}
     objects = ObjectWalk(repository)
     live: set[str] = set()
     if catalog.unreadable:
         path, why = next(iter(catalog.unreadable.items()))
         plan.withheld = f"{len(catalog.unreadable)} records are not readable, first {path}: {why}"
+        return plan
+    if len(retention.delete) > policy.most_deleted:
+        plan.too_many = [_doomed(by_id[i], why, None) for i, why in retention.delete.items()]
+        plan.withheld = (
+            f"{len(retention.delete)} backups are kept by no rule, and one prune deletes at most "
+            f"{policy.most_deleted} (retention.most_deleted). Look at the plan; if it is right, raise that number"
+        )
         return plan
     try:
         for backup_id in retention.keep:
@@ -255,3 +266,23 @@ def still_unreferenced(
     for backup_id in sorted(found.keys() - plan.keep.keys()):
         extra |= walk(found[backup_id])
     return catalog, [info for info in objects if info.path not in extra]
+
+
+def summary(plan: PrunePlan) -> dict[str, object]:
+    """Return a summary of a plan for JSON, with objects counted instead of listed."""
+    return {
+        "keep": plan.keep,
+        "delete": plan.delete,
+        "too_many": plan.too_many,
+        "doubtful": plan.doubtful,
+        "condemn": _amount(plan.condemn),
+        "free_now": _amount(plan.sweep),
+        "leftovers": _amount(plan.leftovers),
+        "too_young_bytes": plan.young_bytes,
+        "missing": plan.missing,
+        "withheld": plan.withheld,
+    }
+
+
+def _amount(objects: Sequence[ObjectInfo]) -> dict[str, int]:
+    return {"objects": len(objects), "bytes": sum(info.size_bytes for info in objects)}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePosixPath
 
 from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import ManifestCorrupt, PruneUnsafe, StoreDenied
@@ -19,10 +20,9 @@ from airflow_restore_replay.core.repository.format.records import (
 )
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
 from airflow_restore_replay.core.repository.pruning.plan import (
-    MAX_SKEW_S,
     PlannedDeletion,
-    PrunePlan,
     plan_prune,
     still_unreferenced,
 )
@@ -52,6 +52,7 @@ class PruneReport:
     :param denied: object that the store refused to delete → its message; only the first ones.
     :param denied_count: number of objects whose deletion was refused or, after many refusals, not tried.
     :param withheld: why nothing, or no stored bytes, was deleted.
+    :param doubtful: backup id → why its record cannot be true; such backups are kept.
     """
 
     cluster: str
@@ -65,6 +66,7 @@ class PruneReport:
     denied: dict[str, str] = field(default_factory=dict)
     denied_count: int = 0
     withheld: str = ""
+    doubtful: dict[str, str] = field(default_factory=dict)
 
     @property
     def complaint(self) -> str:
@@ -76,6 +78,8 @@ class PruneReport:
                 f"{self.denied_count} objects could not be deleted: they are locked, or the credentials lack the "
                 f"right to delete. First {path}: {why}"
             )
+        for backup_id, why in self.doubtful.items():
+            said.append(f"Backup {backup_id} is kept and not counted: {why}.")
         if self.missing:
             said.append(
                 f"{len(self.missing)} objects that backups need are gone; run `restore-replay verify`."
@@ -127,10 +131,10 @@ class _Prune:
         report = self._report
         self._refuse_skew()
         plan = plan_prune(self._repository, self._policy, timezone=self._timezone, now=self._now())
-        report.withheld, report.missing = plan.withheld, plan.missing
+        report.withheld, report.missing, report.doubtful = plan.withheld, plan.missing, plan.doubtful
         self._delete_manifests(plan.delete)
         if plan.withheld:
-            report.kept = len(plan.keep) + len(plan.delete) - len(report.deleted)
+            report.kept = len(plan.keep) + len(plan.delete) + len(plan.too_many) - len(report.deleted)
             return report
         self._hold()
         try:
@@ -142,7 +146,8 @@ class _Prune:
         unreferenced = {info.path for info in objects}
         self._condemn([info for info in plan.condemn if info.path in unreferenced])
         self._sweep([info for info in plan.sweep if info.path in unreferenced])
-        self._delete([*plan.spent, *plan.leftovers])
+        self._forget(plan.spent)
+        self._delete(plan.leftovers)
         return report
 
     def _refuse_skew(self) -> None:
@@ -183,6 +188,19 @@ class _Prune:
         if not doomed:
             return
         self._hold()
+        self._say_before(
+            deleted=[
+                Pruned(backup_id=d.backup_id, reason=d.reason, total_bytes=d.total_bytes) for d in doomed
+            ]
+        )
+        for each in doomed:
+            self._hold()
+            if self._deleted(manifest_path(each.backup_id)):
+                self._report.deleted.append(each.backup_id)
+                log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
+
+    def _say_before(self, *, deleted: Sequence[Pruned] = (), spent: Sequence[str] = ()) -> None:
+        """Record which records are about to be deleted, so that nobody misses them."""
         at = self._now()
         self._repository.record(
             PruneRecord(
@@ -191,16 +209,18 @@ class _Prune:
                 cluster=self._repository.cluster,
                 run=self._run,
                 lease_epoch=self._epoch,
-                deleted=[
-                    Pruned(backup_id=d.backup_id, reason=d.reason, total_bytes=d.total_bytes) for d in doomed
-                ],
+                deleted=list(deleted),
+                spent=list(spent),
             )
         )
-        for each in doomed:
-            self._hold()
-            if self._deleted(manifest_path(each.backup_id)):
-                self._report.deleted.append(each.backup_id)
-                log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
+
+    def _forget(self, spent: Sequence[ObjectInfo]) -> None:
+        """Delete records of condemned objects of which none is left."""
+        if not spent:
+            return
+        self._hold()
+        self._say_before(spent=[PurePosixPath(info.path).stem for info in spent])
+        self._delete(spent)
 
     def _condemn(self, objects: Sequence[ObjectInfo]) -> None:
         """Condemn objects, the second step: from now on no writer references them."""
@@ -260,21 +280,3 @@ class _Prune:
             if len(self._report.denied) < _ENOUGH_DENIALS:
                 self._report.denied[path] = denial
         return denial
-
-
-def summary(plan: PrunePlan) -> dict[str, object]:
-    """Return a summary of a plan for JSON, with objects counted instead of listed."""
-    return {
-        "keep": plan.keep,
-        "delete": plan.delete,
-        "condemn": _amount(plan.condemn),
-        "free_now": _amount(plan.sweep),
-        "leftovers": _amount(plan.leftovers),
-        "too_young_bytes": plan.young_bytes,
-        "missing": plan.missing,
-        "withheld": plan.withheld,
-    }
-
-
-def _amount(objects: Sequence[ObjectInfo]) -> dict[str, int]:
-    return {"objects": len(objects), "bytes": sum(info.size_bytes for info in objects)}

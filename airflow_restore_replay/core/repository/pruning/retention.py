@@ -1,7 +1,8 @@
 """Retention: rules that keep backups, and a pure plan over the catalog.
 
 A rule yields the backups that it keeps, with the reason. A backup that no rule keeps is deleted. Rules that count
-consider healthy proven backups only, so damaged backups never displace good ones.
+consider healthy proven backups only, so damaged backups never displace good ones. They are applied again to restored
+backups alone, and to backups whose times the store confirms: see :mod:`.credibility`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
+from airflow_restore_replay.core.repository.pruning.credibility import contradictions, stored_as_made
 
 #: backups that a rule keeps, each with the reason
 Kept = Iterator[tuple[Backup, str]]
+#: the time by which a rule counts a backup
+TimeOf = Callable[[Backup], datetime]
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,12 @@ class RetentionPlan:
 
     :param keep: backup id → all reasons to keep it.
     :param delete: backup id → why no rule keeps it.
+    :param doubtful: backup id → why the record cannot be true; the backup is kept, and no rule counts it.
     """
 
     keep: dict[str, list[str]] = field(default_factory=dict)
     delete: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
 
 
 def plan_retention(
@@ -39,23 +45,61 @@ def plan_retention(
 
     :param timezone: time zone of days, weeks and months; hours are those of UTC.
     """
-    keep: dict[str, list[str]] = {}
-    for backup, reason in _kept(catalog, policy, now, ZoneInfo(timezone)):
+    doubtful = contradictions(catalog)
+    keep: dict[str, list[str]] = {backup_id: [f"doubtful: {why}"] for backup_id, why in doubtful.items()}
+    counted = [b for b in catalog.healthy()[::-1] if b.backup_id not in doubtful]
+    for backup, reason in _kept(catalog, counted, policy, now, ZoneInfo(timezone)):
         keep.setdefault(backup.backup_id, []).append(reason)
     delete = {b.backup_id: _why(b) for b in catalog.backups if b.backup_id not in keep}
-    return RetentionPlan(
-        {b.backup_id: keep[b.backup_id] for b in catalog.backups if b.backup_id in keep}, delete
-    )
+    kept = {b.backup_id: keep[b.backup_id] for b in catalog.backups if b.backup_id in keep}
+    return RetentionPlan(kept, delete, doubtful)
 
 
-def _kept(catalog: Catalog, policy: Retention, now: datetime, zone: ZoneInfo) -> Kept:
-    counted = catalog.healthy()[::-1]
-    yield from _last(counted, policy.last)
-    yield from _within(counted, policy.keep_within)
-    for name, count, period in _periods(policy, zone):
-        yield from _newest_of_each(counted, name, count, period)
-    yield from _protected(catalog, counted, policy)
+def _kept(
+    catalog: Catalog, counted: Sequence[Backup], policy: Retention, now: datetime, zone: ZoneInfo
+) -> Kept:
+    seen: set[str] = set()
+    for among, group, time_of in _groups(catalog, counted):
+        kept = list(_counting(group, policy, zone, time_of))
+        yield from ((backup, f"{reason}{among}") for backup, reason in kept if backup.backup_id not in seen)
+        seen |= {backup.backup_id for backup, _ in kept}
+    yield from _protected(catalog, policy)
     yield from _not_yet(catalog, policy, now)
+
+
+def _groups(
+    catalog: Catalog, newest_first: Sequence[Backup]
+) -> Iterator[tuple[str, Sequence[Backup], TimeOf]]:
+    """Yield the groups that the counting rules apply to, so that no member of a group is displaced from outside it."""
+    confirmed = [b for b in newest_first if stored_as_made(b.manifest, catalog.stored)]
+    confirmed.sort(key=_made, reverse=True)
+    yield "", newest_first, _read
+    yield ", among restored backups", _restored(newest_first), _read
+    yield ", among backups stored as they were made", confirmed, _made
+    yield ", among restored backups stored as they were made", _restored(confirmed), _made
+
+
+def _read(backup: Backup) -> datetime:
+    return backup.manifest.goal_read_at
+
+
+def _made(backup: Backup) -> datetime:
+    return backup.manifest.created_at
+
+
+def _restored(backups: Sequence[Backup]) -> list[Backup]:
+    return [b for b in backups if b.proof is Proof.RESTORED]
+
+
+def _counting(newest_first: Sequence[Backup], policy: Retention, zone: ZoneInfo, time_of: TimeOf) -> Kept:
+    yield from _last(newest_first, policy.last)
+    yield from _within(newest_first, policy.keep_within, time_of)
+    for name, count, period in _periods(policy, zone):
+        yield from _newest_of_each(newest_first, name, count, _period_of(period, time_of))
+    for backup in newest_first[: policy.min_count]:
+        yield backup, f"min_count {policy.min_count}"
+    for backup in _restored(newest_first)[:1]:
+        yield backup, "newest that was restored"
 
 
 def _last(newest_first: Sequence[Backup], count: int) -> Kept:
@@ -63,13 +107,13 @@ def _last(newest_first: Sequence[Backup], count: int) -> Kept:
         yield backup, f"last {number} of {count}"
 
 
-def _within(newest_first: Sequence[Backup], seconds: float | None) -> Kept:
+def _within(newest_first: Sequence[Backup], seconds: float | None, time_of: TimeOf) -> Kept:
     """Keep backups by age relative to the newest backup, so that time without backups deletes none."""
     if seconds is None or not newest_first:
         return
-    limit = newest_first[0].manifest.goal_read_at - timedelta(seconds=seconds)
+    limit = time_of(newest_first[0]) - timedelta(seconds=seconds)
     for backup in newest_first:
-        if backup.manifest.goal_read_at >= limit:
+        if time_of(backup) >= limit:
             yield backup, f"within {human_seconds(seconds)}"
 
 
@@ -83,12 +127,16 @@ def _periods(policy: Retention, zone: ZoneInfo) -> list[tuple[str, int, Callable
     ]
 
 
+def _period_of(period: Callable[[datetime], object], time_of: TimeOf) -> Callable[[Backup], object]:
+    return lambda backup: period(time_of(backup))
+
+
 def _newest_of_each(
-    newest_first: Sequence[Backup], name: str, count: int, period: Callable[[datetime], object]
+    newest_first: Sequence[Backup], name: str, count: int, period: Callable[[Backup], object]
 ) -> Kept:
     seen: set[object] = set()
     for backup in newest_first:
-        key = period(backup.manifest.goal_read_at)
+        key = period(backup)
         if key in seen:
             continue
         if len(seen) == count:
@@ -97,12 +145,8 @@ def _newest_of_each(
         yield backup, f"{name} {len(seen)} of {count}"
 
 
-def _protected(catalog: Catalog, newest_first: Sequence[Backup], policy: Retention) -> Kept:
+def _protected(catalog: Catalog, policy: Retention) -> Kept:
     """Keep backups that must not be deleted, whatever the configured rules are."""
-    for backup in newest_first[: policy.min_count]:
-        yield backup, f"min_count {policy.min_count}"
-    if restored := [b for b in newest_first if b.proof is Proof.RESTORED]:
-        yield restored[0], "newest that was restored"
     for backup in catalog.backups:
         if catalog.unreadable:
             yield backup, "a damaged record may be about it"

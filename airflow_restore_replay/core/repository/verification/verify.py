@@ -20,6 +20,7 @@ from airflow_restore_replay.core.repository.rate_limit import (
 from airflow_restore_replay.core.repository.reachability import backups_sharing
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.verification.passes import Journal, Scope, plan_pass
+from airflow_restore_replay.core.repository.verification.records import examine_records
 from airflow_restore_replay.core.repository.verification.work import Stored, Work, check_object, collect
 
 
@@ -46,7 +47,8 @@ class VerifyReport:
     :param resumed_folders: number of folders read earlier in the same pass, before it was interrupted.
     :param bad: damaged or missing contents.
     :param bad_lists: backup id → what is wrong with its file list or one of its chunk lists.
-    :param unreadable: path of a damaged record → error.
+    :param unreadable: path of a damaged record, lease object or key check → error.
+    :param missing: path of a record that was deleted → which other names it.
     :param quarantined: ids of the backups quarantined by this call.
     :param unrecorded: why the progress could not be stored; the result is valid nevertheless.
     """
@@ -61,6 +63,7 @@ class VerifyReport:
     bad: list[BadChunk] = field(default_factory=list)
     bad_lists: dict[str, Failure] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     quarantined: list[str] = field(default_factory=list)
     unrecorded: str = ""
     seconds: float = 0.0
@@ -68,7 +71,7 @@ class VerifyReport:
     @property
     def ok(self) -> bool:
         """Return whether no damage was found."""
-        return not (self.bad or self.bad_lists or self.unreadable)
+        return not (self.bad or self.bad_lists or self.unreadable or self.missing)
 
 
 def verify(
@@ -98,7 +101,9 @@ def verify(
     # A damaged record of progress only means that its folders are read again.
     this = plan_pass(repository.records(Verification)[0], scope, now=utc_now(), restart=restart)
     report = VerifyReport(repository.cluster, this.pass_id, len(manifests))
-    report.unreadable = {} if scope.backup_id else dict(catalog.unreadable)
+    if not scope.backup_id:
+        records = examine_records(repository)
+        report.unreadable, report.missing = dict(catalog.unreadable) | records.damaged, records.missing
     report.resumed_folders = len(this.done)
     todo = sorted(
         (f for f in folders if f not in this.done),

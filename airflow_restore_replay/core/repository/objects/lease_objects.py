@@ -1,0 +1,86 @@
+"""Objects of a lease: what they hold, and how they are read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
+from airflow_restore_replay.core.repository.format.records import Record
+from airflow_restore_replay.core.repository.format.seals import Sealer
+from airflow_restore_replay.core.repository.objects.record_store import unsealed
+from airflow_restore_replay.core.repository.store.base import ObjectStore, ObjectTooLarge
+
+WAY_OUT = "Remove the folder {} when no run of the cluster is alive; the epochs before it count again then."
+_MAX_BYTES = 2**16
+
+L = TypeVar("L")
+
+
+class Claim(Record, frozen=True, kw_only=True):
+    """Content of ``claim.json``."""
+
+    format: int
+    cluster: str
+    epoch: int
+    owner: str
+    ttl_s: float
+    acquired_at: datetime
+    expires_at: datetime
+
+
+class Renewal(Record, frozen=True, kw_only=True):
+    """Content of ``renewal-<n>.json``."""
+
+    owner: str
+    renewed_at: datetime
+    expires_at: datetime
+
+
+class Released(Record, frozen=True, kw_only=True):
+    """Content of ``released.json``.
+
+    :param renewals: number of renewals of that epoch.
+    """
+
+    owner: str
+    released_at: datetime
+    renewals: int = 0
+
+
+def lease_folder(epoch: int) -> str:
+    """Return the folder of an epoch's objects."""
+    return f"leases/{epoch:012d}/"
+
+
+def read_lease_object(store: ObjectStore, path: str, kind: type[L], sealer: Sealer) -> tuple[L, str]:
+    """Read an object of a lease.
+
+    :returns: its content, and the id of the key that sealed it.
+    :raises ObjectMissing: it does not exist.
+    :raises StoreFailed: it is damaged or forged; the hint says how to go on without it.
+    """
+    try:
+        data = store.get(path, max_bytes=_MAX_BYTES)
+        if b"\n" in data:
+            body, seal = unsealed(data, path, sealer)
+            return decode(body, kind), seal.key_id
+        if complaint := sealer.bare_complaint(path):
+            raise _unreadable(store, path, complaint)
+        return decode(data, kind), ""
+    except ObjectTooLarge:
+        raise _unreadable(store, path, f"it has more than {_MAX_BYTES} bytes") from None
+    except msgspec.DecodeError as exc:
+        raise _unreadable(store, path, str(exc)) from exc
+    except ManifestCorrupt as exc:
+        raise _unreadable(store, path, exc.evidence["observed"]) from exc
+
+
+def _unreadable(store: ObjectStore, path: str, why: str) -> StoreFailed:
+    return StoreFailed(
+        f"The lease object {path} in {store.url} is not readable: {why}.",
+        hint=WAY_OUT.format(path.rpartition("/")[0]),
+    )
