@@ -11,7 +11,7 @@ import msgspec
 from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.config.sections import Primary, primary_password
+from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.decoding import convert, plain
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
@@ -25,6 +25,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     describe_progress,
 )
 from airflow_restore_replay.hooks.node_connection import node_access, resolve_node
+from airflow_restore_replay.hooks.primary_connection import resolve_primary
 from airflow_restore_replay.hooks.repository import RepositoryHook
 
 if TYPE_CHECKING:
@@ -183,24 +184,6 @@ class ProgressReports:
             return False
         self._reported = now
         return True
-
-
-def resolve_primary(primary: Primary, conn: Connection) -> Primary:
-    """Return *primary* with address, login and TLS files of an Airflow ``mysql`` connection, without its password."""
-    extra = conn.extra_dejson.get("ssl")
-    ssl = (
-        {f"ssl_{name}": extra[name] for name in ("ca", "cert", "key") if extra.get(name)}
-        if isinstance(extra, dict)
-        else {}
-    )
-    return msgspec.structs.replace(
-        primary,
-        connection=None,
-        host=conn.host or primary.host,
-        port=conn.port or primary.port,
-        user=conn.login or primary.user,
-        **ssl,
-    )
 
 
 def _handle(node: dict[str, Any]) -> NodeHandle:
