@@ -12,7 +12,8 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.decoding import convert, plain
-from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.errors import ConfigInvalid, PreflightFailed
+from airflow_restore_replay.core.jobs.protocol import RunRef
 from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryHook
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
 
@@ -204,6 +205,23 @@ def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) 
     assert hook.secrets().primary_password == "geheim-77"
     assert "geheim-77" not in json.dumps(plain(hook.cluster))
     assert "geheim-77" not in repr(hook.secrets())
+
+
+def test_x23_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    """More people may write XComs than may log in to a worker."""
+    hook = ReplayNodeHook(cluster_with(node={"workdir": str(tmp_path)}))
+    run = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)
+    own = hook.create(run, key="a_task")
+    for forged in (
+        {"node_id": "customers-0123456789ab"},
+        {"cluster": "customers"},
+        {"node_id": "orders-a/../b"},
+    ):
+        for use in (hook.destroy, hook.client):
+            with pytest.raises(PreflightFailed, match="is no replay node of cluster 'orders'"):
+                use({**own, **forged})
+    hook.destroy(own)
+    assert list(tmp_path.iterdir()) == []
 
 
 _CA = {"ssl_ca": "/etc/ca.pem"}

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.jobs.protocol import JobRequest, JobStatus
 
 def main(argv: list[str]) -> int:
     os.umask(0o077)
-    command, directory = argv[0], Path(argv[1])
+    command, directory = argv[0], Path(argv[1]).absolute()
     payload = sys.stdin.buffer.read()
     if command == "run":
         return _run(NodeDir(directory), payload, attempt_no=int(argv[2]))

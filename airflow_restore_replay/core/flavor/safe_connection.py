@@ -55,7 +55,7 @@ class SafeConnection(_Base):
         return super()._process_auth(plugin_name, auth_packet)  # type: ignore[misc]
 
     @property
-    def server_public_key(self) -> bytes | None:  # type: ignore[override]
+    def server_public_key(self) -> bytes | None:
         """Return the key that the driver encrypts the password with where there is no TLS."""
         return self._received_key
 
