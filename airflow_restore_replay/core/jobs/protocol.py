@@ -21,7 +21,7 @@ from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.system.processes import ProcessId
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 M = TypeVar("M")
 
