@@ -11,9 +11,9 @@ import msgspec
 from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.config.sections import Primary, primary_password
+from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.decoding import convert, plain
-from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
@@ -23,8 +23,10 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
     Secrets,
     describe_progress,
+    is_node_id,
 )
 from airflow_restore_replay.hooks.node_connection import node_access, resolve_node
+from airflow_restore_replay.hooks.primary_connection import resolve_primary
 from airflow_restore_replay.hooks.repository import RepositoryHook
 
 if TYPE_CHECKING:
@@ -108,12 +110,12 @@ class ReplayNodeHook(BaseHook):
 
     def destroy(self, node: dict[str, Any]) -> None:
         """Stop everything that runs on the node and remove it; idempotent."""
-        self.runtime.destroy(_handle(node))
+        self.runtime.destroy(self._handle(node))
 
     def client(self, node: dict[str, Any]) -> NodeClient:
         from airflow_restore_replay.core.runtime.client import NodeClient
 
-        return NodeClient(self.runtime, _handle(node))
+        return NodeClient(self.runtime, self._handle(node))
 
     def submit(self, node: dict[str, Any], *, job: JobName, key: str, params: dict[str, Any]) -> JobState:
         """Start the job with that *key*, attach to it if it is running, or return how it ended."""
@@ -150,6 +152,19 @@ class ReplayNodeHook(BaseHook):
                 on_progress(describe_progress(state.progress))
         return state
 
+    def _handle(self, node: dict[str, Any]) -> NodeHandle:
+        """Return the handle of a node of this cluster.
+
+        :raises PreflightFailed: XCom holds another cluster's node.
+        """
+        handle, cluster = convert(node, NodeHandle), self._configured.name
+        if handle.cluster != cluster or not is_node_id(handle.node_id, cluster):
+            raise PreflightFailed(
+                f"{handle.node_id!r} of cluster {handle.cluster!r} is no replay node of cluster {cluster!r}.",
+                hint="Clear the run from create_node.",
+            )
+        return handle
+
     def test_connection(self) -> tuple[bool, str]:
         """Test that the primary accepts the account, and that nodes can live where the cluster places them.
 
@@ -183,25 +198,3 @@ class ProgressReports:
             return False
         self._reported = now
         return True
-
-
-def resolve_primary(primary: Primary, conn: Connection) -> Primary:
-    """Return *primary* with address, login and TLS files of an Airflow ``mysql`` connection, without its password."""
-    extra = conn.extra_dejson.get("ssl")
-    ssl = (
-        {f"ssl_{name}": extra[name] for name in ("ca", "cert", "key") if extra.get(name)}
-        if isinstance(extra, dict)
-        else {}
-    )
-    return msgspec.structs.replace(
-        primary,
-        connection=None,
-        host=conn.host or primary.host,
-        port=conn.port or primary.port,
-        user=conn.login or primary.user,
-        **ssl,
-    )
-
-
-def _handle(node: dict[str, Any]) -> NodeHandle:
-    return convert(node, NodeHandle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.decoding import convert, plain
-from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.errors import ConfigInvalid, PreflightFailed
+from airflow_restore_replay.core.jobs.protocol import RunRef
 from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryHook
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
 
@@ -203,6 +205,81 @@ def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) 
     assert hook.secrets().primary_password == "geheim-77"
     assert "geheim-77" not in json.dumps(plain(hook.cluster))
     assert "geheim-77" not in repr(hook.secrets())
+
+
+def test_x23_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    """More people may write XComs than may log in to a worker."""
+    hook = ReplayNodeHook(cluster_with(node={"workdir": str(tmp_path)}))
+    run = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)
+    own = hook.create(run, key="a_task")
+    for forged in (
+        {"node_id": "customers-0123456789ab"},
+        {"cluster": "customers"},
+        {"node_id": "orders-a/../b"},
+    ):
+        for use in (hook.destroy, hook.client):
+            with pytest.raises(PreflightFailed, match="is no replay node of cluster 'orders'"):
+                use({**own, **forged})
+    hook.destroy(own)
+    assert list(tmp_path.iterdir()) == []
+
+
+_CA = {"ssl_ca": "/etc/ca.pem"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "configured", "files"),
+    [
+        ({"ssl": '{"ca": "/etc/ca.pem"}'}, {}, _CA),
+        ({"ssl": {"ssl_ca": "/etc/ca.pem", "check_hostname": True}}, {}, _CA),
+        ({"ssl_ca": "/etc/ca.pem", "ssl_mode": "VERIFY_IDENTITY"}, {}, _CA),
+        ({"ssl-ca": "/etc/ca.pem", "ssl-verify-cert": "true"}, {}, _CA),
+        ({"ssl": True}, _CA, _CA),
+        ({"ssl_mode": "REQUIRED"}, _CA, _CA),
+        ({"ssl_mode": "DISABLED"}, {}, {}),
+        ({"ssl_mode": "PREFERRED", "ssl": "false", "ssl_disabled": True}, {}, {}),
+        ({"ssl": {}, "charset": "utf8", "ssl_verify_identity": False}, {}, {}),
+        (
+            {"ssl_cert": "/etc/own.pem", "ssl_key": "/k"},
+            _CA,
+            {**_CA, "ssl_cert": "/etc/own.pem", "ssl_key": "/k"},
+        ),
+    ],
+)
+def test_x22_tls_of_a_connection_is_understood_in_each_notation(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], configured: dict[str, str], files: dict[str, str]
+) -> None:
+    connection(monkeypatch, "db1", conn_type="mysql", host="db1.example", extra=extra)
+    primary = ReplayNodeHook(cluster_with(primary={"connection": "db1", **configured})).cluster.primary
+    found = {name: getattr(primary, name) for name in ("ssl_ca", "ssl_cert", "ssl_key")}
+    assert {name: path for name, path in found.items() if path} == files
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"ssl": True}, "ssl True and no CA"),
+        ({"ssl": "true"}, "ssl True and no CA"),
+        ({"ssl": "required"}, "ssl 'required' and no CA"),
+        ({"ssl_mode": "VERIFY_CA"}, "ssl_mode 'VERIFY_CA' and no CA"),
+        ({"ssl-mode": "REQUIRED"}, "ssl_mode 'REQUIRED' and no CA"),
+        ({"ssl": {"check_hostname": True}}, "ssl_check_hostname True and no CA"),
+        ({"ssl": {"capath": "/etc/ssl/certs"}}, "ssl_capath '/etc/ssl/certs' and no CA"),
+        ({"ssl": {"ca": "/ca.pem", "cipher": "X"}}, "ssl_cipher 'X' in its extra"),
+        ({"ssl_ca": "/ca.pem", "ssl_mode": "DISABLED"}, "ssl_mode 'DISABLED' in its extra"),
+        ({"ssl_cert": "/c", "ssl_key": "/k", "ssl_disabled": True}, "ssl_disabled True and no CA"),
+        ({"tls_versions": ["TLSv1.3"]}, "tls_versions"),
+        ({"ssl_ca": "ca.pem"}, "ssl_ca must be an absolute path"),
+    ],
+)
+def test_x22_tls_that_a_connection_asks_for_in_vain_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], named: str
+) -> None:
+    connection(monkeypatch, "db1", conn_type="mysql", host="db1.example", extra=extra)
+    with pytest.raises(ConfigInvalid, match=re.escape(named)) as caught:
+        _ = ReplayNodeHook(cluster_with(primary={"connection": "db1"})).cluster
+    assert "'db1'" in str(caught.value)
+    assert '{"ssl": {"ca":' in (caught.value.hint or "")
 
 
 def test_primary_comes_from_the_cluster_file_without_a_connection(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def live_job_pid(rig: Rig) -> int:
 
 
 def server_pid(rig: Rig) -> int:
-    (state,) = rig.workdir.glob("*/run/server.json")
+    (state,) = rig.workdir.glob("*/agent/server.json")
     return int(msgspec.json.decode(state.read_bytes())["process"]["pid"])
 
 
@@ -110,7 +110,7 @@ def test_o2_agent_killed_before_it_noted_the_server(rig: Rig, backup_id: str) ->
     def kill_and_forget() -> None:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            for path in rig.workdir.glob("*/run/server.json"):
+            for path in rig.workdir.glob("*/agent/server.json"):
                 os.kill(live_job_pid(rig), signal.SIGKILL)
                 path.unlink()
                 return

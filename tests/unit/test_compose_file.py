@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 
 from airflow_restore_replay.core.flavor.mysql import grants
 from tests.support.compose import REPO, Compose
@@ -56,6 +58,24 @@ def test_nothing_can_do_much(file: Any) -> None:
     published = [port for s in file["services"].values() for port in s.get("ports", [])]
     assert [(p["host_ip"], p["target"]) for p in published] == [("127.0.0.1", 8080)]
     assert [name for name, net in file["networks"].items() if not net.get("internal")] == ["front"]
+
+
+def test_x29_nodes_reach_primary_and_store_and_nothing_else(file: Any) -> None:
+    networks = {name: set(service.get("networks") or ()) for name, service in file["services"].items()}
+    assert {name for name, joined in networks.items() if "nodes" in joined} == {"primary", "store"}
+    cluster = yaml.safe_load((REPO / "docker" / "tour" / "clusters.yaml").read_text())["clusters"]["shop"]
+    assert cluster["node"]["network"] == file["networks"]["nodes"]["name"]
+    assert file["networks"]["nodes"]["internal"]
+
+
+def test_x29_each_secret_belongs_to_the_account_of_one_image(file: Any) -> None:
+    """The volume is mounted by all of them."""
+    found = re.findall(r"^give (\d+) (\S+)$", (REPO / "docker" / "tour" / "secrets").read_text(), re.M)
+    owners = {secret: uid for uid, secret in found}
+    assert len(owners) == len(set(owners.values())) == 5
+    (uid,) = re.findall(r"^USER (\d+):", (REPO / "docker" / "airflow" / "Dockerfile").read_text(), re.M)
+    assert owners["airflow.env"] == uid
+    assert file["services"]["primary"]["user"].partition(":")[0] == owners["primary.env"]
 
 
 def test_no_secret_is_in_the_file(file: Any) -> None:

@@ -91,7 +91,7 @@ def test_what_our_client_writes_is_allowed(said: dict[str, str]) -> None:
             "replay-node-shop-1f:/var/lib/restore-replay",
             "restore-replay_secrets:/var/lib/restore-replay",
         ),
-        ("container", '"restore-replay_data"', '"host"'),
+        ("container", '"restore-replay_nodes"', '"host"'),
         ("container", "restore-replay-node-mysql", "debian"),
         ("container", "}}", '}}, "hostconfig": {"Privileged": true}}'),
         ("container", '"Labels": {', '"Labels": {"x": "", '),
@@ -125,7 +125,7 @@ def test_every_pattern_is_used_and_spans_the_whole_content() -> None:
 
 
 def test_the_cluster_file_names_what_the_proxy_allows(cluster: Cluster) -> None:
-    assert (cluster.node.project, cluster.node.network) == ("replay-node", "restore-replay_data")
+    assert (cluster.node.project, cluster.node.network) == ("replay-node", "restore-replay_nodes")
     networks = yaml.safe_load((REPO / "docker-compose.yaml").read_text())
-    assert f"{networks['name']}_data" == cluster.node.network
-    assert "data" in networks["networks"]
+    assert f"{networks['name']}_nodes" == cluster.node.network
+    assert "nodes" in networks["networks"]

@@ -10,11 +10,13 @@ from pathlib import Path
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobStatus
+from airflow_restore_replay.core.system.processes import protect_memory
 
 
 def main(argv: list[str]) -> int:
+    protect_memory()
     os.umask(0o077)
-    command, directory = argv[0], Path(argv[1])
+    command, directory = argv[0], Path(argv[1]).absolute()
     payload = sys.stdin.buffer.read()
     if command == "run":
         return _run(NodeDir(directory), payload, attempt_no=int(argv[2]))

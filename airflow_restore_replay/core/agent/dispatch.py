@@ -11,6 +11,7 @@ from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.ownership import refuse_foreign
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, Answer, JobState
 
 
@@ -32,7 +33,9 @@ def _run(command: str, directory: Path, payload: bytes) -> JobState | dict[str, 
     if command in host.COMMANDS:
         return host.COMMANDS[command](directory, payload)
     if command in commands.COMMANDS:
-        return commands.COMMANDS[command](NodeDir(directory), payload)
+        node = NodeDir(directory)
+        refuse_foreign(node.path)
+        return commands.COMMANDS[command](node, payload)
     raise ProtocolMismatch(
         f"This agent, of protocol {PROTOCOL_VERSION}, does not know the command {command!r}.",
         hint="Install the same release of airflow-restore-replay on workers and nodes.",

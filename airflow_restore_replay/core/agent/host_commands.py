@@ -62,7 +62,13 @@ def _seen(node: NodeDir) -> dict[str, Any]:
         raise
     except (RestoreReplayError, msgspec.MsgspecError) as exc:
         # List a node of another release, too; otherwise it would never be removed.
-        return {"node_id": node.path.name, "phase": f"unreadable: {exc}", "workdir": str(node.path.parent)}
+        # The next run of its cluster removes it: its id begins with the cluster's name.
+        return {
+            "node_id": node.path.name,
+            "cluster": node.path.name.rpartition("-")[0],
+            "phase": f"unreadable: {exc}",
+            "workdir": str(node.path.parent),
+        }
 
 
 def _disk_bytes(directory: Path) -> int:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.system.processes import NODE
+from airflow_restore_replay.core.system.processes import AGENT_MODULE, NODE
 
 
 def launch(node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) -> None:
@@ -18,7 +18,7 @@ def launch(node: NodeDir, log_path: Path, payload: bytes, *, attempt_no: int) ->
     :param payload: the request, which travels on standard input because it contains secrets.
     :param attempt_no: number of this submission of the key.
     """
-    argv = [sys.executable, "-m", "airflow_restore_replay.core.agent", "run", str(node.path), str(attempt_no)]
+    argv = [sys.executable, "-m", AGENT_MODULE, "run", str(node.path), str(attempt_no)]
     # setsid --fork of util-linux returns at once, and leaves the job without a parent whose end could end the job.
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from airflow_restore_replay.core.agent import launch
 from airflow_restore_replay.core.agent.state_file import StateFile
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
-from airflow_restore_replay.core.flavor.server_process import kill_recorded, recorded
+from airflow_restore_replay.core.flavor.server_record import kill_recorded, recorded
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, decode_message
 from airflow_restore_replay.core.system.processes import end, started_for
@@ -51,16 +51,22 @@ def _may_try_again(known: JobState) -> bool:
 
 def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
     """Raise if another job runs on the node, because two jobs would write into one data directory."""
-    for path in node.jobs.glob("*.json"):
-        state = decode(path.read_bytes(), JobState)
-        if state.key == request.key:
-            continue
-        running = StateFile(node, state.key).observe()
-        if running and running.status is JobStatus.RUNNING:
+    for state in _running_jobs(node):
+        if state.key != request.key:
             raise InternalError(
                 f"Job {request.job} was submitted to node {node.path.name} while {state.job} runs there.",
                 hint="Wait for the running task or mark it failed, then retry.",
             )
+
+
+def _running_jobs(node: NodeDir) -> Iterator[JobState]:
+    """Yield the states of the jobs that run; an unreadable state is none, and strays are ended before a job starts."""
+    for path in node.jobs.glob("*.json"):
+        with contextlib.suppress(msgspec.MsgspecError, OSError):
+            written = decode(path.read_bytes(), JobState)
+            state = StateFile(node, written.key).observe()
+            if state and state.status is JobStatus.RUNNING:
+                yield state
 
 
 def _end_strays(node: NodeDir) -> None:
@@ -114,13 +120,7 @@ def cancel(node: NodeDir, payload: bytes) -> JobState:
 def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
     """Return what people see of a node: ids, phase, times of creation and expiry, its running job."""
     state = node.load()
-    running = [
-        observed
-        for path in node.jobs.glob("*.json")
-        if (read := decode(path.read_bytes(), JobState))
-        and (observed := StateFile(node, read.key).observe())
-        and observed.status is JobStatus.RUNNING
-    ]
+    running = list(_running_jobs(node))
     return {
         "node_id": state.node_id,
         "cluster": state.cluster.name,
@@ -135,7 +135,13 @@ def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
 
 
 def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
-    """End jobs and server, and remove the directory; idempotent, and also for an incomplete node."""
+    """End jobs and server, and remove the directory; idempotent, and also for an incomplete node.
+
+    A state that cannot be read does not keep the node: all its processes are found by their environment, too.
+
+    :raises TargetNotEmpty: the directory is no node's.
+    """
+    node.refuse_other_content()
     for path in node.jobs.glob("*.json"):
         with contextlib.suppress(msgspec.MsgspecError, OSError):
             state = decode(path.read_bytes(), JobState)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -29,11 +30,10 @@ class StateFile:
         self.log_path: Path = node.jobs / f"{self.stem}.log"
 
     def read(self) -> JobState | None:
-        """Return the state as written; None if there is no file."""
-        try:
+        """Return the state as written; None if there is no file, or none that can be read."""
+        with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
             return decode(self.path.read_bytes(), JobState)
-        except FileNotFoundError:
-            return None
+        return None
 
     def observe(self) -> JobState | None:
         """Return the state; a running job whose process has ended counts as failed with :class:`AgentDied`."""
@@ -45,7 +45,7 @@ class StateFile:
         return state if state.status is not JobStatus.RUNNING else _dead(state)
 
     def write(self, state: JobState) -> None:
-        replace_file(self.path, encode(state))
+        replace_file(self.path, encode(state), mode=0o400)
 
 
 def _dead(state: JobState) -> JobState:

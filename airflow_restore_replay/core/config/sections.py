@@ -110,6 +110,7 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
     :param queue: Airflow queue of the cycle's tasks, which a worker on the workdir's host serves.
     :param image: docker: image of the node's container; ``{flavor}``, ``{version}`` and ``{series}`` are filled in.
     :param engine: docker: ``unix:///…``, ``tcp://host:2376``, ``ssh://user@host``; by default ``DOCKER_HOST``.
+    :param engine_insecure: docker: accept an engine of another host that is reached without TLS.
     :param project: docker: prefix of container names; nodes of other projects are never touched.
     :param network: docker: network of the container; by default the engine's default network.
     :param memory, cpus: docker: limits of the container; none by default.
@@ -134,6 +135,7 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
     queue: str | None = None
     image: str | None = None
     engine: Annotated[str, Meta(pattern=r"^(unix|tcp|ssh)://\S+$")] | None = None
+    engine_insecure: bool = False
     project: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")] = "restore-replay"
     network: str | None = None
     memory: ByteCount | None = None
@@ -155,7 +157,9 @@ class NodeSpec(Strict, frozen=True, kw_only=True):
 
     def _check_container(self) -> None:
         if self.runtime != "docker":
-            self._refuse_keys_of("docker", "image", "engine", "network", "memory", "cpus", "tls_cert")
+            self._refuse_keys_of(
+                "docker", "image", "engine", "engine_insecure", "network", "memory", "cpus", "tls_cert"
+            )
         elif not self.image:
             raise ValueError("image is missing: the container's")
         if self.memory is not None and self.memory <= self.buffer_pool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import re
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +13,6 @@ from typing import ClassVar
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import (
     Circumstance,
     NodeFull,
@@ -24,36 +21,27 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     ServerStartFailed,
 )
-from airflow_restore_replay.core.flavor import account
+from airflow_restore_replay.core.flavor import account, server_record
 from airflow_restore_replay.core.flavor.classify import disk_full
 from airflow_restore_replay.core.flavor.confine import server_confinement
 from airflow_restore_replay.core.flavor.errorlog import LogRules, read_from
 from airflow_restore_replay.core.flavor.private_files import new_password, write_private
 from airflow_restore_replay.core.flavor.programs import find_program
 from airflow_restore_replay.core.flavor.server_options import relay_dir
+from airflow_restore_replay.core.flavor.server_record import ServerRecord
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
-from airflow_restore_replay.core.system.processes import ProcessId, running, spawn, terminate
+from airflow_restore_replay.core.system.processes import running, spawn, terminate
 
 # Crash recovery of a large restored copy that was hot takes long; a dead process is noticed at once.
 START_TIMEOUT_S = 1800.0
 STOP_TIMEOUT_S = 1800.0
 _DENIED_PATIENCE_S = 10.0
-# sockaddr_un has 108 bytes.
-_SOCKET_PATH_MAX = 100
-_STATE_FILE = "server.json"
 _DENIED = re.compile("permission denied|errcode: 13", re.IGNORECASE)
 
 
-class _State(msgspec.Struct, frozen=True, kw_only=True):
-    process: ProcessId
-    socket: str
-    log_offset: int
-    stopped: bool = False
-
-
 class NodeProcess(abc.ABC):
-    """Common part of each :class:`~airflow_restore_replay.core.flavor.base.NodeServer`; its state is in ``run_dir``."""
+    """Common part of each :class:`~airflow_restore_replay.core.flavor.base.NodeServer`; its state is its record."""
 
     #: program → package to install for it; ``""`` stands for any other program
     packages: ClassVar[dict[str, str]]
@@ -106,12 +94,12 @@ class NodeProcess(abc.ABC):
         write_private(self._password_file, password)
         init_file = self.layout.run_dir / "init.sql"
         write_private(init_file, "".join(f"{s};\n" for s in self._account(password)))
-        socket = self._socket_path()
+        socket = server_record.socket_path(self.layout.run_dir)
         offset = self.layout.log_path.stat().st_size if self.layout.log_path.exists() else 0
         argv = self._command(socket=socket, init_file=init_file, replaying=replaying)
         confinement = server_confinement(self.layout, socket_directory=socket.parent)
         started = spawn(argv, self.layout.log_path, confinement)
-        self._save(_State(process=started, socket=str(socket), log_offset=offset))
+        self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset))
         try:
             self._wait_ready(timeout_s)
             with self.connect() as conn:
@@ -173,10 +161,10 @@ class NodeProcess(abc.ABC):
             problem = "did not stop within" if not gone else "did not report a clean shutdown after"
             raise NodeServerCrashed(f"The node's server {problem} {timeout_s:.0f} s of SIGTERM.")
         self._save(msgspec.structs.replace(state, stopped=True))
-        _remove_traces(self.layout.run_dir, state)
+        server_record.remove_traces(self.layout.run_dir, state)
 
     def kill(self) -> None:
-        kill_recorded(self.layout.run_dir)
+        server_record.kill_recorded(self.layout.run_dir)
 
     def _account(self, password: str) -> list[str]:
         return account.create_statements(self._identified(password))
@@ -228,15 +216,9 @@ class NodeProcess(abc.ABC):
         layout.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._link_plugins()
 
-    def _socket_path(self) -> Path:
-        socket = self.layout.run_dir / "s"
-        if len(str(socket).encode()) <= _SOCKET_PATH_MAX:
-            return socket
-        return Path(tempfile.mkdtemp(prefix="restore-replay-", dir="/tmp")) / "s"
-
     @property
     def _password_file(self) -> Path:
-        return _password_file(self.layout.run_dir)
+        return server_record.password_file(self.layout.run_dir)
 
     def _log(self) -> str:
         state = self._load()
@@ -245,50 +227,13 @@ class NodeProcess(abc.ABC):
     def _errors(self) -> list[str]:
         return self._log_rules.all_errors(self._log())
 
-    def _save(self, state: _State) -> None:
-        path = self.layout.run_dir / _STATE_FILE
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(encode(state))
-        temporary.replace(path)
+    def _save(self, record: ServerRecord) -> None:
+        server_record.save(self.layout.run_dir, record)
 
-    def _load(self) -> _State | None:
-        return _load(self.layout.run_dir)
+    def _load(self) -> ServerRecord | None:
+        return server_record.load(self.layout.run_dir)
 
     def _link_plugins(self) -> None:
         for plugin in self._plugins():
             with contextlib.suppress(FileExistsError):
                 (self.layout.plugin_dir / plugin.name).symlink_to(plugin)
-
-
-def recorded(run_dir: Path) -> ProcessId | None:
-    """Return the process of the server that *run_dir* records, which may be gone; None if none was started."""
-    state = _load(run_dir)
-    return state.process if state else None
-
-
-def kill_recorded(run_dir: Path) -> None:
-    """Kill the server that *run_dir* records, of any flavor and any release of this package; idempotent."""
-    state = _load(run_dir)
-    if state is None:
-        return
-    terminate(state.process, sig=signal.SIGKILL, timeout_s=60)
-    _remove_traces(run_dir, state)
-
-
-def _load(run_dir: Path) -> _State | None:
-    try:
-        return decode((run_dir / _STATE_FILE).read_bytes(), _State)
-    except FileNotFoundError:
-        return None
-
-
-def _remove_traces(run_dir: Path, state: _State) -> None:
-    _password_file(run_dir).unlink(missing_ok=True)
-    socket = Path(state.socket)
-    socket.unlink(missing_ok=True)
-    if socket.parent != run_dir:
-        shutil.rmtree(socket.parent, ignore_errors=True)
-
-
-def _password_file(run_dir: Path) -> Path:
-    return run_dir / "agent-password"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymysql.cursors import DictCursor
 
-from airflow_restore_replay.core.flavor.quiet_connection import QuietConnection
+from airflow_restore_replay.core.flavor.safe_connection import SafeConnection
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 #: schemas of the server itself, as an SQL list
@@ -29,9 +29,12 @@ def open_connection(
 ) -> Conn:
     """Return an autocommit connection in UTC.
 
-    :raises OSError, MySQLError: the driver's own errors; also if *endpoint* names a CA and the server offers no TLS.
+    :raises OSError, MySQLError: the driver's own errors; also if *endpoint* names a CA or a
+        certificate and the server offers no TLS, and if the server asks for the password in a readable form.
     """
-    conn = QuietConnection(
+    asking = [f"{name} {path}" for name in ("ssl_ca", "ssl_cert") if (path := getattr(endpoint, name))]
+    return SafeConnection(
+        tls_asked_by=" and ".join(asking),
         host=endpoint.host,
         port=endpoint.port,
         unix_socket=endpoint.socket,
@@ -45,11 +48,6 @@ def open_connection(
         init_command="SET time_zone='+00:00'",
         ssl=context,
     )
-    # The driver continues without encryption if the server offers no TLS.
-    if endpoint.ssl_ca and not isinstance(getattr(conn, "_sock", None), ssl.SSLSocket):
-        conn.close()
-        raise ssl.SSLError(f"the server offers no TLS, and ssl_ca {endpoint.ssl_ca} asks for it")
-    return conn
 
 
 def rows(conn: Conn, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -51,4 +51,6 @@ def unreachable_hint(text: str) -> str:
             "The server's certificate must be signed by primary.ssl_ca and name primary.host; one of our own "
             "(primary.ssl_cert) by a CA that the server trusts."
         )
+    if "without TLS" in text:
+        return "Enable TLS on the primary, and give primary.ssl_ca so that its certificate is verified."
     return "Check that the server runs and that host, port and TLS settings are right."

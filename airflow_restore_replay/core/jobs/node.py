@@ -5,6 +5,7 @@ Everything that a node owns is below its directory, which has mode 0700::
     <workdir>/<node_id>/
         node.json   phase, fill, goal, facts for the manifest (replaced atomically)
         jobs/       one state file and one log per job
+        agent/      the record of the server's process
         data/ run/ tmp/ log/ plugin/     directories of the server
         base.json pages    state that the restore left: references and file stats, and the page index
         bundled     contents that a snapshot of this node has stored in bundles so far
@@ -25,31 +26,39 @@ import msgspec
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import encode
-from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, TargetNotEmpty, WrongPhase
+from airflow_restore_replay.core.errors import (
+    NodeGone,
+    ProtocolMismatch,
+    TargetNotEmpty,
+    WrongPhase,
+)
 from airflow_restore_replay.core.flavor.values import (
     NODE_SERVER_IDS,
     READER_SERVER_IDS,
     EventStamp,
     ServerLayout,
 )
+from airflow_restore_replay.core.jobs.ownership import refuse_foreign, refuse_shared
 from airflow_restore_replay.core.jobs.protocol import (
     PROTOCOL_VERSION,
     NodeRequest,
     Phase,
     RunRef,
     decode_message,
+    is_node_id,
 )
 from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
 from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.system.files import (
     empty_directory,
     exclusive,
+    is_own_directory,
     make_directory,
     remove_made,
     replace_file,
 )
 
-_SUBDIRECTORIES = ("jobs", "data", "run", "tmp", "log", "plugin")
+_SUBDIRECTORIES = ("jobs", "agent", "data", "run", "tmp", "log", "plugin")
 #: records about the content of the data directory, which are deleted with it
 _KNOWLEDGE = ("base.json", "pages", "bundled", "manifest.json")
 _OURS = frozenset({*_SUBDIRECTORIES, *_KNOWLEDGE, "lock"})
@@ -129,8 +138,10 @@ class NodeDir:
         """Create the directory, or return the existing node; a failure leaves no incomplete node.
 
         :raises TargetNotEmpty: the directory exists and holds other files.
+        :raises PreflightFailed: other accounts could replace the directory.
         """
         node = cls(workdir / request.node_id)
+        refuse_foreign(node.path)
         if node._state_path.exists():
             return node
         made = make_directory(workdir) or _made_before(workdir)
@@ -144,9 +155,12 @@ class NodeDir:
             raise
         return node
 
-    def _remove_half_made(self) -> None:
-        """Remove an incomplete node that a crash left, but never a directory that holds anything else."""
-        if not self.path.exists():
+    def refuse_other_content(self) -> None:
+        """Raise if the directory is no node's: it has no state file, and holds anything that no node does.
+
+        :raises TargetNotEmpty: it holds something else.
+        """
+        if not self.path.exists() or self._state_path.exists():
             return
         foreign = [
             e.name
@@ -158,7 +172,12 @@ class NodeDir:
                 f"{self.path} is not a replay node: it holds {', '.join(sorted(foreign)[:5])}.",
                 hint="Give node.workdir a directory of its own.",
             )
-        shutil.rmtree(self.path)
+
+    def _remove_half_made(self) -> None:
+        """Remove an incomplete node that a crash left, but never a directory that holds anything else."""
+        self.refuse_other_content()
+        if self.path.exists():
+            shutil.rmtree(self.path)
 
     def _lay_out(self, request: NodeRequest, made: str) -> None:
         # With parents, because the work directory may just have been removed with the last other node.
@@ -223,7 +242,7 @@ class NodeDir:
         return decode_message(raw, NodeState, sender=f"Replay node {self.path.name}")
 
     def save(self, state: NodeState) -> None:
-        replace_file(self._state_path, encode(state))
+        replace_file(self._state_path, encode(state), mode=0o400)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[NodeState]:
@@ -238,7 +257,7 @@ class NodeDir:
 
     def wipe(self) -> None:
         """Reset to an empty node: delete the content of the data directory and all records about it."""
-        for name in ("data", "run", "tmp"):
+        for name in ("data", "run", "tmp", "agent"):
             empty_directory(self.path / name)
         for name in _KNOWLEDGE:
             (self.path / name).unlink(missing_ok=True)
@@ -288,9 +307,14 @@ class NodeDir:
 
 
 def nodes_in(workdir: Path) -> Iterator[NodeDir]:
-    """Yield every node below *workdir*, whether its state is readable or not."""
+    """Yield every node of this account below *workdir*, whether its state is readable or not.
+
+    :raises PreflightFailed: other accounts may write to *workdir*.
+    """
+    refuse_shared(workdir)
     for path in sorted(workdir.glob("*/node.json")):
-        yield NodeDir(path.parent)
+        if is_own_directory(path.parent) and is_node_id(path.parent.name):
+            yield NodeDir(path.parent)
 
 
 def _made_before(workdir: Path) -> str:

@@ -6,6 +6,7 @@ filtering.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.system.processes import ProcessId
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 M = TypeVar("M")
 
@@ -72,6 +73,15 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return "Secrets(…)"
+
+
+def is_node_id(text: str, cluster: str = "") -> bool:
+    """Return whether *text* has the form of a node's id, by which it is also the name of a directory.
+
+    :param cluster: only ids of this cluster's nodes.
+    """
+    name = re.escape(cluster) or "[A-Za-z0-9][A-Za-z0-9_.-]*"
+    return re.fullmatch(f"{name}-[A-Za-z0-9]+", text) is not None
 
 
 class NodeHandle(msgspec.Struct, frozen=True, kw_only=True):

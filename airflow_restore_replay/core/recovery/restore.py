@@ -24,10 +24,12 @@ from airflow_restore_replay.core.repository.format.records import BackupState, F
 from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.system.beneath import Beneath, is_own
 from airflow_restore_replay.core.system.files import allocated_bytes, require_space
 
 #: file in the target of an unfinished restore; it names the backup, so that a second try resumes
 MARKER = ".restore-replay-partial"
+_MARKER_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -93,30 +95,32 @@ def restore_backup(
     :raises ChunkMissing, ChunkCorrupt: the backup is damaged; the message names chunk and file.
     """
     started = time.monotonic()
-    resumed = _prepare(target, manifest.backup_id, force=force)
-    files = repository.load_files(manifest)
-    if resumed:
-        _remove_strangers(target, files)
-    require_space(
-        target,
-        manifest.sizes.restored_bytes,
-        what=f"Backup {manifest.backup_id}",
-        hint="Free space there, or restore to another disk.",
-        held_bytes=allocated_bytes(target),
-    )
-    result = restore_tree(
-        repository.chunks_for(manifest),
-        files,
-        target,
-        chunk_size_bytes=manifest.chunk_size_bytes,
-        threads=transfer.threads,
-        rate_limit=RateLimit(transfer.rate_limit),
-        progress=_marking(target, manifest.backup_id, progress),
-        cancelled=cancelled,
-        resume=resumed,
-        label=manifest.backup_id,
-    )
-    (target / MARKER).unlink(missing_ok=True)
+    with contextlib.closing(_held(target)) as held:
+        resumed = _prepare(held, manifest.backup_id, force=force)
+        files = repository.load_files(manifest)
+        if resumed:
+            _remove_strangers(held, files)
+        require_space(
+            target,
+            manifest.sizes.restored_bytes,
+            what=f"Backup {manifest.backup_id}",
+            hint="Free space there, or restore to another disk.",
+            held_bytes=allocated_bytes(target),
+        )
+        result = restore_tree(
+            repository.chunks_for(manifest),
+            files,
+            target,
+            chunk_size_bytes=manifest.chunk_size_bytes,
+            threads=transfer.threads,
+            rate_limit=RateLimit(transfer.rate_limit),
+            progress=_marking(held, manifest.backup_id, progress),
+            cancelled=cancelled,
+            resume=resumed,
+            label=manifest.backup_id,
+            held=held,
+        )
+        held.remove(MARKER)
     return Restored(
         backup_id=manifest.backup_id,
         position=manifest.position,
@@ -137,27 +141,44 @@ def event_statements(states: dict[str, str]) -> Iterable[str]:
             yield f"ALTER EVENT {identifier(schema)}.{identifier(name)} ENABLE;"
 
 
-def _prepare(target: Path, backup_id: str, *, force: bool) -> bool:
-    """Create *target*, and return whether it has content that a restore may reuse.
+def _held(target: Path) -> Beneath:
+    """Create *target* if it is missing, and hold it open.
 
-    :raises TargetNotEmpty: it has other content, or a server runs on it.
+    :raises TargetNotEmpty: it is no directory, or another account could change what is restored into it.
     """
     if target.exists() and not target.is_dir():
         raise TargetNotEmpty(f"{target} is not a directory.", hint="Name an empty or new directory.")
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    entries = os.listdir(target)
+    held = Beneath(target)
+    info = os.fstat(held.descriptor)
+    if is_own(info):
+        return held
+    held.close()
+    raise TargetNotEmpty(
+        f"Other accounts may write to {target}: it belongs to the uid {info.st_uid} and has the mode "
+        f"{stat.S_IMODE(info.st_mode):04o}.",
+        hint="Restore as its owner or into a new directory, or chown it for the restore and chmod go-w it.",
+    )
+
+
+def _prepare(target: Beneath, backup_id: str, *, force: bool) -> bool:
+    """Return whether *target* has content that a restore may reuse.
+
+    :raises TargetNotEmpty: it has other content, or a server runs on it.
+    """
+    entries = os.listdir(target.descriptor)
     if not entries:
         return False
     _refuse_running_server(target)
     if _interrupted(target) == backup_id or force:
         return True
     raise TargetNotEmpty(
-        f"{target} is not empty: it has {len(entries)} entries, {sorted(entries)[0]} among them.",
+        f"{target.path} is not empty: it has {len(entries)} entries, {sorted(entries)[0]} among them.",
         hint="Name an empty or new directory; --force replaces everything in this one.",
     )
 
 
-def _marking(target: Path, backup_id: str, progress: ProgressFn) -> ProgressFn:
+def _marking(target: Beneath, backup_id: str, progress: ProgressFn) -> ProgressFn:
     """Return *progress*, extended to write the marker at its first call, when the first files have been created.
 
     With a marker from the start, an empty directory would count as one with content, whose holes are read and hashed.
@@ -166,7 +187,7 @@ def _marking(target: Path, backup_id: str, progress: ProgressFn) -> ProgressFn:
 
     def report(done: int, total: int) -> None:
         if not marked:
-            (target / MARKER).write_bytes(content)
+            target.replace(MARKER, content)
             marked.append(True)
         progress(done, total)
 
@@ -174,48 +195,57 @@ def _marking(target: Path, backup_id: str, progress: ProgressFn) -> ProgressFn:
     return report
 
 
-def _interrupted(target: Path) -> str | None:
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        marker: Any = decode((target / MARKER).read_bytes(), dict)
-        return str(marker["backup_id"])
+def _interrupted(target: Beneath) -> str | None:
+    with (
+        contextlib.suppress(OSError, msgspec.MsgspecError, KeyError),
+        target.opened(MARKER, os.O_RDONLY | os.O_NONBLOCK) as descriptor,
+    ):
+        if is_own(os.fstat(descriptor)):
+            marker: Any = decode(os.read(descriptor, _MARKER_BYTES), dict)
+            return str(marker["backup_id"])
     return None
 
 
-def _refuse_running_server(target: Path) -> None:
+def _refuse_running_server(target: Beneath) -> None:
     """Raise if a server runs on *target*: InnoDB holds a POSIX lock on the system tablespace while it runs.
 
     :raises TargetNotEmpty: a server runs on it.
     """
     try:
-        handle = os.open(target / "ibdata1", os.O_RDWR | os.O_NOFOLLOW)
+        handle = target.open("ibdata1", os.O_RDWR | os.O_NONBLOCK)
     except OSError:
         return
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
         raise TargetNotEmpty(
-            f"A server runs on {target}.", hint="Stop it first, or restore elsewhere."
+            f"A server runs on {target.path}.", hint="Stop it first, or restore elsewhere."
         ) from exc
     finally:
         os.close(handle)
 
 
-def _remove_strangers(target: Path, files: list[FileEntry]) -> None:
-    """Remove files and directories that the backup does not have, so that old and restored files never mix."""
+def _remove_strangers(target: Beneath, files: list[FileEntry]) -> None:
+    """Remove files and directories that the backup does not have, so that old and restored files never mix.
+
+    Also remove directories that another account may write, and links: what is in them could be replaced later.
+    """
     wanted = {entry.path: entry.directory for entry in files}
-    for folder, names, plain in os.walk(target, topdown=True, followlinks=False):
+    for folder, names, plain, descriptor in os.fwalk(".", dir_fd=target.descriptor):
         for name in [*names, *plain]:
-            path = Path(folder, name)
-            relative = path.relative_to(target).as_posix()
-            mode = path.lstat().st_mode
-            if relative == MARKER or _same_kind(mode, wanted.get(relative)):
+            relative = os.path.normpath(f"{folder}/{name}")
+            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            is_marker = relative == MARKER and stat.S_ISREG(info.st_mode)
+            if is_marker or _is_kept(info, wanted.get(relative)):
                 continue
-            if stat.S_ISDIR(mode):
-                shutil.rmtree(path)
+            if stat.S_ISDIR(info.st_mode):
+                shutil.rmtree(name, dir_fd=descriptor)
                 names.remove(name)
             else:
-                path.unlink()
+                os.unlink(name, dir_fd=descriptor)
 
 
-def _same_kind(mode: int, directory: bool | None) -> bool:
-    return directory is not None and (stat.S_ISDIR(mode) if directory else stat.S_ISREG(mode))
+def _is_kept(info: os.stat_result, directory: bool | None) -> bool:
+    if directory is None:
+        return False
+    return stat.S_ISDIR(info.st_mode) and is_own(info) if directory else stat.S_ISREG(info.st_mode)

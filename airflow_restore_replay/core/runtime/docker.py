@@ -23,7 +23,7 @@ from airflow_restore_replay.core.repository.format.records import new_id, utc_no
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import APIError, Engine, NotFound
-from airflow_restore_replay.core.runtime.host import findings, information
+from airflow_restore_replay.core.runtime.host import findings, information, node_directory
 from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, persistently
 
@@ -89,15 +89,16 @@ class DockerRuntime:
     def ask(self, handle: NodeHandle, command: str, payload: bytes) -> bytes:
         try:
             agent = self._agent(self._container(handle.node_id))
-            return agent(command, f"{handle.workdir}/{handle.node_id}", payload)
+            return agent(command, node_directory(self._spec.workdir, handle), payload)
         except NodeGone:
             self._refuse_elsewhere(handle)
             raise
 
     def destroy(self, handle: NodeHandle) -> None:
         self._refuse_elsewhere(handle)
+        directory = node_directory(self._spec.workdir, handle)
         name = self._container(handle.node_id)
-        self._end_jobs(name, f"{handle.workdir}/{handle.node_id}")
+        self._end_jobs(name, directory)
         self._remove(name)
 
     def _refuse_elsewhere(self, handle: NodeHandle) -> None:

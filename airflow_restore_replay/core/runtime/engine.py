@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_restore_replay.core.config.sections import NodeSpec
 from airflow_restore_replay.core.errors import (
+    ConfigInvalid,
     HostKeyRefused,
     NodeDenied,
     NodeUnreachable,
@@ -52,9 +56,12 @@ class Engine:
         """Return Docker's low-level client.
 
         :raises NodeUnreachable: no engine answers.
+        :raises ConfigInvalid: secrets would cross the network without verified TLS.
         """
         given = {"base_url": self.url, "tls": tls_config(self._spec)}
         options = given if self.url else docker.utils.kwargs_from_env()
+        if not self._spec.engine_insecure:
+            _refuse_readable(self.url or os.environ.get("DOCKER_HOST", ""), options.get("tls"))
         with self.failures():
             # Request the API version explicitly, because the SDK would use the environment's CA and proxies for that.
             spoken = _client(docker.constants.MINIMUM_DOCKER_API_VERSION, options).version(api_version=False)
@@ -102,6 +109,31 @@ def _client(version: str, options: dict[str, Any]) -> Any:
     # Otherwise REQUESTS_CA_BUNDLE takes precedence over the CA that is configured for this engine.
     client.trust_env = False
     return client
+
+
+def _refuse_readable(url: str, tls: Any) -> None:
+    """Raise if the engine is on another host and not reached by SSH or verified TLS.
+
+    A job's passwords and keys pass through the engine, and whoever talks to it is root on its host.
+
+    :param tls: Docker's ``TLSConfig``, if there is one.
+    """
+    scheme, has_scheme, _ = url.partition("://")
+    address = url if has_scheme else f"tcp://{url}"
+    local = not url or url.startswith("/") or (has_scheme and scheme not in ("tcp", "http", "https"))
+    if local or (tls and tls.verify) or _is_loopback(urlsplit(address).hostname or "127.0.0.1"):
+        return
+    raise ConfigInvalid(
+        f"The Docker engine {url} would get passwords and keys without verified TLS.",
+        hint="Set node.tls_ca, tls_cert and tls_key, or use ssh://. On a network of your own: node.engine_insecure: "
+        "true.",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def tls_config(spec: NodeSpec) -> Any:

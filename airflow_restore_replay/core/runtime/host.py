@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import PurePosixPath
 from typing import Any
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import convert, decode, encode
-from airflow_restore_replay.core.errors import WrongHost
+from airflow_restore_replay.core.errors import PreflightFailed, WrongHost
 from airflow_restore_replay.core.flavor.findings import Finding
-from airflow_restore_replay.core.jobs.protocol import Answer, ExamineRequest, NodeHandle, NodeRequest, Secrets
+from airflow_restore_replay.core.jobs.protocol import (
+    Answer,
+    ExamineRequest,
+    NodeHandle,
+    NodeRequest,
+    Secrets,
+    is_node_id,
+)
 
 
 class HostRuntime(ABC):
@@ -46,7 +54,7 @@ class HostRuntime(ABC):
     def ask(self, handle: NodeHandle, command: str, payload: bytes) -> bytes:
         if handle.host != self.host:
             raise self.elsewhere(handle)
-        return self.agent(command, f"{handle.workdir}/{handle.node_id}", payload)
+        return self.agent(command, node_directory(self.workdir, handle), payload)
 
     def destroy(self, handle: NodeHandle) -> None:
         information(self.ask(handle, "destroy", b"{}"))
@@ -69,6 +77,30 @@ class HostRuntime(ABC):
             f"Replay node {handle.node_id} lives on host {handle.host}; node.host is now {self.host}.",
             hint="Clear the run from create_node, and remove the old node with `restore-replay node reap` there.",
         )
+
+
+def node_directory(workdir: str, handle: NodeHandle) -> str:
+    """Return the directory of a node, below the configured work directory.
+
+    A handle travels by XCom, which more people may write than the configuration. So nothing of it becomes a path
+    except for an id that has the form of a node's.
+
+    :raises PreflightFailed: the id has another form.
+    :raises WrongHost: the node was made below another work directory.
+    """
+    if not is_node_id(handle.node_id):
+        raise PreflightFailed(
+            f"{handle.node_id!r} is no id of a replay node.",
+            hint="Clear the run from create_node; `restore-replay node list` shows the nodes.",
+        )
+    configured, made = PurePosixPath(workdir), PurePosixPath(handle.workdir)
+    # The agent resolves a relative path against the directory that it starts in.
+    if configured.is_absolute() and made != configured:
+        raise WrongHost(
+            f"Replay node {handle.node_id} lives in {handle.workdir}; node.workdir is now {workdir}.",
+            hint="Clear the run from create_node, and remove the old node with `restore-replay node reap` there.",
+        )
+    return f"{workdir}/{handle.node_id}"
 
 
 def findings(answer: bytes) -> list[Finding]:

@@ -6,17 +6,23 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import NodeFull
+from airflow_restore_replay.core.system.beneath import OTHERS_WRITE, is_own
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace *path* with *data* by temporary file, fsync, rename and fsync of the directory, with mode 0600."""
+def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace *path* with *data* by temporary file, fsync, rename and fsync of the directory.
+
+    :param mode: permissions; with 0400, another program of the same account cannot append to the file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
@@ -27,6 +33,41 @@ def replace_file(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_directory(path.parent)
+
+
+def read_own_file(path: Path) -> bytes:
+    """Return the content of a file that only this account can have written.
+
+    :raises OSError: there is none, or it is a link, belongs to another account, or others may write it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode) or not is_own(info):
+            raise PermissionError(f"{path} may have been written by another account")
+        return stream.read()
+
+
+def is_own_directory(path: Path) -> bool:
+    """Return whether *path* is a directory, and no link to one, that only this account can write."""
+    try:
+        info = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and is_own(info)
+
+
+def others_may_write(path: Path) -> str:
+    """Return how another account, except for root, could replace entries of the directory *path*; empty if it cannot.
+
+    In a directory with the sticky bit, an entry can be replaced by its owner only.
+    """
+    info = path.stat()
+    if info.st_uid not in (os.geteuid(), 0):
+        return f"it belongs to the account with the uid {info.st_uid}"
+    if info.st_mode & OTHERS_WRITE and not info.st_mode & stat.S_ISVTX:
+        return f"other accounts may write to it (mode {stat.S_IMODE(info.st_mode):04o})"
+    return ""
 
 
 def fsync_directory(path: Path) -> None:

@@ -6,6 +6,7 @@ A process is identified by its pid *and* the kernel's start time, so that a reus
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
@@ -16,10 +17,14 @@ import msgspec
 
 from airflow_restore_replay.core.system.confinement import Confinement, run_confined
 
+#: module that runs a node's jobs; a job's arguments are ``… -m AGENT_MODULE run <node> …``
+AGENT_MODULE = "airflow_restore_replay.core.agent"
 #: environment variable that names the node a process was started for; child processes inherit it
 NODE = "RESTORE_REPLAY_NODE"
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", NODE)
 _POLL_S = 0.02
+# Source: prctl(2), linux/prctl.h
+_PR_SET_DUMPABLE = 4
 
 
 class ProcessId(msgspec.Struct, frozen=True):
@@ -54,6 +59,14 @@ def spawn(argv: Sequence[str], log_path: Path, confinement: Confinement | None =
     return identify(run_confined(confinement, start) if confinement else start())
 
 
+def protect_memory() -> None:
+    """Keep other processes of this account from reading this process's memory, where passwords and keys are.
+
+    The node's server has the same account. Without this, a server that an attacker controls could read them.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def identify(pid: int) -> ProcessId:
     """Return the identity of the process that has *pid* now."""
     stat = _stat(pid)
@@ -61,14 +74,31 @@ def identify(pid: int) -> ProcessId:
 
 
 def started_for(node: Path) -> list[ProcessId]:
-    """Return the processes that were started for *node*, even if no state file names them, except this process."""
-    mark = f"{NODE}={node}".encode()
+    """Return the processes that were started for *node*, even if no state file names them, except this process.
+
+    A job's process has a protected memory, so its environment cannot be read. It is found by its arguments.
+    """
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # gone, or another user's
-            if mark in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+        with contextlib.suppress(OSError):  # it has ended
+            if int(entry.name) != os.getpid() and _is_own(entry) and _is_for(entry, node):
                 found.append(identify(int(entry.name)))
     return [process for process in found if running(process)]
+
+
+def _is_own(entry: Path) -> bool:
+    """Return whether a process has this account; anybody can give a process any arguments."""
+    lines = (entry / "status").read_text(errors="replace").splitlines()
+    return any(line.split()[1:2] == [str(os.geteuid())] for line in lines if line.startswith("Uid:"))
+
+
+def _is_for(entry: Path, node: Path) -> bool:
+    arguments = f"\0{AGENT_MODULE}\0run\0{node}\0".encode()
+    if arguments in (entry / "cmdline").read_bytes():
+        return True
+    with contextlib.suppress(PermissionError):
+        return f"{NODE}={node}".encode() in (entry / "environ").read_bytes().split(b"\0")
+    return False
 
 
 def running(process: ProcessId) -> bool:

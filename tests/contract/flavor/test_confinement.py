@@ -17,7 +17,8 @@ from airflow_restore_replay.core.errors import ConfinementUnavailable
 from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
-from airflow_restore_replay.core.flavor.server_process import NodeProcess, recorded
+from airflow_restore_replay.core.flavor.server_process import NodeProcess
+from airflow_restore_replay.core.flavor.server_record import recorded
 from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.system.confinement import Confinement, landlock_version, run_confined

@@ -346,6 +346,37 @@ def test_nothing_of_the_replication_is_left_in_the_copy(
         assert not flavor.replication_status(conn).io_running
 
 
+def test_x28_no_file_of_the_node_holds_the_primarys_password(
+    primary: MariaDbPrimary, endpoint: Endpoint, node: MariaDbServer, driver: Driver, flavor: MariaDbFlavor
+) -> None:
+    """While it replicates, after the connection was lost, and when replication starts again."""
+
+    def holding() -> list[str]:
+        files = [path for path in node.layout.datadir.parent.rglob("*") if path.is_file()]
+        return [path.name for path in files if endpoint.password.encode() in path.read_bytes()]
+
+    node.start(replaying=True)
+    with node.connect() as conn, flavor.connect(endpoint) as reader:
+        # Behind the creation of the account, whose statement is in the binary log.
+        flavor.set_executed(conn, flavor.primary_position(reader))
+        for number in range(2):
+            flavor.start_replication(conn, endpoint, until=None, appliers=1)
+            driver.wait(conn, lambda s: s.io_running and s.applier_running)
+            assert holding() == []
+            primary.restart()
+            primary.execute(f"CREATE DATABASE after_{number}")
+            goal = flavor.parse_position(primary.execute("SELECT @@gtid_binlog_pos")[0][0])
+            driver.wait(conn, lambda s, goal=goal: s.applied.contains(goal))  # type: ignore[misc]
+            assert holding() == []
+            flavor.stop_replication(conn)
+            assert holding() == []
+        flavor.forget_replication(conn)
+    relay = node.layout.run_dir / "relay" / "master.info"
+    relay.write_text(endpoint.password)  # as after a kill before it was removed
+    node.kill()
+    assert holding() == []
+
+
 def test_everything_a_node_listens_on_is_a_private_socket(
     node: MariaDbServer,
 ) -> None:

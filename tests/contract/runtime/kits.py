@@ -95,7 +95,7 @@ class ProcessKit(RuntimeKit):
         os.kill(running.process.pid, signal.SIGKILL)
 
     def kill_server(self, rig: Rig) -> None:
-        (state,) = rig.workdir.glob("*/run/server.json")
+        (state,) = rig.workdir.glob("*/agent/server.json")
         os.kill(int(msgspec.json.decode(state.read_bytes())["process"]["pid"]), signal.SIGKILL)
 
     def kill_node(self, rig: Rig) -> None:
@@ -183,7 +183,7 @@ class DockerKit(RuntimeKit):
         self._inside(f"kill -9 {running.process.pid}")
 
     def kill_server(self, rig: Rig) -> None:
-        state = self._inside("cat */run/server.json").strip()
+        state = self._inside("cat */agent/server.json").strip()
         if not state.startswith("{"):
             raise ValueError(state)
         self._inside(f"kill -9 {msgspec.json.decode(state)['process']['pid']}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import filecmp
+import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from airflow_restore_replay.core.config.sections import Transfer
+from airflow_restore_replay.core.errors import TargetNotEmpty
 from airflow_restore_replay.core.recovery.restore import MARKER, restore_backup
+from airflow_restore_replay.core.system import beneath
 from tests.unit.cli.conftest import Shop
 
 
@@ -77,6 +80,98 @@ def test_p4_force_leaves_exactly_the_backup(shop: Shop, tmp_path: Path) -> None:
     (target / "db" / "t.ibd").write_bytes(b"\xff" * 20_000_000)
     (target / "old.ibd").symlink_to("/etc/hostname")
     shop.run("restore", "--to", target, "--force")
+    assert same_tree(shop.source, target)
+
+
+def test_x26_force_writes_through_no_link(shop: Shop, tmp_path: Path) -> None:
+    shop.publish()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("precious")
+    (victim / "t.ibd").write_text("precious")
+    target = tmp_path / "t"
+    target.mkdir()
+    (target / MARKER).symlink_to(victim / "file")
+    (target / f"{MARKER}.tmp").symlink_to(victim / "file")
+    (target / "ibdata1").symlink_to(victim / "file")
+    (target / "db").symlink_to(victim)
+    shop.run("restore", "--to", target, "--force")
+    assert same_tree(shop.source, target)
+    assert [(p.name, p.read_text()) for p in sorted(victim.iterdir())] == [
+        ("file", "precious"),
+        ("t.ibd", "precious"),
+    ]
+
+
+def test_x26_force_leaves_a_copy_by_hard_links_alone(shop: Shop, tmp_path: Path) -> None:
+    """As ``cp -al`` makes one before somebody restores over the data."""
+    shop.publish()
+    target, copy = tmp_path / "t", tmp_path / "copy"
+    (target / "db").mkdir(parents=True)
+    copy.mkdir()
+    (target / "db" / "t.ibd").write_bytes(b"\xff" * 20_000_000)
+    os.link(target / "db" / "t.ibd", copy / "t.ibd")
+    (target / MARKER).write_text("{}")
+    os.link(target / MARKER, copy / "marker")
+    shop.run("restore", "--to", target, "--force")
+    assert same_tree(shop.source, target)
+    assert (copy / "t.ibd").read_bytes() == b"\xff" * 20_000_000
+    assert (copy / "marker").read_text() == "{}"
+
+
+@pytest.mark.parametrize("swapped", ["db", "."])
+@pytest.mark.parametrize("by_openat2", [True, False])
+def test_x26_a_directory_that_becomes_a_link_meanwhile_is_not_followed(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str, by_openat2: bool
+) -> None:
+    if not by_openat2:
+        monkeypatch.setattr(beneath, "_has_openat2", lambda: False)
+    shop.publish()
+    target, outside = tmp_path / "t", tmp_path / "outside"
+    place = outside if swapped == "db" else outside / "db"
+    place.mkdir(parents=True)
+    (place / "t.ibd").write_text("precious")
+
+    def swap(done: int, total: int) -> None:
+        if not done:
+            (target / swapped).resolve().rename(tmp_path / "moved")
+            (tmp_path / "t" / "db" if swapped == "db" else target).symlink_to(outside)
+
+    manifest = shop.repository.catalog().backups[-1].manifest
+    if swapped == "db":
+        with pytest.raises(TargetNotEmpty, match="symbolic link or is behind one"):
+            restore_backup(shop.repository, manifest, target, transfer=Transfer(), progress=swap)
+    else:
+        restore_backup(shop.repository, manifest, target, transfer=Transfer(), progress=swap)
+        assert same_tree(shop.source, tmp_path / "moved")
+    assert [p.name for p in place.iterdir()] == ["t.ibd"]
+    assert (place / "t.ibd").read_text() == "precious"
+
+
+def test_x26_a_target_that_others_may_change_is_refused(shop: Shop, tmp_path: Path) -> None:
+    shop.publish()
+    target = tmp_path / "t"
+    target.mkdir()
+    target.chmod(0o777)
+    result = shop.run("restore", "--to", target, "--force", exit_code=2)
+    assert f"Other accounts may write to {target}" in result.stderr
+    assert "chmod go-w" in result.stderr
+    assert list(target.iterdir()) == []
+    if os.geteuid() == 0:
+        target.chmod(0o700)
+        os.chown(target, 65534, 65534)
+        assert "uid 65534" in shop.run("restore", "--to", target, exit_code=2).stderr
+        os.chown(target, 0, 0)
+    target.chmod(0o700)
+    # What another account can write inside is made anew.
+    (target / "db").mkdir()
+    (target / "db").chmod(0o777)
+    (target / "ibdata1").write_bytes(b"held open by somebody")
+    (target / "ibdata1").chmod(0o666)
+    kept = os.open(target / "ibdata1", os.O_RDWR)
+    shop.run("restore", "--to", target, "--force")
+    assert os.fstat(kept).st_nlink == 0
+    os.close(kept)
     assert same_tree(shop.source, target)
 
 

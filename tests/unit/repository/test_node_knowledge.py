@@ -10,14 +10,16 @@ import pytest
 from airflow_restore_replay.cli.cycle import _paranoid
 from airflow_restore_replay.core.agent.node_commands import destroy
 from airflow_restore_replay.core.config.cluster import parse_clusters
-from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
+from airflow_restore_replay.core.flavor import server_record
+from airflow_restore_replay.core.flavor.server_record import ServerRecord
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, RunRef
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from airflow_restore_replay.core.system.files import replace_file
 from airflow_restore_replay.core.system.processes import running, spawn
 from tests.support.generations import copy, kind, make_varied_tree, vary
 
@@ -59,10 +61,8 @@ def test_a_node_remembers_its_base_until_it_is_wiped(node: NodeDir, tmp_path: Pa
 
 def test_a_node_of_another_release_is_destroyed_with_its_server(node: NodeDir, tmp_path: Path) -> None:
     server = spawn(["/bin/sleep", "60"], tmp_path / "log")
-    (node.run / "server.json").write_bytes(
-        encode({"process": server, "socket": str(node.run / "s"), "log_offset": 0})
-    )
-    (node.path / "node.json").write_text(json.dumps({"cluster": {"of another": "release"}}))
+    server_record.save(node.run, ServerRecord(process=server, socket=str(node.run / "s"), log_offset=0))
+    replace_file(node.path / "node.json", json.dumps({"cluster": {"of another": "release"}}).encode())
     destroy(node, b"{}")
     assert not running(server)
     assert not node.path.exists()
@@ -77,8 +77,7 @@ def test_a_node_of_another_release_is_refused_whatever_else_is_in_its_state(node
     path = node.path / "node.json"
     state = json.loads(path.read_bytes())
     assert state["protocol"] == PROTOCOL_VERSION
-    path.write_text(
-        json.dumps({**state, "protocol": PROTOCOL_VERSION - 1, "cluster": {"of another": "release"}})
-    )
+    other = {**state, "protocol": PROTOCOL_VERSION - 1, "cluster": {"of another": "release"}}
+    replace_file(path, json.dumps(other).encode())
     with pytest.raises(ProtocolMismatch, match=f"protocol {PROTOCOL_VERSION - 1}, this agent"):
         node.load()

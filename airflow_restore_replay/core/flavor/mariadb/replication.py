@@ -5,6 +5,7 @@ MariaDB's statements still say SLAVE; this package says replica.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.flavor import memory_tables, replication
@@ -47,6 +48,16 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
         run(node, "START SLAVE")
     else:
         run(node, "START SLAVE UNTIL master_gtid_pos = %s", (str(until),))
+    _remove_stored_password(node)
+
+
+def _remove_stored_password(node: Conn) -> None:
+    """Remove ``master.info``, which holds the primary's password in clear.
+
+    The server keeps the file open and goes on to write to it. Nothing reads it: a server that ends while it replicates
+    is never started again.
+    """
+    Path(str(value(node, "SELECT @@relay_log_basename"))).with_name("master.info").unlink(missing_ok=True)
 
 
 def stop_replication(node: Conn) -> None:

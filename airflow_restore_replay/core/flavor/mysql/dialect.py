@@ -45,10 +45,7 @@ class Dialect:
         }
         files = {"CA": primary.ssl_ca, "CERT": primary.ssl_cert, "KEY": primary.ssl_key}
         settings |= {f"{option}_SSL_{name}": path for name, path in files.items() if path}
-        if option == "SOURCE" and not primary.ssl_ca:
-            settings["GET_SOURCE_PUBLIC_KEY"] = 1
-        elif not primary.ssl_ca:
-            settings["GET_MASTER_PUBLIC_KEY"] = 1
+        # Without GET_SOURCE_PUBLIC_KEY: it would give the password to whoever answers without TLS.
         sql = f"{statement} " + ", ".join(f"{name} = %s" for name in settings)
         return sql, tuple(settings.values())
 

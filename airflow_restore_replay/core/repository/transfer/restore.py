@@ -34,6 +34,7 @@ from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
 from airflow_restore_replay.core.repository.transfer.restored_state import Base
 from airflow_restore_replay.core.repository.transfer.target import Target, write_all
 from airflow_restore_replay.core.repository.transfer.unchanged_files import settled_stats
+from airflow_restore_replay.core.system.beneath import Beneath
 
 _BATCH_BYTES = 4 * 2**20
 _BATCH_CHUNKS = 256
@@ -106,6 +107,7 @@ def restore_tree(
     cancelled: Callable[[], bool] = never_cancelled,
     resume: bool = False,
     label: str = "",
+    held: Beneath | None = None,
 ) -> RestoreResult:
     """Rebuild *files* below *target*; when this function returns, all of them are on disk.
 
@@ -115,6 +117,7 @@ def restore_tree(
     :param resume: *target* may have content: bytes that hash to their chunk's name are kept, the rest is
         fetched. Otherwise *target* must be empty or missing.
     :param label: name of the backup in errors.
+    :param held: *target*, if the caller holds it open and has checked it.
     :raises PathEscapes: a path or reference leaves its root; nothing was written.
     :raises ManifestCorrupt: entries contradict each other; nothing was written.
     :raises ChunkMissing, ChunkCorrupt: the message names object, chunk, file and backup.
@@ -123,7 +126,7 @@ def restore_tree(
     """
     check_entries(files, chunk_size_bytes, label=label)
     ranges = ranges_of(ref for entry in files for ref in entry.chunks)
-    place = Target(target, files, resume=resume)
+    place = Target(target, files, resume=resume, held=held)
     with contextlib.closing(place), place.full_disk():
         place.prepare()
         index = PageIndex.create(pages, chunk_size_bytes) if pages else None
@@ -204,7 +207,7 @@ def _fill(run: _Run, batch: Sequence[_Spot]) -> _Done:
                 if descriptor >= 0:
                     os.close(descriptor)
                 path, descriptor = spot.path, -1
-                descriptor = os.open(run.target.path / path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                descriptor = run.target.open(path)
             _fill_spot(run, spot, descriptor, done)
     finally:
         if descriptor >= 0:

@@ -13,6 +13,8 @@ from airflow_restore_replay.core.errors import NodeFull, TargetNotEmpty
 from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.parallel import run_bounded
+from airflow_restore_replay.core.system.beneath import LINK_ERRORS, Beneath, is_own
+from airflow_restore_replay.core.system.files import fsync_directory
 from airflow_restore_replay.core.system.filesystem import can_sync_whole, sync_whole
 
 #: for more files than this, syncing the whole file system is cheaper than syncing each file
@@ -23,70 +25,123 @@ _OWNER_WRITES = 0o600
 class Target:
     """The target directory of a restore.
 
-    :param path: the directory.
+    :param path: the directory; it is created if it is missing.
     :param files: entries of the backup's file list.
     :param resume: the directory may have content.
+    :param held: the directory, if the caller holds it open.
     """
 
-    def __init__(self, path: Path, files: Sequence[FileEntry], *, resume: bool) -> None:
+    def __init__(
+        self, path: Path, files: Sequence[FileEntry], *, resume: bool, held: Beneath | None = None
+    ) -> None:
         self.path = path
         self.resume = resume
         self._files = files
         self._plain = [f for f in files if not f.directory]
-        self._whole = -1
+        self._is_held = held is not None
+        self._whole = False
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Opened before the first write, because a sync of the whole file system reports write errors only to
+        # descriptors opened before.
+        self._root = held or Beneath(path)
 
     def prepare(self) -> None:
         """Create directories, and files in their full size, so that zero chunks are holes.
 
         :raises TargetNotEmpty: the directory has content, or a path in it is a symbolic link.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not self.resume and any(self.path.iterdir()):
+        if not self.resume and os.listdir(self._root.descriptor):
             raise TargetNotEmpty(f"{self.path} is not empty.", hint="Give an empty or new directory.")
-        if len(self._plain) > _MANY_FILES and can_sync_whole(self.path):
-            # Opened before the first write, because write errors are reported only to descriptors opened before.
-            self._whole = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._whole = len(self._plain) > _MANY_FILES and can_sync_whole(self.path)
         for relative in _directories(self._files):
-            _refuse_symlink(self.path / relative)
-            (self.path / relative).mkdir(mode=0o700, exist_ok=True)
+            with self._refusing_links(relative):
+                self._root.make_directory(relative)
         for entry in self._plain:
-            if self.resume:
-                _refuse_symlink(self.path / entry.path)
-            with opened(self.path / entry.path, os.O_RDWR | os.O_CREAT) as descriptor:
+            with self._refusing_links(entry.path):
+                descriptor = self._reusable(entry.path) if self.resume else -1
+                if descriptor < 0:
+                    descriptor = self._root.open(entry.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            try:
                 os.ftruncate(descriptor, entry.size_bytes)
                 if _early(entry):
                     os.fchmod(descriptor, entry.mode & 0o777)
+            finally:
+                os.close(descriptor)
+
+    def open(self, relative: str, flags: int = os.O_RDWR) -> int:
+        """Return a descriptor of a file or directory of the backup.
+
+        :raises TargetNotEmpty: its path has a symbolic link, which somebody put there meanwhile.
+        """
+        with self._refusing_links(relative):
+            return self._root.open(relative, flags)
 
     def make_durable(self, threads: int, cancelled: Callable[[], bool]) -> None:
         """Sync files, then directories from the deepest up, and set the modes that would have prevented writing."""
-        whole = self._whole >= 0
 
         def settle(entry: FileEntry) -> None:
-            with opened(self.path / entry.path, os.O_RDONLY) as descriptor:
+            with closing(self.open(entry.path, os.O_RDONLY)) as descriptor:
                 os.fchmod(descriptor, entry.mode & 0o777)
-                if not whole:
+                if not self._whole:
                     os.fsync(descriptor)
 
-        todo = [f for f in self._plain if not (whole and _early(f))]
+        todo = [f for f in self._plain if not (self._whole and _early(f))]
         for _ in run_bounded(todo, settle, threads=threads, cancelled=cancelled):
             pass
         modes = {f.path: f.mode & 0o777 for f in self._files if f.directory}
         for relative in reversed(_directories(self._files)):
-            with opened(self.path / relative, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-                if not whole:
+            with closing(self.open(relative, os.O_RDONLY | os.O_DIRECTORY)) as descriptor:
+                if not self._whole:
                     os.fsync(descriptor)
                 os.fchmod(descriptor, modes.get(relative, 0o700))
-        for directory in (self.path, self.path.parent):
-            with opened(directory, os.O_RDONLY | os.O_DIRECTORY, follow=True) as descriptor:
-                os.fsync(descriptor)
-        if whole:
-            sync_whole(self._whole)
+        os.fsync(self._root.descriptor)
+        fsync_directory(self.path.parent)
+        if self._whole:
+            sync_whole(self._root.descriptor)
 
     def close(self) -> None:
-        """Close the descriptor for the sync."""
-        if self._whole >= 0:
-            os.close(self._whole)
-            self._whole = -1
+        """Close the directory, unless the caller holds it."""
+        if not self._is_held:
+            self._root.close()
+
+    def _reusable(self, relative: str) -> int:
+        """Return a descriptor of the file that is there; -1 if a new one is needed.
+
+        A file with a second name is replaced, because that name may belong to a copy that somebody keeps, and so is one
+        that another account may write.
+        """
+        try:
+            descriptor = self._root.open(relative, os.O_RDWR | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return -1
+        info = os.fstat(descriptor)
+        if stat.S_ISREG(info.st_mode) and is_own(info):
+            return descriptor
+        os.close(descriptor)
+        self._root.remove(relative)
+        return -1
+
+    @contextlib.contextmanager
+    def _refusing_links(self, relative: str) -> Iterator[None]:
+        """Translate the errors of a path with a link; the target's content is no evidence against the backup.
+
+        :raises TargetNotEmpty: there is a link, or a file that was not there before.
+        """
+        try:
+            yield
+        except FileExistsError as exc:
+            raise TargetNotEmpty(
+                f"{self.path / relative} was created by somebody else during the restore.",
+                hint="Give an empty directory.",
+            ) from exc
+        except OSError as exc:
+            if exc.errno not in LINK_ERRORS:
+                raise
+            raise TargetNotEmpty(
+                f"{self.path / relative} is a symbolic link or is behind one; a restore would write outside its "
+                "directory.",
+                hint="Give an empty directory.",
+            ) from exc
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
@@ -123,13 +178,8 @@ def write_all(descriptor: int, data: Content, offset: int) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path, flags: int, *, follow: bool = False) -> Iterator[int]:
-    """Open *path*, yield its descriptor, and close it.
-
-    :param follow: follow a symbolic link instead of failing.
-    """
-    flags |= os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, 0o600)
+def closing(descriptor: int) -> Iterator[int]:
+    """Yield *descriptor*, and close it."""
     try:
         yield descriptor
     finally:
@@ -144,16 +194,3 @@ def _directories(files: Iterable[FileEntry]) -> list[str]:
         depth = len(parts) if entry.directory else len(parts) - 1
         found.update("/".join(parts[: i + 1]) for i in range(depth))
     return sorted(found)
-
-
-def _refuse_symlink(path: Path) -> None:
-    """Raise if *path* is a symbolic link; content of the target is no evidence against the backup.
-
-    :raises TargetNotEmpty: it is one.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISLNK(os.lstat(path).st_mode):
-            raise TargetNotEmpty(
-                f"{path} is a symbolic link; a restore would write outside its directory.",
-                hint="Give an empty directory.",
-            )
