@@ -79,20 +79,23 @@ def run_as_of(context: Context) -> datetime | None:
     return past(run.data_interval_end)
 
 
-def generation(context: Context) -> int:
-    """Return a number that stays the same over retries of a task and is new after a clear."""
-    ti: Any = context["ti"]
-    return int(ti.max_tries - (ti.task.retries or 0))
-
-
 def job_key(context: Context) -> str:
-    """Return the idempotency key of the task's job: the same over retries, new after a clear."""
-    return _key(context, generation(context))
+    """Return the idempotency key of the task's job: the same over retries, new after a clear.
+
+    It ends in the number of tries that Airflow has granted the task. A clear grants more, and nothing else changes the
+    number: the task's ``retries`` may be edited in the DAG file while the job runs.
+    """
+    return _key(context, _granted_tries(context))
 
 
 def earlier_keys(context: Context) -> list[str]:
     """Return the keys that the task's jobs may have had before it was cleared."""
-    return [_key(context, number) for number in range(generation(context))]
+    return [_key(context, number) for number in range(_granted_tries(context))]
+
+
+def _granted_tries(context: Context) -> int:
+    ti: Any = context["ti"]
+    return int(ti.max_tries)
 
 
 def _key(context: Context, number: int) -> str:

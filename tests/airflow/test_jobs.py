@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_restore_replay.compat import (
@@ -96,6 +97,28 @@ def test_o1_a_retry_finds_the_running_job(slow: Slow) -> None:
     assert deferred.trigger.key == started.key
     again = slow.hook.status(slow.node, slow.key)
     assert (again.process, again.attempt_no) == (started.process, 1)
+
+
+def test_o13_retries_that_are_edited_while_a_task_is_deferred_lead_to_the_same_job(slow: Slow) -> None:
+    slow.deferred()
+    edited = slow.new_task(retries=slow.task.retries + 1)
+    context = context_of(edited, max_tries=slow.task.retries)
+    slow.hook.cancel(slow.node, slow.key)
+    with pytest.raises(JobCancelled):
+        edited.execute_complete(context, {"status": "ended", "seen": "failed"})
+
+
+def test_o13_running_job_keeps_its_request_and_the_log_says_so(
+    slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = slow.start()
+    assert slow.start().process == started.process
+    assert "keeps the parameters" not in caplog.text
+    edited = ReplayNodeHook(msgspec.structs.replace(slow.cluster, timezone="Europe/Berlin"))
+    params = {"backup_id": slow.backup_id}
+    attached = edited.submit(slow.node, job=JobName.RESTORE, key=slow.key, params=params)
+    assert (attached.process, attached.attempt_no) == (started.process, 1)
+    assert f"Job restore of node {slow.node['node_id']} keeps the parameters" in caplog.text
 
 
 def test_o8_killed_while_deferred_cancels_the_job(slow: Slow) -> None:

@@ -58,8 +58,10 @@ def test_o7_job_key_is_the_same_over_retries_and_new_after_a_clear(cluster: Clus
     # Airflow grants a cleared task its retries once more, counted from the try it was cleared at.
     cleared = context_of(task, try_number=2, max_tries=3)
     cleared_and_retried = context_of(task, try_number=3, max_tries=3)
-    assert job_key(first) == job_key(retried) == "a_dag/a_run/snapshot/-1/0"
-    assert job_key(cleared) == job_key(cleared_and_retried) == "a_dag/a_run/snapshot/-1/1"
+    assert job_key(first) == job_key(retried) == "a_dag/a_run/snapshot/-1/2"
+    assert job_key(cleared) == job_key(cleared_and_retried) == "a_dag/a_run/snapshot/-1/3"
+    edited = SnapshotOperator(task_id="snapshot", cluster=cluster, node={}, retries=3)
+    assert job_key(context_of(edited, max_tries=2)) == job_key(first)
 
 
 @pytest.mark.parametrize("error", [ChunkCorrupt, WrongPhase, LeaseLost])

@@ -97,8 +97,8 @@ def status(node: NodeDir, payload: bytes) -> JobState:
     if state is None:
         node.load()
         raise NodeGone(
-            f"Node {node.path.name} knows no job {key!r}.",
-            hint="The node was made anew; clear the run from create_node.",
+            f"Node {node.path.name} has no job {key!r}.",
+            hint="It was never submitted to this node, or its state file is lost; clear the run from create_node.",
         )
     return state
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import InternalError
-from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobState, JobStatus, NodeHandle
+from airflow_restore_replay.core.jobs.protocol import (
+    Answer,
+    JobRequest,
+    JobState,
+    JobStatus,
+    NodeHandle,
+    request_digest,
+)
 from airflow_restore_replay.core.runtime.base import Runtime
 from airflow_restore_replay.core.runtime.pace import Pace
+
+log = logging.getLogger(__name__)
 
 
 class NodeClient:
@@ -25,8 +35,19 @@ class NodeClient:
         self.handle = handle
 
     def submit(self, request: JobRequest) -> JobState:
-        """Start the job, attach to the running one, or return the state of the finished one, by key."""
-        return self._ask("submit", encode(request))
+        """Start the job, attach to the running one, or return the state of the finished one, by key.
+
+        A running job keeps the request that it was started with, whatever was edited since.
+        """
+        state = self._ask("submit", encode(request))
+        if state.status is JobStatus.RUNNING and state.request != request_digest(request):
+            log.warning(
+                "Job %s of node %s keeps the parameters and the cluster that it was started with; later changes do not "
+                "apply to it.",
+                state.job,
+                self.handle.node_id,
+            )
+        return state
 
     def status(self, key: str) -> JobState:
         return self._ask("status", encode({"key": key}))
