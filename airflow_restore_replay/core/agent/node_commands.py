@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from airflow_restore_replay.core.agent import launch
-from airflow_restore_replay.core.agent.state_file import StateFile
+from airflow_restore_replay.core.agent.state_file import StateFile, job_states, running_job
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
 from airflow_restore_replay.core.flavor.server_process import kill_recorded, recorded
@@ -51,16 +48,12 @@ def _may_try_again(known: JobState) -> bool:
 
 def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
     """Raise if another job runs on the node, because two jobs would write into one data directory."""
-    for path in node.jobs.glob("*.json"):
-        state = decode(path.read_bytes(), JobState)
-        if state.key == request.key:
-            continue
-        running = StateFile(node, state.key).observe()
-        if running and running.status is JobStatus.RUNNING:
-            raise InternalError(
-                f"Job {request.job} was submitted to node {node.path.name} while {state.job} runs there.",
-                hint="Wait for the running task or mark it failed, then retry.",
-            )
+    running = running_job(node)
+    if running is not None:
+        raise InternalError(
+            f"Job {request.job} was submitted to node {node.path.name} while {running.job} runs there.",
+            hint="Wait for the running task or mark it failed, then retry.",
+        )
 
 
 def _end_strays(node: NodeDir) -> None:
@@ -113,14 +106,7 @@ def cancel(node: NodeDir, payload: bytes) -> JobState:
 
 def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
     """Return what people see of a node: ids, phase, times of creation and expiry, its running job."""
-    state = node.load()
-    running = [
-        observed
-        for path in node.jobs.glob("*.json")
-        if (read := decode(path.read_bytes(), JobState))
-        and (observed := StateFile(node, read.key).observe())
-        and observed.status is JobStatus.RUNNING
-    ]
+    state, running = node.load(), running_job(node)
     return {
         "node_id": state.node_id,
         "cluster": state.cluster.name,
@@ -129,17 +115,15 @@ def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
         "phase": state.phase.value,
         "created_at": state.created_at.isoformat(),
         "expires_at": state.expires_at.isoformat(),
-        "job": running[0].job.value if running else "",
+        "job": running.job.value if running else "",
         "workdir": str(node.path.parent),
     }
 
 
 def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
     """End jobs and server, and remove the directory; idempotent, and also for an incomplete node."""
-    for path in node.jobs.glob("*.json"):
-        with contextlib.suppress(msgspec.MsgspecError, OSError):
-            state = decode(path.read_bytes(), JobState)
-            end(state.process, grace_s=5.0)
+    for state in job_states(node):
+        end(state.process, grace_s=5.0)
     kill_recorded(node.run)
     for process in started_for(node.path):
         end(process, grace_s=5.0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,6 +17,8 @@ from airflow_restore_replay.core.jobs.protocol import JobState, JobStatus
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.system.files import replace_file
 from airflow_restore_replay.core.system.processes import running
+
+log = logging.getLogger(__name__)
 
 
 class StateFile:
@@ -29,11 +33,8 @@ class StateFile:
         self.log_path: Path = node.jobs / f"{self.stem}.log"
 
     def read(self) -> JobState | None:
-        """Return the state as written; None if there is no file."""
-        try:
-            return decode(self.path.read_bytes(), JobState)
-        except FileNotFoundError:
-            return None
+        """Return the state as written; None if there is no readable file."""
+        return _read(self.path)
 
     def observe(self) -> JobState | None:
         """Return the state; a running job whose process has ended counts as failed with :class:`AgentDied`."""
@@ -46,6 +47,30 @@ class StateFile:
 
     def write(self, state: JobState) -> None:
         replace_file(self.path, encode(state))
+
+
+def job_states(node: NodeDir) -> Iterator[JobState]:
+    """Yield the state of every job of *node*, as written."""
+    for path in sorted(node.jobs.glob("*.json")):
+        if (state := _read(path)) is not None:
+            yield state
+
+
+def running_job(node: NodeDir) -> JobState | None:
+    """Return the job of *node* whose process runs; None if there is none."""
+    states = (s for s in job_states(node) if s.status is JobStatus.RUNNING)
+    return next((s for s in states if running(s.process)), None)
+
+
+def _read(path: Path) -> JobState | None:
+    """Read a state file; None if it is missing or unreadable, because a damaged file must not block its node."""
+    try:
+        return decode(path.read_bytes(), JobState)
+    except FileNotFoundError:
+        return None
+    except (OSError, RecursionError, msgspec.MsgspecError) as exc:
+        log.warning("The job state %s is unreadable and counts as missing: %s", path, exc)
+        return None
 
 
 def _dead(state: JobState) -> JobState:

@@ -18,7 +18,7 @@
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
     │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
-    │   ├── CheckUnfinished     └── StoreDenied (a StoreFailed)
+    │   ├── CheckUnfinished     ├── EngineFailed         └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
     │   ├── SourceShrank        ├── SourceUnexpected     └── Held
@@ -61,6 +61,7 @@ from airflow_restore_replay.core.errors.circumstances import (
     CatchUpStalled,
     CheckUnfinished,
     Circumstance,
+    EngineFailed,
     InternalError,
     JobCancelled,
     KeySourceFailed,
@@ -133,6 +134,7 @@ __all__ = [
     "ConfigInvalid",
     "ConfinementUnavailable",
     "DataMismatch",
+    "EngineFailed",
     "ErrantFromFormerPrimary",
     "ErrantFromNode",
     "ErrorLogDirty",

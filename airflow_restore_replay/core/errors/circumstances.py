@@ -71,6 +71,12 @@ class NodeDenied(NodeUnreachable):
     advice = "Fix the credentials of the node's connection."
 
 
+class EngineFailed(Circumstance):
+    """The Docker engine answered a request with an error."""
+
+    advice = "Read the engine's message and its log."
+
+
 class NodeFull(Circumstance):
     """The node's disk is full."""
 

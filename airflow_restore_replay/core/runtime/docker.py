@@ -253,7 +253,8 @@ class DockerRuntime:
         persistently(lambda: self._remove_once(name))
 
     def _remove_once(self, name: str) -> None:
-        with self._engine.failures():
+        # Another caller may be removing the container, and the volume with it.
+        with self._engine.failures(conflicts_end=True):
             with contextlib.suppress(NotFound):
                 self._engine.client.remove_container(name, force=True)
             with contextlib.suppress(NotFound):

@@ -11,7 +11,7 @@ import shlex
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from airflow_restore_replay.core.config.sections import NodeSpec
@@ -23,7 +23,7 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
 )
 from airflow_restore_replay.core.runtime.base import NodeAccess
-from airflow_restore_replay.core.runtime.remote import Completed, RemoteRuntime
+from airflow_restore_replay.core.runtime.remote import Completed, Output, RemoteRuntime
 
 try:
     import paramiko
@@ -41,6 +41,7 @@ logging.getLogger(_LIBRARY_LOG).setLevel(logging.CRITICAL)
 _CONNECT_TIMEOUT_S = 15.0
 #: keeps firewalls from dropping the connection between two status queries
 _KEEPALIVE_S = 30
+_PIECE_BYTES = 64 * 1024
 _GO_ON = "Jobs that run there go on; the task's retry finds them."
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 _KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
@@ -87,7 +88,7 @@ class SshTransport:
         watchdog.start()
         started = time.monotonic()
         try:
-            done = _execute(connection, shlex.join(argv), payload)
+            done = _execute(connection, shlex.join(argv), payload, Output(self.place))
         except (OSError, EOFError, paramiko.SSHException) as exc:
             connection.close()
             raise self._lost(exc, time.monotonic() - started, timeout_s) from exc
@@ -204,15 +205,23 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
         )
 
 
-def _execute(connection: paramiko.Transport, command: str, payload: bytes) -> Completed:
+def _execute(connection: paramiko.Transport, command: str, payload: bytes, output: Output) -> Completed:
     with contextlib.closing(connection.open_session(timeout=_CONNECT_TIMEOUT_S)) as channel:
         channel.exec_command(command)
+        # Both streams share one window: a program that fills it with messages would block if only its answer was read.
+        messages = threading.Thread(target=_drain, args=(channel.recv_stderr, output.message), daemon=True)
+        messages.start()
         with contextlib.suppress(OSError):  # the program may have ended before it read all
             channel.sendall(payload)
             channel.shutdown_write()
-        stdout = channel.makefile("rb").read()
-        stderr = channel.makefile_stderr("rb").read()
-        return Completed(stdout, stderr, channel.recv_exit_status())
+        _drain(channel.recv, output.answer)
+        messages.join()
+        return output.completed(channel.recv_exit_status())
+
+
+def _drain(receive: Callable[[int], bytes], take: Callable[[bytes], None]) -> None:
+    while data := receive(_PIECE_BYTES):
+        take(data)
 
 
 def _known_as(host: str, port: int) -> str:

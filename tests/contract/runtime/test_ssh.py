@@ -13,6 +13,7 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import (
+    AgentFailed,
     AgentMissing,
     ConfigInvalid,
     HostKeyRefused,
@@ -128,14 +129,37 @@ def test_a_network_that_is_gone_and_comes_back(sshd: Sshd, tmp_path: Path) -> No
 def test_an_agent_that_never_answers_is_given_up(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = tmp_path / "python"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
+    slow = python_that(tmp_path, "exec sleep 60")
     monkeypatch.setattr(remote, "_TIMEOUTS_S", {"nodes": 0.5})
     started = time.monotonic()
     with pytest.raises(NodeUnreachable, match=r"within 0\.5 s|lost"):
-        runtime(sshd, tmp_path, python=str(slow)).nodes()
+        runtime(sshd, tmp_path, python=slow).nodes()
     assert time.monotonic() - started < 30
+
+
+def python_that(tmp_path: Path, script: str) -> str:
+    """Return the path of a program that takes the place of the agent's Python."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_x30_messages_of_any_length_do_not_block_the_answer(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_TIMEOUTS_S", {"nodes": 20.0})
+    talkative = python_that(tmp_path, 'head -c 20000000 /dev/zero >&2; echo \'{"info":{"nodes":[]}}\'')
+    assert runtime(sshd, tmp_path, python=talkative).nodes() == []
+
+
+def test_x30_answer_without_an_end_is_refused(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_TIMEOUTS_S", {"nodes": 20.0})
+    monkeypatch.setattr(remote, "_ANSWER_LIMIT_BYTES", 1_000_000, raising=False)
+    with pytest.raises(AgentFailed, match=r"output of the agent on host 127\.0\.0\.1 is larger than"):
+        runtime(sshd, tmp_path, python=python_that(tmp_path, "exec yes")).nodes()
 
 
 def test_a_host_without_this_package_is_told_how_to_get_it(sshd: Sshd, tmp_path: Path) -> None:
