@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,10 @@ from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
-    JobStatus,
     NodeHandle,
     RunNode,
     RunRef,
     Secrets,
-    describe_progress,
 )
 from airflow_restore_replay.hooks.node_connection import node_access, resolve_node
 from airflow_restore_replay.hooks.repository import RepositoryHook
@@ -32,9 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_restore_replay.core.runtime.base import Runtime
     from airflow_restore_replay.core.runtime.client import NodeClient
-
-#: Progress reaches the task's log this often.
-PROGRESS_INTERVAL_S = 15.0
+    from airflow_restore_replay.core.runtime.waiter import Waiter
 
 
 class ReplayNodeHook(BaseHook):
@@ -140,15 +135,21 @@ class ReplayNodeHook(BaseHook):
     ) -> JobState:
         """Wait in this process until the job has ended or *at_most_s* have passed.
 
-        :param on_progress: called with a line every :data:`PROGRESS_INTERVAL_S`.
+        :param on_progress: called with a line at intervals.
         """
-        reports, until = ProgressReports(), time.monotonic() + at_most_s
-        for state in self.client(node).states(key):
-            if time.monotonic() >= until:
-                break
-            if reports.due() and state.status is JobStatus.RUNNING:
-                on_progress(describe_progress(state.progress))
-        return state
+        return self._waiter(node, key, on_progress).wait(at_most_s)
+
+    async def wait_async(
+        self, node: dict[str, Any], key: str, *, on_progress: Callable[[str], None]
+    ) -> JobState:
+        """Wait in an event loop until the job has ended; otherwise as :meth:`wait`."""
+        return await self._waiter(node, key, on_progress).wait_async()
+
+    def _waiter(self, node: dict[str, Any], key: str, on_progress: Callable[[str], None]) -> Waiter:
+        from airflow_restore_replay.core.runtime.waiter import ProgressLines, Waiter
+
+        # The first query also makes the connection, which must not happen in an event loop.
+        return Waiter(lambda: self.status(node, key), ProgressLines(on_progress))
 
     def test_connection(self) -> tuple[bool, str]:
         """Test that the primary accepts the account, and that nodes can live where the cluster places them.
@@ -168,21 +169,6 @@ class ReplayNodeHook(BaseHook):
             return True, f"{found} {self.runtime.probe(self.cluster.node.bindir)}"
         except RestoreReplayError as exc:
             return False, f"{found} {exc}"
-
-
-class ProgressReports:
-    """Timer of the progress lines in a task's log."""
-
-    def __init__(self) -> None:
-        self._reported = time.monotonic()
-
-    def due(self) -> bool:
-        """Return whether :data:`PROGRESS_INTERVAL_S` have passed since the last line; if so, restart the interval."""
-        now = time.monotonic()
-        if now - self._reported < PROGRESS_INTERVAL_S:
-            return False
-        self._reported = now
-        return True
 
 
 def resolve_primary(primary: Primary, conn: Connection) -> Primary:

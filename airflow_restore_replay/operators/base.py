@@ -16,7 +16,7 @@ from airflow_restore_replay.compat import AirflowFailException, AirflowTaskTimeo
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
-from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStatus
+from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 from airflow_restore_replay.hooks.repository import RepositoryHook
@@ -242,9 +242,7 @@ class NodeJobOperator(ClusterOperator):
     def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
         from airflow_restore_replay.core.runtime.client import result_of
 
-        state: JobState = hook.wait(
-            self.node, key, on_progress=lambda line: self.log.info("%s: %s", self.job, line)
-        )
+        state = hook.wait(self.node, key, on_progress=self.log.info)
         self.link(context, backup_id=state.result.get("backup_id"), verdict_id=state.verdict_id)
         result = result_of(state)
         self.log.info("Job %s ended: %s", self.job, result)

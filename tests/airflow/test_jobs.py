@@ -20,7 +20,8 @@ from airflow_restore_replay.compat import (
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import JobCancelled, PrimaryUnreachable
 from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus, RunRef
-from airflow_restore_replay.hooks import ReplayNodeHook, replay_node
+from airflow_restore_replay.core.runtime import waiter
+from airflow_restore_replay.hooks import ReplayNodeHook
 from airflow_restore_replay.operators import RestoreBackupOperator
 from airflow_restore_replay.operators import base as operators_base
 from airflow_restore_replay.operators.base import job_key
@@ -232,7 +233,7 @@ def test_wrong_host_fails_naming_host_and_queue(slow: Slow) -> None:
 
 
 def test_progress_is_logged_while_waiting(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_node, "PROGRESS_INTERVAL_S", 0.8)
+    monkeypatch.setattr(waiter, "PROGRESS_INTERVAL_S", 0.8)
     slow.start()
     lines: list[str] = []
 

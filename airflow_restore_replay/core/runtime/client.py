@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from airflow_restore_replay.core.decoding import decode, encode
@@ -18,7 +17,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     request_digest,
 )
 from airflow_restore_replay.core.runtime.base import Runtime
-from airflow_restore_replay.core.runtime.pace import Pace
+from airflow_restore_replay.core.runtime.waiter import Waiter
 
 log = logging.getLogger(__name__)
 
@@ -56,31 +55,13 @@ class NodeClient:
         """End the job; idempotent."""
         return self._ask("cancel", encode({"key": key}))
 
-    def wait(
-        self,
-        key: str,
-        *,
-        on_progress: Callable[[JobState], None] = lambda _: None,
-    ) -> dict[str, Any]:
+    def wait(self, key: str, *, on_progress: Callable[[JobState], None] = lambda _: None) -> dict[str, Any]:
         """Wait for the job.
 
         :returns: its result.
         :raises RestoreReplayError: the job's failure, of its original class.
         """
-        for state in self.states(key):
-            on_progress(state)
-        return result_of(state)
-
-    def states(self, key: str) -> Iterator[JobState]:
-        """Yield the job's states, with pauses in between, until the job has ended."""
-        pace = Pace()
-        while True:
-            with pace.asking():
-                state = self.status(key)
-            yield state
-            if state.status is not JobStatus.RUNNING:
-                return
-            time.sleep(pace.pause_s())
+        return result_of(Waiter(lambda: self.status(key), on_progress).wait())
 
     def _ask(self, command: str, payload: bytes) -> JobState:
         answer = decode(self.runtime.ask(self.handle, command, payload), Answer)
