@@ -76,7 +76,7 @@ def test_every_check_runs_on_one_of_every_object(new_primary: NewPrimary, tmp_pa
     ]
     assert all(c["passed"] and c["cost"] and c["seconds"] >= 0 for c in found.values())
     assert "arrived" in found["canary"]["observed"]
-    assert "untouched files" in found["cold_pages"]["observed"]
+    assert "unchanged files" in found["cold_pages"]["observed"]
     assert found["drop_guard"]["carry"]["tables"] > 3
     (proof,) = [v for v in rig.catalog().backup(first).verdicts if v.outcome.value == "restored"]
     assert {c["name"] for c in proof.measured["validate"]["checks"]} == set(found)

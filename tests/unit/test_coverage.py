@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from airflow_restore_replay.core.jobs.checks import Rotation
+from airflow_restore_replay.core.jobs.checks.rotation import Rotation
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage, Progress
 from airflow_restore_replay.core.jobs.compare.files import table_of
 from airflow_restore_replay.core.jobs.compare.ranges import Pace

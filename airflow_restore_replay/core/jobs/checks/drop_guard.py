@@ -12,7 +12,8 @@ from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError,
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Table
-from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
+from airflow_restore_replay.core.jobs.checks.rotation import Rotation
 from airflow_restore_replay.core.jobs.compare.comparison import meet
 from airflow_restore_replay.core.jobs.context import JobContext
 

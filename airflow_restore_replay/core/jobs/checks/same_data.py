@@ -18,7 +18,7 @@ from airflow_restore_replay.core.jobs.compare.coverage import Coverage
 from airflow_restore_replay.core.jobs.compare.files import tables_of
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.repository.transfer.unchanged_files import untouched_files
+from airflow_restore_replay.core.repository.transfer.unchanged_files import unchanged_files
 
 
 class SameDataCheck:
@@ -35,7 +35,7 @@ class SameDataCheck:
         # A fresh full begins a new lineage, of which nothing was compared yet.
         coverage = Coverage.after(left_by_the_base(ctx, self.name), utc_now())
         before = deepcopy(coverage)
-        comparison = compare_with_primary(ctx, coverage, partial(_untouched, ctx))
+        comparison = compare_with_primary(ctx, coverage, partial(_unchanged, ctx))
         with ctx.node.changing() as state:
             state.position = str(comparison.position)
             state.facts.compared = _summary(comparison) | {"coverage": coverage.summary()}
@@ -53,13 +53,13 @@ class SameDataCheck:
         )
 
 
-def _untouched(ctx: JobContext, names: set[str]) -> set[str]:
+def _unchanged(ctx: JobContext, names: set[str]) -> set[str]:
     """Return those of *names* that nothing has written to since the restore.
 
     The server may not have written its changes to the files yet. UPDATE_TIME shows the tables that it has changed since
     its start.
     """
-    files = untouched_files(ctx.node.data, ctx.node.load_base(), ctx.flavor.skippable_files)
+    files = unchanged_files(ctx.node.data, ctx.node.load_base(), ctx.flavor.skippable_files)
     with ctx.server.connect() as node:
         changed = rows(
             node,

@@ -57,18 +57,18 @@ class Comparison:
 
 
 def compare_with_primary(
-    ctx: JobContext, coverage: Coverage, untouched: Callable[[set[str]], set[str]]
+    ctx: JobContext, coverage: Coverage, unchanged: Callable[[set[str]], set[str]]
 ) -> Comparison:
     """Compare as much as ``validate.compare_budget`` has time for, as the module describes.
 
     :param coverage: what earlier cycles compared; it is updated.
-    :param untouched: returns those of the given tables that nothing has written to since the restore.
+    :param unchanged: returns those of the given tables that nothing has written to since the restore.
     :raises RestoreReplayError: replication to the comparison position failed; classified.
     """
 
     def all_in_turn(look: ComparisonPass) -> None:
         names = set(look.ours)
-        coverage.see(names, untouched(names))
+        coverage.see(names, unchanged(names))
         look.cover(coverage)
 
     first = _look(ctx, all_in_turn)

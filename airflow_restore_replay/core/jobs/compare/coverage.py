@@ -77,11 +77,11 @@ class Coverage:
         tables = {name: Progress.decoded(raw) for name, raw in carry.get("tables", {}).items()}
         return cls(cycle, times, tables)
 
-    def see(self, names: Collection[str], untouched: Collection[str]) -> None:
+    def see(self, names: Collection[str], unchanged: Collection[str]) -> None:
         """Record which tables exist, and which of them nothing has written to in this cycle."""
         self.tables = {name: self.tables.get(name, Progress()) for name in names}
         for name, progress in self.tables.items():
-            if name not in untouched:
+            if name not in unchanged:
                 progress.touched = self.cycle
 
     def first(self) -> list[str]:

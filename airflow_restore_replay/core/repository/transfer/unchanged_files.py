@@ -56,7 +56,7 @@ def _time_stamps_pass(root: Path, newest_ns: int) -> bool:
             time.sleep(_SETTLE_POLL_S)
 
 
-def untouched_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str, FileStat]:
+def unchanged_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str, FileStat]:
     """Return path → stats of the files that are unchanged since the restore of *base*; empty after a seed.
 
     :param patterns: only files that match one of these patterns.
