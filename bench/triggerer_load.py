@@ -37,7 +37,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
 )
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.runtime.base import get_runtime
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from airflow_restore_replay.core.system.processes import identify
 
 _SLEEP_S = 0.01

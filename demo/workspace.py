@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from airflow_restore_replay.core.config.cluster import load_clusters
-from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.nodes import reap
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.support.processes import marked, sweep
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent

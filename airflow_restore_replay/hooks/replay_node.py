@@ -66,7 +66,8 @@ class ReplayNodeHook(BaseHook):
 
     @cached_property
     def runtime(self) -> Runtime:
-        from airflow_restore_replay.core.runtime.base import NodeAccess, get_runtime
+        from airflow_restore_replay.core.runtime.base import NodeAccess
+        from airflow_restore_replay.core.runtime.opening import get_runtime
 
         node_conn_id = self._configured.node.connection
         access = node_access(self.get_connection(node_conn_id)) if node_conn_id else NodeAccess()

@@ -33,10 +33,11 @@ from airflow_restore_replay.core.repository.format.records import Manifest, Proo
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime.base import Runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.images import release_needed
 from airflow_restore_replay.core.runtime.nodes import create_node, job_request
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from airflow_restore_replay.core.times import past
 
 Report = Callable[[str, JobState | None], None]

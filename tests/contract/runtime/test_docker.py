@@ -23,12 +23,12 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
 from airflow_restore_replay.core.runtime import remote
-from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import Engine
 from airflow_restore_replay.core.runtime.images import image_name
 from airflow_restore_replay.core.runtime.nodes import reap
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
 from tests.contract.runtime.test_jobs import SLOW, cycle, in_each_job, something_to_replay

@@ -17,8 +17,9 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
     ReleaseRefused,
 )
-from airflow_restore_replay.core.runtime.base import NodeAccess, get_runtime
+from airflow_restore_replay.core.runtime.base import NodeAccess
 from airflow_restore_replay.core.runtime.nodes import create_node
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
 from tests.support.dockerd import provide_nodes

@@ -20,9 +20,9 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.repository.format.records import Proof
-from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.nodes import create_node, job_request
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.conftest import Seeded
 from tests.contract.runtime.kits import RuntimeKit
 from tests.support.primary import BACKUP_PASSWORD

@@ -19,9 +19,10 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime.base import Runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.nodes import create_node, reap
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.kits import RuntimeKit
 from tests.support.rig import Rig
 

@@ -23,7 +23,8 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.runtime import remote, ssh
-from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess, Runtime, get_runtime
+from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess, Runtime
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.support.sshd import Sshd, make_key
 
 
