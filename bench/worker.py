@@ -18,7 +18,7 @@ from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from airflow_restore_replay.core.system.malloc import give_large_blocks_back
 from bench.upload_only import without_read_back
@@ -113,9 +113,11 @@ def _open(request: Request, *, write: bool) -> Repository:
     return Repository.open(spec, cluster="orders", credentials=request.credentials, write=write)
 
 
-def _remembered(request: Request) -> Base:
+def _remembered(request: Request) -> RestoredState:
     return (
-        Base.load(Path(request.node) / "base.json", Path(request.node) / "pages") if request.node else Base()
+        RestoredState.load(Path(request.node) / "base.json", Path(request.node) / "pages")
+        if request.node
+        else RestoredState()
     )
 
 

@@ -39,7 +39,7 @@ DEFER_AFTER_S = 5.0
 
 
 @contextmanager
-def blame() -> Iterator[None]:
+def fail_or_retry() -> Iterator[None]:
     """Let Airflow retry the task if a retry can help, and fail it at once otherwise.
 
     :raises AirflowFailException: a verdict, or a refusal that a person must resolve.
@@ -66,7 +66,7 @@ def run_as_of(context: Context) -> datetime | None:
 
     :raises PreflightFailed: the backfill has no data interval.
     """
-    from airflow_restore_replay.core.times import past
+    from airflow_restore_replay.core.times import truncate_to_seconds
 
     run: Any = context["dag_run"]
     if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
@@ -76,7 +76,7 @@ def run_as_of(context: Context) -> datetime | None:
             f"Backfill {run.run_id} has no data interval, so there is no time whose backup it could rebuild.",
             hint="Give the DAG a schedule with intervals, for example CronDataIntervalTimetable.",
         )
-    return past(run.data_interval_end)
+    return truncate_to_seconds(run.data_interval_end)
 
 
 def job_key(context: Context) -> str:
@@ -177,7 +177,7 @@ class NodeJobOperator(ClusterOperator):
         return {}
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with blame():
+        with fail_or_retry():
             self._require_node()
             hook, key = self._watch(context)
             self.link(context, backup_id=self._backup_id())
@@ -192,7 +192,7 @@ class NodeJobOperator(ClusterOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Resume after the trigger woke the task, and read the job's state from the node."""
         self.log.info("The triggerer reports: %s, %s.", event["status"], event["seen"])
-        with blame():
+        with fail_or_retry():
             return self._finish(context, *self._watch(context))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

@@ -36,7 +36,7 @@ from airflow_restore_replay.operators import (
     SeedNodeOperator,
     SnapshotOperator,
 )
-from airflow_restore_replay.operators.base import blame, job_key, run_as_of
+from airflow_restore_replay.operators.base import fail_or_retry, job_key, run_as_of
 from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupSensor
 from airflow_restore_replay.triggers.pause import PauseTrigger
 from tests.airflow.support import Shipped, context_of
@@ -66,17 +66,17 @@ def test_o7_job_key_is_the_same_over_retries_and_new_after_a_clear(cluster: Clus
 
 @pytest.mark.parametrize("error", [ChunkCorrupt, WrongPhase, LeaseLost])
 def test_what_a_retry_cannot_help_fails_the_task_at_once(error: type[Exception]) -> None:
-    with pytest.raises(AirflowFailException, match=f"{error.__name__}: It is so."), blame():
+    with pytest.raises(AirflowFailException, match=f"{error.__name__}: It is so."), fail_or_retry():
         raise error("It is so.")
 
 
 def test_circumstance_is_left_to_airflows_retries() -> None:
-    with pytest.raises(StoreFailed), blame():
+    with pytest.raises(StoreFailed), fail_or_retry():
         raise StoreFailed("Not now.")
 
 
 def test_o11_a_bug_of_ours_is_left_to_airflows_retries() -> None:
-    with pytest.raises(KeyError), blame():
+    with pytest.raises(KeyError), fail_or_retry():
         raise KeyError("oops")
 
 

@@ -28,7 +28,7 @@ from airflow_restore_replay.core.repository.objects.record_store import encode_r
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes
@@ -352,7 +352,7 @@ def test_s16_rotation_with_all_kinds_of_references(place: Place, tmp_path: Path)
     data, base = node(old.chunks, before, tmp_path / "two")
     kept = tmp_path / "base.json"
     base.save(kept)
-    base = Base.load(kept, tmp_path / "two" / "pages")
+    base = RestoredState.load(kept, tmp_path / "two" / "pages")
     rotated = place.open(NEW, OLD)
     epoch = rotated.lease.acquire("run-3", ttl_s=600)
     files, sizes = copy(rotated.chunks, data, base)

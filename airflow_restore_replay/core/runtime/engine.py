@@ -17,7 +17,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
-from airflow_restore_replay.core.runtime.remote import persistently
+from airflow_restore_replay.core.runtime.remote import retry_unreachable
 
 try:
     import docker
@@ -67,7 +67,7 @@ class Engine:
     @cached_property
     def name(self) -> str:
         """Return the engine's own name, which is that of its host."""
-        return persistently(self._named)
+        return retry_unreachable(self._named)
 
     def _named(self) -> str:
         with self.failures():

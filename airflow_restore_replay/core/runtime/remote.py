@@ -1,7 +1,8 @@
 """Nodes in other places: the agent's commands run there as a program, with JSON on its standard input and output.
 
-This module converts failures between caller and agent to errors of their own classes, and only :func:`persistently`
-retries them. All agent commands are idempotent: a job is submitted by its key, a node created and destroyed by its id.
+This module converts failures between caller and agent to errors of their own classes; only
+:func:`retry_unreachable` retries them. All agent commands are idempotent: a job is submitted by its key, a node is
+created and destroyed by its id.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Transport(Protocol):
         ...
 
 
-def persistently(ask: Callable[[], T]) -> T:
+def retry_unreachable(ask: Callable[[], T]) -> T:
     """Retry an idempotent call a few times, with growing pauses, while the place is unreachable.
 
     :raises NodeUnreachable: the last retry failed, too, or the failure is not ``retryable``.
@@ -139,7 +140,7 @@ class RemoteAgent:
         :raises AgentFailed: the output is not an answer.
         """
         argv = agent_argv(self._python, command, directory)
-        return persistently(lambda: self._ask(command, argv, payload))
+        return retry_unreachable(lambda: self._ask(command, argv, payload))
 
     def _ask(self, command: str, argv: Sequence[str], payload: bytes) -> bytes:
         timeout_s = _TIMEOUTS_S.get(command, _TIMEOUT_S)

@@ -26,7 +26,7 @@ from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYT
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer import unchanged_files as unchanged
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import MIB, tree_bytes
 from tests.support.generations import change_pages, copy, kind, kinds, make_varied_tree, node, vary
@@ -125,8 +125,10 @@ def test_without_a_verified_base_or_an_index_nothing_is_a_delta(chunks: ChunkSto
     data, base = node(chunks, files, tmp_path / "two")
     vary(data)
     for poor in (
-        Base(files, CHUNK_SIZE_BYTES),
-        Base(files, CHUNK_SIZE_BYTES, {str(the(files, "shop/orders.ibd").chunks[0])}, {}, base.pages),
+        RestoredState(files, CHUNK_SIZE_BYTES),
+        RestoredState(
+            files, CHUNK_SIZE_BYTES, {str(the(files, "shop/orders.ibd").chunks[0])}, {}, base.pages
+        ),
     ):
         found, _ = copy(chunks, data, poor)
         assert kind(the(found, "shop/orders.ibd").chunks[0]) == "chunk"
@@ -318,7 +320,7 @@ class TestUntouched:
                     file.seek(index * CHUNK_SIZE_BYTES)
                     file.write(b"x")
         # As if the file system had kept everything that it says of the files.
-        lying = Base(
+        lying = RestoredState(
             base.files,
             base.chunk_size_bytes,
             stats=unchanged.settled_stats(data, [f for f in files if f.path.endswith(".ibd")]),

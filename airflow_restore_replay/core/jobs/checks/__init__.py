@@ -88,7 +88,7 @@ def failure_of(check: Check, result: CheckResult) -> RestoreReplayError:
     )
 
 
-def ran(results: Sequence[CheckResult], *, carry: bool = False) -> list[dict[str, Any]]:
+def results_for_records(results: Sequence[CheckResult], *, carry: bool = False) -> list[dict[str, Any]]:
     """Return the part of each result that manifest and verdict keep.
 
     :param carry: whether to include what the next cycle needs, which may be large.

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
-from airflow_restore_replay.core.jobs.compare.comparison import meet
+from airflow_restore_replay.core.jobs.compare.comparison import open_matching_snapshot
 from airflow_restore_replay.core.jobs.context import JobContext
 
 #: errors of statements that took too long: MariaDB's max_statement_time, MySQL's max_execution_time
@@ -62,7 +62,7 @@ class AssertionsCheck:
 
     def _again(self, ctx: JobContext, failing: list[Assertion], box: TimeBox) -> CheckResult | None:
         with ctx.flavor.connect(ctx.primary) as primary:
-            position = meet(ctx, primary).position
+            position = open_matching_snapshot(ctx, primary).position
             with ctx.node.changing() as state:
                 state.position = str(position)
             with ctx.server.connect() as node:

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
 from airflow_restore_replay.core.jobs.checks.rotation import Rotation
-from airflow_restore_replay.core.jobs.compare.comparison import meet
+from airflow_restore_replay.core.jobs.compare.comparison import open_matching_snapshot
 from airflow_restore_replay.core.jobs.context import JobContext
 
 #: the guard is off if the previous backup had fewer rows than this
@@ -152,7 +152,7 @@ def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) ->
     :raises SourceShrank: the primary has about as few rows as the node.
     """
     with ctx.flavor.connect(ctx.primary) as primary:
-        position = meet(ctx, primary).position
+        position = open_matching_snapshot(ctx, primary).position
         with ctx.node.changing() as state:
             state.position = str(position)
         theirs = _count(ctx, primary, [t for t in ctx.flavor.tables(primary) if t.mvcc])

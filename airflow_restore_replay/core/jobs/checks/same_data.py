@@ -91,7 +91,7 @@ def _observed(comparison: Comparison) -> str:
             f"key range {first['key_range']}"
         )
     paused = f"; paused {comparison.paused_s:.0f} s for the primary's load" if comparison.paused_s else ""
-    short = "; ended early for DDL that waited" if comparison.gave_way else ""
+    short = "; ended early for DDL that waited" if comparison.ended_for_ddl else ""
     return (
         f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}{short}"
     )
@@ -105,5 +105,5 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "uncompared": comparison.uncompared,
         "snapshot": comparison.snapshot,
         "paused_s": comparison.paused_s,
-        "gave_way": comparison.gave_way,
+        "ended_for_ddl": comparison.ended_for_ddl,
     }

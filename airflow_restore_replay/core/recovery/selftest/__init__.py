@@ -14,7 +14,7 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import BackupFault
 from airflow_restore_replay.core.recovery.selftest.content_faults import STORED
 from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
-from airflow_restore_replay.core.recovery.selftest.injections import Found, Injection, read
+from airflow_restore_replay.core.recovery.selftest.fault import Found, Injection, read
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch, make_scratch
 from airflow_restore_replay.core.recovery.selftest.server_pair import ServerPair
 from airflow_restore_replay.core.recovery.selftest.store_faults import STORES

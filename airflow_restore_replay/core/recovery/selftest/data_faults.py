@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.recovery.selftest import probe_schema as probe
-from airflow_restore_replay.core.recovery.selftest.injections import Found
+from airflow_restore_replay.core.recovery.selftest.fault import Found
 from airflow_restore_replay.core.recovery.selftest.probe_schema import SCHEMA, TABLE
 from airflow_restore_replay.core.recovery.selftest.server_pair import ServerPair
 

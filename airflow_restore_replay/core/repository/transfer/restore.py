@@ -31,7 +31,7 @@ from airflow_restore_replay.core.repository.rate_limit import (
     no_progress,
 )
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.target import Target, write_all
 from airflow_restore_replay.core.repository.transfer.unchanged_files import settled_stats
 
@@ -50,7 +50,7 @@ class RestoreResult:
 
     bytes: int = 0
     fetched_bytes: int = 0
-    base: Base = field(default_factory=Base)
+    base: RestoredState = field(default_factory=RestoredState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,9 @@ def restore_tree(
         result = _write_all(run, files, spots, threads, progress, cancelled)
         place.make_durable(threads, cancelled)
     stats = settled_stats(target, files) if index else {}
-    result.base = Base(files, chunk_size_bytes, result.base.unverified, stats, index, chunks.codec.key_id)
+    result.base = RestoredState(
+        files, chunk_size_bytes, result.base.unverified, stats, index, chunks.codec.key_id
+    )
     return result
 
 
