@@ -65,7 +65,7 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
             catalog = self.repository(write=True).catalog()
             choice = self._choose(catalog, owner, as_of)
         for passed_over, why in choice.skipped.items():
-            self.log.warning("Passed over %s: %s", passed_over, why)
+            self.log.warning("Skipped %s: %s", passed_over, why)
         backup_id = choice.base.backup_id if choice.base else None
         result: dict[str, Any] = {
             "backup_id": backup_id,

@@ -93,7 +93,7 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
     said: dict[str, None] = {}
 
     def watch(step: str, state: JobState | None) -> None:
-        if state and state.progress.phase == "filling again":
+        if state and state.progress.phase == "refilling the node":
             said[f"{step} filled the node again: {state.progress.detail}"] = None
         if state and state.failure:
             said[f"{step} failed: {state.failure.message}"] = None

@@ -76,7 +76,7 @@ def _read(path: Path) -> JobState | None:
 def _dead(state: JobState) -> JobState:
     died = AgentDied(
         f"The process of job {state.job} is gone without a result (it was at: {state.progress.phase or 'start'}).",
-        hint="Killed or rebooted; a retry goes on from what the node has.",
+        hint="Killed or rebooted; a retry continues with the state of the node.",
     )
     return msgspec.structs.replace(
         state, status=JobStatus.FAILED, failure=Failure.of(died), finished_at=utc_now()

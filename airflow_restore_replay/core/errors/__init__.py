@@ -1,4 +1,4 @@
-"""Every error of the package, and whom each one blames.
+"""Every error of the package, and what each one blames.
 
 ::
 

@@ -42,7 +42,7 @@ _CONNECT_TIMEOUT_S = 15.0
 #: keeps firewalls from dropping the connection between two status queries
 _KEEPALIVE_S = 30
 _PIECE_BYTES = 64 * 1024
-_GO_ON = "Jobs that run there go on; the task's retry finds them."
+_CONTINUING = "Jobs that run there continue; the task's retry finds them."
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 _KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
@@ -101,10 +101,10 @@ class SshTransport:
     def _lost(self, exc: Exception, seconds: float, timeout_s: float) -> NodeUnreachable:
         if seconds >= timeout_s:
             return NodeUnreachable(
-                f"The agent on {self.place} did not answer within {timeout_s:g} s.", hint=_GO_ON
+                f"The agent on {self.place} did not answer within {timeout_s:g} s.", hint=_CONTINUING
             )
         return NodeUnreachable(
-            f"The connection to {self.place} was lost: {str(exc) or type(exc).__name__}.", hint=_GO_ON
+            f"The connection to {self.place} was lost: {str(exc) or type(exc).__name__}.", hint=_CONTINUING
         )
 
     def _connection(self) -> paramiko.Transport:
@@ -141,7 +141,7 @@ class SshTransport:
             raise self._another_key(exc) from exc
         except paramiko.AuthenticationException as exc:
             raise NodeDenied(
-                f"{self.place} does not let {self._user!r} in: {exc}",
+                f"{self.place} does not accept {self._user!r}: {exc}",
                 hint="Give the connection a key or password that this account has, and check its authorized_keys.",
             ) from exc
         except (OSError, EOFError, paramiko.SSHException) as exc:
@@ -181,14 +181,14 @@ class SshTransport:
     def _unreachable(self, exc: Exception) -> NodeUnreachable:
         return NodeUnreachable(
             f"{self.place}, port {self._port}, cannot be reached by SSH: {str(exc) or type(exc).__name__}.",
-            hint=_GO_ON,
+            hint=_CONTINUING,
         )
 
     def _another_key(self, exc: paramiko.BadHostKeyException) -> HostKeyRefused:
         return HostKeyRefused(
             f"{self.place} shows the key {exc.key.fingerprint}, known is {exc.expected_key.fingerprint}: "
-            "the host was made anew, or somebody else answers.",
-            hint="If it was made anew, replace its key in known_hosts or in the connection's host_key.",
+            "the host was reinstalled, or another host answers.",
+            hint="If it was reinstalled, replace its key in known_hosts or in the connection's host_key.",
         )
 
 

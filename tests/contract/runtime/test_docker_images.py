@@ -52,7 +52,7 @@ def test_the_image_is_the_backups(kit: DockerKit) -> None:
     seen = kit.engine.client().inspect_container(f"restore-replay-{handle.node_id}")
     assert seen["Config"]["Image"] == "restore-replay-node-mariadb:10.11"
     runtime.destroy(handle)
-    with pytest.raises(ConfigInvalid, match="nobody said which"):
+    with pytest.raises(ConfigInvalid, match="unknown for this node"):
         create(kit, image=template)
     with pytest.raises(ConfigInvalid, match="is not a name with"):
         create(kit, image="node:{relase}", release="10.11.2")

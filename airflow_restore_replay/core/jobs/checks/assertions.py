@@ -88,8 +88,8 @@ class AssertionsCheck:
 def _blame_the_primary(assertion: Assertion, answer: Answer) -> None:
     if answer.error:
         raise ConfigInvalid(
-            f"validate.assertions: {assertion.name} cannot be asked of the primary: {answer.value}",
-            hint="Mend its query.",
+            f"validate.assertions: {assertion.name} fails on the primary: {answer.value}",
+            hint="Fix its query.",
         )
     if not answer.holds:
         raise SourceUnexpected(

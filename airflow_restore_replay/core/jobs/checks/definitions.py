@@ -66,7 +66,7 @@ class DefinitionsCheck:
             if first
             else f"{len(compared.ours.objects) - len(unlogged)} alike",
             expected="the same definitions on node and primary",
-            hint="Write it again on the primary where the binary log is on; or list it in validate.exclude.",
+            hint="Repeat the change on the primary with the binary log on, or list it in validate.exclude.",
             details={"differences": _evidence(differing)} if differing else {},
             unfinished="; ".join(f"{name}: {why}" for name, why in sorted(listed.items())[:_SHOWN]),
             carry={"objects": compared.ours.recorded(), "unlogged": sorted(short(name) for name in unlogged)},

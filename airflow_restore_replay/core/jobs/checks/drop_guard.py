@@ -165,7 +165,7 @@ def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) ->
     now = {"tables": len(tables), "rows": ours.likely + rest.likely}
     raise SourceShrank(
         f"The primary holds {_described(now)}; the previous backup was made of {_described(before)}.",
-        hint="The last good backup has what is gone, and is kept. If it was meant to go, release the hold "
+        hint="The last good backup has the rows and is kept. If they were deleted on purpose, release the hold "
         "(`restore-replay list` names it).",
         evidence={"before": _totals(before), "now": now},
     )

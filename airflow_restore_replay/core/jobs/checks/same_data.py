@@ -76,7 +76,11 @@ def _last_good(comparison: Comparison, before: Coverage) -> dict[str, Any]:
 
 def _unfinished(coverage: Coverage) -> str:
     waiting = [n for n, progress in coverage.tables.items() if progress.since != coverage.cycle]
-    return f"{len(waiting)} of {len(coverage.tables)} tables are to be gone on with" if waiting else ""
+    return (
+        f"{len(waiting)} of {len(coverage.tables)} tables are not fully compared yet; the next cycle continues"
+        if waiting
+        else ""
+    )
 
 
 def _observed(comparison: Comparison) -> str:
