@@ -24,7 +24,7 @@ in the last column is for you.
 | blames | the run | the backup |
 |---|---|---|
 | environment | is tried again, then red | nothing is recorded against any |
-| source | is red; if the primary's data is rotten or gone, the cluster is [held](operations.md#a-hold) | \
+| source | is red; if the primary's data is corrupt or gone, the cluster is [held](operations.md#a-hold) | \
 nothing is recorded against any |
 | stranded | takes a fresh full, or is red with `fallback: none` | \
 stays restorable and is kept, but is no base any more |
