@@ -28,7 +28,9 @@ RUN = "bench/run"
 
 
 class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """:param op: ``snapshot`` of *tree* or ``restore`` of *backup_id* into *tree*.
+    """One operation to measure.
+
+    :param op: ``snapshot`` of *tree* or ``restore`` of *backup_id* into *tree*.
     :param node: directory that remembers, from a restore to the snapshot after it, what a replay node does.
     :param prove: read back what is stored; otherwise only the upload is measured.
     """
@@ -45,7 +47,10 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """:param read_bytes: what was read meanwhile, by calls or past them. :param peak_bytes: most memory ever."""
+    """Measurements of an operation.
+
+    :param read_bytes: bytes that were read meanwhile, by calls or past them.
+    :param peak_bytes: peak memory."""
 
     seconds: float
     backup_id: str = ""
@@ -122,7 +127,7 @@ def _remembered(request: Request) -> RestoredState:
 
 
 def _read_bytes() -> dict[str, int]:
-    """:returns: bytes read so far, by calls and from the disk (``/proc/self/io``)."""
+    """Return bytes read so far, by calls and from the disk (``/proc/self/io``)."""
     lines = (line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return {name: int(count) for name, count in lines if name in ("rchar", "read_bytes")}
 

@@ -157,7 +157,7 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
 
 
 def clusters_of(place: Place, shop: Shop) -> dict[str, str]:
-    """:returns: how each cluster of the demo is seeded: all have the same primary."""
+    """Return how each cluster of the demo is seeded: all have the same primary."""
     return dict(zip((SHOP, PHYSICAL), place.seeds(shop.stock), strict=False))
 
 

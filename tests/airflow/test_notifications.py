@@ -41,7 +41,7 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
 
 @pytest.fixture
 def damaged(cycle: Shipped) -> str:
-    """:returns: the backup that the next run replays from, one byte of which is flipped."""
+    """Return the backup that the next run replays from, one byte of which is flipped."""
     (base,) = cycle.rig.catalog().backups
     cycle.rig.flip_byte(cycle.rig.chunk_of(base.backup_id, "shop/orders.ibd"))
     return base.backup_id

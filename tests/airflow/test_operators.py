@@ -43,7 +43,7 @@ from tests.airflow.support import Shipped, context_of
 
 
 def backfill(end: datetime | None, *, run_type: str = "backfill") -> SimpleNamespace:
-    """:returns: a run as a task sees it."""
+    """Return a run as a task sees it."""
     return SimpleNamespace(run_id="backfill__x", run_type=run_type, data_interval_end=end)
 
 

@@ -49,7 +49,7 @@ def everything(place: Place) -> dict[str, bytes]:
 
 
 def refuses(place: Place, *keys: str, write: bool = True) -> RestoreReplayError:
-    """:returns: why the repository cannot be opened; whatever it is, it blames no backup and changes nothing."""
+    """Return why the repository cannot be opened; whatever it is, it blames no backup and changes nothing."""
     before = everything(place)
     with pytest.raises((KeyRefused, KeyMissing)) as caught:
         place.open(*keys, write=write)

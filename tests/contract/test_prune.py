@@ -77,7 +77,7 @@ def needed(manifest: Manifest, files: list[FileEntry]) -> set[str]:
 
 
 def two_backups(repository: Repository, tree: Path) -> tuple[Manifest, Manifest, set[str]]:
-    """:returns: an older and a newer backup, and the objects that only the older one needs."""
+    """Return an older and a newer backup, and the objects that only the older one needs."""
     old, old_files = back_up(repository, tree, run="run-1")
     (tree / "shop" / "items.ibd").write_bytes(os.urandom(MIB))
     new, new_files = back_up(repository, tree, run="run-2")

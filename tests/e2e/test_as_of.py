@@ -20,7 +20,7 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 def next_second(*, after_s: float = 1.0) -> datetime:
-    """:returns: a whole second that is at least so far away."""
+    """Return a whole second that is at least so far away."""
     return (datetime.now(UTC) + timedelta(seconds=after_s + 1)).replace(microsecond=0)
 
 

@@ -23,7 +23,7 @@ NewPrimary = Callable[..., Primary]
 
 
 def checks_of(rig: Rig, backup_id: str) -> dict[str, dict[str, Any]]:
-    """:returns: what the manifest keeps of each check."""
+    """Return what the manifest keeps of each check."""
     return {c["name"]: c for c in rig.catalog().backup(backup_id).manifest.checks}
 
 
@@ -34,7 +34,7 @@ def source_failure(report: CycleReport, code: str) -> Failure:
 
 
 def quarantine(rig: Rig, report: CycleReport, backup_id: str, code: str) -> Failure:
-    """:returns: why the base was quarantined; a fresh full took its place."""
+    """Return why the base was quarantined; a fresh full took its place."""
     rig.published(report)
     assert report.quarantined == [backup_id]
     failure = rig.against(backup_id)[0].failure

@@ -22,7 +22,7 @@ LITTLE = {"compare_budget": "1ms", "chunk_rows": 8000, "checks": ["same_data"]}
 
 
 def carry_of(rig: Rig, backup_id: str) -> dict[str, Any]:
-    """:returns: what that backup's comparison left to the next one."""
+    """Return what that backup's comparison left to the next one."""
     checks = rig.catalog().backup(backup_id).manifest.checks
     return next(dict(c["carry"]) for c in checks if c["name"] == "same_data")
 

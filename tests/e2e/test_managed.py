@@ -32,7 +32,7 @@ SERVICE = (
 
 
 def documented(flavor: str) -> str:
-    """:returns: the GRANT statement that the document lists for *flavor*."""
+    """Return the GRANT statement that the document lists for *flavor*."""
     text = DOCUMENT.read_text(encoding="utf-8")
     heading = {"mysql": "MySQL", "mariadb": "MariaDB"}[flavor]
     section = text.split(f"### Grants on {heading}\n")[1].split("\n#")[0]

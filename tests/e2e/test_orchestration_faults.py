@@ -32,7 +32,7 @@ def backup_id(rig: Rig) -> str:
 
 
 def live_job_pid(rig: Rig) -> int:
-    """:returns: pid of the job that runs on the only node."""
+    """Return pid of the job that runs on the only node."""
     states = [msgspec.json.decode(p.read_bytes(), type=JobState) for p in rig.workdir.glob("*/jobs/*.json")]
     (running,) = [s for s in states if s.status is JobStatus.RUNNING]
     return running.process.pid

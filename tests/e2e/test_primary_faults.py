@@ -33,7 +33,7 @@ def await_equal(source: Primary, replica: Primary) -> None:
 
 
 def notes_of(rig: Rig, backup_id: str) -> set[str]:
-    """:returns: what people noted, by a restored copy of the backup."""
+    """Return what people noted, by a restored copy of the backup."""
     with running(rig.restores(backup_id), rig) as conn, conn.cursor() as cursor:
         cursor.execute("SELECT body FROM shop.notes WHERE body NOT LIKE 'note %'")
         return {str(body) for (body,) in cursor.fetchall()}

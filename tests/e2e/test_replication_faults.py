@@ -63,7 +63,7 @@ def test_r1_binlogs_purged(own_rig: OwnRig) -> None:
 
 
 def with_errant(rig: Rig, backup_id: str, mariadb: str, mysql: str) -> str:
-    """:returns: a newer copy of the backup that has one transaction more, by its flavor's words."""
+    """Return a newer copy of the backup that has one transaction more, by its flavor's words."""
     position = rig.catalog().backup(backup_id).manifest.position
     if rig.primary.flavor == "mariadb":
         errant = f"{position},{mariadb}"

@@ -60,7 +60,7 @@ class Celery:
         return case.configure(repository=repository, **options)  # type: ignore[arg-type]
 
     def job(self, name: str) -> JobState | None:
-        """:returns: that job of the only node."""
+        """Return that job of the only node."""
         return next((job for job in self.kit.jobs() if job.job == name), None)
 
 

@@ -47,7 +47,7 @@ def kill_node_processes(case: Case) -> None:
 
 
 def freshness(case: Case, max_age: str) -> int:
-    """:returns: the exit code of the check that works without Airflow."""
+    """Return the exit code of the check that works without Airflow."""
     config = str(case.rig.root / "clusters.yaml")
     arguments = ["freshness", "--config", config, "--cluster", "orders", "--max-age", max_age]
     done = subprocess.run(

@@ -77,9 +77,9 @@ def change_pages(path: Path, pages: list[int], *, seed: int = 0) -> None:
 
 
 def make_varied_tree(root: Path, *, large: bool = False) -> Path:
-    """:param large: with a file of so many chunks that they have a list of their own.
+    """Return *root* with files whose snapshots have every kind of object once changed by :func:`vary`.
 
-    :returns: *root* with files whose snapshots have every kind of object once changed by :func:`vary`.
+    :param large: add a file of so many chunks that they have a list of their own.
     """
     noise = random.Random(11)
     (root / "shop").mkdir(parents=True)
@@ -106,7 +106,7 @@ def vary(data: Path, *, seed: int = 5) -> None:
 
 
 def kinds(files: list[FileEntry]) -> set[str]:
-    """:returns: which kinds of references and lists *files* have."""
+    """Return which kinds of references and lists *files* have."""
     found = {"list" for f in files if f.list}
     for entry in files:
         found.update(kind(ref) for ref in entry.chunks)

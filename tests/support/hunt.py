@@ -38,7 +38,9 @@ _EVERY_CHECK = {
 
 @dataclass(frozen=True)
 class Hunted:
-    """:param wrong: what the cycle blamed, though nothing was at fault; empty for nothing."""
+    """Outcome of a hunted cycle.
+
+    :param wrong: what the cycle blamed, though nothing was at fault; empty for nothing."""
 
     seed: str
     how: str

@@ -101,7 +101,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 @functools.cache
 def release_of(program: str) -> str:
-    """:returns: what identifies a server's program: its release as it prints it."""
+    """Return what identifies a server's program: its release as it prints it."""
     done = subprocess.run([program, "--no-defaults", "--version"], capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -137,6 +137,6 @@ def initialize(server: NodeProcess, real: Callable[[Any], None] | None = None) -
 
 
 def _source_of(server: NodeProcess) -> str:
-    """:returns: the code that says how a node's data directory is initialized."""
+    """Return the code that says how a node's data directory is initialized."""
     modules = (sys.modules[type(server).__module__], mariadb_options, mysql_options)
     return "".join(map(inspect.getsource, modules))

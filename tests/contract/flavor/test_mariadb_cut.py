@@ -37,12 +37,12 @@ def position(primary: MariaDbPrimary) -> MariaDbPosition:
 
 
 def at(second: int) -> datetime:
-    """:returns: a moment long past; transactions are stamped with SET TIMESTAMP."""
+    """Return a moment long past; transactions are stamped with SET TIMESTAMP."""
     return datetime(2026, 8, 21, 3, tzinfo=UTC) + timedelta(seconds=second)
 
 
 def write(primary: MariaDbPrimary, second: int, *, domain: int = 0) -> str:
-    """:returns: GTID of a transaction stamped *second*."""
+    """Return GTID of a transaction stamped *second*."""
     rows = primary.execute(
         f"SET SESSION gtid_domain_id={domain}",
         f"SET TIMESTAMP={at(second).timestamp()}",

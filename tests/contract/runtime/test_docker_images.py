@@ -34,7 +34,7 @@ pytestmark = [
 
 
 def build(kit: DockerKit, tag: str, *instructions: str) -> str:
-    """:returns: *tag*, an image made from the nodes' one."""
+    """Return *tag*, an image made from the nodes' one."""
     text = "\n".join(["FROM restore-replay-node-mariadb:10.11", *instructions])
     command = ["docker", "build", "--quiet", "--tag", tag, "-"]
     environment = {

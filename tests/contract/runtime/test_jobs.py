@@ -80,12 +80,12 @@ class AtItsStart:
 
 
 def in_each_job(rig: Rig, act: Callable[[], None], *steps: str) -> list[Once]:
-    """:returns: watchers that act once in the midst of each of the steps."""
+    """Return watchers that act once in the midst of each of the steps."""
     return [Once(step, MIDST[step], act) for step in steps or MIDST]
 
 
 def cycle(rig: Rig, watchers: Sequence[Once | AtItsStart], **options: object) -> str:
-    """:returns: the published id of a slow cycle in which each watcher has acted."""
+    """Return the published id of a slow cycle in which each watcher has acted."""
 
     def watch(step: str, state: JobState | None) -> None:
         for watcher in watchers:
@@ -172,7 +172,7 @@ def test_a_cancelled_job_ends_and_its_node_can_be_used_on(rig: Rig, kit: Runtime
 
 
 def fill(rig: Rig) -> tuple[NodeHandle, NodeClient]:
-    """:returns: a node of a run of its own, with the backup restored on it."""
+    """Return a node of a run of its own, with the backup restored on it."""
     cluster = rig.cluster()
     repository = rig.repository()
     epoch = repository.lease.acquire("cli/by-hand", 60)

@@ -21,7 +21,7 @@ ROOT = Path(os.environ["RESTORE_REPLAY_LIVE"])
 
 
 def noting(kind: str, folder: Path) -> Callable[[Any], None]:
-    """:returns: a callback that appends what it was called for to the case's notes."""
+    """Return a callback that appends what it was called for to the case's notes."""
 
     def note(context: Any) -> None:
         run = context["dag_run"]
