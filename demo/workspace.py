@@ -158,7 +158,7 @@ def run_tool(*argv: str | Path, env: dict[str, str] | None = None) -> subprocess
 
 
 def start_time(pid: int) -> str:
-    """Return the start time of a process, which distinguishes it from a later one of the same id; empty if there is none."""
+    """Return the start time of a process, which distinguishes it from a later one of its id; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

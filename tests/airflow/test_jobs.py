@@ -123,7 +123,7 @@ def test_o13_running_job_keeps_its_request_and_the_log_says_so(
 
 
 def test_o8_killed_while_deferred_cancels_the_job(slow: Slow) -> None:
-    """A task that lives to see that was not ended by a user: its retry goes on with what the node has."""
+    """A task that still runs then was not ended by a user: its retry continues with the state of the node."""
     trigger = slow.trigger()
     asyncio.run(trigger.on_kill())
     state = slow.hook.status(slow.node, slow.key)
@@ -268,7 +268,7 @@ def test_link_to_the_backup_is_there_while_the_task_is_deferred(slow: Slow) -> N
     assert url == f"file://{slow.cluster.repository.url[7:]}/manifests/{slow.backup_id}.json"
     link = next(link for link in task.operator_extra_links if link.xcom_key == "_link_BackupLink")
     assert link.get_link(task, ti_key=context["ti"]) == url
-    # The task that goes on is another object: the link must not be emptied when it ends.
+    # The resumed task is another object: the link must not be emptied when it ends.
     resumed, pulled = slow.new_task(), context["ti"]
     pulled.xcom_pull = lambda task_ids, key, map_indexes: pulled.pushed.get(key)
     assert link.get_link(resumed, ti_key=pulled) == url

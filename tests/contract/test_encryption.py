@@ -258,7 +258,7 @@ def test_a_key_check_of_another_repository_is_none(place: Place, tree: Path) -> 
 
 
 class _Stolen(Sealer):
-    """Seals with a valid checksum, and a MAC that somebody without the key could give."""
+    """Seals with a valid checksum, and a MAC that can be computed without the key."""
 
     def __init__(self, mac: str, key: str) -> None:
         super().__init__()
@@ -343,7 +343,7 @@ def test_publishing_again_after_a_rotation_is_once(place: Place, tree: Path) -> 
 
 
 def test_s16_rotation_with_all_kinds_of_references(place: Place, tmp_path: Path) -> None:
-    """Deltas and untouched files refer to the base without reading it: not across keys."""
+    """Deltas and unchanged files refer to the base without reading it: not across keys."""
     old = place.open(OLD)
     _, first = back_up(old, make_varied_tree(tmp_path / "tree", large=True))
     second, before = next_backup(old, first, tmp_path / "one", vary, run="run-2")

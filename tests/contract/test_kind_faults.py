@@ -163,7 +163,7 @@ def test_every_flipped_bit_is_found_before_the_next_publish(place: Place, two: T
     for number, path in enumerate(["repository.json", *paths]):
         sound = place.damage.read(path)
         place.damage.write(path, flip_one_bit(sound))
-        assert _notices(place, two, tmp_path / str(number)), f"{path} was flipped and nobody noticed"
+        assert _notices(place, two, tmp_path / str(number)), f"{path} was flipped and not noticed"
         place.damage.write(path, sound)
     out = tmp_path / "sound"
     _restore(place.open(), two.second, out)

@@ -114,7 +114,7 @@ def test_ddl_does_not_wait_for_the_comparison(own_rig: OwnRig) -> None:
     assert altered == [*tables]
     compared = rig.catalog().backup(rig.published(report)).manifest.compared
     assert compared["rows"] >= 100
-    # Where only the end of the snapshot frees a table, that is what happens; the next cycle goes on.
+    # Where only the end of the snapshot frees a table, the comparison ends; the next cycle continues.
     assert compared["ended_for_ddl"] is (rig.primary.flavor == "mariadb")
     second = rig.published(rig.cycle())
     rest = rig.catalog().backup(second).manifest.compared

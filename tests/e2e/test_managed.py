@@ -41,7 +41,7 @@ def documented(flavor: str) -> str:
 
 
 def restrict(primary: Primary) -> None:
-    """Make the protection account anew, with no more than the document says."""
+    """Replace the protection account by one with exactly the documented privileges."""
     primary.execute(
         "DROP USER restore_replay@'%'",
         f"CREATE USER 'restore_replay'@'%' IDENTIFIED BY '{BACKUP_PASSWORD}'",

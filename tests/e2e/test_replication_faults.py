@@ -178,7 +178,7 @@ def test_r5_missing_grant_is_named(new_primary: NewPrimary, tmp_path: Path) -> N
 
 @on_both
 def test_r6_connecting_for_ever(own_rig: OwnRig) -> None:
-    """The primary answers until replay has begun; then nobody gets through any more, and nothing is an error."""
+    """The primary answers until replay has begun; then no connection succeeds, and nothing reports an error."""
     rig = own_rig()
     rig.primary.execute(MANY_ROWS)
     with TcpGate(rig.primary.port) as gate:

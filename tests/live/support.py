@@ -194,7 +194,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Held:
-    """A case whose job is stopped amid its work, so that everything around it can fail at leisure."""
+    """A case whose job is stopped during its work, so that everything around it can fail meanwhile."""
 
     case: Case
     run_id: str
@@ -211,7 +211,7 @@ class Held:
         return bool(self.ti["state"] == ("deferred" if self.case.deferrable else "running"))
 
     def assert_untouched(self) -> None:
-        """The very process goes on: nothing was begun anew."""
+        """Assert that the same process continues: nothing was started again."""
         now = self.case.running_job(self.job.job)
         assert now is not None, (
             f"{self.case.name}: job {self.job.job} does not run any more: {self.case.jobs()}"
@@ -229,14 +229,14 @@ TASKS = {
 }
 
 
-def _amid(job: JobState | None) -> bool:
+def _at_work(job: JobState | None) -> bool:
     # A restore counts once it has bytes to lose.
     return job is not None and (job.job != "restore" or job.progress.done > 0)
 
 
 @contextmanager
 def holding(wanted: Iterable[tuple[Case, str, str]]) -> Iterator[list[Held]]:
-    """Stop a job of each case as soon as it runs; they go on when the context ends.
+    """Stop a job of each case as soon as it runs; they continue when the context ends.
 
     :param wanted: case, its run, and the job's name.
     """
@@ -247,7 +247,7 @@ def holding(wanted: Iterable[tuple[Case, str, str]]) -> Iterator[list[Held]]:
             assert time.monotonic() < deadline, f"never ran: {[(c.name, job) for c, _, job in left]}"
             for case, run_id, name in left:
                 job = case.running_job(name)
-                if job is not None and _amid(job):
+                if job is not None and _at_work(job):
                     os.kill(job.process.pid, signal.SIGSTOP)
                     held.append(Held(case, run_id, TASKS[name], job))
             left = [w for w in left if w[0] not in [h.case for h in held]]

@@ -1,4 +1,4 @@
-"""O3, O9: the machine goes down amid a cycle; while it is down, somebody else notices."""
+"""O3, O9: the machine goes down during a cycle; while it is down, another machine notices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package as somebody gets it: built, and installed where nothing else is."""
+"""The package as users get it: built, and installed into an empty environment."""
 
 from __future__ import annotations
 

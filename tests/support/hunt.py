@@ -110,7 +110,7 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
         how += "; the primary restarted after it"
     blamed = [str(v.failure) for v in rig.verdicts_against()[verdicts:]]
     blamed += [f"errors of the load: {load.errors}"] if load.errors else []
-    # A dump that DDL spoils again and again is circumstance: the run is red, and nobody is blamed.
+    # A dump that DDL invalidates repeatedly is circumstance: the run fails, and no backup is blamed.
     red = report.failure if report.failure and report.failure.blame is Blame.ENVIRONMENT else None
     blamed += [str(report.failure)] if report.failure and not red else []
     how += "; red" if red else ""

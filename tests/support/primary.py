@@ -176,7 +176,7 @@ class Primary(abc.ABC):
         self._terminate(signal.SIGKILL)
 
     def discard(self) -> None:
-        """End it where nobody needs its data any more: a clean stop takes longer."""
+        """End it when its data is not needed any more: a clean stop takes longer."""
         self.kill()
         self.stop()
 

@@ -64,7 +64,7 @@ def made_once(place: Path, make: Callable[[Path], None]) -> Path:
 def kept(name: str, recipe: str, make: Callable[[Path], None]) -> Path:
     """A directory that stays for later runs of the tests.
 
-    :param recipe: whatever its content follows from; another recipe makes it anew.
+    :param recipe: everything that its content depends on; another recipe makes it again.
     """
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     found = made_once(_CACHE / f"{name}-{digest}", make)

@@ -26,7 +26,7 @@ FAR = datetime(2037, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def primary(tmp_path: Path) -> Iterator[MariaDbPrimary]:
-    """Its time zone is nobody's."""
+    """Its time zone is not in use anywhere."""
     started = MariaDbPrimary.start(tmp_path / "primary", options=["--default-time-zone=+05:45"])
     yield started
     started.stop()

@@ -222,7 +222,7 @@ def test_half_a_node_of_a_broken_create_goes_with_it(kit: DockerKit) -> None:
 
 
 def test_o2_a_killed_container_costs_a_retry(rig: Rig, kit: DockerKit) -> None:
-    """In restore, in the midst of replay, and while the stopped server's files are copied."""
+    """In restore, during replay, and while the stopped server's files are copied."""
     something_to_replay(rig)
     steps = ("replay.restore", "replay.catch_up", "replay.snapshot")
     published = cycle(rig, in_each_job(rig, lambda: kit.kill_node(rig), *steps))

@@ -29,9 +29,9 @@ from tests.support.primary import BACKUP_PASSWORD
 from tests.support.process_list import ProcessListWatch
 from tests.support.rig import Once, Rig, later
 
-#: long enough to be met in the act
+#: long enough to be interrupted
 SLOW: dict[str, Any] = {"transfer": {"rate_limit": "20MB", "threads": 2}}
-MIDST = {
+DURING = {
     "replay.restore": "restoring",
     "replay.catch_up": "catching up",
     "replay.validate": "",
@@ -80,8 +80,8 @@ class AtItsStart:
 
 
 def in_each_job(rig: Rig, act: Callable[[], None], *steps: str) -> list[Once]:
-    """Return watchers that act once in the midst of each of the steps."""
-    return [Once(step, MIDST[step], act) for step in steps or MIDST]
+    """Return watchers that act once during each of the steps."""
+    return [Once(step, DURING[step], act) for step in steps or DURING]
 
 
 def cycle(rig: Rig, watchers: Sequence[Once | AtItsStart], **options: object) -> str:
@@ -125,15 +125,15 @@ def test_a_lost_connection_loses_nothing(rig: Rig, kit: RuntimeKit) -> None:
 
     breakers = in_each_job(rig, lambda: None if kit.break_connection() else None)
     rig.published(rig.cycle(watch=watch, retries=0, **SLOW))
-    assert attempts == dict.fromkeys(MIDST, 1)
+    assert attempts == dict.fromkeys(DURING, 1)
 
 
 def test_o2_a_killed_job_is_taken_up_again(rig: Rig, kit: RuntimeKit, seeded: Seeded) -> None:
     something_to_replay(rig)
-    midst = in_each_job(
+    watchers = in_each_job(
         rig, lambda: kit.kill_job(rig), "replay.restore", "replay.catch_up", "replay.snapshot"
     )
-    cycle(rig, [*midst, AtItsStart("replay.validate", lambda: kit.kill_job(rig))])
+    cycle(rig, [*watchers, AtItsStart("replay.validate", lambda: kit.kill_job(rig))])
     assert rig.catalog().backup(seeded.backup_id).proof is Proof.RESTORED
 
 

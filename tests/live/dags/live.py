@@ -36,7 +36,7 @@ def noting(kind: str, folder: Path) -> Callable[[Any], None]:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """The node as if it lived on a host that nobody can reach any more."""
+    """Return the node as if it lived on a host that has become unreachable."""
 
     node: Any
 

@@ -1,4 +1,4 @@
-"""Azurite: Azure Blob Storage, whose conditions it honours and whose signatures it checks."""
+"""Azurite: Azure Blob Storage, with conditional requests and checked signatures."""
 
 from __future__ import annotations
 

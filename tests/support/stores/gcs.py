@@ -1,4 +1,4 @@
-"""Google Cloud Storage: fake-gcs-server, which honours conditions, and gcp-storage-emulator, which does not.
+"""Google Cloud Storage: fake-gcs-server, which supports conditions, and gcp-storage-emulator, which does not.
 
 obstore creates objects by GCS's XML API. Both servers know only the JSON API's way to create, so a gate in front of
 them translates that one call, condition and all. Neither checks tokens.
