@@ -43,7 +43,7 @@ class Stock:
         """Return argv of an ordinary server on a restored directory, which does not replicate by itself."""
         user = ["--user=root"] if os.geteuid() == 0 else []
         common = [self.program(self.server), "--no-defaults", *user, f"--datadir={datadir}"]
-        # A copy that nobody keeps need not be synced for each of the transactions that it replicates.
+        # A copy that is not kept need not be synced for each of the transactions that it replicates.
         common += ["--skip-networking", "--server-id=77", "--innodb-flush-log-at-trx-commit=0"]
         if self.name == "mariadb":
             return [*common, "--skip-slave-start"]
