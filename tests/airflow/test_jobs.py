@@ -102,7 +102,7 @@ def test_o1_a_retry_finds_the_running_job(slow: Slow) -> None:
 
 def test_o13_retries_that_are_edited_while_a_task_is_deferred_lead_to_the_same_job(slow: Slow) -> None:
     slow.deferred()
-    edited = slow.new_task(retries=slow.task.retries + 1)
+    edited = slow.new_task(retries=7)
     context = context_of(edited, max_tries=slow.task.retries)
     slow.hook.cancel(slow.node, slow.key)
     with pytest.raises(JobCancelled):

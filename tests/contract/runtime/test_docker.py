@@ -138,7 +138,7 @@ def test_answer_of_an_engine_is_not_taken_for_its_absence(
     )
     client.create_container(image, name="never-started")
     pauses: list[float] = []
-    monkeypatch.setattr(remote.time, "sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     try:
         with pytest.raises(EngineFailed, match="cannot join network of a non running container"):
             create(kit, network="container:never-started")
