@@ -114,7 +114,7 @@ def test_other_ways_to_an_engine(
 
 def test_an_engine_wants_to_know_us(kit: DockerKit) -> None:
     runtime = get_runtime(cluster(kit, tls_ca=None, tls_cert=None, tls_key=None))
-    with pytest.raises(NodeUnreachable, match="the Docker engine tcp://127.0.0.1"):
+    with pytest.raises(EngineFailed, match="the Docker engine tcp://127.0.0.1"):
         runtime.nodes()
 
 
