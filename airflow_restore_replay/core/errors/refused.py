@@ -18,7 +18,7 @@ class ConfigInvalid(Refused):
 
 
 class StoreUnsafe(Refused):
-    """The object store does not honour conditional creates."""
+    """The object store does not support conditional creates."""
 
     advice = "Use a store that supports If-None-Match, or turn it on."
 

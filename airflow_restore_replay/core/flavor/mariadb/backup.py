@@ -73,7 +73,7 @@ def copied_position(datadir: Path) -> MariaDbPosition:
 
 
 def backup_error(status: int, stderr: str) -> RestoreReplayError:
-    """Classify a failed ``mariadb-backup --backup`` by whom it blames."""
+    """Classify a failed ``mariadb-backup --backup`` by its blame."""
     line = telling_line(stderr, "mariadb-backup", status)
     if _CORRUPT.search(stderr):
         page = next(found for found in stderr.splitlines() if _CORRUPT.search(found))

@@ -1,4 +1,4 @@
-"""Classify the errors of a MariaDB server by whom they blame.
+"""Classify the errors of a MariaDB server by their blame.
 
 One number covers many causes (above all 1236), so messages decide where numbers do not.
 """

@@ -113,8 +113,8 @@ class MariaDbFlavor:
     def open_snapshot(self, primary: Endpoint, conn: Conn) -> Snapshot:
         return snapshot.open_snapshot(primary, conn)
 
-    def give_way(self, conn: Conn) -> bool:
-        return snapshot.give_way(conn)
+    def release_metadata_locks(self, conn: Conn) -> bool:
+        return snapshot.release_metadata_locks(conn)
 
     def last_events(
         self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()

@@ -1,4 +1,4 @@
-"""Classify the errors of a MySQL server by whom they blame.
+"""Classify the errors of a MySQL server by their blame.
 
 One number covers many causes (above all 1236, and 13114 in newer releases), so messages decide where numbers do not.
 """

@@ -168,7 +168,9 @@ class ComparisonPass:
         all other sessions that use the table.
         """
         with asking_the_primary():
-            self.ended_for_ddl = self.ended_for_ddl or not self._ctx.flavor.give_way(self._sides.primary)
+            self.ended_for_ddl = self.ended_for_ddl or not self._ctx.flavor.release_metadata_locks(
+                self._sides.primary
+            )
 
     def _plan(self, name: str) -> TablePlan:
         self.plans[name] = plan_table(self._ctx.flavor, self._sides.node, self.ours[name])

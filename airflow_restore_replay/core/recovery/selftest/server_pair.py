@@ -74,7 +74,7 @@ class _StandIn:
         run(primary, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
         return Snapshot(self.primary_position(primary), "selftest")
 
-    def give_way(self, _: Conn) -> bool:
+    def release_metadata_locks(self, _: Conn) -> bool:
         return True  # no other session uses the twin
 
 
