@@ -62,9 +62,9 @@ from airflow_restore_replay.core.repository.objects.record_store import (
     sealing_key,
     write_record,
 )
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 LOG = logging.getLogger(__name__)
 _READERS = 8

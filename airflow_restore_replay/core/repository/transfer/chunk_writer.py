@@ -34,8 +34,8 @@ from airflow_restore_replay.core.repository.objects.bundles import (
     ranges_of,
 )
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, is_zero
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.transfer.restored_state import BaseChunk, RestoredState
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,6 @@ from airflow_restore_replay.core.repository.format.refs import (
 )
 from airflow_restore_replay.core.repository.objects.bundles import BundleReader, ranges_of
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, is_zero
-from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.rate_limit import (
     ProgressFn,
     RateLimit,
@@ -34,6 +33,7 @@ from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
 from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.target import Target, write_all
 from airflow_restore_replay.core.repository.transfer.unchanged_files import settled_stats
+from airflow_restore_replay.core.system.parallel import batched, run_bounded
 
 _BATCH_BYTES = 4 * 2**20
 _BATCH_CHUNKS = 256

@@ -17,7 +17,6 @@ from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.repository.format.records import FileEntry, Sizes
 from airflow_restore_replay.core.repository.format.refs import chunk_bytes, chunk_count
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
-from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.rate_limit import (
     ProgressFn,
     RateLimit,
@@ -34,6 +33,7 @@ from airflow_restore_replay.core.repository.transfer.walk import (
     refuse_changes,
     walk,
 )
+from airflow_restore_replay.core.system.parallel import batched, run_bounded
 
 __all__ = ["matches", "snapshot_tree"]
 
