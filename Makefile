@@ -10,7 +10,7 @@ export BENCH_DIR
 # `make matrix`: words of tools/matrix --help.
 MATRIX ?=
 
-# Some images forbid bytecode; then each of hundreds of processes would compile Airflow anew, for seconds.
+# Some images forbid bytecode; then each of hundreds of processes would compile Airflow again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup lint docs unit package matrix test sweep live tour demo bench images up down clean

@@ -33,7 +33,7 @@ GROUPS: dict[tuple[str, ...], Callable[[Bench], list[Row]]] = {
 
 
 def chosen(wanted: str) -> list[Callable[[Bench], list[Row]]]:
-    """:returns: what measures the row *wanted* (or all rows whose id begins so); everything when empty."""
+    """Return what measures the row *wanted* (or all rows whose id begins so); everything when empty."""
     found = [measure for ids, measure in GROUPS.items() if any(row_id.startswith(wanted) for row_id in ids)]
     if not found:
         known = " ".join(row_id for ids in GROUPS for row_id in ids)
@@ -80,13 +80,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _restic() -> str:
-    """:returns: the newest restic, if ``tools/newest-restic`` could get it; else the installed one."""
+    """Return the newest restic, if ``tools/newest-restic`` could get it; else the installed one."""
     newest = Path(__file__).parents[1] / ".bench" / "restic"
     return str(newest) if newest.exists() else "restic"
 
 
 def _with_unit(text: str) -> str:
-    """:returns: ``2GB`` for ``2g``."""
+    """Return ``2GB`` for ``2g``."""
     return f"{text[:-1]}{text[-1].upper()}B" if text[-1:].lower() in tuple("kmgt") else text
 
 

@@ -132,7 +132,7 @@ class _Race:
             return self._flavor.primary_position(conn)
 
     def node(self) -> float:
-        """:returns: seconds on a replay node, with the options that cycles use."""
+        """Return seconds on a replay node, with the options that cycles use."""
         place = self._bench.new_dir("node")
         layout = layout_at(place, self._primary)
         self._put_copy(layout.datadir)
@@ -148,7 +148,7 @@ class _Race:
         return seconds
 
     def replica(self, *options: str) -> float:
-        """:returns: seconds on a replica that is meant to be kept."""
+        """Return seconds on a replica that is meant to be kept."""
         place = self._bench.new_dir("replica")
         self._put_copy(place / "data")
         server = self._servers.primary.start(place, server_id=7, options=(*self._servers.stock, *options))
@@ -166,7 +166,7 @@ class _Race:
         shell(f"cp -a {self._copy} {datadir}")
 
     def _replay(self, conn: Any, primary: Endpoint, *, appliers: int) -> float:
-        """:returns: seconds from the start of replication until the goal is contained."""
+        """Return seconds from the start of replication until the goal is contained."""
         self._flavor.set_executed(conn, self._before)
         self._bench.caches.drop()
         begun = time.monotonic()

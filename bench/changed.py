@@ -133,7 +133,7 @@ class _Cycles:
         self.newest: dict[str, Answer] = {}
 
     def first(self) -> float:
-        """:returns: seconds for a first snapshot, proven like the later ones."""
+        """Return seconds for a first snapshot, proven like the later ones."""
         repository = self._bench.new_dir("repository")
         self._bench.caches.drop()
         answer = self.newest["first"] = ours.snapshot(repository, self._source)
@@ -141,7 +141,7 @@ class _Cycles:
         return answer.seconds
 
     def later(self, name: str, change: Change) -> float:
-        """:returns: seconds for the snapshot of a restored and changed directory."""
+        """Return seconds for the snapshot of a restored and changed directory."""
         node = self._bench.new_dir("node")
         tree, back = node / "data", node / "back"
         node.mkdir()
@@ -158,7 +158,7 @@ class _Cycles:
         return answer.seconds
 
     def restic(self) -> float:
-        """:returns: seconds for restic's next backup of the same directory after the same kind of change."""
+        """Return seconds for restic's next backup of the same directory after the same kind of change."""
         change_in_one_place(self._tree, self._dice)
         return self._restic.backup(self._tree)
 

@@ -44,7 +44,7 @@ print(json.dumps({"wall_s": wall, "cpu_s": cpu, "task_cpu_s": task, "modules": n
 
 
 def measure(clusters: int, rounds: int) -> dict[str, Any]:
-    """:returns: medians over *rounds* of parsing ``dags/restore_replay.py`` for so many *clusters*."""
+    """Return medians over *rounds* of parsing ``dags/restore_replay.py`` for so many *clusters*."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "clusters.yaml"
         config.write_text(json.dumps({"clusters": {f"c{n}": cluster_section(n) for n in range(clusters)}}))

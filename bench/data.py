@@ -56,25 +56,28 @@ def sysbench(primary: Primary, *arguments: str, schema: str = "sbtest") -> str:
 
 
 class Data:
-    """:param root: where data sets are kept. :param size_bytes: of the large one, about."""
+    """Data sets of the measurements.
+
+    :param root: where they are kept.
+    :param size_bytes: approximate size of the large one."""
 
     def __init__(self, root: Path, size_bytes: int) -> None:
         self.root, self.size_bytes = root, size_bytes
 
     def large(self) -> Path:
-        """:returns: a cleanly stopped server's data directory with sysbench's tables."""
+        """Return a cleanly stopped server's data directory with sysbench's tables."""
         return self._made(f"large-{self.size_bytes}", self._make_large)
 
     def larger(self, factor: int) -> Path:
-        """:returns: *factor* times :meth:`large`: copies of its tables, every chunk of which differs."""
+        """Return *factor* times :meth:`large`: copies of its tables, every chunk of which differs."""
         return self._made(f"large-{self.size_bytes}-x{factor}", lambda path: self._multiply(path, factor))
 
     def small_tables(self, count: int) -> Path:
-        """:returns: a cleanly stopped server's data directory with *count* tables of about 100 KB."""
+        """Return a cleanly stopped server's data directory with *count* tables of about 100 KB."""
         return self._made(f"small-{count}", lambda path: _make_small(path, count))
 
     def joined(self, source: Path) -> Path:
-        """:returns: the bytes of *source*'s files, one after another, in files of at most 1 GiB."""
+        """Return the bytes of *source*'s files, one after another, in files of at most 1 GiB."""
         return self._made(f"{source.name}-joined", lambda path: _join(source, path))
 
     def _made(self, name: str, make: Callable[[Path], None]) -> Path:
@@ -122,7 +125,7 @@ def start_copy(source: Path, root: Path) -> MariaDbPrimary:
 
 
 def tables_of(root: Path) -> dict[str, str]:
-    """:returns: digests of sysbench's tablespaces: a physical copy of them is the same, byte for byte."""
+    """Return digests of sysbench's tablespaces: a physical copy of them is the same, byte for byte."""
     return {path: digest for path, digest in digests(root, suffix=".ibd").items() if "sbtest/" in path}
 
 

@@ -87,7 +87,7 @@ def _restic(bench: Bench, source: Path, checks: list[float]) -> float:
 
 
 def codec_limit(bench: Bench, source: Path) -> float:
-    """:returns: seconds for reading the same chunks and compressing them in as many threads, for nothing."""
+    """Return seconds for reading the same chunks and compressing them in as many threads, for nothing."""
     pieces = [(path, offset) for path in files_of(source) for offset in range(0, path.stat().st_size, _CHUNK)]
 
     def compress(share: list[tuple[Path, int]]) -> None:

@@ -63,7 +63,7 @@ def medians(readings: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def timed(action: Callable[[], object]) -> float:
-    """:returns: seconds that *action* took."""
+    """Return seconds that *action* took."""
     begun = time.monotonic()
     action()
     return time.monotonic() - begun
@@ -87,7 +87,7 @@ def shell(command: str, *, env: Mapping[str, str] | None = None, cwd: Path | Non
 
 
 def cat(root: Path, caches: Caches) -> float:
-    """:returns: seconds to read every file below *root* once, cold, in the order of their names."""
+    """Return seconds to read every file below *root* once, cold, in the order of their names."""
     caches.drop()
     command = f"find {shlex.quote(str(root))} -type f -print0 | LC_ALL=C sort -z | xargs -0 cat > /dev/null"
     return timed(lambda: shell(command))
@@ -106,17 +106,17 @@ def sync_tree(root: Path) -> None:
 
 
 def files_of(root: Path) -> list[Path]:
-    """:returns: all regular files, sorted."""
+    """Return all regular files, sorted."""
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
 def size_of(root: Path) -> int:
-    """:returns: bytes of all files."""
+    """Return bytes of all files."""
     return sum(path.stat().st_size for path in files_of(root))
 
 
 def digests(root: Path, *, suffix: str = "") -> dict[str, str]:
-    """:returns: BLAKE3 of each file whose name ends so, by its path."""
+    """Return BLAKE3 of each file whose name ends so, by its path."""
     return {
         path.relative_to(root).as_posix(): _digest(path)
         for path in files_of(root)
@@ -125,7 +125,9 @@ def digests(root: Path, *, suffix: str = "") -> dict[str, str]:
 
 
 def require_same(expected: Mapping[str, str], observed: Mapping[str, str], what: str) -> None:
-    """:raises WrongBytes: a file is missing, is too many, or differs."""
+    """Compare two trees.
+
+    :raises WrongBytes: a file is missing, is too many, or differs."""
     if expected != observed:
         wrong = sorted(set(expected.items()) ^ set(observed.items()))
         raise WrongBytes(f"{what}: {len(wrong)} files differ, the first is {wrong[0][0]}")

@@ -13,7 +13,7 @@ BUFFER_POOL_BYTES = 256 * 2**20
 
 
 def layout_at(place: Path, primary: Primary) -> ServerLayout:
-    """:returns: a node below *place* that runs the programs of *primary*."""
+    """Return a node below *place* that runs the programs of *primary*."""
     return ServerLayout(
         datadir=place / "data",
         run_dir=place / "run",
@@ -26,7 +26,7 @@ def layout_at(place: Path, primary: Primary) -> ServerLayout:
 
 
 def checksums(conn: Any, tables: int) -> list[Any]:
-    """:returns: what the server says of sysbench's tables."""
+    """Return what the server says of sysbench's tables."""
     with conn.cursor() as cursor:
         cursor.execute("CHECKSUM TABLE " + ", ".join(f"sbtest.sbtest{n}" for n in range(1, tables + 1)))
         return list(cursor.fetchall())

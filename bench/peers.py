@@ -74,17 +74,17 @@ class Restic:
         self._run("init")
 
     def backup(self, tree: Path) -> float:
-        """:returns: seconds for a backup of *tree*; the second one of a tree compares with the first."""
+        """Return seconds for a backup of *tree*; the second one of a tree compares with the first."""
         self._caches.drop()
         return timed(lambda: self._run("backup .", cwd=tree))
 
     def check(self) -> float:
-        """:returns: seconds for reading all data back."""
+        """Return seconds for reading all data back."""
         self._caches.drop()
         return timed(lambda: self._run("check --read-data"))
 
     def restore(self, target: Path) -> float:
-        """:returns: seconds for the newest backup, synced."""
+        """Return seconds for the newest backup, synced."""
         self._caches.drop()
 
         def work() -> None:

@@ -95,7 +95,7 @@ def _s3(bench: Bench, source: Path, expected: dict[str, str], restores: list[flo
 
 
 def _raw(bench: Bench, repository: Path, gets: list[float]) -> float:
-    """:returns: seconds to PUT the repository's objects, by a client that does nothing else."""
+    """Return seconds to PUT the repository's objects, by a client that does nothing else."""
     with Moto() as server:
         url = f"{server.endpoint}/{server.new_bucket()}"
         client = [sys.executable, "-m", "bench.remote", url, str(repository), str(bench.threads)]

@@ -62,7 +62,7 @@ def _ours(bench: Bench, repository: Path, backup_id: str, expected: dict[str, st
 
 
 def _write_like(bench: Bench, source: Path) -> float:
-    """:returns: seconds to write the same bytes, which are in memory, and sync them; zeros stay holes, as ours do."""
+    """Return seconds to write the same bytes, which are in memory, and sync them; zeros stay holes, as ours do."""
     files = files_of(bench.data.joined(source))
     target = bench.new_dir("dd")
     target.mkdir()

@@ -36,7 +36,7 @@ class Row:
         return reached or bool(self.excused)
 
     def as_dict(self) -> dict[str, object]:
-        """:returns: what ``results.json`` holds of it."""
+        """Return what ``results.json`` holds of it."""
         return {
             "id": self.id,
             "ours": _rounded(self.ours),
@@ -49,13 +49,13 @@ class Row:
 
 
 def speed(row_id: str, size_bytes: int, ours_s: float, theirs_s: float, bar: float, **options: object) -> Row:
-    """:returns: a comparison of two durations for the same bytes, as speeds."""
+    """Return a comparison of two durations for the same bytes, as speeds."""
     mb = size_bytes / 1e6
     return Row(row_id, mb / ours_s, mb / theirs_s, "MB/s", theirs_s / ours_s, bar, **options)  # type: ignore[arg-type]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """:returns: the rows for people, at most 100 columns wide."""
+    """Return the rows for people, at most 100 columns wide."""
     lines = [f"{'row':<32} {'ours':>10} {'theirs':>10} {'unit':<8} {'ratio':>8} {'bar':>8}  ok"]
     for row in rows:
         bar = f"{'≤' if row.at_most else '≥'} {row.bar:g}"

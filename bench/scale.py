@@ -120,9 +120,9 @@ class _Unsynced(LocalStore):
 
 
 def _build(root: Path, files: int, backups: int, change: float, names: Path) -> int:
-    """:param names: file for the names of all chunks there have been.
+    """Build the repository; return the number of chunks.
 
-    :returns: how many.
+    :param names: file for the names of all chunks.
     """
     repository = Repository.open(RepositorySpec(url=root.as_uri()), cluster="large", write=True)
     store = _Unsynced(root)
@@ -153,7 +153,7 @@ def _with_list(manifest: Manifest, file_list: str) -> Manifest:
 
 
 def _measured(what: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-    """:returns: result, and seconds, seconds of processor time, the process's peak memory so far."""
+    """Return result, and seconds, seconds of processor time, the process's peak memory so far."""
     started, cpu = time.monotonic(), time.process_time()
     result = what()
     return result, {
@@ -169,7 +169,7 @@ def _open_newest(repository: Repository) -> int:
 
 
 def run(terabytes: float, backups: int, change: float, root: Path) -> list[dict[str, Any]]:
-    """:returns: the rows of the table."""
+    """Return the rows of the table."""
     files = max(1, round(terabytes * 10**12 / (_FILE_CHUNKS * CHUNK_SIZE_BYTES)))
     listed, built = _in_child(lambda: _build(root / "r", files, backups, change, root / "names"))
     store = Simulated(root / "r")

@@ -28,7 +28,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measure(clusters: int, *, seconds: float) -> dict[str, Any]:
-    """:returns: seconds until all DAGs were there, and each process's share of one core after that."""
+    """Return seconds until all DAGs were there, and each process's share of one core after that."""
     with ExitStack() as cleanup:
         root = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         database = PostgresServer.start()
@@ -68,7 +68,7 @@ def measure(clusters: int, *, seconds: float) -> dict[str, Any]:
 
 
 def _cpu_s(session: int) -> float:
-    """:returns: CPU time of a process, its living children and those it has waited for."""
+    """Return CPU time of a process, its living children and those it has waited for."""
     ticks = 0
     for pid in pids():
         if session_of(pid) == session:

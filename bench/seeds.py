@@ -53,7 +53,7 @@ class _Seeds:
         bench.note("seed bytes", self.size_bytes)
 
     def clone(self) -> float:
-        """:returns: seconds until a node that was empty replays, and all of its files are synced."""
+        """Return seconds until a node that was empty replays, and all of its files are synced."""
         place = self._bench.new_dir("cloned")
         server = self._flavor.server(layout_at(place, self._primary))
         primary = self._primary.endpoint("restore_replay")
@@ -73,7 +73,7 @@ class _Seeds:
         return seconds
 
     def dump(self) -> float:
-        """:returns: seconds for the dump and its load; the ordinary server runs already."""
+        """Return seconds for the dump and its load; the ordinary server runs already."""
         place = self._bench.new_dir("dumped")
         server = MySqlPrimary.start(place, server_id=7, options=_ORDINARY)
         access = {}

@@ -17,7 +17,10 @@ from bench.measure import Caches, medians, say
 
 @dataclass
 class Bench:
-    """:param data: data sets. :param work: this run's own directory, on the same disk; removed afterwards.
+    """Settings of one run of the measurements.
+
+    :param data: data sets.
+    :param work: this run's own directory, on the same disk; removed afterwards.
     :param restic: the program to compare with.
     :ivar readings: every single reading, for ``details.json``.
     """
@@ -33,7 +36,7 @@ class Bench:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def new_dir(self, name: str) -> Path:
-        """:returns: a directory name that is not in use."""
+        """Return a directory name that is not in use."""
         self.work.mkdir(parents=True, exist_ok=True)
         return self.work / f"{name}-{next(self._numbers)}"
 
@@ -80,6 +83,6 @@ class Bench:
 
 
 def _version(*command: str) -> str:
-    """:returns: the first line that the program says about itself."""
+    """Return the first line that the program says about itself."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "?")

@@ -37,7 +37,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
 )
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.runtime.base import get_runtime
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from airflow_restore_replay.core.system.processes import identify
 
 _SLEEP_S = 0.01
@@ -45,7 +45,10 @@ _SLEEP_S = 0.01
 
 @dataclass(frozen=True)
 class Measured:
-    """:param completed: watches that noticed their job's end. :param cpu_share: of one core, of the whole process."""
+    """Result of one measurement.
+
+    :param completed: watches that noticed their job's end.
+    :param cpu_share: share of one core that the whole process used."""
 
     nodes: int
     completed: int

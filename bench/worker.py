@@ -18,7 +18,7 @@ from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from airflow_restore_replay.core.system.malloc import give_large_blocks_back
 from bench.upload_only import without_read_back
@@ -28,7 +28,9 @@ RUN = "bench/run"
 
 
 class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """:param op: ``snapshot`` of *tree* or ``restore`` of *backup_id* into *tree*.
+    """One operation to measure.
+
+    :param op: ``snapshot`` of *tree* or ``restore`` of *backup_id* into *tree*.
     :param node: directory that remembers, from a restore to the snapshot after it, what a replay node does.
     :param prove: read back what is stored; otherwise only the upload is measured.
     """
@@ -45,7 +47,10 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """:param read_bytes: what was read meanwhile, by calls or past them. :param peak_bytes: most memory ever."""
+    """Measurements of an operation.
+
+    :param read_bytes: bytes that were read meanwhile, by calls or past them.
+    :param peak_bytes: peak memory."""
 
     seconds: float
     backup_id: str = ""
@@ -113,14 +118,16 @@ def _open(request: Request, *, write: bool) -> Repository:
     return Repository.open(spec, cluster="orders", credentials=request.credentials, write=write)
 
 
-def _remembered(request: Request) -> Base:
+def _remembered(request: Request) -> RestoredState:
     return (
-        Base.load(Path(request.node) / "base.json", Path(request.node) / "pages") if request.node else Base()
+        RestoredState.load(Path(request.node) / "base.json", Path(request.node) / "pages")
+        if request.node
+        else RestoredState()
     )
 
 
 def _read_bytes() -> dict[str, int]:
-    """:returns: bytes read so far, by calls and from the disk (``/proc/self/io``)."""
+    """Return bytes read so far, by calls and from the disk (``/proc/self/io``)."""
     lines = (line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return {name: int(count) for name, count in lines if name in ("rchar", "read_bytes")}
 

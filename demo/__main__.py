@@ -95,7 +95,7 @@ def _collision(space: Workspace, place: Place, airflow: AirflowStack) -> list[Cy
         or ref == damage.ref
         or content_name(ref) != content_name(damage.ref)
     ):
-        sys.exit(f"The fresh full refers to {ref}, not to the content of {damage.ref} stored anew.")
+        sys.exit(f"The fresh full refers to {ref}, not to a new copy of the content of {damage.ref}.")
     say(
         f"  The fresh full has the same content there; it was stored beside the corrupt one: {objects_of(ref)[0]}."
     )
@@ -157,7 +157,7 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
 
 
 def clusters_of(place: Place, shop: Shop) -> dict[str, str]:
-    """:returns: how each cluster of the demo is seeded: all have the same primary."""
+    """Return how each cluster of the demo is seeded: all have the same primary."""
     return dict(zip((SHOP, PHYSICAL), place.seeds(shop.stock), strict=False))
 
 

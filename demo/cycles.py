@@ -97,7 +97,7 @@ def _elapsed(task: dict[str, Any]) -> float | None:
 
 
 def _running(space: Workspace, tasks: list[dict[str, Any]]) -> str:
-    """:returns: the running jobs with their progress; else the tasks that Airflow has in hand."""
+    """Return the running jobs with their progress; else the tasks that Airflow has in hand."""
     jobs = [f"{job.job}: {describe_progress(job.progress)}" for job in _running_jobs(space.root / "nodes")]
     active = [t["task_id"] for t in tasks if t["state"] in ("running", "deferred", "queued", "scheduled")]
     return "; ".join(jobs) or ", ".join(active)
@@ -114,7 +114,9 @@ def _running_jobs(workdir: Path) -> Iterator[JobState]:
 
 
 def published_by(catalog: Catalog, run: CycleRun) -> Manifest:
-    """:raises SystemExit: the run published nothing."""
+    """Return the backup that the run published.
+
+    :raises SystemExit: it published none."""
     found = [m for m in catalog.manifests if m.run == run.owner]
     if not found:
         sys.exit(f"{run.owner} published no backup.")

@@ -14,8 +14,12 @@ from demo.place import Place
 
 @dataclass(frozen=True)
 class Damage:
-    """:param ref: the chunk's reference. :param name: what messages call it.
-    :param file, index: where a backup uses it. :param stored: the damaged object.
+    """A damaged chunk of a backup.
+
+    :param ref: the chunk's reference.
+    :param name: what messages call it.
+    :param file, index: where a backup uses it.
+    :param stored: the damaged object.
     """
 
     ref: ChunkRef
@@ -26,7 +30,7 @@ class Damage:
 
 
 def references(repository: Repository, manifest: Manifest, file: str) -> Sequence[ChunkRef]:
-    """:returns: chunk references of a file of a backup."""
+    """Return chunk references of a file of a backup."""
     for entry in repository.load_files(manifest):
         if entry.path == file:
             return entry.chunks

@@ -20,7 +20,9 @@ _STORE_CONNECTION = "backups"
 
 
 class Place(ABC):
-    """:ivar connections: what Airflow needs to know beyond the primary, as JSON by connection id."""
+    """Where the nodes and the repository of the demo live.
+
+    :ivar connections: what Airflow needs to know beyond the primary, as JSON by connection id."""
 
     connections: dict[str, str] = {}
 
@@ -32,27 +34,29 @@ class Place(ABC):
         """End and remove what was started; idempotent."""
 
     def seeds(self, stock: Stock) -> tuple[str, ...]:
-        """:returns: the ways to fill a node from the primary that work here."""
+        """Return the ways to fill a node from the primary that work here."""
         return stock.seeds
 
     @abstractmethod
     def node(self, bindir: str | None) -> dict[str, Any]:
-        """:returns: the ``node`` section of clusters."""
+        """Return the ``node`` section of clusters."""
 
     @abstractmethod
     def repository(self, cluster: str) -> dict[str, Any]:
-        """:returns: the ``repository`` section of one."""
+        """Return the ``repository`` section of one."""
 
     @abstractmethod
     def read(self, cluster: str, name: str) -> bytes:
-        """:returns: an object as it is stored, past this package."""
+        """Return an object as it is stored, past this package."""
 
     @abstractmethod
     def write(self, cluster: str, name: str, content: bytes) -> None: ...
 
 
 class ThisHost(Place):
-    """:param root: for everything."""
+    """Everything on this host.
+
+    :param root: for everything."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -156,7 +160,7 @@ class Containers(Place):
 
 
 def _works_here() -> bool:
-    """:returns: whether the engine of the environment answers, and its containers can have this host's network."""
+    """Return whether the engine of the environment answers, and its containers can have this host's network."""
     import docker
     import docker.errors
     import requests
@@ -169,7 +173,7 @@ def _works_here() -> bool:
 
 
 def chosen(root: Path) -> Place:
-    """:returns: the place that ``RUNTIME`` names; this host.
+    """Return the place that ``RUNTIME`` names, by default this host.
 
     :param root: for everything that is a file.
     """

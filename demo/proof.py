@@ -79,7 +79,7 @@ class RestoredServer:
         return self._stock.last_number(gtid) - self._stock.last_number(before)
 
     def position(self) -> str:
-        """:returns: what it has executed."""
+        """Return what it has executed."""
         return self.query(f"SELECT @@GLOBAL.{self._stock.position} AS p")[0]["p"].replace("\n", "")
 
     def stop(self) -> None:
@@ -134,7 +134,7 @@ def _dump(stock: Stock, options: Path, target: Path, *, with_gtid: bool) -> None
 
 
 def _gtid_of(stock: Stock, dump: Path) -> str:
-    """:returns: the GTID that a dump names in its head or, as MariaDB's newer ones, at its end."""
+    """Return the GTID that a dump names in its head or, as MariaDB's newer ones, at its end."""
     with dump.open("rb") as stream:
         text = stream.read(_END_BYTES)
         stream.seek(max(_END_BYTES, dump.stat().st_size - _END_BYTES))

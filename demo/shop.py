@@ -62,7 +62,7 @@ class Shop:
         self.load = WriteLoad(self.primary).start()
 
     def connection(self) -> str:
-        """:returns: the primary as an Airflow connection of type ``mysql``, in JSON."""
+        """Return the primary as an Airflow connection of type ``mysql``, in JSON."""
         account = self.primary.endpoint("restore_replay")
         fields = {
             "conn_type": "mysql",
@@ -74,7 +74,7 @@ class Shop:
         return json.dumps(fields)
 
     def option_file(self, user: str = "root") -> str:
-        """:returns: an option file for the server's own programs."""
+        """Return an option file for the server's own programs."""
         password = ROOT_PASSWORD if user == "root" else self.primary.endpoint(user).password
         return f"[client]\nuser={user}\npassword={password}\nsocket={self.primary.socket}\n"
 

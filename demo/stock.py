@@ -20,8 +20,12 @@ _NUMBERS = (
 
 @dataclass(frozen=True)
 class Stock:
-    """:param title: as people write it. :param seeds: over the SQL port, and of its own.
-    :param server, dump: names of programs. :param position: the variable that tells where a copy stands.
+    """A flavor as its users know it.
+
+    :param title: its usual spelling.
+    :param seeds: the seed over the SQL port, and its own one.
+    :param server, dump: names of programs.
+    :param position: the variable with the position of a copy.
     """
 
     name: str
@@ -36,10 +40,10 @@ class Stock:
         return f"{programs()}/{name}" if self.name == "mysql" else name
 
     def start_command(self, datadir: Path) -> list[str]:
-        """:returns: argv of an ordinary server on a restored directory, which does not replicate by itself."""
+        """Return argv of an ordinary server on a restored directory, which does not replicate by itself."""
         user = ["--user=root"] if os.geteuid() == 0 else []
         common = [self.program(self.server), "--no-defaults", *user, f"--datadir={datadir}"]
-        # A copy that nobody keeps need not be synced for each of the transactions that it replicates.
+        # A copy that is not kept need not be synced for each of the transactions that it replicates.
         common += ["--skip-networking", "--server-id=77", "--innodb-flush-log-at-trx-commit=0"]
         if self.name == "mariadb":
             return [*common, "--skip-slave-start"]
@@ -51,13 +55,13 @@ class Stock:
         ]
 
     def select_numbers(self, last: int, columns: str) -> str:
-        """:returns: SQL of *columns* over ``{n}`` from 1 to *last*."""
+        """Return SQL of *columns* over ``{n}`` from 1 to *last*."""
         if self.name == "mariadb":
             return f"SELECT {columns.format(n='seq')} FROM shop.seq_1_to_{last}"
         return _NUMBERS.format(last, columns.format(n="n"))
 
     def follow(self, primary: Endpoint, gtid: str) -> tuple[list[str], str, str]:
-        """:returns: statements that replicate until *gtid*; one that shows how it goes; one that ends it."""
+        """Return statements that replicate until *gtid*; one that shows how it goes; one that ends it."""
         if self.name == "mariadb":
             change = (
                 f"CHANGE MASTER TO MASTER_HOST='{primary.host}', MASTER_PORT={primary.port},"
@@ -78,7 +82,9 @@ class Stock:
         return ["--no-tablespaces", f"--set-gtid-purged={'ON' if with_gtid else 'OFF'}"]
 
     def gtid_in(self, dump: str) -> str | None:
-        """:param dump: the first and the last of it. :returns: the GTID that it names."""
+        """Return the GTID that a dump names.
+
+        :param dump: its beginning and its end."""
         pattern = (
             r"SET GLOBAL gtid_slave_pos='([^']+)'"
             if self.name == "mariadb"
@@ -88,7 +94,7 @@ class Stock:
         return found[1].replace("\n", "") if found else None
 
     def last_number(self, gtid: str) -> int:
-        """:returns: of the last transaction of the only source."""
+        """Return the number of the last transaction of the only source."""
         return int(re.split(r"[-:]", gtid)[-1])
 
 
@@ -109,7 +115,7 @@ _STOCKS = {
 
 
 def chosen() -> Stock:
-    """:returns: the flavor that ``FLAVOR`` names; MariaDB."""
+    """Return the flavor that ``FLAVOR`` names; MariaDB."""
     name = os.environ.get("FLAVOR", "mariadb")
     if name not in _STOCKS:
         raise SystemExit(f"FLAVOR={name} is not known; it is one of: {', '.join(_STOCKS)}.")

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from airflow_restore_replay.core.config.cluster import load_clusters
-from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.nodes import reap
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.support.processes import marked, sweep
 
 REPOSITORY_ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,10 @@ PHYSICAL = "shop_physical"
 
 @dataclass
 class Workspace:
-    """:param root: everything that the demo writes is below it."""
+    """Directory of a demo.
+
+    :param root: everything that the demo writes is below it.
+    """
 
     root: Path
     marker: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -81,7 +84,7 @@ class Workspace:
         return path
 
     def owner(self) -> int | None:
-        """:returns: the process that runs the demo of this workspace, if it lives."""
+        """Return the process that runs the demo of this workspace, if it lives."""
         try:
             pid, started = self.pid_path.read_text().split()
         except (OSError, ValueError):
@@ -155,7 +158,7 @@ def run_tool(*argv: str | Path, env: dict[str, str] | None = None) -> subprocess
 
 
 def start_time(pid: int) -> str:
-    """:returns: tells a process from a later one of the same id; empty when there is none."""
+    """Return the start time of a process, which distinguishes it from a later one of its id; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

@@ -77,7 +77,7 @@ def as_in_production() -> Iterator[None]:
 
 
 def _shared_by(nodeid: str) -> str:
-    """:returns: a name for the tests that share a process with this one: its module."""
+    """Return a name for the tests that share a process with this one: its module."""
     if nodeid.startswith(ENGINE[0]) and ENGINE[1] in nodeid:
         return ENGINE[0]
     return nodeid.partition("::")[0]

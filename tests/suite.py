@@ -32,7 +32,9 @@ _NOTHING_TO_RUN = 5
 
 @dataclass(frozen=True)
 class Part:
-    """:param commands: programs of the virtual environment, one after the other.
+    """A part of the suite, which runs by itself.
+
+    :param commands: programs of the virtual environment, one after the other.
     :param tests: what pytest gets after them; with none, it does not run.
     :param workers: pytest's processes. Tests wait for servers, so five at a time use two cores.
     :param apart: each module gets a pytest of its own, *workers* at a time, in this order; the others follow. For
@@ -76,7 +78,11 @@ SWEEPS = (
 
 @dataclass
 class Result:
-    """:param parts: name → minutes. :param tests: id → seconds, with fixtures. :param failed: the part that failed."""
+    """Result of a run of the suite.
+
+    :param parts: name → minutes.
+    :param tests: id → seconds, with fixtures.
+    :param failed: the part that failed."""
 
     commit: str
     parts: dict[str, float] = field(default_factory=dict)
@@ -173,7 +179,9 @@ def _run_apart(part: Part, marked: str, result: Result) -> bool:
 
 
 def _module(path: Path, marked: str, result: Result, *, again: bool = False) -> bool:
-    """:param again: only what failed. :returns: whether it passed; what it printed is printed when it has ended."""
+    """Run one module; return whether it passed. Its output is printed when it has ended.
+
+    :param again: run only the tests that failed."""
     name = path.relative_to(ROOT)
     options = ["-o", f"cache_dir=.pytest_cache/{path.stem}", "-m", marked, str(name)]
     with tempfile.TemporaryFile() as printed:

@@ -66,7 +66,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def source_of(uri: str) -> str:
-    """:returns: the path in the repository of what the site has as *uri*."""
+    """Return the path in the repository of what the site has as *uri*."""
     return BESIDE_DOCS.get(uri, f"docs/{uri}")
 
 
@@ -80,7 +80,7 @@ def _target(link: str, page: str, paths: dict[str, str], config: MkDocsConfig) -
 
 
 def _without_escapes(text: str) -> str:
-    """:returns: tables in which code holds a plain bar; GitHub needs it escaped, Python-Markdown shows the escape."""
+    """Return tables in which code holds a plain bar; GitHub needs it escaped, Python-Markdown shows the escape."""
     lines = text.split("\n")
     for number, line in enumerate(lines):
         if line.startswith("|"):

@@ -11,7 +11,7 @@ from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.jobs.protocol import Secrets
-from airflow_restore_replay.core.runtime.base import get_runtime
+from airflow_restore_replay.core.runtime.opening import get_runtime
 
 
 @click.command("doctor")

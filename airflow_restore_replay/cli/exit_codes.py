@@ -20,12 +20,12 @@ class Exit(IntEnum):
     SOURCE = 3  # the primary itself is at fault
     BACKUP = 4  # evidence against a backup
     STRANDED = 5  # restorable, but the primary cannot continue it
-    INTERNAL = 70  # an exception in our own code
+    INTERNAL = 70  # an exception in the package's own code
     INTERRUPTED = 130  # Ctrl-C
 
 
 class Nagios(IntEnum):
-    """Exit codes of a Nagios plugin. WARNING is never used. An unknown age counts as stale, hence CRITICAL."""
+    """Exit codes of a Nagios plugin. WARNING is never used. An unknown age counts as stale, so it is CRITICAL."""
 
     OK = 0
     CRITICAL = 2
@@ -41,7 +41,7 @@ _BY_BLAME = {
 
 
 def exit_code(failure: Failure) -> Exit:
-    """Return the exit code for *failure*: by its class if it is a refusal or a bug, else by whom it blames."""
+    """Return the exit code for *failure*: by its class if it is a refusal or a bug, else by its blame."""
     kind = error_class(failure.code)
     if failure.code == "InternalError":
         return Exit.INTERNAL

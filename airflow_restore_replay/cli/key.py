@@ -41,7 +41,7 @@ def new(path: Path) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     _say(Key.of(key).key_id)
-    click.echo("Keep copies elsewhere: without the key nobody can read the backups.", err=True)
+    click.echo("Keep copies elsewhere: without the key the backups are unreadable.", err=True)
 
 
 @command.command("id")

@@ -12,8 +12,8 @@ from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.errors import NodeGone
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.nodes import reap as reap_nodes
+from airflow_restore_replay.core.runtime.opening import get_runtime
 
 #: No run has this name. As the run to keep, it makes the reaper remove the nodes of every run.
 _NO_RUN = ""

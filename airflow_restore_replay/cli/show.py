@@ -83,7 +83,7 @@ def _sizes(sizes: Sizes) -> Iterator[tuple[str, str]]:
     size = human_bytes
     bundled = f", {size(sizes.bundled_bytes)} of files in bundles ({sizes.bundles})" if sizes.bundles else ""
     read = size(sizes.read_bytes)
-    untouched = f"{size(sizes.skipped_bytes)} in {sizes.skipped_files} files untouched since the restore"
+    untouched = f"{size(sizes.skipped_bytes)} in {sizes.skipped_files} files unchanged since the restore"
     yield "Read", f"{read}; {untouched}" if sizes.skipped_files else read
     yield "New", f"{size(sizes.new_bytes)} in {sizes.new_chunks} chunks"
     if sizes.delta_chunks:

@@ -18,7 +18,7 @@ K = TypeVar("K", bound=type)
 
 _preparing = threading.Lock()
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-#: types of our own that msgspec does not know → the plain type that stands for them in JSON
+#: types of this package that msgspec does not know → the plain type that stands for them in JSON
 _plain_types: dict[type, type] = {}
 
 

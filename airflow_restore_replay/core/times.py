@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def past(time: datetime) -> datetime:
+def truncate_to_seconds(time: datetime) -> datetime:
     """Return *time* in UTC, truncated to whole seconds, the resolution of event timestamps."""
     return time.astimezone(UTC).replace(microsecond=0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,10 @@ from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayErr
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobState,
-    JobStatus,
     NodeHandle,
     RunNode,
     RunRef,
     Secrets,
-    describe_progress,
     is_node_id,
 )
 from airflow_restore_replay.hooks.node_connection import node_access, resolve_node
@@ -34,9 +31,7 @@ if TYPE_CHECKING:
 
     from airflow_restore_replay.core.runtime.base import Runtime
     from airflow_restore_replay.core.runtime.client import NodeClient
-
-#: Progress reaches the task's log this often.
-PROGRESS_INTERVAL_S = 15.0
+    from airflow_restore_replay.core.runtime.waiter import Waiter
 
 
 class ReplayNodeHook(BaseHook):
@@ -73,7 +68,8 @@ class ReplayNodeHook(BaseHook):
 
     @cached_property
     def runtime(self) -> Runtime:
-        from airflow_restore_replay.core.runtime.base import NodeAccess, get_runtime
+        from airflow_restore_replay.core.runtime.base import NodeAccess
+        from airflow_restore_replay.core.runtime.opening import get_runtime
 
         node_conn_id = self._configured.node.connection
         access = node_access(self.get_connection(node_conn_id)) if node_conn_id else NodeAccess()
@@ -142,15 +138,21 @@ class ReplayNodeHook(BaseHook):
     ) -> JobState:
         """Wait in this process until the job has ended or *at_most_s* have passed.
 
-        :param on_progress: called with a line every :data:`PROGRESS_INTERVAL_S`.
+        :param on_progress: called with a line at intervals.
         """
-        reports, until = ProgressReports(), time.monotonic() + at_most_s
-        for state in self.client(node).states(key):
-            if time.monotonic() >= until:
-                break
-            if reports.due() and state.status is JobStatus.RUNNING:
-                on_progress(describe_progress(state.progress))
-        return state
+        return self._waiter(node, key, on_progress).wait(at_most_s)
+
+    async def wait_async(
+        self, node: dict[str, Any], key: str, *, on_progress: Callable[[str], None]
+    ) -> JobState:
+        """Wait in an event loop until the job has ended; otherwise as :meth:`wait`."""
+        return await self._waiter(node, key, on_progress).wait_async()
+
+    def _waiter(self, node: dict[str, Any], key: str, on_progress: Callable[[str], None]) -> Waiter:
+        from airflow_restore_replay.core.runtime.waiter import ProgressLines, Waiter
+
+        # The first query also makes the connection, which must not happen in an event loop.
+        return Waiter(lambda: self.status(node, key), ProgressLines(on_progress))
 
     def _handle(self, node: dict[str, Any]) -> NodeHandle:
         """Return the handle of a node of this cluster.
@@ -183,18 +185,3 @@ class ReplayNodeHook(BaseHook):
             return True, f"{found} {self.runtime.probe(self.cluster.node.bindir)}"
         except RestoreReplayError as exc:
             return False, f"{found} {exc}"
-
-
-class ProgressReports:
-    """Timer of the progress lines in a task's log."""
-
-    def __init__(self) -> None:
-        self._reported = time.monotonic()
-
-    def due(self) -> bool:
-        """Return whether :data:`PROGRESS_INTERVAL_S` have passed since the last line; if so, restart the interval."""
-        now = time.monotonic()
-        if now - self._reported < PROGRESS_INTERVAL_S:
-            return False
-        self._reported = now
-        return True

@@ -24,7 +24,7 @@ _BLAMES = {
 }
 _TODO = {
     Blame.SOURCE: "Look at the primary; no backup was quarantined.",
-    Blame.ENVIRONMENT: "When the cause is gone, trigger the DAG again; older backups are untouched.",
+    Blame.ENVIRONMENT: "When the cause is gone, trigger the DAG again; older backups are unaffected.",
 }
 #: Attempt → sentence about it; in messages it follows the word "and".
 FOLLOWS = {
@@ -39,7 +39,7 @@ class CycleMessage:
 
     :param occasion: ``task_failure``, ``run_failure``, ``quarantine`` or ``recovery``.
     :param what: what happened, and where.
-    :param blames: whom the failure blames.
+    :param blames: what the failure blames.
     :param backup_id: the backup concerned; empty if there is none.
     :param age: age of the newest healthy backup; ``unknown`` if the repository cannot be read.
     :param todo: what a person should do.
@@ -96,7 +96,7 @@ class CycleMessage:
 
 
 def blames(failure: Failure | None) -> str:
-    """Return whom *failure* blames, in words."""
+    """Return what *failure* blames, in words."""
     return _BLAMES[failure.blame] if failure else "not known: no attempt left a record"
 
 

@@ -16,7 +16,7 @@ from airflow_restore_replay.compat import AirflowFailException, AirflowTaskTimeo
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
-from airflow_restore_replay.core.jobs.protocol import JobName, JobState, JobStatus
+from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 from airflow_restore_replay.hooks.repository import RepositoryHook
@@ -39,7 +39,7 @@ DEFER_AFTER_S = 5.0
 
 
 @contextmanager
-def blame() -> Iterator[None]:
+def fail_or_retry() -> Iterator[None]:
     """Let Airflow retry the task if a retry can help, and fail it at once otherwise.
 
     :raises AirflowFailException: a verdict, or a refusal that a person must resolve.
@@ -66,7 +66,7 @@ def run_as_of(context: Context) -> datetime | None:
 
     :raises PreflightFailed: the backfill has no data interval.
     """
-    from airflow_restore_replay.core.times import past
+    from airflow_restore_replay.core.times import truncate_to_seconds
 
     run: Any = context["dag_run"]
     if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
@@ -76,23 +76,26 @@ def run_as_of(context: Context) -> datetime | None:
             f"Backfill {run.run_id} has no data interval, so there is no time whose backup it could rebuild.",
             hint="Give the DAG a schedule with intervals, for example CronDataIntervalTimetable.",
         )
-    return past(run.data_interval_end)
-
-
-def generation(context: Context) -> int:
-    """Return a number that stays the same over retries of a task and is new after a clear."""
-    ti: Any = context["ti"]
-    return int(ti.max_tries - (ti.task.retries or 0))
+    return truncate_to_seconds(run.data_interval_end)
 
 
 def job_key(context: Context) -> str:
-    """Return the idempotency key of the task's job: the same over retries, new after a clear."""
-    return _key(context, generation(context))
+    """Return the idempotency key of the task's job: the same over retries, new after a clear.
+
+    It ends in the number of tries that Airflow has granted the task. A clear grants more, and nothing else changes the
+    number: the task's ``retries`` may be edited in the DAG file while the job runs.
+    """
+    return _key(context, _granted_tries(context))
 
 
 def earlier_keys(context: Context) -> list[str]:
     """Return the keys that the task's jobs may have had before it was cleared."""
-    return [_key(context, number) for number in range(generation(context))]
+    return [_key(context, number) for number in range(_granted_tries(context))]
+
+
+def _granted_tries(context: Context) -> int:
+    ti: Any = context["ti"]
+    return int(ti.max_tries)
 
 
 def _key(context: Context, number: int) -> str:
@@ -174,7 +177,7 @@ class NodeJobOperator(ClusterOperator):
         return {}
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with blame():
+        with fail_or_retry():
             self._require_node()
             hook, key = self._watch(context)
             self.link(context, backup_id=self._backup_id())
@@ -189,7 +192,7 @@ class NodeJobOperator(ClusterOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Resume after the trigger woke the task, and read the job's state from the node."""
         self.log.info("The triggerer reports: %s, %s.", event["status"], event["seen"])
-        with blame():
+        with fail_or_retry():
             return self._finish(context, *self._watch(context))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -239,9 +242,7 @@ class NodeJobOperator(ClusterOperator):
     def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
         from airflow_restore_replay.core.runtime.client import result_of
 
-        state: JobState = hook.wait(
-            self.node, key, on_progress=lambda line: self.log.info("%s: %s", self.job, line)
-        )
+        state = hook.wait(self.node, key, on_progress=self.log.info)
         self.link(context, backup_id=state.result.get("backup_id"), verdict_id=state.verdict_id)
         result = result_of(state)
         self.log.info("Job %s ended: %s", self.job, result)

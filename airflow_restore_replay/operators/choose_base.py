@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.branch import BranchMixIn
 
-from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
+from airflow_restore_replay.operators.base import (
+    ClusterOperator,
+    fail_or_retry,
+    push_result,
+    run_as_of,
+    run_owner,
+)
 from airflow_restore_replay.operators.links import BackupLink
 
 if TYPE_CHECKING:
@@ -54,12 +60,12 @@ class ChooseBaseOperator(ClusterOperator, BranchMixIn):
         self.base_backup_id = base_backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with blame():
+        with fail_or_retry():
             owner, as_of = run_owner(context), run_as_of(context)
             catalog = self.repository(write=True).catalog()
             choice = self._choose(catalog, owner, as_of)
         for passed_over, why in choice.skipped.items():
-            self.log.warning("Passed over %s: %s", passed_over, why)
+            self.log.warning("Skipped %s: %s", passed_over, why)
         backup_id = choice.base.backup_id if choice.base else None
         result: dict[str, Any] = {
             "backup_id": backup_id,

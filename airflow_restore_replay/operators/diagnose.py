@@ -9,7 +9,13 @@ from airflow.providers.standard.operators.branch import BranchMixIn
 
 from airflow_restore_replay.compat import AirflowFailException, AirflowSkipException
 from airflow_restore_replay.core.decisions.attempts import REPLAY
-from airflow_restore_replay.operators.base import ClusterOperator, blame, push_result, run_as_of, run_owner
+from airflow_restore_replay.operators.base import (
+    ClusterOperator,
+    fail_or_retry,
+    push_result,
+    run_as_of,
+    run_owner,
+)
 from airflow_restore_replay.operators.links import VerdictLink
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ class DiagnoseCycleOperator(ClusterOperator, BranchMixIn):
             raise AirflowSkipException("No older base was needed.")
         if not isinstance(self.choice, dict):
             raise AirflowFailException(f"No base was chosen.{self._culprits(context)}")
-        with blame():
+        with fail_or_retry():
             catalog = self.repository().catalog().without(self.choice.get("before", ()))
             found = diagnose(
                 catalog,

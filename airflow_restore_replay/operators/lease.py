@@ -10,7 +10,7 @@ from airflow.configuration import conf
 
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.errors import LeaseHeld
-from airflow_restore_replay.operators.base import ClusterOperator, blame, run_owner
+from airflow_restore_replay.operators.base import ClusterOperator, fail_or_retry, run_owner
 from airflow_restore_replay.triggers.pause import PauseTrigger
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class AcquireLeaseOperator(ClusterOperator):
 
     def _acquire(self, context: Context, *, until: datetime) -> dict[str, Any]:
         owner = run_owner(context)
-        with blame():
+        with fail_or_retry():
             cluster, lease = self.find_cluster(), self.repository(write=True).lease
             while True:
                 try:
@@ -94,7 +94,7 @@ class ReleaseLeaseOperator(ClusterOperator):
         if not self.lease:
             self.log.info("This run has no lease.")
             return
-        with blame():
+        with fail_or_retry():
             self.repository(write=True).lease.release(self.lease["owner"], self.lease["epoch"])
 
 

@@ -9,7 +9,13 @@ from airflow_restore_replay.core.decisions.attempts import REPLAY
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.jobs.protocol import RunRef
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
-from airflow_restore_replay.operators.base import ClusterOperator, blame, earlier_keys, job_key, run_as_of
+from airflow_restore_replay.operators.base import (
+    ClusterOperator,
+    earlier_keys,
+    fail_or_retry,
+    job_key,
+    run_as_of,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,7 +45,7 @@ class CreateReplayNodeOperator(ClusterOperator):
         self.backup_id = backup_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with blame():
+        with fail_or_retry():
             run = self._run(context)
             hook = ReplayNodeHook(self.find_cluster())
             node = hook.create(
@@ -84,6 +90,6 @@ class DestroyReplayNodeOperator(ClusterOperator):
         if not self.node:
             self.log.info("There is no replay node to destroy.")
             return
-        with blame():
+        with fail_or_retry():
             ReplayNodeHook(self.find_cluster()).destroy(self.node)
         self.log.info("Replay node %s is removed.", self.node["node_id"])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.operators.base import ClusterOperator, blame
+from airflow_restore_replay.operators.base import ClusterOperator, fail_or_retry
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,7 +31,7 @@ class PruneOperator(ClusterOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_restore_replay.core.repository.pruning.prune import prune
 
-        with blame():
+        with fail_or_retry():
             if not isinstance(self.lease, dict):
                 raise PreflightFailed(
                     f"Task {self.task_id} has no lease: {self.lease!r}.",

@@ -12,8 +12,8 @@ from airflow_restore_replay.core.errors import NoSuchBackup
 from airflow_restore_replay.operators.base import (
     Callback,
     ClusterOperator,
-    blame,
     call_all,
+    fail_or_retry,
     run_as_of,
     run_owner,
 )
@@ -49,7 +49,7 @@ class PublishedOperator(ClusterOperator):
         self.on_recovery = on_recovery
 
     def execute(self, context: Context) -> dict[str, Any]:
-        with blame():
+        with fail_or_retry():
             catalog = self.repository().catalog()
             backup = self._backup_of(catalog, context)
         self.link(context, backup_id=backup.backup_id)

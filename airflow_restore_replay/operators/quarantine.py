@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_restore_replay.compat import AirflowFailException, AirflowSkipException
 from airflow_restore_replay.core.decisions.attempts import next_step
 from airflow_restore_replay.core.errors import Blame, PreflightFailed
-from airflow_restore_replay.operators.base import ClusterOperator, blame, call_all, run_owner
+from airflow_restore_replay.operators.base import ClusterOperator, call_all, fail_or_retry, run_owner
 from airflow_restore_replay.operators.links import BackupLink, VerdictLink
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class QuarantineBackupOperator(ClusterOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 
-        with blame():
+        with fail_or_retry():
             repo = self.repository(write=True)
             catalog = repo.catalog()
             verdict = self._verdict(repo, catalog, context)

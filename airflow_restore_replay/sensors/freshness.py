@@ -8,7 +8,7 @@ from airflow.sdk import BaseSensorOperator
 
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.config.units import Seconds, human_seconds
-from airflow_restore_replay.operators.base import ClusterOperator, blame
+from airflow_restore_replay.operators.base import ClusterOperator, fail_or_retry
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,7 +39,7 @@ class BackupFreshnessSensor(ClusterOperator, BaseSensorOperator):
         from airflow_restore_replay.core.decisions.freshness import freshness
         from airflow_restore_replay.core.repository.format.records import Proof, utc_now
 
-        with blame():
+        with fail_or_retry():
             limit_s = float(self.find_cluster().max_age if self.max_age is None else Seconds(self.max_age))
             found = freshness(self.repository().catalog(), now=utc_now(), proof=Proof(self.proof))
         if found.age_s is None or found.backup is None:

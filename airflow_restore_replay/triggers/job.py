@@ -12,7 +12,6 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import convert
-from airflow_restore_replay.core.jobs.protocol import JobStatus, describe_progress
 
 if TYPE_CHECKING:
     from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
@@ -65,27 +64,13 @@ class JobTrigger(BaseTrigger):
         """Yield one event: ``ended``, or ``unreachable`` with the reason."""
         try:
             settled = asyncio.create_task(asyncio.sleep(settle_s()))
-            seen = await self._watch()
+            state = await self._hook.wait_async(self.node, self.key, on_progress=self.log.info)
             await settled
-            yield TriggerEvent({"key": self.key, "status": "ended", "seen": seen})
+            yield TriggerEvent({"key": self.key, "status": "ended", "seen": state.status.value})
         except Exception as exc:
             # If the error persists, it recurs on the worker, which has the task's full context.
             self.log.warning("Cannot watch job %s from here: %s", self.key, exc)
             yield TriggerEvent({"key": self.key, "status": "unreachable", "seen": str(exc)})
-
-    async def _watch(self) -> str:
-        from airflow_restore_replay.core.runtime.pace import Pace
-        from airflow_restore_replay.hooks.replay_node import ProgressReports
-
-        pace, reports = Pace(), ProgressReports()
-        while True:
-            with pace.asking():
-                state = await asyncio.to_thread(self._hook.status, self.node, self.key)
-            if state.status is not JobStatus.RUNNING:
-                return state.status.value
-            if reports.due():
-                self.log.info("%s: %s", state.job, describe_progress(state.progress))
-            await asyncio.sleep(pace.pause_s())
 
     async def on_kill(self) -> None:
         """Cancel the job: a user marked the task failed or succeeded, or cleared it. Airflow ≥ 3.3 calls this.

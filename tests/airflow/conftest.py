@@ -82,7 +82,7 @@ def metadata_db() -> None:
 
 @pytest.fixture
 def cluster_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that RESTORE_REPLAY_CONFIG names, with one cluster that nobody can reach."""
+    """The file that RESTORE_REPLAY_CONFIG names, with one cluster that is unreachable."""
     path = tmp_path / "clusters.yaml"
     cluster = {
         "primary": {"host": "127.0.0.1", "port": 1, "user": "nobody"},

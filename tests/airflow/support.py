@@ -115,7 +115,7 @@ class Shipped:
 
 
 def shipped_dag(dag_id: str = "restore_replay_orders") -> Any:
-    """:returns: the DAG, parsed from the shipped file as Airflow does."""
+    """Return the DAG, parsed from the shipped file as Airflow does."""
     bag = dag_bag()
     assert bag.import_errors == {}
     return bag.dags[dag_id]
@@ -167,7 +167,7 @@ def _sync(folder: Path) -> None:
 
 
 def _create_backfill(dag_id: str, begin: datetime, end: datetime, options: tuple[str, ...]) -> list[str]:
-    """:returns: ids of the runs that ``airflow backfill create`` made, in their order."""
+    """Return ids of the runs that ``airflow backfill create`` made, in their order."""
     from airflow.cli.cli_parser import get_parser
     from airflow.models.backfill import Backfill, BackfillDagRun
     from airflow.models.dagrun import DagRun
@@ -200,7 +200,7 @@ def _xcom(dag_id: str, run_id: str, task_id: str) -> Any:
 
 
 def asset_events(run_id: str) -> list[tuple[str, dict[str, Any]]]:
-    """:returns: names and extras of the asset events of a run."""
+    """Return names and extras of the asset events of a run."""
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -215,7 +215,7 @@ def asset_events(run_id: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def context_of(task: Any, *, run_id: str = "a_run", try_number: int = 1, max_tries: int | None = None) -> Any:
-    """:returns: as much of a task's context as the operators read."""
+    """Return the part of a task's context that the operators read."""
     pushed: dict[str, Any] = {}
     ti = SimpleNamespace(
         dag_id="a_dag",

@@ -22,7 +22,7 @@ EVERY_2_S = "* * * * * */2"
 
 
 def even_second(*, after_s: float) -> datetime:
-    """:returns: when one of the schedule's intervals ends, at least so far away."""
+    """Return when one of the schedule's intervals ends, at least so far away."""
     soon = datetime.now(UTC) + timedelta(seconds=after_s)
     return soon.replace(microsecond=0) + timedelta(seconds=2 - soon.second % 2)
 

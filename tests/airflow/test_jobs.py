@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_restore_replay.compat import (
@@ -19,7 +20,8 @@ from airflow_restore_replay.compat import (
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import JobCancelled, PrimaryUnreachable
 from airflow_restore_replay.core.jobs.protocol import JobName, JobStatus, RunRef
-from airflow_restore_replay.hooks import ReplayNodeHook, replay_node
+from airflow_restore_replay.core.runtime import waiter
+from airflow_restore_replay.hooks import ReplayNodeHook
 from airflow_restore_replay.operators import RestoreBackupOperator
 from airflow_restore_replay.operators import base as operators_base
 from airflow_restore_replay.operators.base import job_key
@@ -98,8 +100,30 @@ def test_o1_a_retry_finds_the_running_job(slow: Slow) -> None:
     assert (again.process, again.attempt_no) == (started.process, 1)
 
 
+def test_o13_retries_that_are_edited_while_a_task_is_deferred_lead_to_the_same_job(slow: Slow) -> None:
+    slow.deferred()
+    edited = slow.new_task(retries=7)
+    context = context_of(edited, max_tries=slow.task.retries)
+    slow.hook.cancel(slow.node, slow.key)
+    with pytest.raises(JobCancelled):
+        edited.execute_complete(context, {"status": "ended", "seen": "failed"})
+
+
+def test_o13_running_job_keeps_its_request_and_the_log_says_so(
+    slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
+    started = slow.start()
+    assert slow.start().process == started.process
+    assert "keeps the parameters" not in caplog.text
+    edited = ReplayNodeHook(msgspec.structs.replace(slow.cluster, timezone="Europe/Berlin"))
+    params = {"backup_id": slow.backup_id}
+    attached = edited.submit(slow.node, job=JobName.RESTORE, key=slow.key, params=params)
+    assert (attached.process, attached.attempt_no) == (started.process, 1)
+    assert f"Job restore of node {slow.node['node_id']} keeps the parameters" in caplog.text
+
+
 def test_o8_killed_while_deferred_cancels_the_job(slow: Slow) -> None:
-    """A task that lives to see that was not ended by a user: its retry goes on with what the node has."""
+    """A task that still runs then was not ended by a user: its retry continues with the state of the node."""
     trigger = slow.trigger()
     asyncio.run(trigger.on_kill())
     state = slow.hook.status(slow.node, slow.key)
@@ -209,7 +233,7 @@ def test_wrong_host_fails_naming_host_and_queue(slow: Slow) -> None:
 
 
 def test_progress_is_logged_while_waiting(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_node, "PROGRESS_INTERVAL_S", 0.8)
+    monkeypatch.setattr(waiter, "PROGRESS_INTERVAL_S", 0.8)
     slow.start()
     lines: list[str] = []
 
@@ -244,7 +268,7 @@ def test_link_to_the_backup_is_there_while_the_task_is_deferred(slow: Slow) -> N
     assert url == f"file://{slow.cluster.repository.url[7:]}/manifests/{slow.backup_id}.json"
     link = next(link for link in task.operator_extra_links if link.xcom_key == "_link_BackupLink")
     assert link.get_link(task, ti_key=context["ti"]) == url
-    # The task that goes on is another object: the link must not be emptied when it ends.
+    # The resumed task is another object: the link must not be emptied when it ends.
     resumed, pulled = slow.new_task(), context["ti"]
     pulled.xcom_pull = lambda task_ids, key, map_indexes: pulled.pushed.get(key)
     assert link.get_link(resumed, ti_key=pulled) == url

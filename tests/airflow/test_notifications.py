@@ -41,7 +41,7 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
 
 @pytest.fixture
 def damaged(cycle: Shipped) -> str:
-    """:returns: the backup that the next run replays from, one byte of which is flipped."""
+    """Return the backup that the next run replays from, one byte of which is flipped."""
     (base,) = cycle.rig.catalog().backups
     cycle.rig.flip_byte(cycle.rig.chunk_of(base.backup_id, "shop/orders.ibd"))
     return base.backup_id
@@ -110,7 +110,7 @@ def test_quarantine_announces_itself_although_the_run_is_green_and_so_does_the_r
     documented(recovered, "recovery")
     slack.posts.clear()
     assert cycle.run().state == "success"
-    assert slack.posts == [], "nobody is told that all is well"
+    assert slack.posts == [], "a run without a failure sends no message"
 
 
 def test_without_a_fallback_no_fresh_full_is_promised(cycle: Shipped, slack: Slack, damaged: str) -> None:

@@ -36,14 +36,14 @@ from airflow_restore_replay.operators import (
     SeedNodeOperator,
     SnapshotOperator,
 )
-from airflow_restore_replay.operators.base import blame, job_key, run_as_of
+from airflow_restore_replay.operators.base import fail_or_retry, job_key, run_as_of
 from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupSensor
 from airflow_restore_replay.triggers.pause import PauseTrigger
 from tests.airflow.support import Shipped, context_of
 
 
 def backfill(end: datetime | None, *, run_type: str = "backfill") -> SimpleNamespace:
-    """:returns: a run as a task sees it."""
+    """Return a run as a task sees it."""
     return SimpleNamespace(run_id="backfill__x", run_type=run_type, data_interval_end=end)
 
 
@@ -58,23 +58,25 @@ def test_o7_job_key_is_the_same_over_retries_and_new_after_a_clear(cluster: Clus
     # Airflow grants a cleared task its retries once more, counted from the try it was cleared at.
     cleared = context_of(task, try_number=2, max_tries=3)
     cleared_and_retried = context_of(task, try_number=3, max_tries=3)
-    assert job_key(first) == job_key(retried) == "a_dag/a_run/snapshot/-1/0"
-    assert job_key(cleared) == job_key(cleared_and_retried) == "a_dag/a_run/snapshot/-1/1"
+    assert job_key(first) == job_key(retried) == "a_dag/a_run/snapshot/-1/2"
+    assert job_key(cleared) == job_key(cleared_and_retried) == "a_dag/a_run/snapshot/-1/3"
+    edited = SnapshotOperator(task_id="snapshot", cluster=cluster, node={}, retries=3)
+    assert job_key(context_of(edited, max_tries=2)) == job_key(first)
 
 
 @pytest.mark.parametrize("error", [ChunkCorrupt, WrongPhase, LeaseLost])
 def test_what_a_retry_cannot_help_fails_the_task_at_once(error: type[Exception]) -> None:
-    with pytest.raises(AirflowFailException, match=f"{error.__name__}: It is so."), blame():
+    with pytest.raises(AirflowFailException, match=f"{error.__name__}: It is so."), fail_or_retry():
         raise error("It is so.")
 
 
 def test_circumstance_is_left_to_airflows_retries() -> None:
-    with pytest.raises(StoreFailed), blame():
+    with pytest.raises(StoreFailed), fail_or_retry():
         raise StoreFailed("Not now.")
 
 
 def test_o11_a_bug_of_ours_is_left_to_airflows_retries() -> None:
-    with pytest.raises(KeyError), blame():
+    with pytest.raises(KeyError), fail_or_retry():
         raise KeyError("oops")
 
 

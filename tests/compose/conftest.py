@@ -30,7 +30,7 @@ class Tour:
 
 
 def end(compose: Compose) -> None:
-    """As docs/tour.md says, amid a cycle or not."""
+    """As docs/tour.md says, during a cycle or not."""
     compose("stop", "--timeout", "5", "scheduler", "triggerer", "worker-1", "worker-2")
     reap = ("restore-replay", "node", "reap", "--all", "--cluster", "shop")
     compose("run", "--rm", "-T", "--no-deps", "worker-1", *reap)

@@ -24,7 +24,7 @@ for method, path, body in json.load(sys.stdin):
 
 
 def scheduled(tour: Tour) -> str:
-    """:returns: the run that Airflow's scheduler begins with."""
+    """Return the run that Airflow's scheduler begins with."""
     deadline = time.monotonic() + 180
     while not (runs := tour.api.get(f"{DAG}/dagRuns?order_by=run_after")["dag_runs"]):
         assert time.monotonic() < deadline, "nothing was scheduled"
@@ -33,12 +33,12 @@ def scheduled(tour: Tour) -> str:
 
 
 def triggered(tour: Tour) -> str:
-    """:returns: a new run."""
+    """Return a new run."""
     return str(tour.api.post(f"{DAG}/dagRuns", {"logical_date": None})["dag_run_id"])
 
 
 def ended(tour: Tour, run_id: str) -> dict[str, dict[str, Any]]:
-    """:returns: the task instances of a run that succeeded, by their ids."""
+    """Return the task instances of a run that succeeded, by their ids."""
     deadline = time.monotonic() + 900
     while (state := tour.api.get(f"{DAG}/dagRuns/{run_id}")["state"]) not in ("success", "failed"):
         assert time.monotonic() < deadline, f"{run_id} is still {state}"
@@ -124,5 +124,5 @@ def test_the_engine_shows_no_secret(tour: Tour) -> None:
 
 
 def _secrets_of(line: str) -> list[str]:
-    """:returns: what looks made up: 32 letters and digits at least."""
+    """Return what looks made up: 32 letters and digits at least."""
     return re.findall(r"[0-9A-Za-z_-]{32,}", line)

@@ -18,7 +18,7 @@ from tests.support.disks import small_disk
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """:returns: a directory with 6 MiB of space."""
+    """Return a directory with 6 MiB of space."""
     with small_disk(tmp_path / "small", mebibytes=6) as mount:
         yield mount
 

@@ -28,7 +28,7 @@ from airflow_restore_replay.core.repository.objects.record_store import encode_r
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.verification.verify import verify
 from tests.contract.conftest import Place
 from tests.support.backups import back_up, flip_one_bit, manifest_for, tree_bytes
@@ -49,7 +49,7 @@ def everything(place: Place) -> dict[str, bytes]:
 
 
 def refuses(place: Place, *keys: str, write: bool = True) -> RestoreReplayError:
-    """:returns: why the repository cannot be opened; whatever it is, it blames no backup and changes nothing."""
+    """Return why the repository cannot be opened; whatever it is, it blames no backup and changes nothing."""
     before = everything(place)
     with pytest.raises((KeyRefused, KeyMissing)) as caught:
         place.open(*keys, write=write)
@@ -258,7 +258,7 @@ def test_a_key_check_of_another_repository_is_none(place: Place, tree: Path) -> 
 
 
 class _Stolen(Sealer):
-    """Seals with a valid checksum, and a MAC that somebody without the key could give."""
+    """Seals with a valid checksum, and a MAC that can be computed without the key."""
 
     def __init__(self, mac: str, key: str) -> None:
         super().__init__()
@@ -343,7 +343,7 @@ def test_publishing_again_after_a_rotation_is_once(place: Place, tree: Path) -> 
 
 
 def test_s16_rotation_with_all_kinds_of_references(place: Place, tmp_path: Path) -> None:
-    """Deltas and untouched files refer to the base without reading it: not across keys."""
+    """Deltas and unchanged files refer to the base without reading it: not across keys."""
     old = place.open(OLD)
     _, first = back_up(old, make_varied_tree(tmp_path / "tree", large=True))
     second, before = next_backup(old, first, tmp_path / "one", vary, run="run-2")
@@ -352,7 +352,7 @@ def test_s16_rotation_with_all_kinds_of_references(place: Place, tmp_path: Path)
     data, base = node(old.chunks, before, tmp_path / "two")
     kept = tmp_path / "base.json"
     base.save(kept)
-    base = Base.load(kept, tmp_path / "two" / "pages")
+    base = RestoredState.load(kept, tmp_path / "two" / "pages")
     rotated = place.open(NEW, OLD)
     epoch = rotated.lease.acquire("run-3", ttl_s=600)
     files, sizes = copy(rotated.chunks, data, base)

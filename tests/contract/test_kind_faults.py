@@ -44,7 +44,7 @@ class Two:
         return next(f for f in self.files if f.path == path)
 
     def object(self, kind: str) -> tuple[str, int, int]:
-        """:returns: an object's name, and where in it what *kind* names is; the end 0 is the object's."""
+        """Return an object's name, and where in it what *kind* names is; the end 0 is the object's."""
         if kind == "list":
             entries = self.repository.load_entries(self.second)
             return list_path(next(e.list for e in entries if e.list)), 0, 0
@@ -79,7 +79,7 @@ def _restore(repository: Repository, manifest: Manifest, target: Path) -> None:
 
 
 def _swapped(data: bytes, begin: int, end: int) -> bytes:
-    """:returns: *data* with other bytes, well formed by themselves, in the range's place."""
+    """Return *data* with other bytes, well formed by themselves, in the range's place."""
     return data[:begin] + data[begin:end][::-1] + data[end:]
 
 
@@ -92,7 +92,7 @@ HARMS: dict[str, Callable[[bytes, int, int], bytes]] = {
 
 
 def _harm(place: Place, two: Two, kind: str, harm: str) -> str:
-    """:returns: name of the object that was damaged, or removed."""
+    """Return name of the object that was damaged, or removed."""
     path, begin, end = two.object(kind)
     if harm == "S2-missing":
         place.damage.remove(path)
@@ -163,7 +163,7 @@ def test_every_flipped_bit_is_found_before_the_next_publish(place: Place, two: T
     for number, path in enumerate(["repository.json", *paths]):
         sound = place.damage.read(path)
         place.damage.write(path, flip_one_bit(sound))
-        assert _notices(place, two, tmp_path / str(number)), f"{path} was flipped and nobody noticed"
+        assert _notices(place, two, tmp_path / str(number)), f"{path} was flipped and not noticed"
         place.damage.write(path, sound)
     out = tmp_path / "sound"
     _restore(place.open(), two.second, out)

@@ -25,7 +25,7 @@ KEY = "0f1e2d3c4b5a6978" * 4
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """:returns: a copy: a verification leaves records."""
+    """Return a copy: a verification leaves records."""
     shutil.copytree(FIXTURES / "format-1", tmp_path / "repository")
     return tmp_path / "repository"
 

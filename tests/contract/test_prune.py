@@ -77,7 +77,7 @@ def needed(manifest: Manifest, files: list[FileEntry]) -> set[str]:
 
 
 def two_backups(repository: Repository, tree: Path) -> tuple[Manifest, Manifest, set[str]]:
-    """:returns: an older and a newer backup, and the objects that only the older one needs."""
+    """Return an older and a newer backup, and the objects that only the older one needs."""
     old, old_files = back_up(repository, tree, run="run-1")
     (tree / "shop" / "items.ibd").write_bytes(os.urandom(MIB))
     new, new_files = back_up(repository, tree, run="run-2")
@@ -144,7 +144,7 @@ def test_orphans_of_a_running_snapshot_survive_and_old_ones_go(place: Place, tre
 
 
 def test_a_condemned_chunk_is_not_reused_but_stored_beside(place: Place, tree: Path) -> None:
-    """A process that sleeps while it deletes wakes up to delete only what nobody refers to."""
+    """A process that is suspended while it deletes deletes only unreferenced objects when it resumes."""
     repository = place.open()
     old, _, only_old = two_backups(repository, tree)
     content = repository.load_files(old)

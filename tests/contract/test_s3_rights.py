@@ -28,7 +28,7 @@ BUCKET = "backups"
 
 
 def policy(name: str) -> dict[str, Any]:
-    """:returns: the documented policy."""
+    """Return the documented policy."""
     match = re.search(rf"<!-- policy: {name} -->\n```json\n(.*?)```", DOCUMENT, re.DOTALL)
     assert match, name
     found: dict[str, Any] = json.loads(match[1])

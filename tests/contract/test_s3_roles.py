@@ -1,4 +1,4 @@
-"""S9 with credentials that can be renewed: a role's token expires amid a snapshot, which goes on."""
+"""S9 with credentials that can be renewed: a role's token expires during a snapshot, which continues."""
 
 from __future__ import annotations
 

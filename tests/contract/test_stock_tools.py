@@ -31,7 +31,7 @@ TOOLS = ("jq", "zstd", "b3sum", "dd", "openssl", "basenc")
 
 @pytest.fixture
 def recipe() -> Path:
-    """:returns: the script that FORMAT.md shows."""
+    """Return the script that FORMAT.md shows."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         pytest.skip(f"FORMAT.md's recipe is NOT TESTED: {', '.join(missing)} not installed")

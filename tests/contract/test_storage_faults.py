@@ -172,7 +172,7 @@ def test_s5_a_chunk_reference_outside_the_chunks_writes_nothing(
 
 
 def _bomb(size_bytes: int, *, claim: int) -> bytes:
-    """:returns: a frame that claims *claim* bytes and decompresses to *size_bytes*."""
+    """Return a frame that claims *claim* bytes and decompresses to *size_bytes*."""
     frame = bytearray(zstandard.ZstdCompressor(write_content_size=True).compress(bytes(size_bytes)))
     # RFC 8878: magic, descriptor with an 4-byte content size field, single segment.
     assert frame[4] >> 6 == 2

@@ -1,4 +1,4 @@
-"""Verifying on every store: what is found, in what order, and how it goes on (fault S14)."""
+"""Verifying on every store: what is found, in what order, and where it continues (fault S14)."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_an_interrupted_pass_goes_on(place: Place, tree: Path) -> None:
     assert report.resumed_folders > 0
     assert report.chunks == 5 - first
     again = verify(place.open())
-    assert (again.chunks, again.resumed_folders) == (5, 0), "a pass that ended is not gone on with"
+    assert (again.chunks, again.resumed_folders) == (5, 0), "a completed pass is not continued"
 
 
 def test_damage_found_before_an_interruption_is_found_again(place: Place, tree: Path) -> None:

@@ -20,7 +20,7 @@ FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 def next_second(*, after_s: float = 1.0) -> datetime:
-    """:returns: a whole second that is at least so far away."""
+    """Return a whole second that is at least so far away."""
     return (datetime.now(UTC) + timedelta(seconds=after_s + 1)).replace(microsecond=0)
 
 
@@ -30,7 +30,7 @@ def wait_until(moment: datetime) -> None:
 
 @on_both
 def test_three_intervals_each_to_the_event(rig: Rig, backup_id: str) -> None:
-    """In any order; from the newest base before each; and the next usual cycle goes on from the newest data."""
+    """In any order; from the newest base before each; and the next usual cycle continues from the newest data."""
     primary = rig.primary
     witness, other = Witness(primary, name="three"), Witness(primary, name="other", domain=7)
     first = next_second()
@@ -101,7 +101,7 @@ def test_damaged_base_fails_the_run_and_is_quarantined(rig: Rig, backup_id: str)
 
 @on_both
 def test_purged_binary_logs_are_named(own_rig: OwnRig) -> None:
-    """Nothing is published, and the base is stranded: no other run can go on from it either."""
+    """Nothing is published, and the base is stranded: no other run can continue it either."""
     rig = own_rig()
     primary, base = rig.primary, rig.newest
     witness = Witness(primary)

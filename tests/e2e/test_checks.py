@@ -23,7 +23,7 @@ NewPrimary = Callable[..., Primary]
 
 
 def checks_of(rig: Rig, backup_id: str) -> dict[str, dict[str, Any]]:
-    """:returns: what the manifest keeps of each check."""
+    """Return what the manifest keeps of each check."""
     return {c["name"]: c for c in rig.catalog().backup(backup_id).manifest.checks}
 
 
@@ -34,7 +34,7 @@ def source_failure(report: CycleReport, code: str) -> Failure:
 
 
 def quarantine(rig: Rig, report: CycleReport, backup_id: str, code: str) -> Failure:
-    """:returns: why the base was quarantined; a fresh full took its place."""
+    """Return why the base was quarantined; a fresh full took its place."""
     rig.published(report)
     assert report.quarantined == [backup_id]
     failure = rig.against(backup_id)[0].failure
@@ -76,7 +76,7 @@ def test_every_check_runs_on_one_of_every_object(new_primary: NewPrimary, tmp_pa
     ]
     assert all(c["passed"] and c["cost"] and c["seconds"] >= 0 for c in found.values())
     assert "arrived" in found["canary"]["observed"]
-    assert "untouched files" in found["cold_pages"]["observed"]
+    assert "unchanged files" in found["cold_pages"]["observed"]
     assert found["drop_guard"]["carry"]["tables"] > 3
     (proof,) = [v for v in rig.catalog().backup(first).verdicts if v.outcome.value == "restored"]
     assert {c["name"] for c in proof.measured["validate"]["checks"]} == set(found)

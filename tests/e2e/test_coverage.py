@@ -22,7 +22,7 @@ LITTLE = {"compare_budget": "1ms", "chunk_rows": 8000, "checks": ["same_data"]}
 
 
 def carry_of(rig: Rig, backup_id: str) -> dict[str, Any]:
-    """:returns: what that backup's comparison left to the next one."""
+    """Return what that backup's comparison left to the next one."""
     checks = rig.catalog().backup(backup_id).manifest.checks
     return next(dict(c["carry"]) for c in checks if c["name"] == "same_data")
 
@@ -114,11 +114,11 @@ def test_ddl_does_not_wait_for_the_comparison(own_rig: OwnRig) -> None:
     assert altered == [*tables]
     compared = rig.catalog().backup(rig.published(report)).manifest.compared
     assert compared["rows"] >= 100
-    # Where only the end of the snapshot frees a table, that is what happens; the next cycle goes on.
-    assert compared["gave_way"] is (rig.primary.flavor == "mariadb")
+    # Where only the end of the snapshot frees a table, the comparison ends; the next cycle continues.
+    assert compared["ended_for_ddl"] is (rig.primary.flavor == "mariadb")
     second = rig.published(rig.cycle())
     rest = rig.catalog().backup(second).manifest.compared
-    assert (rest["gave_way"], rest["coverage"]["cycles"] > 0) == (False, True)
+    assert (rest["ended_for_ddl"], rest["coverage"]["cycles"] > 0) == (False, True)
     assert rig.verdicts_against() == []
 
 

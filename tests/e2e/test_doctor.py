@@ -22,7 +22,7 @@ from tests.support.unpacked import without
 
 
 def doctor(rig: Rig, **overrides: Any) -> tuple[int, dict[str, dict[str, Any]]]:
-    """:returns: exit code and findings by name, from the command line."""
+    """Return exit code and findings by name, from the command line."""
     password = rig.root / "password"
     password.write_text(BACKUP_PASSWORD)
     section = rig.section(**overrides)

@@ -75,7 +75,7 @@ def test_s16_x1_cycles_under_a_key_that_rotates(
 def test_s16_the_node_looks_at_the_keys_itself(
     new_primary: Callable[..., MariaDbPrimary], tmp_path: Path
 ) -> None:
-    """Somebody rotates the key while a cycle runs: its next job is refused on the node, before any work."""
+    """The key is rotated while a cycle runs: its next job is refused on the node, before any work."""
     rig = Rig(new_primary(), tmp_path, secrets=(*SECRETS, OLD, OTHER))
     (tmp_path / "old.key").write_text(OLD)
     (tmp_path / "other.key").write_text(OTHER)

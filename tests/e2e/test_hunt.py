@@ -1,4 +1,4 @@
-"""Nobody is blamed where nothing is wrong: a few cycles of the hunt; docs/validation.md tells of longer ones."""
+"""Nothing is blamed where nothing is wrong: a few cycles of the hunt; docs/validation.md describes longer ones."""
 
 from __future__ import annotations
 

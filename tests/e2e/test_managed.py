@@ -32,7 +32,7 @@ SERVICE = (
 
 
 def documented(flavor: str) -> str:
-    """:returns: the GRANT statement that the document lists for *flavor*."""
+    """Return the GRANT statement that the document lists for *flavor*."""
     text = DOCUMENT.read_text(encoding="utf-8")
     heading = {"mysql": "MySQL", "mariadb": "MariaDB"}[flavor]
     section = text.split(f"### Grants on {heading}\n")[1].split("\n#")[0]
@@ -41,7 +41,7 @@ def documented(flavor: str) -> str:
 
 
 def restrict(primary: Primary) -> None:
-    """Make the protection account anew, with no more than the document says."""
+    """Replace the protection account by one with exactly the documented privileges."""
     primary.execute(
         "DROP USER restore_replay@'%'",
         f"CREATE USER 'restore_replay'@'%' IDENTIFIED BY '{BACKUP_PASSWORD}'",

@@ -22,7 +22,7 @@ from tests.support.rig import Once, Rig, later
 
 @pytest.fixture
 def rig(own_rig: OwnRig) -> Rig:
-    """With a primary of the test's own: nobody else shall replay what these write."""
+    """With a primary of the test's own: no other test shall replay what these write."""
     return own_rig()
 
 
@@ -32,7 +32,7 @@ def backup_id(rig: Rig) -> str:
 
 
 def live_job_pid(rig: Rig) -> int:
-    """:returns: pid of the job that runs on the only node."""
+    """Return pid of the job that runs on the only node."""
     states = [msgspec.json.decode(p.read_bytes(), type=JobState) for p in rig.workdir.glob("*/jobs/*.json")]
     (running,) = [s for s in states if s.status is JobStatus.RUNNING]
     return running.process.pid
@@ -90,7 +90,7 @@ def assert_filled_again(rig: Rig, kill_amid_the_restore: Callable[[], None]) -> 
 
 @on_either
 def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> None:
-    """A server may have begun to write: the node is filled anew."""
+    """A server may have begun to write: the node is filled again."""
 
     def kill_when_starting() -> None:
         deadline = time.monotonic() + 30
@@ -105,7 +105,7 @@ def test_o2_agent_killed_while_the_server_starts(rig: Rig, backup_id: str) -> No
 
 
 def test_o2_agent_killed_before_it_noted_the_server(rig: Rig, backup_id: str) -> None:
-    """Nobody has noted the process, and the retry fills the node again: it must be found and ended all the same."""
+    """The process was not recorded, and the retry fills the node again: it must be found and ended all the same."""
 
     def kill_and_forget() -> None:
         deadline = time.monotonic() + 30
@@ -135,7 +135,7 @@ def test_o2_killed_server_is_filled_again(rig: Rig, backup_id: str, step: str, p
 @on_either
 @while_the_server_is_used
 def test_o2_agent_killed_while_it_fills_again(rig: Rig, backup_id: str, step: str, phase: str) -> None:
-    """First the server, then the agent amid what mends that: the retry goes on."""
+    """First the server is killed, then the agent during the rebuild: the retry continues."""
     slow_catch_up(rig)
     server, agent = Once(step, phase, kill(server_pid, rig)), Once(step, "restoring", kill(live_job_pid, rig))
 

@@ -33,7 +33,7 @@ def await_equal(source: Primary, replica: Primary) -> None:
 
 
 def notes_of(rig: Rig, backup_id: str) -> set[str]:
-    """:returns: what people noted, by a restored copy of the backup."""
+    """Return what people noted, by a restored copy of the backup."""
     with running(rig.restores(backup_id), rig) as conn, conn.cursor() as cursor:
         cursor.execute("SELECT body FROM shop.notes WHERE body NOT LIKE 'note %'")
         return {str(body) for (body,) in cursor.fetchall()}
@@ -122,7 +122,7 @@ def test_r11_r14_drift_is_found_and_found_again_it_is_the_primarys(
 
 @on_both
 def test_d1_a_rotten_page_of_the_primary_holds(own_rig: OwnRig, tmp_path: Path) -> None:
-    """Nothing is published until somebody releases it, and the last good backup is kept."""
+    """Nothing is published until a person releases it, and the last good backup is kept."""
     rig = own_rig(overrides={"validate": {"checks": ["same_data"]}})
     good = rig.newest
     data, whole = rig.primary.datadir, tmp_path / "whole"

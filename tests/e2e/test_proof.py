@@ -23,7 +23,7 @@ def newest(rig: Rig) -> Backup:
 
 
 def before_the_proof(act: Callable[[], None]) -> Watcher:
-    """:returns: a watcher that acts when the new backup is published, and nobody has read it yet."""
+    """Return a watcher that acts when the new backup is published, before anything reads it."""
 
     def watch(step: str, state: JobState | None) -> None:
         if step == "prove.restore" and state is None:
@@ -63,7 +63,7 @@ def test_a_fresh_full_is_proven_in_the_same_way(rig: Rig, backup_id: str) -> Non
 
 
 def assert_quarantined(rig: Rig, report: CycleReport, older: str, code: str) -> str:
-    """:returns: the message of the evidence."""
+    """Return the message of the evidence."""
     new = newest(rig)
     assert report.failure is not None
     assert (report.failure.code, report.failure.blame) == (code, Blame.BACKUP)

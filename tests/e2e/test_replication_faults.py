@@ -64,7 +64,7 @@ def test_r1_binlogs_purged(own_rig: OwnRig) -> None:
 
 
 def with_errant(rig: Rig, backup_id: str, mariadb: str, mysql: str) -> str:
-    """:returns: a newer copy of the backup that has one transaction more, by its flavor's words."""
+    """Return a newer copy of the backup that has one transaction more, by its flavor's words."""
     position = rig.catalog().backup(backup_id).manifest.position
     if rig.primary.flavor == "mariadb":
         errant = f"{position},{mariadb}"
@@ -179,7 +179,7 @@ def test_r5_missing_grant_is_named(new_primary: NewPrimary, tmp_path: Path) -> N
 
 @on_both
 def test_r6_connecting_for_ever(own_rig: OwnRig) -> None:
-    """The primary answers until replay has begun; then nobody gets through any more, and nothing is an error."""
+    """The primary answers until replay has begun; then no connection succeeds, and nothing reports an error."""
     rig = own_rig()
     rig.primary.execute(MANY_ROWS)
     with TcpGate(rig.primary.port) as gate:

@@ -141,7 +141,7 @@ INERT = "a b'c\"$(touch $RR_M)`touch $RR_M`;|&%41#"
 
 
 def programs_in(prefix: Path, bindir: str | None) -> Path:
-    """:returns: a directory below *prefix* with the server's programs."""
+    """Return a directory below *prefix* with the server's programs."""
     (prefix / "bin").mkdir(parents=True)
     for directory in [bindir] if bindir else ["/usr/sbin", "/usr/bin"]:
         for program in Path(directory).glob("m*"):

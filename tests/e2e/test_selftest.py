@@ -24,7 +24,7 @@ from tests.support.rig import SECRETS, Rig, processes_in
 
 
 def written(root: Path) -> dict[str, tuple[int, int, int]]:
-    """:returns: every file below *root* with what tells whether anybody wrote to it."""
+    """Return every file below *root* with the facts that change when it is written to."""
     stats = {path: path.lstat() for path in root.rglob("*")}
     return {str(path): (s.st_ino, s.st_mtime_ns, s.st_ctime_ns) for path, s in stats.items()}
 

@@ -115,7 +115,7 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def destroy_nodes(cases: Path) -> None:
-    """Leave nothing behind, even where a test failed amid a run."""
+    """Leave nothing behind, even if a test failed during a run."""
     for workdir in cases.glob("*/nodes"):
         runtime = ProcessRuntime(str(workdir))
         reap(runtime, node_ids=[str(node["node_id"]) for node in runtime.nodes()])

@@ -61,7 +61,10 @@ class Ended:
 
 @dataclass(eq=False)
 class Case:
-    """:param name: of its DAG. :param rig: its repository and nodes.
+    """One DAG of the live tests and its cluster.
+
+    :param name: name of its DAG.
+    :param rig: its repository and nodes.
     :param end_date: after which nothing is scheduled.
     """
 
@@ -109,12 +112,12 @@ class Case:
         return f"/api/v2/dags/{self.name}"
 
     def trigger(self, **conf: Any) -> str:
-        """:returns: id of a new manual run, which has no logical date."""
+        """Return id of a new manual run, which has no logical date."""
         run = self.stack.post(f"{self._path}/dagRuns", {"logical_date": None, "conf": conf})
         return str(run["dag_run_id"])
 
     def runs(self) -> list[str]:
-        """:returns: ids of all runs, by the time for which they run."""
+        """Return ids of all runs, by the time for which they run."""
         found = self.stack.get(f"{self._path}/dagRuns?limit=100")["dag_runs"]
         return [run["dag_run_id"] for run in sorted(found, key=lambda run: str(run["logical_date"]))]
 
@@ -145,13 +148,13 @@ class Case:
         self.stack.post(f"{self._path}/clearTaskInstances", body)
 
     def result(self, run_id: str, task_id: str) -> Any:
-        """:returns: what the task returned."""
+        """Return what the task returned."""
         entry = f"taskInstances/{task_id}/xcomEntries/return_value"
         value = self.stack.get(f"{self._path}/dagRuns/{run_id}/{entry}")["value"]
         return json.loads(value) if isinstance(value, str) else value
 
     def log(self, run_id: str, task_id: str) -> str:
-        """:returns: the task's logs of all tries."""
+        """Return the task's logs of all tries."""
         folder = self.stack.home / "logs" / f"dag_id={self.name}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "\n".join(p.read_text(errors="replace") for p in sorted(folder.rglob("*.log")))
 
@@ -172,7 +175,7 @@ class Case:
         return Counter(" ".join(filter(None, (n["kind"], n.get("task_id")))) for n in mine)
 
     def jobs(self) -> list[JobState]:
-        """:returns: all jobs of all nodes, as their state files have them."""
+        """Return all jobs of all nodes, as their state files have them."""
         found = []
         for path in self.rig.workdir.glob("*/jobs/*.json"):
             with suppress(OSError):  # the node is being destroyed
@@ -183,7 +186,7 @@ class Case:
         return next((j for j in self.jobs() if j.job == name and j.status is JobStatus.RUNNING), None)
 
     def servers(self) -> list[str]:
-        """:returns: command lines of the database servers on its nodes."""
+        """Return command lines of the database servers on its nodes."""
         from tests.support.rig import processes_in
 
         return [line for line in processes_in(self.rig.workdir) if line.split()[0].endswith("mariadbd")]
@@ -191,7 +194,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Held:
-    """A case whose job is stopped amid its work, so that everything around it can fail at leisure."""
+    """A case whose job is stopped during its work, so that everything around it can fail meanwhile."""
 
     case: Case
     run_id: str
@@ -204,11 +207,11 @@ class Held:
 
     @property
     def waits(self) -> bool:
-        """:returns: whether the task has come to where it stays until the job ends."""
+        """Return whether the task has reached the state in which it waits for its job."""
         return bool(self.ti["state"] == ("deferred" if self.case.deferrable else "running"))
 
     def assert_untouched(self) -> None:
-        """The very process goes on: nothing was begun anew."""
+        """Assert that the same process continues: nothing was started again."""
         now = self.case.running_job(self.job.job)
         assert now is not None, (
             f"{self.case.name}: job {self.job.job} does not run any more: {self.case.jobs()}"
@@ -226,14 +229,14 @@ TASKS = {
 }
 
 
-def _amid(job: JobState | None) -> bool:
+def _at_work(job: JobState | None) -> bool:
     # A restore counts once it has bytes to lose.
     return job is not None and (job.job != "restore" or job.progress.done > 0)
 
 
 @contextmanager
 def holding(wanted: Iterable[tuple[Case, str, str]]) -> Iterator[list[Held]]:
-    """Stop a job of each case as soon as it runs; they go on when the context ends.
+    """Stop a job of each case as soon as it runs; they continue when the context ends.
 
     :param wanted: case, its run, and the job's name.
     """
@@ -244,7 +247,7 @@ def holding(wanted: Iterable[tuple[Case, str, str]]) -> Iterator[list[Held]]:
             assert time.monotonic() < deadline, f"never ran: {[(c.name, job) for c, _, job in left]}"
             for case, run_id, name in left:
                 job = case.running_job(name)
-                if job is not None and _amid(job):
+                if job is not None and _at_work(job):
                     os.kill(job.process.pid, signal.SIGSTOP)
                     held.append(Held(case, run_id, TASKS[name], job))
             left = [w for w in left if w[0] not in [h.case for h in held]]
@@ -259,5 +262,5 @@ def holding(wanted: Iterable[tuple[Case, str, str]]) -> Iterator[list[Held]]:
 
 
 def new_case(stack: AirflowStack, rig: Rig, root: Path, name: str) -> Case:
-    """:returns: a case on *rig*'s primary, with a repository of its own."""
+    """Return a case on *rig*'s primary, with a repository of its own."""
     return Case(name, Rig(rig.primary, root / name), stack)

@@ -1,4 +1,4 @@
-"""Scale out on what Airflow has: Celery's workers share a cycle whose node is a container, and may die amid it."""
+"""Scale out on what Airflow has: Celery's workers share a cycle whose node is a container, and may die during it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Celery:
         return case.configure(repository=repository, **options)  # type: ignore[arg-type]
 
     def job(self, name: str) -> JobState | None:
-        """:returns: that job of the only node."""
+        """Return that job of the only node."""
         return next((job for job in self.kit.jobs() if job.job == name), None)
 
 
@@ -130,7 +130,7 @@ def test_a_worker_is_killed_mid_restore(celery: Celery, victim: str) -> None:
     waits = until("the task's worker", lambda: case.tasks(run_id)[task]["hostname"])
     dies = waits if victim == "its_own_killed" else next(name for name in WORKERS if name != waits)
     assert celery.stack.kill_session(dies) > 1
-    # The very process goes on, whoever asks for it.
+    # The same process continues, whichever worker asks for it.
     restored = until("the end of the job", lambda: (job := celery.job("restore")) and _ended(job) and job)
     assert (restored.status, restored.process, restored.attempt_no) == (JobStatus.SUCCEEDED, begun.process, 1)
     ended = case.wait(run_id)

@@ -1,4 +1,4 @@
-"""O1, O10: whatever of Airflow is killed while a job runs, the job goes on and the run ends well."""
+"""O1, O10: whatever part of Airflow is killed while a job runs, the job continues and the run succeeds."""
 
 from __future__ import annotations
 

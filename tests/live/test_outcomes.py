@@ -80,7 +80,10 @@ def _stranded(case: Case, ended: Ended) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """:param failed: tasks, each of which calls its callback once. :param left: nodes left on the host."""
+    """Expected outcome of a run.
+
+    :param failed: tasks, each of which calls its callback once.
+    :param left: nodes left on the host."""
 
     state: str
     success: set[str]

@@ -1,4 +1,4 @@
-"""O3, O9: the machine goes down amid a cycle; while it is down, somebody else notices."""
+"""O3, O9: the machine goes down during a cycle; while it is down, another machine notices."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kill_node_processes(case: Case) -> None:
 
 
 def freshness(case: Case, max_age: str) -> int:
-    """:returns: the exit code of the check that works without Airflow."""
+    """Return the exit code of the check that works without Airflow."""
     config = str(case.rig.root / "clusters.yaml")
     arguments = ["freshness", "--config", config, "--cluster", "orders", "--max-age", max_age]
     done = subprocess.run(

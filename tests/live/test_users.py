@@ -34,7 +34,7 @@ def add_cases(live: Live) -> None:
 
 
 def write_witness(live: Live) -> datetime:
-    """:returns: from when on, for six seconds, the primary was written to."""
+    """Return the time from which the primary was written to, for six seconds."""
     since = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
     since += timedelta(seconds=since.second % 2)
     Witness(live.seeded.primary).write_until(since + timedelta(seconds=7))

@@ -1,4 +1,4 @@
-"""The package as somebody gets it: built, and installed where nothing else is."""
+"""The package as users get it: built, and installed into an empty environment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Installed:
     home: Path
 
     def run(self, program: str, *words: str, **env: str) -> str:
-        """:returns: what a program of the environment prints."""
+        """Return what a program of the environment prints."""
         clean = {"PATH": f"{self.home}/bin:/usr/bin:/bin", "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
         command = [str(self.home / "bin" / program), *words]
         return output_of(command, cwd=self.home, env=clean | env)
@@ -53,7 +53,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def install(wheel: Path, home: Path, extras: tuple[str, ...] = ()) -> Installed:
-    """:returns: a new environment with the wheel, as the README says to install it."""
+    """Return a new environment with the wheel, as the README says to install it."""
     output_of([sys.executable, "-m", "venv", str(home)])
     what = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
     pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]

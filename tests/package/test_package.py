@@ -19,7 +19,7 @@ PROJECT = "https://github.com/airflow-restore-replay/airflow-restore-replay"
 
 
 def sources() -> set[str]:
-    """:returns: paths of the package's files in this checkout."""
+    """Return paths of the package's files in this checkout."""
     found = (ROOT / "airflow_restore_replay").rglob("*")
     return {str(p.relative_to(ROOT)) for p in found if p.is_file() and "__pycache__" not in p.parts}
 

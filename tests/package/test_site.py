@@ -19,7 +19,7 @@ PUBLIC = ("operators", "sensors", "hooks", "notifications", "dag")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """:returns: the built site; a warning, such as of a link that leads nowhere, has failed the build."""
+    """Return the built site; a warning, such as of a link that leads nowhere, has failed the build."""
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     output_of(command, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})

@@ -11,7 +11,9 @@ from typing import Any
 
 
 class AirflowApi(ABC):
-    """:param url: of the API server."""
+    """Client of Airflow's API.
+
+    :param url: URL of the API server."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -20,7 +22,7 @@ class AirflowApi(ABC):
     @property
     @abstractmethod
     def password(self) -> str:
-        """:returns: the admin's."""
+        """Return the admin's password."""
 
     def get(self, path: str, *, patience_s: float = 120.0) -> Any:
         """Ask Airflow's public API; on a busy machine it may keep one waiting for a while."""

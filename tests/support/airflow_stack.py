@@ -98,7 +98,7 @@ class AirflowStack(AirflowApi):
 
     @property
     def password(self) -> str:
-        """:returns: the admin's, which Airflow made up."""
+        """Return the admin's password, which Airflow generated."""
         passwords = json.loads((self.home / "passwords.json").read_text())
         return str(passwords["admin"])
 
@@ -195,7 +195,7 @@ class AirflowStack(AirflowApi):
         return ", ".join([*unwell, *(d for d in dag_ids if d not in known)])
 
     def pid(self, name: str) -> int:
-        """:returns: of one process, which leads a session of its own."""
+        """Return the pid of one process, which leads a session of its own."""
         return self._children[name].pid
 
     def kill(self, name: str) -> None:
@@ -237,7 +237,7 @@ class AirflowStack(AirflowApi):
                 child.wait()
 
     def _processes(self) -> list[int]:
-        """:returns: Airflow's processes, and those whose parents were killed; jobs have sessions of their own."""
+        """Return Airflow's processes, and those whose parents were killed; jobs have sessions of their own."""
         return [pid for pid in pids() if session_of(pid) in self._sessions]
 
     def stop(self) -> None:
@@ -255,7 +255,7 @@ class AirflowStack(AirflowApi):
 
 
 def process_name() -> str:
-    """:returns: which of a stack's processes this is, or belongs to: as ``core.hostname_callable`` a host's name."""
+    """Return which of a stack's processes this is, or belongs to: as ``core.hostname_callable`` a host's name."""
     return os.environ.get("PGAPPNAME") or socket.gethostname()
 
 

@@ -23,7 +23,7 @@ MIB = 2**20
 
 
 def make_tree(root: Path, *, seed: int = 1) -> Path:
-    """:returns: *root* with files of all kinds: several chunks, a hole, a short tail, empty, zero."""
+    """Return *root* with files of all kinds: several chunks, a hole, a short tail, empty, zero."""
     noise = random.Random(seed)
     (root / "shop").mkdir(parents=True)
     (root / "empty_schema").mkdir(mode=0o750)
@@ -38,7 +38,7 @@ def make_tree(root: Path, *, seed: int = 1) -> Path:
 
 
 def tree_bytes(root: Path) -> dict[str, bytes | None]:
-    """:returns: everything below *root*; directories as None."""
+    """Return everything below *root*; directories as None."""
     return {
         p.relative_to(root).as_posix(): None if p.is_dir() else p.read_bytes()
         for p in sorted(root.rglob("*"))
@@ -48,7 +48,7 @@ def tree_bytes(root: Path) -> dict[str, bytes | None]:
 def manifest_for(
     repository: Repository, *, run: str, epoch: int, backup_id: str = "", **fields: object
 ) -> Manifest:
-    """:returns: a manifest that lacks only its files."""
+    """Return a manifest that lacks only its files."""
     at = utc_now()
     values: dict[str, object] = {
         "backup_id": backup_id or new_id(at),
@@ -96,6 +96,6 @@ def aged_copy(repository: Repository, backup_id: str, *, days: float) -> str:
 
 
 def flip_one_bit(data: bytes) -> bytes:
-    """:returns: *data* with one bit of its middle changed."""
+    """Return *data* with one bit of its middle changed."""
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]

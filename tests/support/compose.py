@@ -17,7 +17,9 @@ REPO = Path(__file__).parents[2]
 
 
 class Compose:
-    """:param engine: URL of the engine's Unix socket."""
+    """Docker Compose with an engine.
+
+    :param engine: URL of the engine's Unix socket."""
 
     def __init__(self, engine: str) -> None:
         self.port = free_port()
@@ -34,11 +36,14 @@ class Compose:
         self._run(str(REPO / "tools" / "tour-images"), "--keep")
 
     def __call__(self, *arguments: str, stdin: str = "") -> str:
-        """:returns: what Compose says on standard output. :raises AssertionError: it fails."""
+        """Return the standard output of Compose.
+
+        :raises AssertionError: Compose fails.
+        """
         return self._run(f"{programs('docker-compose')}/docker-compose", *arguments, stdin=stdin)
 
     def config(self) -> Any:
-        """:returns: the file as Compose understands it."""
+        """Return the file as Compose understands it."""
         return json.loads(self("config", "--format", "json"))
 
     def _run(self, *command: str, stdin: str = "") -> str:

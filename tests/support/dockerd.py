@@ -59,7 +59,7 @@ class Dockerd:
 
     @property
     def node_section(self) -> dict[str, str]:
-        """:returns: what a cluster's ``node`` needs to say to reach it over TCP."""
+        """Return what a cluster's ``node`` needs to say to reach it over TCP."""
         return {
             "runtime": "docker",
             "engine": f"tcp://127.0.0.1:{self.gate.port}",
@@ -69,7 +69,7 @@ class Dockerd:
         }
 
     def client(self) -> Any:
-        """:returns: a new low-level client of the engine."""
+        """Return a new low-level client of the engine."""
         import docker
 
         return docker.APIClient(base_url=self.url, timeout=60)
@@ -152,9 +152,9 @@ def provide_nodes(url: str | None, *flavors: str) -> list[str]:
 
 @contextlib.contextmanager
 def node_engine(*flavors: str) -> Iterator[Dockerd]:
-    """:returns: an engine that has the images of nodes.
+    """Yield an engine that has the images of nodes.
 
-    Where none can run the tests fail; only ``RR_WITHOUT=docker`` makes that a skip.
+    If no engine can run, the tests fail; only ``RR_WITHOUT=docker`` makes that a skip.
     """
     if without("docker"):
         import pytest  # the demo runs where there is none

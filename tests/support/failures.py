@@ -24,7 +24,7 @@ in the last column is for you.
 | blames | the run | the backup |
 |---|---|---|
 | environment | is tried again, then red | nothing is recorded against any |
-| source | is red; if the primary's data is rotten or gone, the cluster is [held](operations.md#a-hold) | \
+| source | is red; if the primary's data is corrupt or gone, the cluster is [held](operations.md#a-hold) | \
 nothing is recorded against any |
 | stranded | takes a fresh full, or is red with `fallback: none` | \
 stays restorable and is kept, but is no base any more |
@@ -109,7 +109,7 @@ CONFLICTS = (1032, 1062, 1146, 1050, 1051, 1054, 1091, 1396, 1397, 1452, 1594)
 
 
 def classes() -> list[type[RestoreReplayError]]:
-    """:returns: the leaves and nodes of the tree that are raised, in the order of the module."""
+    """Return the leaves and nodes of the tree that are raised, in the order of the module."""
     found = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, RestoreReplayError)]
     groups = {"RestoreReplayError", "Refused", "Circumstance", "SourceFault", "Stranded", "BackupFault"}
     return [c for c in found if c.__name__ not in groups]
@@ -128,7 +128,7 @@ def run_does(kind: type[RestoreReplayError]) -> str:
 
 
 def document() -> str:
-    """:returns: docs/failures.md."""
+    """Return docs/failures.md."""
     lines = [_HEAD, "| error | meaning | blames | the run | you |", "|---|---|---|---|---|"]
     for kind in classes():
         meaning = (kind.__doc__ or "").strip().split("\n")[0]
@@ -153,7 +153,7 @@ def document() -> str:
 def known(
     rules: ErrorRules, said: tuple[Said, ...]
 ) -> Iterator[tuple[str, str, str, RestoreReplayError | None]]:
-    """:returns: thread, numbers, text, and what the flavor makes of it; None is tried again by the server."""
+    """Return thread, numbers, text, and what the flavor makes of it; None is tried again by the server."""
     transient = sorted(rules.transient)
     yield "receiver", ", ".join(map(str, transient)), "", None
     for number in sorted(rules.denied_numbers - rules.transient):
@@ -170,7 +170,7 @@ def known(
 
 
 def logged(rules: LogRules, line: str) -> str:
-    """:returns: whom a line of the error log blames."""
+    """Return what a line of the error log blames."""
     if rules.data_errors(line):
         return "backup"
     return "environment" if rules.environment_errors(line) else "nobody"

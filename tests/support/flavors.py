@@ -54,7 +54,9 @@ MANY_ROWS = (
 
 @dataclass(frozen=True)
 class Kit:
-    """:param name: of the kit.
+    """What the tests need of one flavor.
+
+    :param name: name of the kit.
     :param archive: path of the table that no test writes to, in the data directory.
     :param seeds: the methods of this flavor, as ``seed.method``.
     :param series: of releases that the kit is about; the system's own may be any.
@@ -72,16 +74,16 @@ class Kit:
         return self.primary.flavor
 
     def may_write_to(self, directory: Path) -> list[str]:
-        """:returns: options of a primary whose tables may have their DATA DIRECTORY there."""
+        """Return options of a primary whose tables may have their DATA DIRECTORY there."""
         return [f"--innodb-directories={directory}"] if self.flavor == "mysql" else []
 
     def start(self, root: Path, **options: Any) -> Primary:
-        """:returns: a primary with the protection account and the shop."""
+        """Return a primary with the protection account and the shop."""
         templates.copy_tree(self._with_shop() / "data", root / "data")
         return self.primary.start(root, **options)
 
     def _with_shop(self) -> Path:
-        """:returns: the stopped primary that others are copies of, made once in a run of the tests."""
+        """Return the stopped primary that others are copies of, made once in a run of the tests."""
 
         def fill(root: Path) -> None:
             primary = self.primary.start(root)
@@ -94,7 +96,7 @@ class Kit:
         return templates.of_this_run(f"shop-{self.name}", fill)
 
     def start_replica(self, root: Path, source: Primary) -> Primary:
-        """:returns: a server that follows *source*, and could take its place."""
+        """Return a server that follows *source*, and could take its place."""
         replica = self.primary.start(root, server_id=source.server_id + 1)
         replica.follow(source)
         return replica
@@ -113,7 +115,10 @@ KITS = {
 
 
 def _on(*names: str, swept: Sequence[str] = ()) -> pytest.MarkDecorator:
-    """:param swept: these are sweeps."""
+    """Parametrize a test over flavors.
+
+    :param swept: whether these are sweeps.
+    """
     sweep = pytest.mark.sweep(guards="what no flavor has a part in is the same on the other flavor")
     kits = [
         pytest.param(

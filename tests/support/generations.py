@@ -11,7 +11,7 @@ from airflow_restore_replay.core.repository.format.refs import PAGE_BYTES, Chunk
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import MIB, manifest_for
 
@@ -20,7 +20,7 @@ SKIPPABLE = ("*/*.ibd",)
 
 def node(
     chunks: ChunkStore, files: list[FileEntry], root: Path, *, resume: bool = False
-) -> tuple[Path, Base]:
+) -> tuple[Path, RestoredState]:
     """Restore as a cycle does.
 
     :returns: the data directory, and what the node knows of it.
@@ -40,7 +40,9 @@ def node(
     return data, result.base
 
 
-def copy(chunks: ChunkStore, data: Path, base: Base, **options: Any) -> tuple[list[FileEntry], Sizes]:
+def copy(
+    chunks: ChunkStore, data: Path, base: RestoredState, **options: Any
+) -> tuple[list[FileEntry], Sizes]:
     """Snapshot as a cycle does, with a random choice of what is read all the same that is always the same."""
     return snapshot_tree(
         chunks, data, base=base, **{"threads": 2, "skippable": SKIPPABLE, "rng": random.Random(1), **options}
@@ -75,9 +77,9 @@ def change_pages(path: Path, pages: list[int], *, seed: int = 0) -> None:
 
 
 def make_varied_tree(root: Path, *, large: bool = False) -> Path:
-    """:param large: with a file of so many chunks that they have a list of their own.
+    """Return *root* with files whose snapshots have every kind of object once changed by :func:`vary`.
 
-    :returns: *root* with files whose snapshots have every kind of object once changed by :func:`vary`.
+    :param large: add a file of so many chunks that they have a list of their own.
     """
     noise = random.Random(11)
     (root / "shop").mkdir(parents=True)
@@ -104,7 +106,7 @@ def vary(data: Path, *, seed: int = 5) -> None:
 
 
 def kinds(files: list[FileEntry]) -> set[str]:
-    """:returns: which kinds of references and lists *files* have."""
+    """Return which kinds of references and lists *files* have."""
     found = {"list" for f in files if f.list}
     for entry in files:
         found.update(kind(ref) for ref in entry.chunks)

@@ -38,7 +38,9 @@ _EVERY_CHECK = {
 
 @dataclass(frozen=True)
 class Hunted:
-    """:param wrong: what the cycle blamed, though nothing was at fault; empty for nothing."""
+    """Outcome of a hunted cycle.
+
+    :param wrong: what the cycle blamed, though nothing was at fault; empty for nothing."""
 
     seed: str
     how: str
@@ -93,7 +95,7 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
     said: dict[str, None] = {}
 
     def watch(step: str, state: JobState | None) -> None:
-        if state and state.progress.phase == "filling again":
+        if state and state.progress.phase == "refilling the node":
             said[f"{step} filled the node again: {state.progress.detail}"] = None
         if state and state.failure:
             said[f"{step} failed: {state.failure.message}"] = None
@@ -108,7 +110,7 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
         how += "; the primary restarted after it"
     blamed = [str(v.failure) for v in rig.verdicts_against()[verdicts:]]
     blamed += [f"errors of the load: {load.errors}"] if load.errors else []
-    # A dump that DDL spoils again and again is circumstance: the run is red, and nobody is blamed.
+    # A dump that DDL invalidates repeatedly is circumstance: the run fails, and no backup is blamed.
     red = report.failure if report.failure and report.failure.blame is Blame.ENVIRONMENT else None
     blamed += [str(report.failure)] if report.failure and not red else []
     how += "; red" if red else ""

@@ -27,9 +27,12 @@ _OWN = {
 
 
 def dump_text(endpoint: Endpoint, primary: Primary) -> str:
-    """:param primary: whose flavor and programs they are.
-    :returns: everything a server holds, accounts and stored programs included, as SQL without what a replica
-    may hold differently (next AUTO_INCREMENT values, event states, comments)."""
+    """Return everything that a server holds as SQL, with accounts and stored programs.
+
+    It lacks what may differ on a replica (next AUTO_INCREMENT values, event states, comments).
+
+    :param primary: a server of the same flavor and programs.
+    """
     flavor = primary.flavor
     with tempfile.TemporaryDirectory() as private:
         options = Path(private) / "client.cnf"

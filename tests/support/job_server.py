@@ -1,4 +1,4 @@
-"""Forks the processes of jobs from one that has imported the agent: starting Python anew for each costs half a second.
+"""Forks the processes of jobs from one that has imported the agent: starting Python for each costs half a second.
 
 A forked job is a process like any other: detached, in a session of its own, with its own state file, and killed as one.
 What is left out is the start of the interpreter. Tests of that start, and of what it reads (``PYTHONPATH``), launch
@@ -112,7 +112,7 @@ def serve(descriptor: int) -> None:
     from tests.support import templates
 
     templates.initialize_from_templates()
-    # Nobody waits for the jobs: their end is seen by the kernel's own tables.
+    # No process waits for the jobs: their end is seen in the kernel's own tables.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     assert len(os.listdir("/proc/self/task")) == 1, "a process with threads cannot be forked"
     requests = socket.socket(fileno=descriptor)

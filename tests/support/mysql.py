@@ -12,7 +12,7 @@ from tests.support.primary import ROOT_PASSWORD, Primary
 
 
 def programs() -> str:
-    """:returns: directory of MySQL's programs."""
+    """Return directory of MySQL's programs."""
     return unpacked.programs("mysql")
 
 

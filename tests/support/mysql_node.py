@@ -34,7 +34,7 @@ def layout_at(root: Path, **changes: Any) -> ServerLayout:
 
 
 def initialized(root: Path) -> MySqlServer:
-    """:returns: a node as :meth:`initialize` leaves it."""
+    """Return a node as :meth:`initialize` leaves it."""
     server = MySqlServer(layout_at(root))
     templates.initialize(server)
     return server

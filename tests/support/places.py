@@ -17,7 +17,7 @@ ON_DISK = "RR_TESTS_ON_DISK"
 
 
 def temporary_root() -> Path:
-    """:returns: the directory for temporary directories of tests; a file system in memory if it has 8 GiB free."""
+    """Return the directory for temporary directories of tests; a file system in memory if it has 8 GiB free."""
     fits = known_file_system(_MEMORY) == "tmpfs" and shutil.disk_usage(_MEMORY).free >= _NEEDED_BYTES
     if fits and os.access(_MEMORY, os.W_OK) and not os.environ.get(ON_DISK):
         return _MEMORY
@@ -25,5 +25,5 @@ def temporary_root() -> Path:
 
 
 def on_disk() -> Path:
-    """:returns: a new directory on a disk, where temporary files outlive a boot."""
+    """Return a new directory on a disk, where temporary files outlive a boot."""
     return Path(tempfile.mkdtemp(prefix="rr-on-disk-", dir="/var/tmp"))

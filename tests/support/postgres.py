@@ -65,7 +65,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """:returns: for SQLAlchemy."""
+        """Return the URL for SQLAlchemy."""
         return f"postgresql+psycopg2://airflow:{self._password}@127.0.0.1:{self._port}/postgres"
 
     def restart(self) -> None:

@@ -30,7 +30,7 @@ BACKUP_PASSWORD = "protect-secret-93ab"
 
 
 def free_port() -> int:
-    """:returns: a TCP port that nothing listens on, from below those that outgoing connections take by chance."""
+    """Return a TCP port that nothing listens on, below the ports that outgoing connections use."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
@@ -70,7 +70,7 @@ class Primary(abc.ABC):
         return primary
 
     def _installed(self) -> Path:
-        """:returns: a fresh data directory of this release, in which root has a password; installed once."""
+        """Return a fresh data directory of this release, in which root has a password; installed once."""
 
         def install(work: Path) -> None:
             new = type(self)(work, server_id=1, port=free_port(), options=["--skip-log-bin"])
@@ -97,11 +97,11 @@ class Primary(abc.ABC):
 
     @property
     def bindir(self) -> str | None:
-        """:returns: directory of its programs when they are not on PATH; for node.bindir."""
+        """Return directory of its programs when they are not on PATH; for node.bindir."""
         return None
 
     def program(self, name: str) -> str:
-        """:returns: how to call one of its programs."""
+        """Return how to call one of its programs."""
         return f"{self.bindir}/{name}" if self.bindir else name
 
     @abc.abstractmethod
@@ -123,17 +123,17 @@ class Primary(abc.ABC):
     def promote(self) -> None: ...
 
     def endpoint(self, user: str = "root") -> Endpoint:
-        """:returns: how to reach it over TCP; *user* is ``root`` or has the backup account's password."""
+        """Return how to reach it over TCP; *user* is ``root`` or has the backup account's password."""
         password = ROOT_PASSWORD if user == "root" else BACKUP_PASSWORD
         return Endpoint(host="127.0.0.1", port=self.port, user=user, password=password)
 
     def connect(self, **options: Any) -> Connection[Any]:
-        """:returns: an autocommit connection as root."""
+        """Return an autocommit connection as root."""
         usual: dict[str, Any] = {"charset": "utf8mb4", "autocommit": True, "password": ROOT_PASSWORD}
         return pymysql.connect(**({"unix_socket": self.socket, "user": "root"} | usual | options))
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:
-        """:returns: rows of the last of *statements*, which root runs."""
+        """Return rows of the last of *statements*, which root runs."""
         with self.connect() as conn, conn.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
@@ -142,7 +142,7 @@ class Primary(abc.ABC):
     def create_backup_account(
         self, name: str = "restore_replay", password: str = BACKUP_PASSWORD, host: str = "%"
     ) -> Endpoint:
-        """:returns: the endpoint of a new protection account with exactly the documented grants."""
+        """Return the endpoint of a new protection account with exactly the documented grants."""
         who, where, word = (pymysql.converters.escape_string(text) for text in (name, host, password))
         self.execute(f"CREATE USER '{who}'@'{where}' IDENTIFIED BY '{word}'", *self._grants(name, host))
         return Endpoint(host="127.0.0.1", port=self.port, user=name, password=password)
@@ -176,7 +176,7 @@ class Primary(abc.ABC):
         self._terminate(signal.SIGKILL)
 
     def discard(self) -> None:
-        """End it where nobody needs its data any more: a clean stop takes longer."""
+        """End it when its data is not needed any more: a clean stop takes longer."""
         self.kill()
         self.stop()
 
@@ -232,7 +232,7 @@ class WriteLoad:
         return self
 
     def stop(self) -> int:
-        """:returns: how many transactions were committed."""
+        """Return how many transactions were committed."""
         self._stop.set()
         for thread in self._threads:
             thread.join(30)
@@ -308,7 +308,7 @@ class Witness:
                 time.sleep(self._pause_s)
 
     def before(self, moment: datetime) -> int:
-        """:returns: id of the last row from before *moment*."""
+        """Return id of the last row from before *moment*."""
         naive = moment.astimezone(UTC).replace(tzinfo=None)
         return int(self.primary.execute(f"SELECT MAX(id) FROM {self.table} WHERE at < '{naive}'")[0][0])
 

@@ -23,13 +23,13 @@ def end(process: subprocess.Popen[bytes], *, patience_s: float = 20.0) -> None:
 
 
 def marked(name: str, value: str) -> list[int]:
-    """:returns: other processes whose environment has that variable; children inherit it."""
+    """Return other processes whose environment has that variable; children inherit it."""
     wanted = f"{name}={value}".encode()
     return [pid for pid in pids() if wanted in _environment(pid)]
 
 
 def pids() -> list[int]:
-    """:returns: all other processes."""
+    """Return all other processes."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
 
 
@@ -56,7 +56,7 @@ def signal_if_there(pid: int, sig: signal.Signals) -> None:
 
 
 def command_line(pid: int) -> str:
-    """:returns: what the process calls itself; empty when it is gone or a zombie."""
+    """Return what the process calls itself; empty when it is gone or a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
@@ -64,7 +64,7 @@ def command_line(pid: int) -> str:
 
 
 def session_of(pid: int) -> int:
-    """:returns: its session's leader, -1 when it is gone or a zombie."""
+    """Return its session's leader, -1 when it is gone or a zombie."""
     try:
         return os.getsid(pid) if command_line(pid) else -1
     except ProcessLookupError:

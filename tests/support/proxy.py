@@ -38,9 +38,11 @@ def always(act: Act) -> Rule:
 
 
 class FaultyProxy:
-    """:param sign: signs anew what was changed; only for a store that checks signatures.
+    """A proxy before a store, which injects faults.
 
-    :ivar rule: may be replaced at any time. :ivar seen: all requests, as (method, path).
+    :param sign: signs changed requests again; only for a store that checks signatures.
+    :ivar rule: what to do with a request; may be replaced at any time.
+    :ivar seen: all requests, as (method, path).
     """
 
     def __init__(self, upstream_port: int, *, sign: Sign | None = None) -> None:
@@ -55,11 +57,11 @@ class FaultyProxy:
         self._thread.start()
 
     def refuse(self, headers: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
-        """:returns: status and body of an answer that the store never gets to give."""
+        """Return status and body of an answer that the store never gets to give."""
         return None
 
     def rewrite(self, body: bytes, answer: bytes) -> bytes:
-        """:returns: what the client gets instead of the store's *answer*."""
+        """Return what the client gets instead of the store's *answer*."""
         return answer
 
     def stop(self) -> None:
@@ -76,7 +78,7 @@ class FaultyProxy:
 
 
 def nth(count: int, act: Act, *, method: str, containing: str = "") -> Rule:
-    """:returns: a rule that acts on the *count*-th matching request and all later ones."""
+    """Return a rule that acts on the *count*-th matching request and all later ones."""
     lock = threading.Lock()
     matched = 0
 
@@ -92,7 +94,7 @@ def nth(count: int, act: Act, *, method: str, containing: str = "") -> Rule:
 
 
 def first(count: int, act: Act, *, method: str = "", containing: str = "") -> Rule:
-    """:returns: a rule that acts on the first *count* matching requests."""
+    """Return a rule that acts on the first *count* matching requests."""
     lock = threading.Lock()
     left = count
 

@@ -13,7 +13,9 @@ from tests.support.processes import end
 
 
 class RedisServer:
-    """:ivar url: for Celery."""
+    """A Redis server.
+
+    :ivar url: its URL, for Celery."""
 
     def __init__(self) -> None:
         program = shutil.which("redis-server")

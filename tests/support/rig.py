@@ -74,7 +74,9 @@ class StoredBytes:
 
 @dataclass
 class Rig:
-    """:param root: holds repository and nodes; removed by the test's tmp_path.
+    """A cluster on a primary, with repository and nodes of its own.
+
+    :param root: holds repository and nodes; removed by the test's tmp_path.
     :param overrides: keys of the cluster's YAML section.
     :param secrets: what must not be in any log, state or record.
     :param store: credentials of the object store, where *overrides* put the repository into one.
@@ -97,7 +99,7 @@ class Rig:
         return self.root / "nodes"
 
     def section(self, **overrides: Any) -> dict[str, Any]:
-        """:returns: the cluster's section of the YAML file."""
+        """Return the cluster's section of the YAML file."""
         base: dict[str, Any] = {
             "primary": {"host": "127.0.0.1", "port": self.primary.port, "user": "restore_replay"},
             "repository": {"url": f"file://{self.repository_dir}"},
@@ -153,11 +155,11 @@ class Rig:
         return result
 
     def full(self, **options: Any) -> str:
-        """:returns: id of a fresh full backup."""
+        """Return id of a fresh full backup."""
         return self.published(self.cycle(force_full=True, **options))
 
     def published(self, report: CycleReport) -> str:
-        """:returns: the id that *report* published; fails the test when the run was red."""
+        """Return the id that *report* published; the test fails if the run failed."""
         assert report.failure is None, f"{report.failure}\n{self.tail()}"
         assert report.published_id
         return report.published_id
@@ -173,14 +175,14 @@ class Rig:
 
     @property
     def newest(self) -> str:
-        """:returns: id of the newest backup."""
+        """Return id of the newest backup."""
         return self.catalog().backups[-1].backup_id
 
     def against(self, backup_id: str) -> list[Verdict]:
         return self.catalog().backup(backup_id).against
 
     def verdicts_against(self) -> list[Verdict]:
-        """:returns: every verdict ever recorded against any backup."""
+        """Return every verdict ever recorded against any backup."""
         bad = (Outcome.QUARANTINED, Outcome.STRANDED)
         return [v for v in self.catalog().verdicts if v.outcome in bad]
 
@@ -189,7 +191,7 @@ class Rig:
         return repository.load_files(repository.load_manifest(backup_id))
 
     def chunk_of(self, backup_id: str, path: str, index: int = -1) -> StoredBytes:
-        """:returns: the stored bytes of one chunk of a file; of a delta, those of its pages."""
+        """Return the stored bytes of one chunk of a file; of a delta, those of its pages."""
         entry = next(f for f in self.files(backup_id) if f.path == path)
         refs = [r for r in entry.chunks if r is not None]
         return StoredBytes.of(self.repository_dir, refs[index])
@@ -200,7 +202,7 @@ class Rig:
         stored.write_bytes(raw)
 
     def restores(self, backup_id: str) -> Path:
-        """:returns: directory into which the backup was restored, every byte checked."""
+        """Return directory into which the backup was restored, every byte checked."""
         target = self.root / f"restored-{backup_id}"
         repository = self.repository(write=False)
         manifest = repository.load_manifest(backup_id)
@@ -226,7 +228,7 @@ class Rig:
         assert leaks == []
 
     def tail(self) -> str:
-        """:returns: the ends of the nodes' logs, for a failed assertion."""
+        """Return the ends of the nodes' logs, for a failed assertion."""
         return "\n".join(f"--- {name}\n{text[-1500:]}" for name, text in self.logs.items())
 
     def _keep_logs(self, *, of_all: bool) -> None:
@@ -243,7 +245,7 @@ class Rig:
 
 
 def processes_in(directory: Path) -> list[str]:
-    """:returns: command lines of live processes that mention *directory*."""
+    """Return command lines of live processes that mention *directory*."""
     found = []
     for proc in Path("/proc").glob("[0-9]*"):
         try:

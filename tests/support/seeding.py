@@ -11,7 +11,7 @@ from tests.support.rig import Rig
 
 
 def seed(kit: Kit) -> Path:
-    """:returns: a stopped primary and the repository with its first full backup, made once in a run of the tests."""
+    """Return a stopped primary and the repository with its first full backup, made once in a run of the tests."""
 
     def make(root: Path) -> None:
         primary = kit.start(root)
@@ -24,8 +24,10 @@ def seed(kit: Kit) -> Path:
 
 
 def seeded_copy(kit: Kit, root: Path, overrides: dict[str, Any], **options: Any) -> Rig:
-    """:param overrides: of the cluster. :param options: of the primary.
-    :returns: a copy of :func:`seed`, with its primary running.
+    """Return a copy of :func:`seed`, with its primary running.
+
+    :param overrides: keys of the cluster's section.
+    :param options: options of the primary.
     """
     template = seed(kit)
     templates.copy_tree(template / "data", root / "primary" / "data")

@@ -16,7 +16,10 @@ WEBHOOK = "T000/B000/very-secret"
 
 @dataclass
 class Slack:
-    """:ivar posts: path, authorization and body of every request. :ivar broken: answer with an error."""
+    """A server that takes the place of Slack.
+
+    :ivar posts: path, authorization and body of every request.
+    :ivar broken: whether it answers with an error."""
 
     port: int
     posts: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
@@ -24,7 +27,7 @@ class Slack:
 
     @property
     def connections(self) -> dict[str, str]:
-        """:returns: environment variables with a connection of either type that leads here."""
+        """Return environment variables with a connection of either type that leads here."""
         here = f"127.0.0.1:{self.port}"
         hook = {
             "conn_type": "slackwebhook",
@@ -41,7 +44,7 @@ class Slack:
 
     @property
     def shown(self) -> list[str]:
-        """:returns: what a person sees of each message."""
+        """Return what a person sees of each message."""
         return [_shown(body) for _, _, body in self.posts]
 
 

@@ -30,7 +30,9 @@ SetEnv {variables}
 
 
 class Sshd:
-    """:param root: its keys, its configuration, its log.
+    """An SSH server.
+
+    :param root: its keys, its configuration, its log.
     :param gate: what clients connect to.
     """
 
@@ -41,7 +43,10 @@ class Sshd:
 
     @classmethod
     def start(cls, root: Path, **variables: str) -> Sshd:
-        """:param variables: of the environment of whatever is run there, beside what finds this package."""
+        """Start a server.
+
+        :param variables: environment of the programs that run there, beside the path of this package.
+        """
         root.mkdir(parents=True)
         for name in ("host_key", "key"):
             make_key(root / name)
@@ -71,7 +76,7 @@ class Sshd:
 
     @property
     def host_key(self) -> str:
-        """:returns: type and key, as in a line of known_hosts."""
+        """Return type and key, as in a line of known_hosts."""
         return " ".join((self.root / "host_key.pub").read_text().split()[:2])
 
     @property
@@ -80,7 +85,7 @@ class Sshd:
 
     @property
     def node_section(self) -> dict[str, object]:
-        """:returns: what a cluster's ``node`` needs to say to reach it."""
+        """Return what a cluster's ``node`` needs to say to reach it."""
         return {
             "runtime": "ssh",
             "host": "127.0.0.1",
@@ -91,11 +96,11 @@ class Sshd:
         }
 
     def sessions(self) -> list[int]:
-        """:returns: the processes that serve connections."""
+        """Return the processes that serve connections."""
         return [pid for pid in pids() if _parent_of(pid) == self._process.pid]
 
     def kill_sessions(self) -> int:
-        """:returns: how many connections there were."""
+        """Return how many connections there were."""
         found = self.sessions()
         for pid in found:
             for child in [p for p in pids() if _parent_of(p) == pid and _name_of(p) == "sshd"]:

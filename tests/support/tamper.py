@@ -96,12 +96,12 @@ class Sql:
 
 
 def by_sql(*statements: str) -> Sql:
-    """:returns: a change that runs statements on the restored copy."""
+    """Return a change that runs statements on the restored copy."""
     return Sql(statements)
 
 
 def witnessed(rig: Rig, backup_id: str, witness: Witness) -> int:
-    """:returns: the last row of the witness in the restored backup, which has all rows before it."""
+    """Return the last row of the witness in the restored backup, which has all rows before it."""
     with running(rig.restores(backup_id), rig) as conn, conn.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*), MAX(id) FROM {witness.table}")
         ((rows, last),) = cursor.fetchall()

@@ -8,7 +8,9 @@ import threading
 
 
 class TcpGate:
-    """:ivar port: where clients connect."""
+    """A TCP proxy that can be shut.
+
+    :ivar port: where clients connect."""
 
     def __init__(self, upstream_port: int) -> None:
         self._upstream = upstream_port

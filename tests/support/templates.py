@@ -65,7 +65,7 @@ def made_once(place: Path, make: Callable[[Path], None]) -> Path:
 def kept(name: str, recipe: str, make: Callable[[Path], None]) -> Path:
     """A directory that stays for later runs of the tests.
 
-    :param recipe: whatever its content follows from; another recipe makes it anew.
+    :param recipe: everything that its content depends on; another recipe makes it again.
     """
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     found = made_once(_CACHE / f"{name}-{digest}", make)
@@ -102,7 +102,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 @functools.cache
 def release_of(program: str) -> str:
-    """:returns: what identifies a server's program: its release as it prints it."""
+    """Return what identifies a server's program: its release as it prints it."""
     done = subprocess.run([program, "--no-defaults", "--version"], capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -138,6 +138,6 @@ def initialize(server: NodeProcess, real: Callable[[Any], None] | None = None) -
 
 
 def _source_of(server: NodeProcess) -> str:
-    """:returns: the code that says how a node's data directory is initialized."""
+    """Return the code that says how a node's data directory is initialized."""
     modules = (sys.modules[type(server).__module__], mariadb_options, mysql_options, server_options)
     return "".join(map(inspect.getsource, modules))

@@ -9,8 +9,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Authority:
-    """:param ca: what each side trusts. :param cert, key: for a server at 127.0.0.1.
-    :param client_cert, client_key: for who connects.
+    """Files of a certificate authority and of certificates that it signed.
+
+    :param ca: what each side trusts.
+    :param cert, key: for a server at 127.0.0.1.
+    :param client_cert, client_key: for clients.
     """
 
     ca: Path
@@ -21,7 +24,7 @@ class Authority:
 
     @property
     def server_options(self) -> list[str]:
-        """:returns: options of a database server."""
+        """Return options of a database server."""
         return [f"--ssl-ca={self.ca}", f"--ssl-cert={self.cert}", f"--ssl-key={self.key}"]
 
 

@@ -11,16 +11,17 @@ _TOOL = Path(__file__).parents[2] / "tools" / "unpacked-server"
 
 
 def without(name: str) -> bool:
-    """:returns: whether somebody said that *name* shall not be here."""
+    """Return whether the user excluded *name*."""
     return name in os.environ.get("RR_WITHOUT", "").split(",")
 
 
 @functools.cache
 def programs(name: str) -> str:
-    """:param name: of the tool's list.
-    :returns: directory of the server's programs; fetched if they are not here yet.
+    """Return the directory of a server's programs, which are fetched if they are not here yet.
 
-    What cannot be had is a failure; only ``RR_WITHOUT`` with its name makes it a skip.
+    If they are not available, that is a failure; only ``RR_WITHOUT`` with the name makes it a skip.
+
+    :param name: name in the tool's list.
     """
     if without(name):
         import pytest  # the demo runs where there is none

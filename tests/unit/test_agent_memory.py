@@ -26,7 +26,7 @@ print(resident() - before)
 
 
 def kept(setting: str) -> int:
-    """:returns: bytes that are still resident after 200 MiB of large blocks among small ones were freed."""
+    """Return bytes that are still resident after 200 MiB of large blocks among small ones were freed."""
     done = subprocess.run([sys.executable, "-c", _HOLES, setting], capture_output=True, text=True, check=True)
     return int(done.stdout)
 

@@ -39,7 +39,7 @@ def test_what_stays_has_a_health_check_and_what_ends_is_waited_for(file: Any) ->
         if how["condition"] == "service_completed_successfully"
     }
     assert waited == ONE_SHOTS
-    # The load is nobody's precondition.
+    # No service depends on the load.
     assert {name for name, s in services.items() if "healthcheck" not in s} == ONE_SHOTS | {"load"}
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from airflow_restore_replay.core.jobs.checks import Rotation
-from airflow_restore_replay.core.jobs.compare.coverage import Coverage, Progress
+from airflow_restore_replay.core.jobs.checks.rotation import Rotation
+from airflow_restore_replay.core.jobs.compare.coverage import Coverage, TableCoverage
 from airflow_restore_replay.core.jobs.compare.files import table_of
 from airflow_restore_replay.core.jobs.compare.ranges import Pace
 
@@ -66,7 +66,7 @@ def test_a_pass_over_a_large_table_goes_on_where_it_stopped() -> None:
     assert later.resume("shop.big", columns) == key
     later.finished("shop.big")
     # The pass began a cycle ago, and the table was written to since: it comes first again.
-    assert later.tables["shop.big"] == Progress(since=1, touched=2)
+    assert later.tables["shop.big"] == TableCoverage(since=1, touched=2)
     assert later.first() == ["shop.big"]
 
 

@@ -22,7 +22,7 @@ from airflow_restore_replay.core.flavor.values import EventStamp
 from airflow_restore_replay.core.jobs.point_in_time import counts_from
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome
-from airflow_restore_replay.core.times import past
+from airflow_restore_replay.core.times import truncate_to_seconds
 from tests.unit.test_cycle_decisions import NEW, NOON, OLD, RUN, catalog, manifest, verdict
 
 
@@ -103,8 +103,10 @@ class TestChooseBaseAsOf:
 
     def test_times_are_whole_seconds_in_utc(self) -> None:
         east = timezone(timedelta(hours=5, minutes=45))
-        assert past(datetime(2026, 8, 21, 8, 45, 0, 999, tzinfo=east)) == datetime(2026, 8, 21, 3, tzinfo=UTC)
-        assert past(datetime(2026, 8, 21, 8, 45, tzinfo=east)).tzinfo is UTC
+        assert truncate_to_seconds(datetime(2026, 8, 21, 8, 45, 0, 999, tzinfo=east)) == datetime(
+            2026, 8, 21, 3, tzinfo=UTC
+        )
+        assert truncate_to_seconds(datetime(2026, 8, 21, 8, 45, tzinfo=east)).tzinfo is UTC
 
 
 @pytest.mark.parametrize(("ahead_s", "hour"), [(0.0, 3), (1.5, 3), (-3600.0, 3), (3600.0, 2)])

@@ -30,7 +30,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def block(text: str, language: str) -> str:
-    """:returns: the first code block of that language."""
+    """Return the first code block of that language."""
     match = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
     assert match
     return match[1]
@@ -77,7 +77,7 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
 
 
 def anchors(path: Path) -> set[str]:
-    """:returns: those that GitHub makes of a document's headings."""
+    """Return the anchors that GitHub makes of a document's headings."""
     without_code = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
     headings = re.findall(r"^#+ (.*)$", without_code, re.MULTILINE)
     plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings)
@@ -106,7 +106,7 @@ def fault_rows() -> dict[str, tuple[bool, list[tuple[str, str]]]]:
 
 
 def named_in(cell: str) -> list[tuple[str, str]]:
-    """:returns: file and name of each test; a name without a file is in the same file as the one before."""
+    """Return file and name of each test; a name without a file is in the same file as the one before."""
     found: list[tuple[str, str]] = []
     for path, name in re.findall(r"`([^`:]*)::(\w+)`", cell):
         found.append((path or found[-1][0], name))
@@ -131,7 +131,7 @@ def test_every_fault_of_the_catalogue_names_tests_that_exist() -> None:
 
 
 def configuration_keys(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """:returns: every key of the cluster file, and its default as the file would have it."""
+    """Return every key of the cluster file, and its default as the file would have it."""
     for field in msgspec.structs.fields(kind):
         key = f"{prefix}{field.encode_name}"
         section = field.type if isinstance(field.type, type) else None

@@ -122,7 +122,7 @@ def test_what_is_no_key_is_refused_and_not_shown(
 
 
 def chain_of(exc: BaseException | None) -> str:
-    """:returns: all that a traceback would show of *exc* and what led to it."""
+    """Return all that a traceback would show of *exc* and what led to it."""
     found = ""
     while exc is not None:
         found += f"{exc!r} {exc} {getattr(exc, 'evidence', '')}"

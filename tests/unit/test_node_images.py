@@ -33,7 +33,7 @@ def test_an_unknown_release_is_refused_only_where_it_matters() -> None:
     assert image_name("node-{flavor}", flavor="mariadb", release="") == "node-mariadb"
     for template in ("node:{version}", "node:{series}"):
         assert depends_on_release(template)
-        with pytest.raises(ConfigInvalid, match="nobody said which"):
+        with pytest.raises(ConfigInvalid, match="unknown for this node"):
             image_name(template, flavor="mariadb", release="")
 
 

@@ -21,7 +21,7 @@ KEY = "5e" * 32
 
 
 def replayed(root: Path, keys: tuple[str, ...]) -> tuple[Repository, Manifest]:
-    """:returns: a repository, and a backup with chunks, pieces and a delta."""
+    """Return a repository, and a backup with chunks, pieces and a delta."""
     tree = make_tree(root / "data")
     (tree / "shop" / "notes.ibd").write_bytes(random.Random(9).randbytes(3 * MIB))
     spec = RepositorySpec(url=(root / "repository").as_uri())

@@ -25,7 +25,7 @@ def run(*argv: str, **switches: str) -> subprocess.CompletedProcess[str]:
 
 
 def plan(*names: str, **switches: str) -> tuple[list[str], str]:
-    """:returns: steps in their order, and the extras of ``.venv``."""
+    """Return steps in their order, and the extras of ``.venv``."""
     done = run("tools/setup", "--dry-run", *names, **switches)
     assert done.returncode == 0, done.stderr
     steps = dict(line.split(": ", 1) for line in done.stdout.splitlines())
@@ -118,7 +118,7 @@ def test_each_target_that_the_makefile_readies_is_known() -> None:
 
 
 def made_up(table: str) -> str:
-    """:returns: a script that runs a table of steps of our own, all of them."""
+    """Return a script that runs a table of steps of our own, all of them."""
     script = """
         set -euo pipefail
         dir=$1

@@ -19,7 +19,9 @@ TOUR = REPO / "docker" / "tour"
 
 
 class Told(Exception):
-    """:param url, content: what would have been sent."""
+    """A request that was not sent.
+
+    :param url, content: what would have been sent."""
 
     def __init__(self, url: str, content: str) -> None:
         super().__init__(url)
@@ -28,7 +30,7 @@ class Told(Exception):
 
 
 def allowed(name: str, content: str) -> bool:
-    """:returns: whether the proxy's file *name* has a pattern for that."""
+    """Return whether the proxy's file *name* has a pattern for that."""
     (pattern,) = (TOUR / "haproxy" / name).read_text().splitlines()
     return re.search(pattern, content) is not None
 

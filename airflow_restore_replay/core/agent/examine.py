@@ -12,7 +12,7 @@ from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Conn, ServerLayout
 from airflow_restore_replay.core.jobs import preconditions
-from airflow_restore_replay.core.jobs.preconditions import Site, tried
+from airflow_restore_replay.core.jobs.preconditions import Site, finding_of
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.repository.repository import Repository
 
@@ -29,9 +29,9 @@ def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
 
         def connect() -> str:
             connected.append(stack.enter_context(contextlib.closing(flavor.connect(endpoint))))
-            return "it answers, and lets the account in"
+            return "it accepts the connection"
 
-        first = tried("primary", "connection", connect, expected="it answers, and lets the account in")
+        first = finding_of("primary", "connection", connect, expected="it accepts the connection")
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doctor-")))
         site = Site(
             cluster=cluster,

@@ -16,6 +16,7 @@ from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import NodeGone, RestoreReplayError
 from airflow_restore_replay.core.jobs.node import NodeDir, nodes_in
 from airflow_restore_replay.core.jobs.protocol import ExamineRequest, NodeRequest, decode_message
+from airflow_restore_replay.core.system.files import allocated_bytes
 
 
 def create(workdir: Path, payload: bytes) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def examine(workdir: Path, payload: bytes) -> dict[str, Any]:
 
 def _seen(node: NodeDir) -> dict[str, Any]:
     try:
-        return {**describe(node, b""), "disk_bytes": _disk_bytes(node.path)}
+        return {**describe(node, b""), "disk_bytes": allocated_bytes(node.path)}
     except NodeGone:
         raise
     except (RestoreReplayError, msgspec.MsgspecError) as exc:
@@ -69,15 +70,6 @@ def _seen(node: NodeDir) -> dict[str, Any]:
             "phase": f"unreadable: {exc}",
             "workdir": str(node.path.parent),
         }
-
-
-def _disk_bytes(directory: Path) -> int:
-    total = 0
-    for path in directory.rglob("*"):
-        # A server or a job may delete files meanwhile.
-        with contextlib.suppress(FileNotFoundError):
-            total += 0 if path.is_symlink() else path.lstat().st_blocks * 512
-    return total
 
 
 COMMANDS: dict[str, Callable[[Path, bytes], dict[str, Any]]] = {

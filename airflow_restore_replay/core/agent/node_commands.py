@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from airflow_restore_replay.core.agent import launch
-from airflow_restore_replay.core.agent.state_file import StateFile
+from airflow_restore_replay.core.agent.state_file import StateFile, job_states, running_job
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentDied, Blame, InternalError, NodeGone
 from airflow_restore_replay.core.flavor.server_record import kill_recorded, recorded
@@ -51,22 +48,12 @@ def _may_try_again(known: JobState) -> bool:
 
 def _refuse_second_job(node: NodeDir, request: JobRequest) -> None:
     """Raise if another job runs on the node, because two jobs would write into one data directory."""
-    for state in _running_jobs(node):
-        if state.key != request.key:
-            raise InternalError(
-                f"Job {request.job} was submitted to node {node.path.name} while {state.job} runs there.",
-                hint="Wait for the running task or mark it failed, then retry.",
-            )
-
-
-def _running_jobs(node: NodeDir) -> Iterator[JobState]:
-    """Yield the states of the jobs that run; an unreadable state is none, and strays are ended before a job starts."""
-    for path in node.jobs.glob("*.json"):
-        with contextlib.suppress(msgspec.MsgspecError, OSError):
-            written = decode(path.read_bytes(), JobState)
-            state = StateFile(node, written.key).observe()
-            if state and state.status is JobStatus.RUNNING:
-                yield state
+    running = running_job(node)
+    if running is not None:
+        raise InternalError(
+            f"Job {request.job} was submitted to node {node.path.name} while {running.job} runs there.",
+            hint="Wait for the running task or mark it failed, then retry.",
+        )
 
 
 def _end_strays(node: NodeDir) -> None:
@@ -103,8 +90,8 @@ def status(node: NodeDir, payload: bytes) -> JobState:
     if state is None:
         node.load()
         raise NodeGone(
-            f"Node {node.path.name} knows no job {key!r}.",
-            hint="The node was made anew; clear the run from create_node.",
+            f"Node {node.path.name} has no job {key!r}.",
+            hint="It was never submitted to this node, or its state file is lost; clear the run from create_node.",
         )
     return state
 
@@ -119,8 +106,7 @@ def cancel(node: NodeDir, payload: bytes) -> JobState:
 
 def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
     """Return what people see of a node: ids, phase, times of creation and expiry, its running job."""
-    state = node.load()
-    running = list(_running_jobs(node))
+    state, running = node.load(), running_job(node)
     return {
         "node_id": state.node_id,
         "cluster": state.cluster.name,
@@ -129,7 +115,7 @@ def describe(node: NodeDir, payload: bytes) -> dict[str, Any]:
         "phase": state.phase.value,
         "created_at": state.created_at.isoformat(),
         "expires_at": state.expires_at.isoformat(),
-        "job": running[0].job.value if running else "",
+        "job": running.job.value if running else "",
         "workdir": str(node.path.parent),
     }
 
@@ -142,10 +128,8 @@ def destroy(node: NodeDir, payload: bytes) -> dict[str, Any]:
     :raises TargetNotEmpty: the directory is no node's.
     """
     node.refuse_other_content()
-    for path in node.jobs.glob("*.json"):
-        with contextlib.suppress(msgspec.MsgspecError, OSError):
-            state = decode(path.read_bytes(), JobState)
-            end(state.process, grace_s=5.0)
+    for state in job_states(node):
+        end(state.process, grace_s=5.0)
     kill_recorded(node.run)
     for process in started_for(node.path):
         end(process, grace_s=5.0)

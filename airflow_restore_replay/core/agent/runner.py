@@ -16,7 +16,13 @@ from airflow_restore_replay.core.errors import JobCancelled, LeaseLost, RestoreR
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.jobs.protocol import JobRequest, JobState, JobStatus, Progress
+from airflow_restore_replay.core.jobs.protocol import (
+    JobRequest,
+    JobState,
+    JobStatus,
+    Progress,
+    request_digest,
+)
 from airflow_restore_replay.core.jobs.registry import JOBS
 from airflow_restore_replay.core.jobs.verdicts import (
     blame_in_context,
@@ -48,6 +54,7 @@ class JobRunner:
             attempt_no=attempt_no,
             process=identify(os.getpid()),
             started_at=utc_now(),
+            request=request_digest(request),
         )
         self.ctx = JobContext(node, request, Reporter(self._on_progress), self._stop.is_set)
 

@@ -33,11 +33,12 @@ from airflow_restore_replay.core.repository.format.records import Manifest, Proo
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime.base import Runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.images import release_needed
 from airflow_restore_replay.core.runtime.nodes import create_node, job_request
-from airflow_restore_replay.core.times import past
+from airflow_restore_replay.core.runtime.opening import get_runtime
+from airflow_restore_replay.core.times import truncate_to_seconds
 
 Report = Callable[[str, JobState | None], None]
 
@@ -71,7 +72,7 @@ def run_cycle(
     """
     started = time.monotonic()
     cycle = _Cycle(cluster, run or f"cli/{new_id()}", report, secrets, retries)
-    cycle.report.as_of = past(as_of) if as_of else None
+    cycle.report.as_of = truncate_to_seconds(as_of) if as_of else None
     try:
         cycle.run(force_full, base_backup_id)
     except RestoreReplayError as exc:

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.repository.format.records import Manifest, Outc
 #: the primary lost data, whichever step found it
 _LOST = ("SourceShrank",)
 #: the primary's own data is corrupt; if only its binary log is, a fresh full does not need that
-_ROTTEN = ("SourceCorrupt", "TableCheckFailed")
+_CORRUPT = ("SourceCorrupt", "TableCheckFailed")
 _READ_DATA = ("seed", "validate", "snapshot")
 
 
@@ -22,7 +22,7 @@ def holds(failure: Failure, step: str) -> bool:
     """Return whether *failure* of the job *step* puts the cluster on hold until a person has examined the primary."""
     if failure.blame is not Blame.SOURCE:
         return False
-    return failure.code in _LOST or (failure.code in _ROTTEN and step in _READ_DATA)
+    return failure.code in _LOST or (failure.code in _CORRUPT and step in _READ_DATA)
 
 
 def refuse_held(catalog: Catalog) -> None:

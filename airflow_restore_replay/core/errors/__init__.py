@@ -1,4 +1,4 @@
-"""Every error of the package, and whom each one blames.
+"""Every error of the package, and what each one blames.
 
 ::
 
@@ -18,7 +18,7 @@
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
     │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
-    │   ├── CheckUnfinished     └── StoreDenied (a StoreFailed)
+    │   ├── CheckUnfinished     ├── EngineFailed         └── StoreDenied (a StoreFailed)
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
     │   ├── SourceShrank        ├── SourceUnexpected     └── Held
@@ -62,6 +62,7 @@ from airflow_restore_replay.core.errors.circumstances import (
     CatchUpStalled,
     CheckUnfinished,
     Circumstance,
+    EngineFailed,
     InternalError,
     JobCancelled,
     KeySourceFailed,
@@ -135,6 +136,7 @@ __all__ = [
     "ConfigInvalid",
     "ConfinementUnavailable",
     "DataMismatch",
+    "EngineFailed",
     "ErrantFromFormerPrimary",
     "ErrantFromNode",
     "ErrorLogDirty",

@@ -1,4 +1,4 @@
-"""The base of all errors, and whom an error blames."""
+"""The base of all errors, and what an error blames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 
 class Blame(StrEnum):
-    """Whom a failure blames; it decides what the run does next."""
+    """Blame of a failure, which decides what the run does next."""
 
     BACKUP = "backup"
     STRANDED = "stranded"
@@ -21,7 +21,7 @@ class RestoreReplayError(Exception):
     :param message: what happened, to which id, observed and expected.
     :param hint: the next step for the person who reads it.
     :param evidence: small JSON-able facts kept in verdicts (never secrets).
-    :param blame: whom it blames, where the circumstances say so more exactly than the class does.
+    :param blame: what it blames, where the circumstances are more exact than the class.
     """
 
     default_blame: ClassVar[Blame] = Blame.ENVIRONMENT

@@ -71,6 +71,12 @@ class NodeDenied(NodeUnreachable):
     advice = "Fix the credentials of the node's connection."
 
 
+class EngineFailed(Circumstance):
+    """The Docker engine answered a request with an error."""
+
+    advice = "Read the engine's message and its log."
+
+
 class NodeFull(Circumstance):
     """The node's disk is full."""
 
@@ -115,10 +121,10 @@ class CatchUpDeadline(Circumstance):
 
 
 class JobCancelled(Circumstance):
-    """Somebody cancelled the job.
+    """The job was cancelled.
 
-    A task that lives to see this was not ended by a user: its triggerer was, or another one took over. Its retry
-    goes on with what the node has.
+    If its task still runs, no user ended it: its triggerer ended, or another triggerer took over. The task's retry
+    continues with the state of the node.
     """
 
     advice = "No action."
@@ -150,6 +156,6 @@ class SeedFailed(Circumstance):
 
 
 class InternalError(Circumstance):
-    """An exception in our own code."""
+    """An exception in the package's own code."""
 
     advice = "Report it with the job's log."

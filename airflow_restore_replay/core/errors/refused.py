@@ -18,9 +18,9 @@ class ConfigInvalid(Refused):
 
 
 class StoreUnsafe(Refused):
-    """The object store does not honour conditional creates."""
+    """The object store does not support conditional creates."""
 
-    advice = "Use a store that honours If-None-Match, or turn it on."
+    advice = "Use a store that supports If-None-Match, or turn it on."
 
 
 class RepositoryMismatch(Refused):

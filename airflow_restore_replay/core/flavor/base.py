@@ -1,7 +1,7 @@
 """The flavor interface: all that differs between MariaDB and MySQL, and nothing else.
 
 Jobs, checks and the cycle are written against these interfaces. A flavor knows how its server starts and
-stops, how positions compare, how replication is controlled, and whom a server's error blames.
+stops, how positions compare, how replication is controlled, and what a server's error blames.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Flavor(Protocol):
         """Begin a consistent snapshot on *conn*, a connection to *primary*, without a lasting lock."""
         ...
 
-    def give_way(self, conn: Conn) -> bool:
+    def release_metadata_locks(self, conn: Conn) -> bool:
         """Release the metadata locks that the snapshot's reads hold, if the server can.
 
         :param conn: the connection with the open snapshot.

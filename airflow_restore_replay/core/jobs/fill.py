@@ -97,7 +97,7 @@ def rebuild(ctx: JobContext, cause: Exception) -> None:
             f"Node {state.node_id} was never filled, so it cannot be filled again.",
             hint="Clear the run from create_node.",
         )
-    ctx.report.phase("filling again", detail=str(cause)[:200])
+    ctx.report.phase("refilling the node", detail=str(cause)[:200])
     # Recorded before anything is deleted, so that the next job resumes the rebuild if this one is interrupted.
     with ctx.node.changing() as changed:
         changed.phase, changed.rebuilt, changed.single_applier = Phase.EMPTY, state.rebuilt + 1, True

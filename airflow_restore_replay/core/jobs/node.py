@@ -48,7 +48,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     is_node_id,
 )
 from airflow_restore_replay.core.repository.format.records import BaseRef, utc_now
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.system.files import (
     empty_directory,
     exclusive,
@@ -281,12 +281,12 @@ class NodeDir:
             primary_port=primary.port,
         )
 
-    def save_base(self, base: Base) -> None:
+    def save_base(self, base: RestoredState) -> None:
         base.save(self.path / "base.json")
 
-    def load_base(self) -> Base:
+    def load_base(self) -> RestoredState:
         """Return the state that the restore left; an empty base if the node was seeded."""
-        return Base.load(self.path / "base.json", self.pages)
+        return RestoredState.load(self.path / "base.json", self.pages)
 
     def remove(self) -> None:
         """Delete the directory; idempotent.

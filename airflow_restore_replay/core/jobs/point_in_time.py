@@ -57,7 +57,7 @@ def _refuse_stamp_in_future(cut: Cut, as_of: datetime, now: datetime) -> None:
     """
     if cut.next_stamped is not None and cut.next_stamped > now + timedelta(seconds=_CLOCKS_AGREE_S):
         raise PreflightFailed(
-            f"Where the binary log passes {stamp(as_of)} cannot be told: {cut.next_gtid} is stamped "
+            f"The position of {stamp(as_of)} in the binary log cannot be determined: {cut.next_gtid} is stamped "
             f"{stamp(cut.next_stamped)}, and the primary's clock shows {stamp(now)}.",
             hint="A session used SET TIMESTAMP, or the primary's clock was set back. Rebuild an earlier time, "
             "from before that transaction, or let the next backup pass it first.",
@@ -88,4 +88,4 @@ def refuse_beyond(goal: Position, reached: Position, as_of: datetime) -> None:
 
 def omitted(as_of: datetime) -> dict[str, Any]:
     """Return the manifest's entry about the comparison with the primary, which was omitted."""
-    return {"omitted": f"as of {stamp(as_of)}: the primary has gone on"}
+    return {"omitted": f"as of {stamp(as_of)}: the primary has moved on"}

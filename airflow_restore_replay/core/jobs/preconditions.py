@@ -21,7 +21,7 @@ from airflow_restore_replay.core.system.files import temporary_directory
 
 #: a node needs space for a full copy, and some for the writes of the cycle
 _ROOM = 1.2
-_EXPECTED_STORE = "ours, writable, honours conditional creates, and the key fits"
+_EXPECTED_STORE = "belongs to this cluster, is writable, supports conditional creates, and the key is valid"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def examine(site: Site, primary: Conn | None) -> list[Finding]:
     """Examine the primary, this host as a node, and the store.
 
     This changes nothing, except that it writes the marker of a new repository and the objects that prove that the
-    store honours conditional creates.
+    store supports conditional creates.
 
     :param primary: None if it is unreachable; then findings that depend on it are left out.
     :returns: findings, in that order; a failed question is a finding, too.
@@ -92,7 +92,7 @@ def refuse(found: list[Finding], *, seeding: bool) -> dict[str, str]:
     return {f.name: f"{f.observed} (expected: {f.expected}). {f.fix}" for f in found if not f.passed}
 
 
-def tried(
+def finding_of(
     subject: str, name: str, ask: Callable[[], str], *, expected: str = "installed", for_seed: bool = False
 ) -> Finding:
     """Call *ask*, and return its outcome as a finding; an error becomes a finding with which a cycle would fail.
@@ -119,7 +119,7 @@ def tried(
 
 def _of_node(site: Site, primary: Conn | None) -> list[Finding]:
     programs = [
-        tried("node", f"program {name}", partial(site.server.program, name), for_seed=number > 0)
+        finding_of("node", f"program {name}", partial(site.server.program, name), for_seed=number > 0)
         for number, name in enumerate(site.flavor.programs.get(site.method, ()))
     ]
     found = [_workdir(site.cluster), *programs]
@@ -136,7 +136,7 @@ def _release(site: Site, theirs: str) -> Finding:
         site.flavor.refuse_release(backup=None, node=ours, primary=theirs)
         return f"{ours} for a primary of {theirs}"
 
-    return tried("node", "release", fits, expected=f"not newer than {theirs}")
+    return finding_of("node", "release", fits, expected=f"not newer than {theirs}")
 
 
 def _workdir(cluster: Cluster) -> Finding:
@@ -151,7 +151,7 @@ def _workdir(cluster: Cluster) -> Finding:
                 f"{path}: {exc.strerror}", hint=f"install -d -m 0700 -o $(id -un) {path}"
             ) from exc
 
-    return tried("node", "workdir", write, expected="a directory that we may write to")
+    return finding_of("node", "workdir", write, expected="a writable directory")
 
 
 def _room(site: Site, needed: int) -> Finding:
@@ -177,4 +177,4 @@ def _of_store(site: Site) -> Finding:
         return f"{repository.store.url} of cluster {repository.cluster}"
 
     # Opening the repository decrypts its key check, which reveals a wrong key.
-    return tried("store", "repository", open_it, expected=_EXPECTED_STORE)
+    return finding_of("store", "repository", open_it, expected=_EXPECTED_STORE)

@@ -56,7 +56,7 @@ def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
     if found:
         listed = "; ".join(f"{name}: {why}" for name, why in sorted(found.items())[:20])
         raise UnsupportedTables(
-            f"{len(found)} tables cannot be carried by a backup: {listed}.",
+            f"{len(found)} tables cannot be in a backup: {listed}.",
             hint="Convert or drop them on the primary.",
             evidence={"tables": dict(sorted(found.items())[:200])},
         )

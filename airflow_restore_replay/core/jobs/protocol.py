@@ -6,6 +6,7 @@ filtering.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +17,7 @@ import msgspec
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.decisions.attempts import JobName as JobName
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.system.processes import ProcessId
@@ -144,6 +145,11 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
 
 
+def request_digest(request: JobRequest) -> str:
+    """Return a digest of all that a job was asked to do, without its secrets."""
+    return hashlib.sha256(encode(msgspec.structs.replace(request, secrets=Secrets()))).hexdigest()[:24]
+
+
 class _Versioned(msgspec.Struct):
     """The protocol version of any message of any release."""
 
@@ -189,6 +195,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     :param attempt_no: number of submissions that started a process, from 1.
     :param verdict_id: the verdict that a failed, proving or publishing job recorded.
+    :param request: digest of the request that started the job.
     """
 
     key: str
@@ -202,6 +209,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: dict[str, Any] = {}
     failure: Failure | None = None
     verdict_id: str = ""
+    request: str = ""
 
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -26,7 +26,7 @@ from airflow_restore_replay.core.repository.format.records import (
     utc_now,
 )
 from airflow_restore_replay.core.repository.rate_limit import RateLimit
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from airflow_restore_replay.core.system.files import replace_file
 
@@ -84,7 +84,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
     ctx.node.set_phase(Phase.STOPPED)
 
 
-def _copy(ctx: JobContext, base: Base) -> tuple[Manifest, list[FileEntry]]:
+def _copy(ctx: JobContext, base: RestoredState) -> tuple[Manifest, list[FileEntry]]:
     """Copy the files, unless an earlier try did and only publishing remains."""
     kept = ctx.node.path / "manifest.json"
     if kept.exists():

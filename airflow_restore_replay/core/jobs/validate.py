@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
-from airflow_restore_replay.core.jobs.checks import CheckResult, ran
-from airflow_restore_replay.core.jobs.checks.run import alone, chosen, run_checks
+from airflow_restore_replay.core.jobs.checks import CheckResult, results_for_records
+from airflow_restore_replay.core.jobs.checks.run import chosen, run_checks, standalone_checks
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling
 from airflow_restore_replay.core.jobs.node import require_phase
@@ -44,7 +44,7 @@ def validate(ctx: JobContext) -> dict[str, Any]:
     state = ctx.state
     return {
         "position": state.position,
-        "checks": ran(results),
+        "checks": results_for_records(results),
         "compared": {k: v for k, v in state.facts.compared.items() if k != "uncompared"},
         "uncompared": len(state.facts.compared.get("uncompared", {})),
         "seconds": round(time.monotonic() - started, 3),
@@ -58,12 +58,12 @@ def _validate_restored(ctx: JobContext) -> dict[str, Any]:
     )
     started = time.monotonic()
     ensure_server(ctx)
-    results = run_checks(ctx, alone(ctx))
+    results = run_checks(ctx, standalone_checks(ctx))
     with ctx.server.connect() as node:
         position = ctx.flavor.executed_position(node)
     return {
         "position": str(position),
-        "checks": ran(results),
+        "checks": results_for_records(results),
         "compared": {"omitted": "standalone"},
         "uncompared": 0,
         "seconds": round(time.monotonic() - started, 3),

@@ -119,9 +119,9 @@ def _again(ctx: JobContext, failure: Failure) -> Failure:
     first = before[-1]
     named = ", ".join(sorted(failure.tables & first.failure.tables)) if first.failure else ""
     drift = SourceDrift(
-        f"The primary's binary log does not tell all that happens to {named}: it differed in backup "
-        f"{first.backup_id}, a fresh full took its place, and now it differs again. {failure.message}",
-        hint="Find what writes to it with sql_log_bin=0, or by statements that give other rows elsewhere "
+        f"The primary's binary log lacks changes to {named}: it differed in backup "
+        f"{first.backup_id}, a fresh full replaced it, and now it differs again. {failure.message}",
+        hint="Find what writes to it with sql_log_bin=0, or by statements that are not deterministic "
         "(binlog_format=ROW avoids these), or list it in validate.exclude. `restore-replay cycle --full` takes a "
         "backup meanwhile.",
         evidence=failure.evidence,
@@ -147,7 +147,7 @@ def _withdraw_alike(ctx: JobContext, failure: Failure) -> None:
             Outcome.WITHDRAWN,
             backup_id=verdict.backup_id,
             withdraws=[verdict.verdict_id],
-            reason=f"the fallback failed alike ({failure.code}), so the base was not at fault",
+            reason=f"the fallback failed in the same way ({failure.code}), so the base was not at fault",
         )
 
 

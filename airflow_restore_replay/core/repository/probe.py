@@ -19,7 +19,9 @@ from airflow_restore_replay.core.repository.store.base import (
 from airflow_restore_replay.core.repository.store.opening import open_store
 
 PROBE = "probe.json"
-_CONTENT = b'{"made_by":"restore-replay","purpose":"to see whether this store honours conditional creates"}\n'
+_CONTENT = (
+    b'{"made_by":"restore-replay","purpose":"to see whether this store supports conditional creates"}\n'
+)
 
 
 def probe_repository(

@@ -17,8 +17,8 @@ from airflow_restore_replay.core.repository.format.refs import (
     objects_of,
 )
 from airflow_restore_replay.core.repository.objects.lists import file_list_path
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 log = logging.getLogger(__name__)
 

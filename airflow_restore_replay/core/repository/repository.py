@@ -46,8 +46,8 @@ from airflow_restore_replay.core.repository.objects.descriptor import (
 )
 from airflow_restore_replay.core.repository.objects.key_checks import (
     accept_active,
-    lost_keys,
     open_keyring,
+    refuse_lost_keys,
 )
 from airflow_restore_replay.core.repository.objects.lists import (
     fill_in,
@@ -63,9 +63,9 @@ from airflow_restore_replay.core.repository.objects.record_store import (
     write_record,
 )
 from airflow_restore_replay.core.repository.objects.upgrade import legacy_names, record_upgrade
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 LOG = logging.getLogger(__name__)
 _READERS = 8
@@ -122,7 +122,7 @@ class Repository:
         """Open a cluster's repository.
 
         :param keys: keys from the sources in ``spec.encryption``, 64 hex digits each, the active one first.
-        :param write: create the repository if there is none, prove that the store honours conditional creates, and
+        :param write: create the repository if there is none, prove that the store supports conditional creates, and
             register the active key.
         :raises RepositoryMismatch: it is another cluster's, of a newer format, or (read only) there is none.
         :raises StoreUnsafe: the store replaces objects.
@@ -144,7 +144,7 @@ class Repository:
         keyring = open_keyring(store, marker, keys, write=write)
         repository = cls(store, marker, keyring, compression_level=compression_level)
         if write and keyring:
-            lost_keys(store, keyring, repository.keys_needed(missing=True))
+            refuse_lost_keys(store, keyring, repository.keys_needed(missing=True))
             accept_active(store, marker, keyring)
             record_upgrade(store, marker, repository.sealer)
         return repository

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import InternalError
-from airflow_restore_replay.core.jobs.protocol import Answer, JobRequest, JobState, JobStatus, NodeHandle
+from airflow_restore_replay.core.jobs.protocol import (
+    Answer,
+    JobRequest,
+    JobState,
+    JobStatus,
+    NodeHandle,
+    request_digest,
+)
 from airflow_restore_replay.core.runtime.base import Runtime
-from airflow_restore_replay.core.runtime.pace import Pace
+from airflow_restore_replay.core.runtime.waiter import Waiter
+
+log = logging.getLogger(__name__)
 
 
 class NodeClient:
@@ -25,8 +34,19 @@ class NodeClient:
         self.handle = handle
 
     def submit(self, request: JobRequest) -> JobState:
-        """Start the job, attach to the running one, or return the state of the finished one, by key."""
-        return self._ask("submit", encode(request))
+        """Start the job, attach to the running one, or return the state of the finished one, by key.
+
+        A running job keeps the request that it was started with, whatever was edited since.
+        """
+        state = self._ask("submit", encode(request))
+        if state.status is JobStatus.RUNNING and state.request != request_digest(request):
+            log.warning(
+                "Job %s of node %s keeps the parameters and the cluster that it was started with; later changes do not "
+                "apply to it.",
+                state.job,
+                self.handle.node_id,
+            )
+        return state
 
     def status(self, key: str) -> JobState:
         return self._ask("status", encode({"key": key}))
@@ -35,31 +55,13 @@ class NodeClient:
         """End the job; idempotent."""
         return self._ask("cancel", encode({"key": key}))
 
-    def wait(
-        self,
-        key: str,
-        *,
-        on_progress: Callable[[JobState], None] = lambda _: None,
-    ) -> dict[str, Any]:
+    def wait(self, key: str, *, on_progress: Callable[[JobState], None] = lambda _: None) -> dict[str, Any]:
         """Wait for the job.
 
         :returns: its result.
         :raises RestoreReplayError: the job's failure, of its original class.
         """
-        for state in self.states(key):
-            on_progress(state)
-        return result_of(state)
-
-    def states(self, key: str) -> Iterator[JobState]:
-        """Yield the job's states, with pauses in between, until the job has ended."""
-        pace = Pace()
-        while True:
-            with pace.asking():
-                state = self.status(key)
-            yield state
-            if state.status is not JobStatus.RUNNING:
-                return
-            time.sleep(pace.pause_s())
+        return result_of(Waiter(lambda: self.status(key), on_progress).wait())
 
     def _ask(self, command: str, payload: bytes) -> JobState:
         answer = decode(self.runtime.ask(self.handle, command, payload), Answer)

@@ -9,13 +9,14 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import NodeGone, NodeUnreachable
 from airflow_restore_replay.core.runtime.engine import Engine, NotFound
-from airflow_restore_replay.core.runtime.remote import Completed
+from airflow_restore_replay.core.runtime.remote import Completed, Output
 
 # The program's input must end, but not every connection to an engine can be closed in one direction (TLS, SSH,
 # proxies). So `head` ends the input after its length. No shell interprets the program's arguments.
 _WITH_INPUT = ("sh", "-c", 'size=$1; shift; head -c "$size" | "$@"', "sh")
 _STDOUT, _STDERR = 1, 2
 _POLL_S = 0.05
+_PIECE_BYTES = 64 * 1024
 
 
 class ContainerTransport:
@@ -35,7 +36,8 @@ class ContainerTransport:
         :raises NodeGone: there is no such container.
         """
         try:
-            with self._engine.failures(self.place):
+            # A container that was killed since it was started refuses the program as a conflict.
+            with self._engine.failures(self.place, conflicts_end=True):
                 self._start()
                 return self._run(
                     [*_WITH_INPUT, str(len(payload)), *argv], payload, time.monotonic() + timeout_s
@@ -60,12 +62,14 @@ class ContainerTransport:
             connection = getattr(stream, "_sock", stream)
             connection.settimeout(max(deadline - time.monotonic(), 0.1))
             connection.sendall(payload)
-            output = {_STDOUT: b"", _STDERR: b""}
+            output = Output(self.place)
+            takers = {_STDOUT: output.answer, _STDERR: output.message}
             for kind, data in _frames(connection, deadline):
-                output[kind] = output.get(kind, b"") + data
+                if kind in takers:
+                    takers[kind](data)
         finally:
             stream.close()
-        return Completed(output[_STDOUT], output[_STDERR], self._exit_code(exec_id, deadline))
+        return output.completed(self._exit_code(exec_id, deadline))
 
     def _exit_code(self, exec_id: str, deadline: float) -> int:
         """Return the exit code of the program.
@@ -81,27 +85,39 @@ class ContainerTransport:
 
 
 def _frames(connection: Any, deadline: float) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of a stream and the data that was written there.
+    """Yield the number of a stream and a piece of the data that was written there.
 
     Source: Docker Engine API, "Attach to a container", "Stream format".
     """
     while header := _receive(connection, 8, deadline):
-        kind, size = struct.unpack(">BxxxL", header)
-        yield kind, _receive(connection, size, deadline)
+        kind, left = struct.unpack(">BxxxL", header)
+        while left:
+            piece = _receive(connection, min(left, _PIECE_BYTES), deadline)
+            if not piece:
+                raise _cut_off()
+            left -= len(piece)
+            yield kind, piece
 
 
 def _receive(connection: Any, size: int, deadline: float) -> bytes:
     """Return *size* bytes, or ``b""`` at the end of the stream.
 
     :raises EOFError: the stream ends after fewer bytes.
+    :raises TimeoutError: *deadline* has passed.
     """
     received = b""
     while len(received) < size:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer did not end in time")
         connection.settimeout(max(deadline - time.monotonic(), 0.1))
         data = connection.recv(size - len(received))
         if not data:
             if received:
-                raise EOFError("the stream ended within an answer")
+                raise _cut_off()
             break
         received += data
     return received
+
+
+def _cut_off() -> EOFError:
+    return EOFError("the stream ended within an answer")

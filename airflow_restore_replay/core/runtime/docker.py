@@ -25,7 +25,7 @@ from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import APIError, Engine, NotFound
 from airflow_restore_replay.core.runtime.host import findings, information, node_directory
 from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
-from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, persistently
+from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, retry_unreachable
 
 #: where a node's volume is mounted; images have that directory, owned by the user that they run as
 MOUNT_POINT = "/var/lib/restore-replay"
@@ -66,13 +66,13 @@ class DockerRuntime:
             )
 
     def create(self, request: NodeRequest) -> NodeHandle:
-        image = persistently(lambda: suitable_image(self._engine, self._cluster, request.release))
+        image = retry_unreachable(lambda: suitable_image(self._engine, self._cluster, request.release))
         name = self._container(request.node_id)
         try:
             labels = self._labels(
                 request.node_id, request.run.run, request.run.attempt, max_age_s=self._spec.max_age
             )
-            persistently(lambda: self._make(name, image, labels))
+            retry_unreachable(lambda: self._make(name, image, labels))
             made = information(self._agent(name)("create", self._spec.workdir, encode(request)))
         except BaseException:
             with contextlib.suppress(RestoreReplayError):
@@ -132,7 +132,7 @@ class DockerRuntime:
         name = self._container(node_id)
         labels = self._labels(node_id, "visit", "", max_age_s=_VISIT_S)
         try:
-            persistently(lambda: self._make(name, image, labels))
+            retry_unreachable(lambda: self._make(name, image, labels))
             return self._agent(name)(command, self._spec.workdir, payload)
         finally:
             self._remove(name)
@@ -141,7 +141,7 @@ class DockerRuntime:
         """Return this cluster's nodes as their agents describe them, and other clusters' nodes from their labels."""
         found: dict[str, dict[str, Any]] = {}
         chosen = {"label": [f"{_PREFIX}node", f"{_PREFIX}project={self._spec.project}"]}
-        volumes, containers = persistently(lambda: self._listed(chosen))
+        volumes, containers = retry_unreachable(lambda: self._listed(chosen))
         # A volume without a container is an incomplete node; it is listed so that the reaper can remove it.
         for volume in volumes:
             node = self._from_labels(volume["Labels"], "no container")
@@ -251,10 +251,11 @@ class DockerRuntime:
         return ContainerTransport(self._engine, name).run(argv, b"{}", timeout_s=_PATIENCE_S).stdout
 
     def _remove(self, name: str) -> None:
-        persistently(lambda: self._remove_once(name))
+        retry_unreachable(lambda: self._remove_once(name))
 
     def _remove_once(self, name: str) -> None:
-        with self._engine.failures():
+        # Another caller may be removing the container, and the volume with it.
+        with self._engine.failures(conflicts_end=True):
             with contextlib.suppress(NotFound):
                 self._engine.client.remove_container(name, force=True)
             with contextlib.suppress(NotFound):

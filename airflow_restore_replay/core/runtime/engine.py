@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow_restore_replay.core.config.sections import NodeSpec
 from airflow_restore_replay.core.errors import (
     ConfigInvalid,
+    EngineFailed,
     HostKeyRefused,
     NodeDenied,
     NodeUnreachable,
@@ -20,7 +21,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
-from airflow_restore_replay.core.runtime.remote import persistently
+from airflow_restore_replay.core.runtime.remote import retry_unreachable
 
 try:
     import docker
@@ -36,6 +37,9 @@ __all__ = ["APIError", "Engine", "NotFound"]
 
 _TIMEOUT_S = 60
 _DENIED = (401, 403)
+_CONFLICT = 409
+#: too many requests, or a proxy before the engine that does not reach it
+_UNAVAILABLE = (429, 502, 503, 504)
 
 
 class Engine:
@@ -70,7 +74,7 @@ class Engine:
     @cached_property
     def name(self) -> str:
         """Return the engine's own name, which is that of its host."""
-        return persistently(self._named)
+        return retry_unreachable(self._named)
 
     def _named(self) -> str:
         with self.failures():
@@ -86,16 +90,21 @@ class Engine:
         self.client.pull(repository, tag=tag)
 
     @contextmanager
-    def failures(self, place: str = "") -> Iterator[None]:
-        """Convert the client's exceptions to this package's errors, except NotFound, which the caller handles."""
+    def failures(self, place: str = "", *, conflicts_end: bool = False) -> Iterator[None]:
+        """Convert the client's exceptions to this package's errors, except NotFound, which the caller handles.
+
+        :param conflicts_end: whether a conflict ends by itself, so that the request is retried as if the engine had
+            been unreachable.
+        """
         where = place or f"the Docker engine {self.url or 'of this host'}"
         try:
             yield
         except (NotFound, RestoreReplayError):
             raise
         except APIError as exc:
-            kind = NodeDenied if exc.status_code in _DENIED else NodeUnreachable
-            raise kind(f"{where} refused: {exc.explanation or exc}.") from exc
+            raise _answered(exc.status_code, conflicts_end)(
+                f"{where} refused: {exc.explanation or exc}."
+            ) from exc
         except (DockerException, requests.RequestException, OSError, EOFError) as exc:
             raise NodeUnreachable(f"{where} does not answer: {exc}.", hint=_hint(self.url)) from exc
         except Exception as exc:
@@ -141,6 +150,15 @@ def tls_config(spec: NodeSpec) -> Any:
     if not spec.tls_cert:
         return False
     return docker.tls.TLSConfig(ca_cert=spec.tls_ca, client_cert=(spec.tls_cert, spec.tls_key), verify=True)
+
+
+def _answered(status: int, conflicts_end: bool) -> type[RestoreReplayError]:
+    """Return the class of error for a request that the engine answered with *status*."""
+    if status in _DENIED:
+        return NodeDenied
+    if status in _UNAVAILABLE or (status == _CONFLICT and conflicts_end):
+        return NodeUnreachable
+    return EngineFailed
 
 
 def _hint(url: str) -> str:

@@ -53,7 +53,7 @@ def image_name(template: str, *, flavor: str, release: str) -> str:
     """
     if depends_on_release(template) and not release:
         raise ConfigInvalid(
-            f"node.image {template!r} is chosen by a release, and nobody said which one this node needs.",
+            f"node.image {template!r} is chosen by the server release, which is unknown for this node.",
             hint="Give CreateReplayNodeOperator the backup_id that the node will restore.",
         )
     series = ".".join(release.split(".")[:2])

@@ -84,11 +84,15 @@ def reap(
     """Destroy orphaned nodes.
 
     :param cluster: only this cluster's nodes.
-    :param keep_run: destroy all nodes of other runs; use it with *cluster* only. Without it, destroy expired nodes.
+    :param keep_run: destroy all nodes of other runs of *cluster*. Without it, destroy expired nodes.
     :param node_ids: destroy exactly these, of any age.
     :param dry_run: destroy nothing.
     :returns: ids of the destroyed nodes, or with *dry_run* of those that would be destroyed.
+    :raises ValueError: *keep_run* without *cluster*. A run excludes only the runs of its own cluster, so nodes of other
+        clusters may be in use.
     """
+    if keep_run is not None and cluster is None:
+        raise ValueError("reap(keep_run=…) needs a cluster.")
     doomed = []
     wanted = set(node_ids) if node_ids is not None else None
     for node in runtime.nodes():

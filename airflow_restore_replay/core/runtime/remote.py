@@ -1,7 +1,8 @@
 """Nodes in other places: the agent's commands run there as a program, with JSON on its standard input and output.
 
-This module converts failures between caller and agent to errors of their own classes, and only :func:`persistently`
-retries them. All agent commands are idempotent: a job is submitted by its key, a node created and destroyed by its id.
+This module converts failures between caller and agent to errors of their own classes; only
+:func:`retry_unreachable` retries them. All agent commands are idempotent: a job is submitted by its key, a node is
+created and destroyed by its id.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from airflow_restore_replay import __version__
+from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import AgentFailed, AgentMissing, NodeUnreachable
 from airflow_restore_replay.core.jobs.protocol import Answer
@@ -31,6 +33,10 @@ _TIMEOUTS_S = {"destroy": 900.0, "nodes": 300.0, "examine": 900.0}
 #: exit codes of a shell or an engine that cannot run the program: not executable, not found
 _NO_PROGRAM = (126, 127)
 _TAIL_CHARS = 600
+#: far above any answer; a node that was broken into must not fill the memory of its caller
+_ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
+_MESSAGES_BYTES = 64 * 1024
+_NOTHING_ELSE = "Its output must be nothing but its answer: no shell start-up file may print anything."
 
 
 class Completed(NamedTuple):
@@ -44,6 +50,37 @@ class Completed(NamedTuple):
     exit_code: int
 
 
+class Output:
+    """Output of a program while it arrives: its whole answer up to a limit, and the end of its messages.
+
+    :param place: where the program runs, for the error.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._answer = bytearray()
+        self._messages = b""
+
+    def answer(self, data: bytes) -> None:
+        """Take in a piece of standard output.
+
+        :raises AgentFailed: the answer is larger than the limit.
+        """
+        self._answer += data
+        if len(self._answer) > _ANSWER_LIMIT_BYTES:
+            raise AgentFailed(
+                f"The output of the agent on {self._place} is larger than {human_bytes(_ANSWER_LIMIT_BYTES)}.",
+                hint=_NOTHING_ELSE,
+            )
+
+    def message(self, data: bytes) -> None:
+        """Take in a piece of standard error."""
+        self._messages = (self._messages + data)[-_MESSAGES_BYTES:]
+
+    def completed(self, exit_code: int) -> Completed:
+        return Completed(bytes(self._answer), self._messages, exit_code)
+
+
 class Transport(Protocol):
     """Runs programs where a node lives, over a connection that it opens on demand and reuses.
 
@@ -55,6 +92,7 @@ class Transport(Protocol):
     def run(self, argv: Sequence[str], payload: bytes, *, timeout_s: float) -> Completed:
         """Run *argv* with *payload* as standard input; no shell interprets its arguments.
 
+        :raises AgentFailed: the program printed more than any answer has.
         :raises NodeUnreachable: the connection failed or was lost, or *timeout_s* seconds passed; it is unknown how far
             the program got. A failure that no retry can resolve is a subclass, or another error, that is not
             ``retryable``.
@@ -62,7 +100,7 @@ class Transport(Protocol):
         ...
 
 
-def persistently(ask: Callable[[], T]) -> T:
+def retry_unreachable(ask: Callable[[], T]) -> T:
     """Retry an idempotent call a few times, with growing pauses, while the place is unreachable.
 
     :raises NodeUnreachable: the last retry failed, too, or the failure is not ``retryable``.
@@ -102,7 +140,7 @@ class RemoteAgent:
         :raises AgentFailed: the output is not an answer.
         """
         argv = agent_argv(self._python, command, directory)
-        return persistently(lambda: self._ask(command, argv, payload))
+        return retry_unreachable(lambda: self._ask(command, argv, payload))
 
     def _ask(self, command: str, argv: Sequence[str], payload: bytes) -> bytes:
         timeout_s = _TIMEOUTS_S.get(command, _TIMEOUT_S)
@@ -127,7 +165,7 @@ class RemoteAgent:
             )
         return AgentFailed(
             f"The agent on {place} ended {command} with exit code {done.exit_code} and no answer: {said}",
-            hint="Its output must be nothing but its answer: no shell start-up file may print anything.",
+            hint=_NOTHING_ELSE,
         )
 
 

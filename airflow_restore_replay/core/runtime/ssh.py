@@ -11,7 +11,7 @@ import shlex
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from airflow_restore_replay.core.config.sections import NodeSpec
@@ -23,7 +23,7 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
 )
 from airflow_restore_replay.core.runtime.base import NodeAccess
-from airflow_restore_replay.core.runtime.remote import Completed, RemoteRuntime
+from airflow_restore_replay.core.runtime.remote import Completed, Output, RemoteRuntime
 
 try:
     import paramiko
@@ -41,7 +41,8 @@ logging.getLogger(_LIBRARY_LOG).setLevel(logging.CRITICAL)
 _CONNECT_TIMEOUT_S = 15.0
 #: keeps firewalls from dropping the connection between two status queries
 _KEEPALIVE_S = 30
-_GO_ON = "Jobs that run there go on; the task's retry finds them."
+_PIECE_BYTES = 64 * 1024
+_CONTINUING = "Jobs that run there continue; the task's retry finds them."
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 _KEY_TYPES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
@@ -87,7 +88,7 @@ class SshTransport:
         watchdog.start()
         started = time.monotonic()
         try:
-            done = _execute(connection, shlex.join(argv), payload)
+            done = _execute(connection, shlex.join(argv), payload, Output(self.place))
         except (OSError, EOFError, paramiko.SSHException) as exc:
             connection.close()
             raise self._lost(exc, time.monotonic() - started, timeout_s) from exc
@@ -100,10 +101,10 @@ class SshTransport:
     def _lost(self, exc: Exception, seconds: float, timeout_s: float) -> NodeUnreachable:
         if seconds >= timeout_s:
             return NodeUnreachable(
-                f"The agent on {self.place} did not answer within {timeout_s:g} s.", hint=_GO_ON
+                f"The agent on {self.place} did not answer within {timeout_s:g} s.", hint=_CONTINUING
             )
         return NodeUnreachable(
-            f"The connection to {self.place} was lost: {str(exc) or type(exc).__name__}.", hint=_GO_ON
+            f"The connection to {self.place} was lost: {str(exc) or type(exc).__name__}.", hint=_CONTINUING
         )
 
     def _connection(self) -> paramiko.Transport:
@@ -140,7 +141,7 @@ class SshTransport:
             raise self._another_key(exc) from exc
         except paramiko.AuthenticationException as exc:
             raise NodeDenied(
-                f"{self.place} does not let {self._user!r} in: {exc}",
+                f"{self.place} does not accept {self._user!r}: {exc}",
                 hint="Give the connection a key or password that this account has, and check its authorized_keys.",
             ) from exc
         except (OSError, EOFError, paramiko.SSHException) as exc:
@@ -180,14 +181,14 @@ class SshTransport:
     def _unreachable(self, exc: Exception) -> NodeUnreachable:
         return NodeUnreachable(
             f"{self.place}, port {self._port}, cannot be reached by SSH: {str(exc) or type(exc).__name__}.",
-            hint=_GO_ON,
+            hint=_CONTINUING,
         )
 
     def _another_key(self, exc: paramiko.BadHostKeyException) -> HostKeyRefused:
         return HostKeyRefused(
             f"{self.place} shows the key {exc.key.fingerprint}, known is {exc.expected_key.fingerprint}: "
-            "the host was made anew, or somebody else answers.",
-            hint="If it was made anew, replace its key in known_hosts or in the connection's host_key.",
+            "the host was reinstalled, or another host answers.",
+            hint="If it was reinstalled, replace its key in known_hosts or in the connection's host_key.",
         )
 
 
@@ -204,15 +205,23 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
         )
 
 
-def _execute(connection: paramiko.Transport, command: str, payload: bytes) -> Completed:
+def _execute(connection: paramiko.Transport, command: str, payload: bytes, output: Output) -> Completed:
     with contextlib.closing(connection.open_session(timeout=_CONNECT_TIMEOUT_S)) as channel:
         channel.exec_command(command)
+        # Both streams share one window: a program that fills it with messages would block if only its answer was read.
+        messages = threading.Thread(target=_drain, args=(channel.recv_stderr, output.message), daemon=True)
+        messages.start()
         with contextlib.suppress(OSError):  # the program may have ended before it read all
             channel.sendall(payload)
             channel.shutdown_write()
-        stdout = channel.makefile("rb").read()
-        stderr = channel.makefile_stderr("rb").read()
-        return Completed(stdout, stderr, channel.recv_exit_status())
+        _drain(channel.recv, output.answer)
+        messages.join()
+        return output.completed(channel.recv_exit_status())
+
+
+def _drain(receive: Callable[[int], bytes], take: Callable[[bytes], None]) -> None:
+    while data := receive(_PIECE_BYTES):
+        take(data)
 
 
 def _known_as(host: str, port: int) -> str:

@@ -139,8 +139,13 @@ def empty_directory(path: Path) -> None:
 
 def allocated_bytes(directory: Path) -> int:
     """Return how many bytes the files below *directory* occupy on disk."""
-    found = (f for f in directory.rglob("*") if f.is_file() and not f.is_symlink())
-    return sum(f.lstat().st_blocks * 512 for f in found)
+    total = 0
+    for path in directory.rglob("*"):
+        # A server or a job may delete files meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            info = path.lstat()
+            total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
+    return total
 
 
 def require_space(place: Path, needed_bytes: int, *, what: str, hint: str, held_bytes: int = 0) -> None:

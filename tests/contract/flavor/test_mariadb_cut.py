@@ -26,7 +26,7 @@ FAR = datetime(2037, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def primary(tmp_path: Path) -> Iterator[MariaDbPrimary]:
-    """Its time zone is nobody's."""
+    """Its time zone is not in use anywhere."""
     started = MariaDbPrimary.start(tmp_path / "primary", options=["--default-time-zone=+05:45"])
     yield started
     started.stop()
@@ -37,12 +37,12 @@ def position(primary: MariaDbPrimary) -> MariaDbPosition:
 
 
 def at(second: int) -> datetime:
-    """:returns: a moment long past; transactions are stamped with SET TIMESTAMP."""
+    """Return a moment long past; transactions are stamped with SET TIMESTAMP."""
     return datetime(2026, 8, 21, 3, tzinfo=UTC) + timedelta(seconds=second)
 
 
 def write(primary: MariaDbPrimary, second: int, *, domain: int = 0) -> str:
-    """:returns: GTID of a transaction stamped *second*."""
+    """Return GTID of a transaction stamped *second*."""
     rows = primary.execute(
         f"SET SESSION gtid_domain_id={domain}",
         f"SET TIMESTAMP={at(second).timestamp()}",

@@ -66,7 +66,7 @@ def test_what_is_counted_is_not_behind_what_is_applied(
     flavor: MariaDbFlavor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A transaction that is applied amid a reading: a catch-up of one transaction said that it had applied none."""
+    """A transaction is applied while the status is read: a catch-up of one transaction reported none."""
     node.start(replaying=True)
     executed_position = replication.executed_position
 

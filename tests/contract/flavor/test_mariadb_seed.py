@@ -274,7 +274,7 @@ def test_a_damaged_page_on_the_primary_blames_the_source(
     with (primary.datadir / "a" / "t.ibd").open("r+b") as file:
         for page in range(100, 110):
             file.seek(page * 16384 + 500)
-            file.write(b"rotten bytes")
+            file.write(b"damaged bytes")
     primary.restart()
     with pytest.raises(SourceCorrupt):
         _seed(method, empty_node, endpoint, tmp_path / "s")

@@ -117,7 +117,7 @@ def test_a_node_is_unreachable_harmless_and_stops_without_traces(node: MySqlServ
 
 
 def _is_durable_and_has_no_agent(node: MySqlServer) -> None:
-    """What a person finds who starts the copy: redo is on, and nobody of ours is in it."""
+    """What a person finds who starts the copy: redo is on, and it has none of our accounts."""
     node.start(replaying=False)
     with node.connect() as conn:
         assert status(conn, "Innodb_redo_log_enabled") == {"innodb_redo_log_enabled": "ON"}

@@ -54,7 +54,7 @@ class Site:
     scratch: Path
 
     def connects(self, endpoint: Endpoint) -> str:
-        """:returns: the cipher of a connection of ours."""
+        """Return the cipher of a connection of ours."""
         with self.flavor.connect(endpoint) as conn:
             return str(dict(rows(conn, "SHOW SESSION STATUS LIKE 'Ssl_cipher'"))["Ssl_cipher"])
 
@@ -146,7 +146,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def failures(site: Site, endpoint: Endpoint) -> list[RestoreReplayError]:
-    """:returns: how each way to the primary fails; the test fails where one does not."""
+    """Return how each way to the primary fails; the test fails if one of them works."""
     found = []
     for way in site.ways:
         with pytest.raises(RestoreReplayError) as caught:

@@ -6,8 +6,9 @@ from typing import Any
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, RunRef
-from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime.base import Runtime
 from airflow_restore_replay.core.runtime.nodes import create_node
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.kits import DockerKit
 
 RUN = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)

@@ -39,15 +39,16 @@ class RuntimeKit(ABC):
 
     @abstractmethod
     def section(self) -> dict[str, Any]:
-        """:returns: what the cluster's section says beyond what the rig does, so that nodes live here; if that is
-        another repository than the rig's, then a new one each time.
+        """Return what the cluster's section needs beyond the rig's, so that nodes live here.
+
+        If that is another repository than the rig's, it is a new one each time.
         """
 
     def copy_repository(self, source: Rig, target: Rig) -> None:
         copy_repository(source, target)
 
     def directory(self, root: Path) -> str:
-        """:returns: where nodes may have their work directory."""
+        """Return where nodes may have their work directory."""
         return str(root)
 
     def break_connection(self) -> bool:
@@ -74,11 +75,11 @@ class RuntimeKit(ABC):
 
     @abstractmethod
     def modes(self, rig: Rig) -> set[str]:
-        """:returns: the permissions of the only node's directory and of those that the server writes to, in octal."""
+        """Return the permissions of the only node's directory and of those that the server writes to, in octal."""
 
     @abstractmethod
     def left(self, rig: Rig) -> list[str]:
-        """:returns: whatever there still is of any node."""
+        """Return all remains of any node."""
 
 
 class ProcessKit(RuntimeKit):
@@ -171,7 +172,7 @@ class DockerKit(RuntimeKit):
         return True
 
     def jobs(self) -> list[JobState]:
-        """:returns: those of the only node; none as long as there is none."""
+        """Return the jobs of the only node; none if there is no node."""
         try:
             lines = self._inside("for file in */jobs/*.json; do cat $file; echo; done").splitlines()
         except (ValueError, APIError):
@@ -200,7 +201,10 @@ class DockerKit(RuntimeKit):
         return containers + [volume["Name"] for volume in self._docker.volumes()["Volumes"] or []]
 
     def _container(self) -> str:
-        """:raises ValueError: there is not exactly one."""
+        """Return the id of the only container.
+
+        :raises ValueError: there is not exactly one.
+        """
         (container,) = self._docker.containers()
         return str(container["Id"])
 

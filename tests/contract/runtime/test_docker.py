@@ -12,17 +12,23 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import (
+    AgentFailed,
     Blame,
     ConfigInvalid,
+    EngineFailed,
     HostKeyRefused,
     NodeUnreachable,
     PreflightFailed,
     WrongHost,
 )
 from airflow_restore_replay.core.jobs.protocol import NodeHandle, NodeRequest
-from airflow_restore_replay.core.runtime.base import get_runtime
+from airflow_restore_replay.core.runtime import remote
 from airflow_restore_replay.core.runtime.client import NodeClient
+from airflow_restore_replay.core.runtime.container import ContainerTransport
+from airflow_restore_replay.core.runtime.engine import Engine
+from airflow_restore_replay.core.runtime.images import image_name
 from airflow_restore_replay.core.runtime.nodes import reap
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
 from tests.contract.runtime.test_jobs import SLOW, cycle, in_each_job, something_to_replay
@@ -108,7 +114,7 @@ def test_other_ways_to_an_engine(
 
 def test_an_engine_wants_to_know_us(kit: DockerKit) -> None:
     runtime = get_runtime(cluster(kit, tls_ca=None, tls_cert=None, tls_key=None))
-    with pytest.raises(NodeUnreachable, match="the Docker engine tcp://127.0.0.1"):
+    with pytest.raises(EngineFailed, match="the Docker engine tcp://127.0.0.1"):
         runtime.nodes()
 
 
@@ -119,6 +125,36 @@ def test_an_engine_that_is_gone_and_comes_back(kit: DockerKit) -> None:
         NodeClient(runtime, handle).status("a key")
     kit.engine.gate.open()
     assert [node["node_id"] for node in runtime.nodes()] == [handle.node_id]
+    runtime.destroy(handle)
+
+
+def test_answer_of_an_engine_is_not_taken_for_its_absence(
+    kit: DockerKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conflict: the container that has the network does not run."""
+    client, image = (
+        kit.engine.client(),
+        image_name(str(cluster(kit).node.image), flavor="mariadb", release=""),
+    )
+    client.create_container(image, name="never-started")
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    try:
+        with pytest.raises(EngineFailed, match="cannot join network of a non running container"):
+            create(kit, network="container:never-started")
+        assert pauses == []
+    finally:
+        client.remove_container("never-started")
+
+
+def test_x30_answer_without_an_end_is_refused(kit: DockerKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_ANSWER_LIMIT_BYTES", 1_000_000, raising=False)
+    runtime, handle = create(kit)
+    name = f"restore-replay-{handle.node_id}"
+    transport = ContainerTransport(Engine(cluster(kit).node), name)
+    with pytest.raises(AgentFailed, match=f"output of the agent on container {name} is larger than"):
+        transport.run(["yes"], b"", timeout_s=20.0)
+    assert transport.run(["sh", "-c", "head -c 9000000 /dev/zero >&2; echo {}"], b"", timeout_s=20.0).stdout
     runtime.destroy(handle)
 
 
@@ -186,7 +222,7 @@ def test_half_a_node_of_a_broken_create_goes_with_it(kit: DockerKit) -> None:
 
 
 def test_o2_a_killed_container_costs_a_retry(rig: Rig, kit: DockerKit) -> None:
-    """In restore, in the midst of replay, and while the stopped server's files are copied."""
+    """In restore, during replay, and while the stopped server's files are copied."""
     something_to_replay(rig)
     steps = ("replay.restore", "replay.catch_up", "replay.snapshot")
     published = cycle(rig, in_each_job(rig, lambda: kit.kill_node(rig), *steps))

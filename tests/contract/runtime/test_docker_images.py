@@ -17,8 +17,9 @@ from airflow_restore_replay.core.errors import (
     PreflightFailed,
     ReleaseRefused,
 )
-from airflow_restore_replay.core.runtime.base import NodeAccess, get_runtime
+from airflow_restore_replay.core.runtime.base import NodeAccess
 from airflow_restore_replay.core.runtime.nodes import create_node
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
 from tests.support.dockerd import provide_nodes
@@ -33,7 +34,7 @@ pytestmark = [
 
 
 def build(kit: DockerKit, tag: str, *instructions: str) -> str:
-    """:returns: *tag*, an image made from the nodes' one."""
+    """Return *tag*, an image made from the nodes' one."""
     text = "\n".join(["FROM restore-replay-node-mariadb:10.11", *instructions])
     command = ["docker", "build", "--quiet", "--tag", tag, "-"]
     environment = {
@@ -51,7 +52,7 @@ def test_the_image_is_the_backups(kit: DockerKit) -> None:
     seen = kit.engine.client().inspect_container(f"restore-replay-{handle.node_id}")
     assert seen["Config"]["Image"] == "restore-replay-node-mariadb:10.11"
     runtime.destroy(handle)
-    with pytest.raises(ConfigInvalid, match="nobody said which"):
+    with pytest.raises(ConfigInvalid, match="unknown for this node"):
         create(kit, image=template)
     with pytest.raises(ConfigInvalid, match="is not a name with"):
         create(kit, image="node:{relase}", release="10.11.2")

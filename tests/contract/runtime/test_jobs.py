@@ -20,18 +20,18 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.repository.format.records import Proof
-from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.nodes import create_node, job_request
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.conftest import Seeded
 from tests.contract.runtime.kits import RuntimeKit
 from tests.support.primary import BACKUP_PASSWORD
 from tests.support.process_list import ProcessListWatch
 from tests.support.rig import Once, Rig, later
 
-#: long enough to be met in the act
+#: long enough to be interrupted
 SLOW: dict[str, Any] = {"transfer": {"rate_limit": "20MB", "threads": 2}}
-MIDST = {
+DURING = {
     "replay.restore": "restoring",
     "replay.catch_up": "catching up",
     "replay.validate": "",
@@ -80,12 +80,12 @@ class AtItsStart:
 
 
 def in_each_job(rig: Rig, act: Callable[[], None], *steps: str) -> list[Once]:
-    """:returns: watchers that act once in the midst of each of the steps."""
-    return [Once(step, MIDST[step], act) for step in steps or MIDST]
+    """Return watchers that act once during each of the steps."""
+    return [Once(step, DURING[step], act) for step in steps or DURING]
 
 
 def cycle(rig: Rig, watchers: Sequence[Once | AtItsStart], **options: object) -> str:
-    """:returns: the published id of a slow cycle in which each watcher has acted."""
+    """Return the published id of a slow cycle in which each watcher has acted."""
 
     def watch(step: str, state: JobState | None) -> None:
         for watcher in watchers:
@@ -125,15 +125,15 @@ def test_a_lost_connection_loses_nothing(rig: Rig, kit: RuntimeKit) -> None:
 
     breakers = in_each_job(rig, lambda: None if kit.break_connection() else None)
     rig.published(rig.cycle(watch=watch, retries=0, **SLOW))
-    assert attempts == dict.fromkeys(MIDST, 1)
+    assert attempts == dict.fromkeys(DURING, 1)
 
 
 def test_o2_a_killed_job_is_taken_up_again(rig: Rig, kit: RuntimeKit, seeded: Seeded) -> None:
     something_to_replay(rig)
-    midst = in_each_job(
+    watchers = in_each_job(
         rig, lambda: kit.kill_job(rig), "replay.restore", "replay.catch_up", "replay.snapshot"
     )
-    cycle(rig, [*midst, AtItsStart("replay.validate", lambda: kit.kill_job(rig))])
+    cycle(rig, [*watchers, AtItsStart("replay.validate", lambda: kit.kill_job(rig))])
     assert rig.catalog().backup(seeded.backup_id).proof is Proof.RESTORED
 
 
@@ -172,7 +172,7 @@ def test_a_cancelled_job_ends_and_its_node_can_be_used_on(rig: Rig, kit: Runtime
 
 
 def fill(rig: Rig) -> tuple[NodeHandle, NodeClient]:
-    """:returns: a node of a run of its own, with the backup restored on it."""
+    """Return a node of a run of its own, with the backup restored on it."""
     cluster = rig.cluster()
     repository = rig.repository()
     epoch = repository.lease.acquire("cli/by-hand", 60)

@@ -19,9 +19,10 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.runtime.base import Runtime, get_runtime
+from airflow_restore_replay.core.runtime.base import Runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.nodes import create_node, reap
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.kits import RuntimeKit
 from tests.support.rig import Rig
 
@@ -113,6 +114,8 @@ def test_reaping_by_age_by_run_and_by_id(place: Place) -> None:
     assert sorted(reap(place.runtime, now=later, dry_run=True)) == sorted([kept.node_id, lost.node_id])
     assert reap(place.runtime, node_ids=[lost.node_id]) == [lost.node_id]
     assert reap(place.runtime, cluster="other", keep_run="") == []
+    with pytest.raises(ValueError, match="needs a cluster"):
+        reap(place.runtime, keep_run="")
     next_run = place.create("task/next", run="a_dag/next_run")
     assert place.ids() == [next_run.node_id]
     assert reap(place.runtime, now=later) == [next_run.node_id]

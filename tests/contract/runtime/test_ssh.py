@@ -13,6 +13,7 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import (
+    AgentFailed,
     AgentMissing,
     ConfigInvalid,
     HostKeyRefused,
@@ -22,7 +23,8 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.runtime import remote, ssh
-from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess, Runtime, get_runtime
+from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess, Runtime
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.support.sshd import Sshd, make_key
 
 
@@ -66,7 +68,7 @@ def test_another_host_key_is_refused(sshd: Sshd, tmp_path: Path) -> None:
     other = " ".join((tmp_path / "other.pub").read_text().split()[:2])
     (tmp_path / "known").write_text(f"[127.0.0.1]:{sshd.gate.port} {other}\n")
     for options in ({"known_hosts": str(tmp_path / "known")}, {"access": NodeAccess(host_key=other)}):
-        with pytest.raises(HostKeyRefused, match="somebody else answers"):
+        with pytest.raises(HostKeyRefused, match="another host answers"):
             runtime(sshd, tmp_path, **options).nodes()
 
 
@@ -108,7 +110,7 @@ def test_a_refused_account_names_it_and_is_not_tried_again(sshd: Sshd, tmp_path:
         (NO_ACCESS, {"key_file": str(tmp_path / "stranger")}),
         (NodeAccess(password="guessed-secret"), {"key_file": None}),
     ):
-        with pytest.raises(NodeDenied, match="does not let") as raised:
+        with pytest.raises(NodeDenied, match="does not accept") as raised:
             runtime(sshd, tmp_path, access, **node).nodes()
         assert "guessed-secret" not in str(raised.value)
     assert time.monotonic() - started < 10
@@ -118,7 +120,7 @@ def test_a_network_that_is_gone_and_comes_back(sshd: Sshd, tmp_path: Path) -> No
     over_ssh = runtime(sshd, tmp_path)
     assert over_ssh.nodes() == []
     sshd.gate.shut()
-    with pytest.raises(NodeUnreachable, match="Jobs that run there go on"):
+    with pytest.raises(NodeUnreachable, match="Jobs that run there continue"):
         over_ssh.nodes()
     sshd.gate.open()
     sshd.gate.drop_connections()
@@ -128,14 +130,37 @@ def test_a_network_that_is_gone_and_comes_back(sshd: Sshd, tmp_path: Path) -> No
 def test_an_agent_that_never_answers_is_given_up(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = tmp_path / "python"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
+    slow = python_that(tmp_path, "exec sleep 60")
     monkeypatch.setattr(remote, "_TIMEOUTS_S", {"nodes": 0.5})
     started = time.monotonic()
     with pytest.raises(NodeUnreachable, match=r"within 0\.5 s|lost"):
-        runtime(sshd, tmp_path, python=str(slow)).nodes()
+        runtime(sshd, tmp_path, python=slow).nodes()
     assert time.monotonic() - started < 30
+
+
+def python_that(tmp_path: Path, script: str) -> str:
+    """Return the path of a program that takes the place of the agent's Python."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_x30_messages_of_any_length_do_not_block_the_answer(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_TIMEOUTS_S", {"nodes": 20.0})
+    talkative = python_that(tmp_path, 'head -c 20000000 /dev/zero >&2; echo \'{"info":{"nodes":[]}}\'')
+    assert runtime(sshd, tmp_path, python=talkative).nodes() == []
+
+
+def test_x30_answer_without_an_end_is_refused(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_TIMEOUTS_S", {"nodes": 20.0})
+    monkeypatch.setattr(remote, "_ANSWER_LIMIT_BYTES", 1_000_000, raising=False)
+    with pytest.raises(AgentFailed, match=r"output of the agent on host 127\.0\.0\.1 is larger than"):
+        runtime(sshd, tmp_path, python=python_that(tmp_path, "exec yes")).nodes()
 
 
 def test_a_host_without_this_package_is_told_how_to_get_it(sshd: Sshd, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ ROOT = Path(os.environ["RESTORE_REPLAY_LIVE"])
 
 
 def noting(kind: str, folder: Path) -> Callable[[Any], None]:
-    """:returns: a callback that appends what it was called for to the case's notes."""
+    """Return a callback that appends what it was called for to the case's notes."""
 
     def note(context: Any) -> None:
         run = context["dag_run"]
@@ -36,7 +36,7 @@ def noting(kind: str, folder: Path) -> Callable[[Any], None]:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """The node as if it lived on a host that nobody can reach any more."""
+    """Return the node as if it lived on a host that has become unreachable."""
 
     node: Any
 

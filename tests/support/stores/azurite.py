@@ -1,4 +1,4 @@
-"""Azurite: Azure Blob Storage, whose conditions it honours and whose signatures it checks."""
+"""Azurite: Azure Blob Storage, with conditional requests and checked signatures."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _KEY = base64.b64encode(b"azure-secret-9c2e").decode()
 
 @functools.cache
 def program() -> str:
-    """:returns: the path of azurite-blob; it is fetched if it is not here yet.
+    """Return the path of azurite-blob, which is fetched if it is not here yet.
 
-    What cannot be had is a failure; only ``RR_WITHOUT=azurite`` makes it a skip.
+    If it is not available, the test fails; only ``RR_WITHOUT=azurite`` makes it a skip.
     """
     if without("azurite"):
         pytest.skip("RR_WITHOUT=azurite")
@@ -96,10 +96,11 @@ def _authorization(method: str, target: str, query: str, size_bytes: int, header
 
 
 def sas_token(container: str, permissions: str) -> str:
-    """:param permissions: in Azure's order of letters, such as ``rcwl``: read, create, write, list.
-    :returns: a token for one container, for an hour.
+    """Return a token for one container, for an hour.
 
     Source: Azure Storage REST API, "Create a service SAS".
+
+    :param permissions: letters in Azure's order, for example ``rcwl``: read, create, write, list.
     """
     version = "2021-12-02"
     until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")

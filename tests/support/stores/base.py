@@ -55,7 +55,7 @@ class Store(ABC):
 
     @property
     def endpoint(self) -> str:
-        """:returns: the URL of the API, as ``repository.options.endpoint`` has it."""
+        """Return the URL of the API, as ``repository.options.endpoint`` has it."""
         return f"http://127.0.0.1:{self.port}"
 
     @abstractmethod
@@ -66,7 +66,10 @@ class Store(ABC):
 
     @abstractmethod
     def read(self, path: str) -> bytes:
-        """:returns: an object, past obstore. :raises OSError: there is none."""
+        """Return an object, read without obstore.
+
+        :raises OSError: there is no object of that name.
+        """
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
@@ -76,19 +79,20 @@ class Store(ABC):
     def remove(self, path: str) -> None: ...
 
     def new_bucket(self) -> str:
-        """:returns: the name of a new, empty bucket."""
+        """Return the name of a new, empty bucket."""
         name = f"bucket-{uuid.uuid4().hex[:12]}"
         self._make_bucket(name)
         return name
 
     def new_folder(self) -> str:
-        """:returns: an empty folder of a bucket, which costs nothing: ``bucket-1/f00d``."""
+        """Return an empty folder of a bucket, which costs nothing: ``bucket-1/f00d``."""
         self._shared = self._shared or self.new_bucket()
         return f"{self._shared}/{uuid.uuid4().hex[:12]}"
 
     def spec(self, bucket: str, *, endpoint: str | None = None, **options: Any) -> RepositorySpec:
-        """:returns: a repository in *bucket*, or a folder of one, reached through *endpoint*; *options* as in the
-        cluster file.
+        """Return a repository in *bucket*, or a folder of one, reached through *endpoint*.
+
+        :param options: options as in the cluster file.
         """
         own = {"endpoint": endpoint or self.endpoint} | ({"region": self.region} if self.region else {})
         return RepositorySpec(
@@ -121,7 +125,10 @@ class Store(ABC):
             )
 
     def _is_up(self) -> bool:
-        """:returns: whether it serves. :raises OSError: it does not yet listen."""
+        """Return whether it serves.
+
+        :raises OSError: it does not listen yet.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/")

@@ -1,4 +1,4 @@
-"""Google Cloud Storage: fake-gcs-server, which honours conditions, and gcp-storage-emulator, which does not.
+"""Google Cloud Storage: fake-gcs-server, which supports conditions, and gcp-storage-emulator, which does not.
 
 obstore creates objects by GCS's XML API. Both servers know only the JSON API's way to create, so a gate in front of
 them translates that one call, condition and all. Neither checks tokens.
@@ -89,13 +89,13 @@ class GcpStorageEmulator(GcsStore):
 
 
 def _object(path: str) -> str:
-    """:returns: an object's address in the JSON API."""
+    """Return an object's address in the JSON API."""
     bucket, _, name = path.partition("/")
     return f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
 
 
 def _upload(path: str, data: bytes, condition: dict[str, str]) -> tuple[str, bytes, dict[str, str]]:
-    """:returns: target, body and headers of the JSON API's multipart upload."""
+    """Return target, body and headers of the JSON API's multipart upload."""
     bucket, _, name = path.partition("/")
     query = "".join(f"&{key}={value}" for key, value in condition.items())
     described = json.dumps({"name": name}).encode()

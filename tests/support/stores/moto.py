@@ -16,7 +16,7 @@ class Moto(S3Store):
         self.raw("POST", "/moto-api/reset-auth", b"0")
 
     def user(self, name: str, policy: dict[str, Any]) -> dict[str, str]:
-        """:returns: credentials of a new user with *policy*."""
+        """Return credentials of a new user with *policy*."""
         iam = self.boto("iam")
         iam.create_user(UserName=name)
         iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy))

@@ -68,15 +68,18 @@ class S3Store(Store):
         self.raw("DELETE", f"/{path}")
 
     def raw(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        """:returns: what the server answers. :raises OSError: it is no success."""
+        """Return the answer of the server.
+
+        :raises OSError: the server answers with an error.
+        """
         return self._ask(method, path, body)[1]
 
     def headers(self, path: str) -> dict[str, str]:
-        """:returns: what the server says about an object, by lower-case names."""
+        """Return what the server says about an object, by lower-case names."""
         return {name.lower(): value for name, value in self._ask("HEAD", path, None)[0].getheaders()}
 
     def boto(self, service: str = "s3") -> Any:
-        """:returns: a boto3 client of one of the server's services, for what only administrators do."""
+        """Return a boto3 client of one of the server's services, for what only administrators do."""
         import boto3
 
         keys = {f"aws_{name}": value for name, value in CREDENTIALS.items()}

@@ -1,4 +1,4 @@
-"""SeaweedFS: the S3 store of the tests and the demo. It honours conditions and checks signatures."""
+"""SeaweedFS: the S3 store of the tests and the demo. It supports conditional requests and checks signatures."""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ CLUSTER = "orders"
 
 @dataclass
 class Shop:
-    """:param config: cluster file. :param source: the tree that backups are made of."""
+    """A repository with backups and its cluster file.
+
+    :param config: cluster file.
+    :param source: the tree that backups are made of."""
 
     config: Path
     source: Path
@@ -102,7 +105,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def cluster_file(names: Sequence[str], store: Path) -> str:
-    """:returns: YAML of clusters; the first one's repository is *store*."""
+    """Return YAML of clusters; the first one's repository is *store*."""
     lines = ["clusters:"]
     for number, name in enumerate(names):
         url = f"file://{store}" if number == 0 else f"file://{store}-{name}"

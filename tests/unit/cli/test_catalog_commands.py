@@ -85,7 +85,7 @@ def test_show_says_why_a_backup_has_the_size_it_has(shop: Shop) -> None:
     write_record(shop.repository.store, msgspec.structs.replace(manifest, backup_id=new_id(), sizes=sizes))
     newest = shop.json("list")["backups"][-1]["backup_id"]
     text = " ".join(shop.run("show", newest).stdout.split())
-    assert "5.2 MB in 7 files untouched since the restore" in text
+    assert "5.2 MB in 7 files unchanged since the restore" in text
     assert "49.2 kB of pages, in 2 chunks" in text
     for word in ("Read ", "New ", "Deltas ", "Reused ", "Stored ", "in bundles (1)"):
         assert word in text

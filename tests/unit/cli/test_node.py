@@ -11,8 +11,8 @@ from airflow_restore_replay.core.config.cluster import Cluster, load_clusters
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import RunRef
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.runtime.base import get_runtime
 from airflow_restore_replay.core.runtime.nodes import create_node
+from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.unit.cli.conftest import Shop
 
 

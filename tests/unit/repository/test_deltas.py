@@ -1,4 +1,4 @@
-"""Page deltas, bundles and untouched files over several cycles."""
+"""Page deltas, bundles and unchanged files over several cycles."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from airflow_restore_replay.core.repository.format.refs import (
 from airflow_restore_replay.core.repository.objects.bundles import BUNDLE_BYTES
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.store.local import LocalStore
-from airflow_restore_replay.core.repository.transfer import unchanged_files as untouched
+from airflow_restore_replay.core.repository.transfer import unchanged_files as unchanged
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
 from tests.support.backups import MIB, tree_bytes
 from tests.support.generations import change_pages, copy, kind, kinds, make_varied_tree, node, vary
@@ -125,8 +125,10 @@ def test_without_a_verified_base_or_an_index_nothing_is_a_delta(chunks: ChunkSto
     data, base = node(chunks, files, tmp_path / "two")
     vary(data)
     for poor in (
-        Base(files, CHUNK_SIZE_BYTES),
-        Base(files, CHUNK_SIZE_BYTES, {str(the(files, "shop/orders.ibd").chunks[0])}, {}, base.pages),
+        RestoredState(files, CHUNK_SIZE_BYTES),
+        RestoredState(
+            files, CHUNK_SIZE_BYTES, {str(the(files, "shop/orders.ibd").chunks[0])}, {}, base.pages
+        ),
     ):
         found, _ = copy(chunks, data, poor)
         assert kind(the(found, "shop/orders.ibd").chunks[0]) == "chunk"
@@ -283,7 +285,7 @@ class TestUntouched:
         self, chunks: ChunkStore, files: list[FileEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         data, base = node(chunks, files, tmp_path / "two")
-        monkeypatch.setattr(untouched, "known_file_system", lambda path: None)
+        monkeypatch.setattr(unchanged, "known_file_system", lambda path: None)
         assert copy(chunks, data, base)[1].skipped_files == 0
         assert node(chunks, files, tmp_path / "three")[1].stats == {}
 
@@ -298,14 +300,14 @@ class TestUntouched:
             with changed.open("r+b") as file:
                 file.write(b"x")
             os.utime(changed, ns=(info.st_atime_ns, info.st_mtime_ns))
-            assert "shop/cold.ibd" not in untouched.untouched_files(data, base, ["*/*.ibd"])
+            assert "shop/cold.ibd" not in unchanged.unchanged_files(data, base, ["*/*.ibd"])
 
     def test_a_clock_that_was_set_back_is_not_waited_for(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(untouched, "_LONGEST_SETTLE_S", 0.05)
-        assert untouched._time_stamps_pass(tmp_path, time.time_ns() - 10**9)
-        assert not untouched._time_stamps_pass(tmp_path, time.time_ns() + 3600 * 10**9)
+        monkeypatch.setattr(unchanged, "_LONGEST_SETTLE_S", 0.05)
+        assert unchanged._time_stamps_pass(tmp_path, time.time_ns() - 10**9)
+        assert not unchanged._time_stamps_pass(tmp_path, time.time_ns() + 3600 * 10**9)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_change_behind_the_file_system_is_found_by_the_sample(
@@ -318,10 +320,10 @@ class TestUntouched:
                     file.seek(index * CHUNK_SIZE_BYTES)
                     file.write(b"x")
         # As if the file system had kept everything that it says of the files.
-        lying = Base(
+        lying = RestoredState(
             base.files,
             base.chunk_size_bytes,
-            stats=untouched.settled_stats(data, [f for f in files if f.path.endswith(".ibd")]),
+            stats=unchanged.settled_stats(data, [f for f in files if f.path.endswith(".ibd")]),
         )
         with pytest.raises(InternalError, match="shop/.*although size, times and inode"):
             copy(chunks, data, lying)

@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.cli.cycle import _paranoid
-from airflow_restore_replay.core.agent.node_commands import destroy
+from airflow_restore_replay.core.agent.node_commands import cancel, describe, destroy, status, submit
+from airflow_restore_replay.core.agent.state_file import StateFile
 from airflow_restore_replay.core.config.cluster import parse_clusters
-from airflow_restore_replay.core.errors import ProtocolMismatch
+from airflow_restore_replay.core.decoding import encode
+from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch
 from airflow_restore_replay.core.flavor import server_record
 from airflow_restore_replay.core.flavor.server_record import ServerRecord
 from airflow_restore_replay.core.jobs.node import NodeDir
-from airflow_restore_replay.core.jobs.protocol import PROTOCOL_VERSION, NodeRequest, RunRef
+from airflow_restore_replay.core.jobs.protocol import (
+    PROTOCOL_VERSION,
+    JobName,
+    JobRequest,
+    NodeRequest,
+    RunRef,
+)
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
@@ -26,13 +34,14 @@ from tests.support.generations import copy, kind, make_varied_tree, vary
 CLUSTER = parse_clusters(
     {"clusters": {"orders": {"primary": {"host": "db"}, "repository": {"url": "file:///nowhere/orders"}}}}
 )["orders"]
+RUN = RunRef(run="r", attempt="replay", lease_epoch=1)
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> NodeDir:
     request = NodeRequest(
         node_id="n1",
-        run=RunRef(run="r", attempt="replay", lease_epoch=1),
+        run=RUN,
         cluster=CLUSTER,
     )
     return NodeDir.create(tmp_path / "nodes", request)
@@ -66,6 +75,22 @@ def test_a_node_of_another_release_is_destroyed_with_its_server(node: NodeDir, t
     destroy(node, b"{}")
     assert not running(server)
     assert not node.path.exists()
+
+
+def test_job_state_that_is_unreadable_counts_as_missing_and_is_logged(
+    node: NodeDir, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = JobRequest(key="k", job=JobName.RESTORE, run=RUN, cluster=CLUSTER)
+    (node.jobs / "other.json").write_bytes(b'{"key": ')
+    StateFile(node, "k").path.write_bytes(b"[" * 100_000)
+    assert describe(node, b"")["job"] == ""
+    with pytest.raises(NodeGone, match="has no job 'k'"):
+        status(node, encode({"key": "k"}))
+    state = submit(node, encode(request))
+    cancel(node, encode({"key": "k"}))
+    destroy(node, b"{}")
+    assert (state.key, state.attempt_no) == ("k", 1)
+    assert "other.json is unreadable and counts as missing" in caplog.text
 
 
 def test_paranoid_is_a_word_of_the_cluster_file_and_of_the_command_line() -> None:

@@ -1,4 +1,4 @@
-"""What retention keeps, and what it may never let go."""
+"""What retention keeps, and what it may never delete."""
 
 from __future__ import annotations
 

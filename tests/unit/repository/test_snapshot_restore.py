@@ -30,11 +30,11 @@ from airflow_restore_replay.core.repository.objects.chunks import (
     CHUNK_SIZE_BYTES,
     ChunkStore,
 )
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.store.local import LocalStore
 from airflow_restore_replay.core.repository.transfer.restore import RestoreResult, restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import matches, snapshot_tree
+from airflow_restore_replay.core.system.parallel import run_bounded
 from tests.support.backups import MIB, make_tree, tree_bytes
 
 

@@ -74,7 +74,7 @@ def copied_position(datadir: Path) -> MariaDbPosition:
 
 
 def backup_error(status: int, stderr: str) -> RestoreReplayError:
-    """Classify a failed ``mariadb-backup --backup`` by whom it blames."""
+    """Classify a failed ``mariadb-backup --backup`` by its blame."""
     line = telling_line(stderr, "mariadb-backup", status)
     stderr = redacted(stderr)
     if _CORRUPT.search(stderr):

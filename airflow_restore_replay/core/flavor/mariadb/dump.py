@@ -105,7 +105,7 @@ def dumped_position(tail: bytes, head: bytes = b"") -> MariaDbPosition:
 
 
 def dump_error(status: int, stderr: str) -> RestoreReplayError:
-    """Classify a failed ``mariadb-dump`` by whom it blames."""
+    """Classify a failed ``mariadb-dump`` by its blame."""
     line = telling_line(stderr, "mariadb-dump", status)
     number = error_number(line)
     if number in (1044, 1045, 1142, 1143, 1227, 1370, 1698):
@@ -148,8 +148,8 @@ def begin_readable_log(primary: Conn) -> None:
             run(primary, "FLUSH BINARY LOGS")
         except pymysql.err.MySQLError as exc:
             raise SeedFailed(
-                f"mariadb-dump cannot tell its position: {row['File']} has an event that is larger than the primary's "
-                f"max_allowed_packet ({exc}).",
+                f"mariadb-dump cannot determine its position: {row['File']} has an event that is larger than the "
+                f"primary's max_allowed_packet ({exc}).",
                 hint="Run on the primary: FLUSH BINARY LOGS; or grant the account RELOAD.",
             ) from exc
 

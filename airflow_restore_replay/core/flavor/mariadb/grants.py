@@ -9,10 +9,10 @@ from airflow_restore_replay.core.flavor.quoting import literal
 #: privilege → why the cycle needs it; the contract tests seed, replicate and compare with exactly these
 PRIVILEGES: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
-    "RELOAD": "mariadb-backup's BACKUP STAGE; hold tables without snapshots still during a logical seed, without"
-    " holding back who reads; a new binary log file for a dump behind a very large event",
+    "RELOAD": "mariadb-backup's BACKUP STAGE; block writes to tables without snapshots during a logical seed, but"
+    " no reads; a new binary log file for a dump behind a very large event",
     "PROCESS": "see which tablespaces lie outside the data directory; mariadb-backup",
-    "LOCK TABLES": "the same, and where RELOAD cannot be had",
+    "LOCK TABLES": "the same, where RELOAD is not available",
     "SHOW VIEW": "dump views",
     "EVENT": "dump events and record their states",
     "TRIGGER": "dump triggers",

@@ -17,7 +17,7 @@ def primary_position(primary: Conn) -> MariaDbPosition:
     return MariaDbPosition.parse(str(value(primary, "SELECT @@GLOBAL.gtid_binlog_pos")))
 
 
-def give_way(conn: Conn) -> bool:
+def release_metadata_locks(conn: Conn) -> bool:
     """Return False if a session waits for a metadata lock, because only the end of the snapshot may release that.
 
     Rolling back to a savepoint releases no metadata lock of a transaction that could be written to the binary log

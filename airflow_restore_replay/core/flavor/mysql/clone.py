@@ -147,7 +147,7 @@ def cloned_position(node: Conn) -> MySqlPosition:
 
 
 def clone_error(number: int, text: str) -> RestoreReplayError:
-    """Classify a failed clone by whom it blames."""
+    """Classify a failed clone by its blame."""
     if re.search(r"ccess denied", text):
         return denied(1045, text, "CLONE's account")
     if re.search(

@@ -166,7 +166,7 @@ class MySqlDump:
         return {"left_out": left_out} | ({"accounts_refused": refused} if refused else {})
 
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
-        """Classify a failed ``mysqldump`` by whom it blames."""
+        """Classify a failed ``mysqldump`` by its blame."""
         line = telling_line(stderr, "mysqldump", status)
         number = error_number(line)
         if number in _DENIED:

@@ -77,7 +77,7 @@ class MySqlFlavor:
     primary_position = staticmethod(snapshot.primary_position)
     clock = staticmethod(clock)
     open_snapshot = staticmethod(snapshot.open_snapshot)
-    give_way = staticmethod(snapshot.give_way)
+    release_metadata_locks = staticmethod(snapshot.release_metadata_locks)
     executed_position = staticmethod(replication.executed_position)
     set_executed = staticmethod(replication.set_executed)
     start_replication = staticmethod(replication.start_replication)

@@ -113,7 +113,7 @@ def _logging(variables: dict[str, str], warnings: dict[str, str]) -> None:
     binlog_format = variables.get("binlog_format", "ROW")
     if binlog_format != "ROW":
         warnings["binlog_format"] = (
-            f"binlog_format is {binlog_format}: statements may give other rows on the node. Drift is found by "
+            f"binlog_format is {binlog_format}: statements may produce other rows on the node. Drift is found by "
             "the comparison; ROW avoids it."
         )
     if variables.get("binlog_row_image", "FULL") != "FULL":

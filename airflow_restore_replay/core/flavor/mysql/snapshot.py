@@ -52,7 +52,7 @@ def open_snapshot(primary: Endpoint, conn: Conn) -> Snapshot:
     return Snapshot(position, hold.method, hold.seconds)
 
 
-def give_way(conn: Conn) -> bool:
+def release_metadata_locks(conn: Conn) -> bool:
     """Release all metadata locks by rolling back to the savepoint before the first read; the snapshot stays open.
 
     Reading a table that was altered since then fails with error 1412. ``mysqldump --single-transaction`` does the same
@@ -161,6 +161,6 @@ def _patiently(lock: Callable[[], None]) -> None:
                 raise
             time.sleep(1.0)
     raise PrimaryUnreachable(
-        f"In {_LOCK_TRIES} tries of {_LOCK_WAIT_S} s no moment was found at which the primary could be held still.",
+        f"In {_LOCK_TRIES} tries of {_LOCK_WAIT_S} s the primary's writes could not be blocked.",
         hint="A long statement holds a table; see performance_schema.metadata_locks. Run the cycle at another time.",
     )

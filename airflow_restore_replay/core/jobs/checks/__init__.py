@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -88,7 +88,7 @@ def failure_of(check: Check, result: CheckResult) -> RestoreReplayError:
     )
 
 
-def ran(results: Sequence[CheckResult], *, carry: bool = False) -> list[dict[str, Any]]:
+def results_for_records(results: Sequence[CheckResult], *, carry: bool = False) -> list[dict[str, Any]]:
     """Return the part of each result that manifest and verdict keep.
 
     :param carry: whether to include what the next cycle needs, which may be large.
@@ -112,38 +112,3 @@ def left_by_the_base(ctx: JobContext, name: str) -> dict[str, Any]:
         return {}
     manifest = ctx.repository.catalog().backup(base.backup_id).manifest
     return next((dict(c.get("carry", {})) for c in manifest.checks if c.get("name") == name), {})
-
-
-class Rotation:
-    """Work that may take several cycles: each continues after the last item of the previous one, in order of names.
-
-    :param last: name of the last item of the previous cycle.
-    """
-
-    def __init__(self, items: Iterable[str], last: str) -> None:
-        names = sorted(items)
-        first = next((n for n, name in enumerate(names) if name > last), 0)
-        self._names = names[first:] + names[:first]
-        self.done = 0
-
-    def until(self, over: Callable[[], bool]) -> Iterator[str]:
-        """Yield items until the time is over, but at least one.
-
-        :param over: returns whether the time is over.
-        """
-        for name in self._names:
-            if self.done and over():
-                return
-            self.done += 1
-            yield name
-
-    @property
-    def unfinished(self) -> str:
-        """Return how many items are left, for people; empty if none are."""
-        left = len(self._names) - self.done
-        return f"{left} of {len(self._names)} are left for the next cycle" if left else ""
-
-    @property
-    def carry(self) -> dict[str, str]:
-        """Return where the next cycle continues; empty once all items are done."""
-        return {"last": self._names[self.done - 1]} if self.unfinished else {}

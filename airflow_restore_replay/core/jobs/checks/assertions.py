@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
-from airflow_restore_replay.core.jobs.compare.comparison import meet
+from airflow_restore_replay.core.jobs.compare.comparison import open_matching_snapshot
 from airflow_restore_replay.core.jobs.context import JobContext
 
 #: errors of statements that took too long: MariaDB's max_statement_time, MySQL's max_execution_time
@@ -62,7 +62,7 @@ class AssertionsCheck:
 
     def _again(self, ctx: JobContext, failing: list[Assertion], box: TimeBox) -> CheckResult | None:
         with ctx.flavor.connect(ctx.primary) as primary:
-            position = meet(ctx, primary).position
+            position = open_matching_snapshot(ctx, primary).position
             with ctx.node.changing() as state:
                 state.position = str(position)
             with ctx.server.connect() as node:
@@ -88,8 +88,8 @@ class AssertionsCheck:
 def _blame_the_primary(assertion: Assertion, answer: Answer) -> None:
     if answer.error:
         raise ConfigInvalid(
-            f"validate.assertions: {assertion.name} cannot be asked of the primary: {answer.value}",
-            hint="Mend its query.",
+            f"validate.assertions: {assertion.name} fails on the primary: {answer.value}",
+            hint="Fix its query.",
         )
     if not answer.holds:
         raise SourceUnexpected(

@@ -45,7 +45,7 @@ class CanaryCheck:
             name=self.name,
             passed=arrived,
             observed=f"the row of {place} {'arrived' if arrived else 'did not arrive'} by {position}",
-            expected="what is written on the primary arrives",
+            expected="a row that is written on the primary arrives",
             hint=f"Is {place} left out of the binary log (binlog_do_db, binlog_ignore_db, sql_log_bin)?",
         )
 

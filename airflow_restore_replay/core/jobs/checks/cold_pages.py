@@ -6,22 +6,18 @@ import subprocess
 from pathlib import Path
 
 from airflow_restore_replay.core.config.units import human_bytes
-from airflow_restore_replay.core.errors import (
-    CheckUnfinished,
-    PreflightFailed,
-    RestoreReplayError,
-    TableCheckFailed,
-)
-from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
+from airflow_restore_replay.core.errors import CheckUnfinished, PreflightFailed
+from airflow_restore_replay.core.jobs.checks import CheckResult, TimeBox
+from airflow_restore_replay.core.jobs.checks.rotation import RotatingCheck
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.transfer.restored_state import FileStat
-from airflow_restore_replay.core.repository.transfer.unchanged_files import untouched_files
+from airflow_restore_replay.core.repository.transfer.unchanged_files import unchanged_files
 
 _PROGRAM = "innochecksum"
 _LINES = 5
 
 
-class ColdPagesCheck:
+class ColdPagesCheck(RotatingCheck):
     """Check of the files that are unchanged since the restore, by ``innochecksum``.
 
     Other files are left out, because a page that the server is about to write has no correct checksum yet. The program
@@ -29,39 +25,28 @@ class ColdPagesCheck:
     """
 
     name = "cold_pages"
-    cost = Cost.READS_DATA
-    blames: type[RestoreReplayError] = TableCheckFailed
+    unit = "files"
+    expected = "every page's checksum fits"
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
         try:
             program = ctx.server.program(_PROGRAM)
         except PreflightFailed as exc:
             return CheckResult(name=self.name, passed=True, observed=exc.message, expected="")
-        cold = untouched_files(ctx.node.data, ctx.node.load_base(), ctx.flavor.skippable_files)
-        turn = Rotation(cold, carried(ctx, self.name).get("last", ""))
-        damaged: dict[str, str] = {}
-        read = 0
-        for path in turn.until(lambda: box.over):
-            ctx.stop_if_cancelled()
-            if complaint := _check(program, ctx.node.data / path, cold[path]):
-                damaged[path] = complaint
-            read += cold[path].size
-            ctx.report.count(turn.done, len(cold), unit="files", detail=path)
-        first = next(iter(damaged.items()), None)
-        return CheckResult(
-            name=self.name,
-            passed=not damaged,
-            observed=f"{len(damaged)} damaged files, first {first[0]}: {first[1]}"
-            if first
-            else f"{human_bytes(read)} in {turn.done} untouched files",
-            expected="every page's checksum fits",
-            details={"tables": damaged} if damaged else {},
-            unfinished=turn.unfinished,
-            carry=turn.carry,
+        data = ctx.node.data
+        cold = unchanged_files(data, ctx.node.load_base(), ctx.flavor.skippable_files)
+        return self.rotate(
+            ctx,
+            box,
+            cold,
+            damage=lambda path: _damage(program, data / path, cold[path]),
+            intact=lambda paths: (
+                f"{human_bytes(sum(cold[path].size for path in paths))} in {len(paths)} unchanged files"
+            ),
         )
 
 
-def _check(program: str, path: Path, known: FileStat) -> str:
+def _damage(program: str, path: Path, known: FileStat) -> str:
     """Return the errors that the program reports for the file, ``""`` for none, or if the server has written to it."""
     try:
         with path.open("rb") as file:

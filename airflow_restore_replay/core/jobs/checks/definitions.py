@@ -17,7 +17,7 @@ _SHOWN = 50
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Compared:
     """One comparison of the definitions on node and primary.
 
     :param ours: definitions on the node.
@@ -47,15 +47,15 @@ class DefinitionsCheck:
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
-        look = _look(ctx)
-        differing = dict(look.differing)
+        compared = _compare(ctx)
+        differing = dict(compared.differing)
         if differing:
-            look = _look(ctx)
-            differing = {name: how for name, how in differing.items() if look.differing.get(name) == how}
-        unlogged = _unlogged(left_by_the_base(ctx, self.name), look.ours, differing)
+            compared = _compare(ctx)
+            differing = {name: how for name, how in differing.items() if compared.differing.get(name) == how}
+        unlogged = _unlogged(left_by_the_base(ctx, self.name), compared.ours, differing)
         differing = {name: how for name, how in differing.items() if name not in unlogged}
         first = next(iter(sorted(differing.items())), None)
-        listed = dict(look.hidden) | {
+        listed = dict(compared.hidden) | {
             name: f"not as on the primary, which changed without its binary log ({', '.join(how)})"
             for name, how in unlogged.items()
         }
@@ -64,12 +64,12 @@ class DefinitionsCheck:
             passed=not differing,
             observed=f"{len(differing)} differ, first {first[0]}: {', '.join(first[1])}"
             if first
-            else f"{len(look.ours.objects) - len(unlogged)} alike",
+            else f"{len(compared.ours.objects) - len(unlogged)} alike",
             expected="the same definitions on node and primary",
-            hint="Write it again on the primary where the binary log is on; or list it in validate.exclude.",
+            hint="Repeat the change on the primary with the binary log on, or list it in validate.exclude.",
             details={"differences": _evidence(differing)} if differing else {},
             unfinished="; ".join(f"{name}: {why}" for name, why in sorted(listed.items())[:_SHOWN]),
-            carry={"objects": look.ours.recorded(), "unlogged": sorted(short(name) for name in unlogged)},
+            carry={"objects": compared.ours.recorded(), "unlogged": sorted(short(name) for name in unlogged)},
         )
 
 
@@ -97,7 +97,7 @@ def _evidence(differing: Mapping[str, tuple[str, ...]]) -> list[dict[str, str]]:
     return [{"table": name, "key_range": ", ".join(how)} for name, how in sorted(differing.items())[:_SHOWN]]
 
 
-def _look(ctx: JobContext) -> _Look:
+def _compare(ctx: JobContext) -> _Compared:
     with ctx.flavor.connect(ctx.primary) as primary:
         before = ctx.flavor.definitions(primary)
         follow_primary(ctx)
@@ -111,7 +111,7 @@ def _look(ctx: JobContext) -> _Look:
         and (how := _difference(name, ours, theirs))
         and not _excluded(ctx, name)
     }
-    return _Look(ours, differing, theirs.hidden)
+    return _Compared(ours, differing, theirs.hidden)
 
 
 def _difference(name: str, ours: Definitions, theirs: Definitions) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError,
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Table
-from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation, TimeBox, carried
-from airflow_restore_replay.core.jobs.compare.comparison import meet
+from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
+from airflow_restore_replay.core.jobs.checks.rotation import Rotation
+from airflow_restore_replay.core.jobs.compare.comparison import open_matching_snapshot
 from airflow_restore_replay.core.jobs.context import JobContext
 
 #: the guard is off if the previous backup had fewer rows than this
@@ -151,7 +152,7 @@ def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) ->
     :raises SourceShrank: the primary has about as few rows as the node.
     """
     with ctx.flavor.connect(ctx.primary) as primary:
-        position = meet(ctx, primary).position
+        position = open_matching_snapshot(ctx, primary).position
         with ctx.node.changing() as state:
             state.position = str(position)
         theirs = _count(ctx, primary, [t for t in ctx.flavor.tables(primary) if t.mvcc])
@@ -164,7 +165,7 @@ def _blame_the_primary(ctx: JobContext, before: dict[str, Any], guard: float) ->
     now = {"tables": len(tables), "rows": ours.likely + rest.likely}
     raise SourceShrank(
         f"The primary holds {_described(now)}; the previous backup was made of {_described(before)}.",
-        hint="The last good backup has what is gone, and is kept. If it was meant to go, release the hold "
+        hint="The last good backup has the rows and is kept. If they were deleted on purpose, release the hold "
         "(`restore-replay list` names it).",
         evidence={"before": _totals(before), "now": now},
     )

@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.jobs.checks import Check, CheckResult, TimeBox, failure_of, ran
+from airflow_restore_replay.core.jobs.checks import (
+    Check,
+    CheckResult,
+    TimeBox,
+    failure_of,
+    results_for_records,
+)
 from airflow_restore_replay.core.jobs.checks.assertions import AssertionsCheck
 from airflow_restore_replay.core.jobs.checks.canary import CanaryCheck
 from airflow_restore_replay.core.jobs.checks.check_table import CheckTableCheck
@@ -59,7 +65,7 @@ def chosen(ctx: JobContext) -> list[Check]:
     ]
 
 
-def alone(ctx: JobContext) -> list[Check]:
+def standalone_checks(ctx: JobContext) -> list[Check]:
     """Return the checks of a backup that was only restored, which need no primary."""
     cold: list[Check] = [ColdPagesCheck()] if ColdPagesCheck.name in ctx.cluster.validate.checks else []
     return [ErrorLogCheck(), PositionCheck(), *cold, CheckTableCheck(), ErrorLogCheck()]
@@ -77,7 +83,7 @@ def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
         result, error = _run(ctx, check)
         results.append(result)
         with ctx.node.changing() as state:
-            state.facts.checks = ran(results, carry=True)
+            state.facts.checks = results_for_records(results, carry=True)
         if error:
             raise error
     return results

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.jobs.compare.coverage import Coverage
 from airflow_restore_replay.core.jobs.compare.files import tables_of
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.repository.transfer.unchanged_files import untouched_files
+from airflow_restore_replay.core.repository.transfer.unchanged_files import unchanged_files
 
 
 class SameDataCheck:
@@ -35,7 +35,7 @@ class SameDataCheck:
         # A fresh full begins a new lineage, of which nothing was compared yet.
         coverage = Coverage.after(left_by_the_base(ctx, self.name), utc_now())
         before = deepcopy(coverage)
-        comparison = compare_with_primary(ctx, coverage, partial(_untouched, ctx))
+        comparison = compare_with_primary(ctx, coverage, partial(_unchanged, ctx))
         with ctx.node.changing() as state:
             state.position = str(comparison.position)
             state.facts.compared = _summary(comparison) | {"coverage": coverage.summary()}
@@ -53,13 +53,13 @@ class SameDataCheck:
         )
 
 
-def _untouched(ctx: JobContext, names: set[str]) -> set[str]:
+def _unchanged(ctx: JobContext, names: set[str]) -> set[str]:
     """Return those of *names* that nothing has written to since the restore.
 
     The server may not have written its changes to the files yet. UPDATE_TIME shows the tables that it has changed since
     its start.
     """
-    files = untouched_files(ctx.node.data, ctx.node.load_base(), ctx.flavor.skippable_files)
+    files = unchanged_files(ctx.node.data, ctx.node.load_base(), ctx.flavor.skippable_files)
     with ctx.server.connect() as node:
         changed = rows(
             node,
@@ -76,7 +76,11 @@ def _last_good(comparison: Comparison, before: Coverage) -> dict[str, Any]:
 
 def _unfinished(coverage: Coverage) -> str:
     waiting = [n for n, progress in coverage.tables.items() if progress.since != coverage.cycle]
-    return f"{len(waiting)} of {len(coverage.tables)} tables are to be gone on with" if waiting else ""
+    return (
+        f"{len(waiting)} of {len(coverage.tables)} tables are not fully compared yet; the next cycle continues"
+        if waiting
+        else ""
+    )
 
 
 def _observed(comparison: Comparison) -> str:
@@ -91,7 +95,7 @@ def _observed(comparison: Comparison) -> str:
             f"key range {first['key_range']}"
         )
     paused = f"; paused {comparison.paused_s:.0f} s for the primary's load" if comparison.paused_s else ""
-    short = "; ended early for DDL that waited" if comparison.gave_way else ""
+    short = "; ended early for DDL that waited" if comparison.ended_for_ddl else ""
     return (
         f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}{short}"
     )
@@ -105,5 +109,5 @@ def _summary(comparison: Comparison) -> dict[str, object]:
         "uncompared": comparison.uncompared,
         "snapshot": comparison.snapshot,
         "paused_s": comparison.paused_s,
-        "gave_way": comparison.gave_way,
+        "ended_for_ddl": comparison.ended_for_ddl,
     }

@@ -36,7 +36,7 @@ class Comparison:
     :param added: tables that only the node has, at two positions.
     :param uncompared: ``schema.table`` → why the comparison does not cover it.
     :param snapshot: how the first snapshot was made exact, and for how many seconds that blocked writers.
-    :param gave_way: whether the first pass ended early because DDL waited; the next cycle continues it.
+    :param ended_for_ddl: whether the first pass ended early because DDL waited; the next cycle continues it.
     :param paused_s: seconds for which the comparison paused because the primary was busy.
     """
 
@@ -48,7 +48,7 @@ class Comparison:
     added: list[str] = field(default_factory=list)
     uncompared: dict[str, str] = field(default_factory=dict)
     snapshot: dict[str, Any] = field(default_factory=dict)
-    gave_way: bool = False
+    ended_for_ddl: bool = False
     paused_s: float = 0.0
 
     @property
@@ -57,28 +57,30 @@ class Comparison:
 
 
 def compare_with_primary(
-    ctx: JobContext, coverage: Coverage, untouched: Callable[[set[str]], set[str]]
+    ctx: JobContext, coverage: Coverage, unchanged: Callable[[set[str]], set[str]]
 ) -> Comparison:
     """Compare as much as ``validate.compare_budget`` has time for, as the module describes.
 
     :param coverage: what earlier cycles compared; it is updated.
-    :param untouched: returns those of the given tables that nothing has written to since the restore.
+    :param unchanged: returns those of the given tables that nothing has written to since the restore.
     :raises RestoreReplayError: replication to the comparison position failed; classified.
     """
 
-    def all_in_turn(look: ComparisonPass) -> None:
-        names = set(look.ours)
-        coverage.see(names, untouched(names))
-        look.cover(coverage)
+    def all_in_turn(current: ComparisonPass) -> None:
+        names = set(current.ours)
+        coverage.see(names, unchanged(names))
+        current.cover(coverage)
 
-    first = _look(ctx, all_in_turn)
-    result = Comparison(first.position, rows=first.rows, snapshot=first.snapshot, gave_way=first.gave_way)
+    first = _compare_once(ctx, all_in_turn)
+    result = Comparison(
+        first.position, rows=first.rows, snapshot=first.snapshot, ended_for_ddl=first.ended_for_ddl
+    )
     compared, last, result.paused_s = set(first.compared), first, first.throttle.paused_s
     for _ in range(_PASSES - 1):
         if not last.again:
             break
         before = last
-        last = _look(ctx, lambda look, before=before: look.look_again(before, coverage))  # type: ignore[misc]
+        last = _compare_once(ctx, lambda current, before=before: current.compare_again(before, coverage))  # type: ignore[misc]
         compared |= last.compared
         result.rows += last.rows
         result.paused_s += last.throttle.paused_s
@@ -103,23 +105,23 @@ def _confirmed(before: ComparisonPass, after: ComparisonPass) -> list[Difference
     ]
 
 
-def _look(ctx: JobContext, work: Callable[[ComparisonPass], None]) -> ComparisonPass:
+def _compare_once(ctx: JobContext, work: Callable[[ComparisonPass], None]) -> ComparisonPass:
     """Open a snapshot, replay the node to its position, and compare."""
     with ctx.flavor.connect(ctx.primary) as primary:
         listed = names_of(ctx, primary)
-        snapshot = meet(ctx, primary)
+        snapshot = open_matching_snapshot(ctx, primary)
         with (
             ctx.crash_guard("comparing"),
             ctx.server.connect() as node,
             ThreadPoolExecutor(1, thread_name_prefix="primary") as pool,
         ):
             ctx.report.phase("comparing with the primary")
-            look = ComparisonPass(ctx, Sides(primary, node, pool), snapshot, listed)
-            work(look)
-            return look
+            current = ComparisonPass(ctx, Sides(primary, node, pool), snapshot, listed)
+            work(current)
+            return current
 
 
-def meet(ctx: JobContext, primary: Conn) -> Snapshot:
+def open_matching_snapshot(ctx: JobContext, primary: Conn) -> Snapshot:
     """Open a snapshot on *primary*, and replay the node to exactly its position.
 
     If temporary tables are open in the replicated stream, the node can stop only at a later position. Then try again

@@ -45,7 +45,7 @@ class ComparisonPass:
     :ivar taken: tables that DDL made unavailable to the snapshot.
     :ivar missing: tables that only the primary has.
     :ivar added: tables that only the node has.
-    :ivar gave_way: whether the pass ended early because DDL waited for a table that its snapshot had read.
+    :ivar ended_for_ddl: whether the pass ended early because DDL waited for a table that its snapshot had read.
     :ivar too_large: table → why there will never be time for it.
     """
 
@@ -56,7 +56,7 @@ class ComparisonPass:
         self.plans: dict[str, TablePlan] = {}
         self.compared: set[str] = set()
         self.differences: dict[str, list[Difference]] = {}
-        self.gave_way = False
+        self.ended_for_ddl = False
         self.too_large: dict[str, str] = {}
         self.ours = _comparable(ctx, sides.node)
         theirs = _comparable(ctx, sides.primary)
@@ -88,7 +88,7 @@ class ComparisonPass:
                 if name not in done and name not in self.added and self._table(name, coverage, share):
                     done.add(name)
 
-    def look_again(self, before: ComparisonPass, coverage: Coverage) -> None:
+    def compare_again(self, before: ComparisonPass, coverage: Coverage) -> None:
         """Compare again what differed, or could not be compared, in the pass *before*."""
         self.missing &= before.again
         self.taken &= before.again
@@ -152,23 +152,25 @@ class ComparisonPass:
 
     def _over(self, share: float) -> bool:
         return (
-            self.gave_way
+            self.ended_for_ddl
             or time.monotonic() - self._started > share * self._ctx.cluster.validate.compare_budget
         )
 
     def _stop_waiting(self) -> bool:
         self._ctx.stop_if_cancelled()
-        self._give_way()
+        self._release_locks()
         return self._over(1.0)
 
-    def _give_way(self) -> None:
+    def _release_locks(self) -> None:
         """Release metadata locks, and end the pass if DDL waits for one that only the end of the snapshot releases.
 
         A transaction holds metadata locks on the tables that it has read. An ALTER that waits for one of them blocks
         all other sessions that use the table.
         """
         with asking_the_primary():
-            self.gave_way = self.gave_way or not self._ctx.flavor.give_way(self._sides.primary)
+            self.ended_for_ddl = self.ended_for_ddl or not self._ctx.flavor.release_metadata_locks(
+                self._sides.primary
+            )
 
     def _plan(self, name: str) -> TablePlan:
         self.plans[name] = plan_table(self._ctx.flavor, self._sides.node, self.ours[name])
@@ -194,7 +196,7 @@ class ComparisonPass:
         def on_chunk(rows: int) -> None:
             self._ctx.stop_if_cancelled()
             self._ctx.report.count(rows, self._total, unit="rows", detail=name)
-            self._give_way()
+            self._release_locks()
             self.throttle.wait(self._stop_waiting)
 
         return on_chunk

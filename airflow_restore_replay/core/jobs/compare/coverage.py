@@ -20,7 +20,7 @@ _TYPES: dict[str, tuple[type, Any, Any]] = {
 
 
 @dataclass
-class Progress:
+class TableCoverage:
     """Progress of the comparison of one table.
 
     :param since: cycle in which the last complete comparison of its rows began; 0 for never.
@@ -46,7 +46,7 @@ class Progress:
         return [self.since, self.touched, self.begun, list(self.key), [_write(v) for v in self.after or ()]]
 
     @classmethod
-    def decoded(cls, raw: Sequence[Any]) -> Progress:
+    def decoded(cls, raw: Sequence[Any]) -> TableCoverage:
         whole: list[Any] = [*raw, *[0, 0, 0, [], []][len(raw) :]]
         after = tuple(_read(value) for value in whole[4])
         return cls(int(whole[0]), int(whole[1]), int(whole[2]), tuple(whole[3]), after or None)
@@ -62,7 +62,7 @@ class Coverage:
 
     cycle: int = 1
     times: dict[int, str] = field(default_factory=dict)
-    tables: dict[str, Progress] = field(default_factory=dict)
+    tables: dict[str, TableCoverage] = field(default_factory=dict)
 
     @classmethod
     def after(cls, carry: dict[str, Any], now: datetime) -> Coverage:
@@ -74,14 +74,14 @@ class Coverage:
         cycle = int(carry.get("cycle", 0)) + 1
         times = {int(n): str(at) for n, at in carry.get("times", {}).items()}
         times[cycle] = now.astimezone(UTC).isoformat(timespec="seconds")
-        tables = {name: Progress.decoded(raw) for name, raw in carry.get("tables", {}).items()}
+        tables = {name: TableCoverage.decoded(raw) for name, raw in carry.get("tables", {}).items()}
         return cls(cycle, times, tables)
 
-    def see(self, names: Collection[str], untouched: Collection[str]) -> None:
+    def see(self, names: Collection[str], unchanged: Collection[str]) -> None:
         """Record which tables exist, and which of them nothing has written to in this cycle."""
-        self.tables = {name: self.tables.get(name, Progress()) for name in names}
+        self.tables = {name: self.tables.get(name, TableCoverage()) for name in names}
         for name, progress in self.tables.items():
-            if name not in untouched:
+            if name not in unchanged:
                 progress.touched = self.cycle
 
     def first(self) -> list[str]:
@@ -101,7 +101,7 @@ class Coverage:
         :param key: columns of its key now; a comparison that used another key starts again.
         :returns: the key after which to continue; None for the first row.
         """
-        progress = self.tables.setdefault(name, Progress(touched=self.cycle))
+        progress = self.tables.setdefault(name, TableCoverage(touched=self.cycle))
         if not progress.begun or progress.key != key:
             progress.begun, progress.key, progress.after = self.cycle, key, None
         return progress.after

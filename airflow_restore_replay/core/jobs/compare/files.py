@@ -9,15 +9,15 @@ from pathlib import Path
 _ENCODED = re.compile(r"@([0-9a-f]{4})")
 
 
-def tables_of(untouched: Iterable[str], data: Path) -> set[str]:
+def tables_of(unchanged: Iterable[str], data: Path) -> set[str]:
     """Return ``schema.table`` of the tables of which nothing has written to any file, partitions included.
 
     Tables whose names cannot be decoded are left out, so they count as written to.
 
-    :param untouched: paths of files, relative to the data directory, that nothing has written to.
+    :param unchanged: paths of files, relative to the data directory, that nothing has written to.
     :param data: the data directory.
     """
-    known = set(untouched)
+    known = set(unchanged)
     paths = (str(file.relative_to(data)) for file in data.glob("*/*.ibd"))
     written = {table_of(path) for path in paths if path not in known}
     return {name for path in known if (name := table_of(path)) and name not in written}

@@ -38,13 +38,13 @@ def classify_crash(
     before = [v for v in _deaths(ctx, table) if v.at < started + _SLACK]
     if before:
         return SourceCorrupt(
-            f"The primary dies when it reads {table}: in run {before[-1].run}, and now, after a restart, again.",
+            f"The primary crashes when it reads {table}: in run {before[-1].run}, and now, after a restart, again.",
             hint="Look at the end of its error log, and repair the table; the last good backup is kept.",
             evidence={_EVIDENCE: table},
         )
     return PrimaryUnreachable(
         f"The primary went away while it read {table}.",
-        hint="Look at the end of its error log. If it dies over that table once more, the cluster is held.",
+        hint="Look at the end of its error log. If it crashes at that table again, the cluster is put on hold.",
         evidence={_EVIDENCE: table},
     )
 

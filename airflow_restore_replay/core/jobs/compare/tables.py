@@ -112,7 +112,7 @@ class TablePlan:
 
 
 def quote(name: str) -> str:
-    """Return the identifier for a statement that is executed with parameters (hence the doubled %)."""
+    """Return the identifier for a statement that is executed with parameters (so % is doubled)."""
     return identifier(name).replace("%", "%%")
 
 

@@ -14,7 +14,7 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import BackupFault
 from airflow_restore_replay.core.recovery.selftest.content_faults import STORED
 from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
-from airflow_restore_replay.core.recovery.selftest.injections import Found, Injection, read
+from airflow_restore_replay.core.recovery.selftest.fault import Found, Injection, read
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch, make_scratch
 from airflow_restore_replay.core.recovery.selftest.server_pair import ServerPair
 from airflow_restore_replay.core.recovery.selftest.store_faults import STORES
@@ -123,19 +123,19 @@ def _try_data(
     """
     tell("restoring the data")
     try:
-        twins = ServerPair.make(repository, manifest, scratch, cluster, root)
+        pair = ServerPair.make(repository, manifest, scratch, cluster, root)
     except BackupFault as exc:
         tried += [Tried(f.row, f.fault, left_out="the backup does not restore") for f in DATA]
         return {"restore of all of it": exc.code}
     try:
-        twins.start()
-        before = twins.check()
+        pair.start()
+        before = pair.check()
         for fault in DATA:
             tell(f"{fault.row} {fault.fault}")
-            tried.append(Tried(fault.row, fault.fault, fault.find(twins)))
-        return before | twins.check()
+            tried.append(Tried(fault.row, fault.fault, fault.find(pair)))
+        return before | pair.check()
     finally:
-        twins.end()
+        pair.end()
 
 
 def _try(injection: Injection, whole: Scratch, root: Path) -> Tried:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.recovery.selftest.injections import EVIL, Injection, nothing
+from airflow_restore_replay.core.recovery.selftest.fault import EVIL, Injection, nothing
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.objects.lists import write_file_list

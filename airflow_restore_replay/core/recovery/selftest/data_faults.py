@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.recovery.selftest import probe_schema as probe
-from airflow_restore_replay.core.recovery.selftest.injections import Found
+from airflow_restore_replay.core.recovery.selftest.fault import Found
 from airflow_restore_replay.core.recovery.selftest.probe_schema import SCHEMA, TABLE
 from airflow_restore_replay.core.recovery.selftest.server_pair import ServerPair
 
@@ -32,11 +32,11 @@ class DataFault:
     find: Callable[[ServerPair], Found]
 
 
-def _statements(harm: Sequence[str], mend: Sequence[str]) -> Callable[[ServerPair], Found]:
-    def find(twins: ServerPair) -> Found:
-        twins.execute(harm)
-        found = twins.check()
-        twins.execute(mend)
+def _statements(harm: Sequence[str], repair: Sequence[str]) -> Callable[[ServerPair], Found]:
+    def find(pair: ServerPair) -> Found:
+        pair.execute(harm)
+        found = pair.check()
+        pair.execute(repair)
         return found
 
     return find
@@ -49,31 +49,31 @@ def _file(name: str, harm: Callable[[Path, int], None]) -> Callable[[ServerPair]
     :param harm: called with the path of the file and the size of its pages.
     """
 
-    def find(twins: ServerPair) -> Found:
-        with _stopped(twins, name) as (path, page_bytes):
+    def find(pair: ServerPair) -> Found:
+        with _stopped(pair, name) as (path, page_bytes):
             harm(path, page_bytes)
-            return twins.restart() or twins.check()
+            return pair.restart() or pair.check()
 
     return find
 
 
 @contextmanager
-def _stopped(twins: ServerPair, name: str) -> Iterator[tuple[Path, int]]:
+def _stopped(pair: ServerPair, name: str) -> Iterator[tuple[Path, int]]:
     """Stop the node's server and yield path and page size of a file; then restore the file and start the server."""
-    server, path = twins.ctx.server, twins.ctx.node.data / name
+    server, path = pair.ctx.server, pair.ctx.node.data / name
     with server.connect() as conn:
         page_bytes = int(value(conn, "SELECT @@innodb_page_size"))
         # Purge completely now: a purge after the next start would read the damaged page before a check does.
         run(conn, "SET GLOBAL innodb_fast_shutdown = 0")
     server.stop()
-    saved = twins.ctx.node.path / "saved"
+    saved = pair.ctx.node.path / "saved"
     shutil.copy2(path, saved)
     try:
         yield path, page_bytes
     finally:
         server.kill()
         shutil.move(saved, path)
-        twins.restart()
+        pair.restart()
 
 
 def _corrupt_page(path: Path, page_bytes: int) -> None:
@@ -93,22 +93,22 @@ def _overwrite(path: Path, offset: int, size_bytes: int) -> None:
         file.write(bytes(byte ^ 0xFF for byte in before))
 
 
-def _newer_release(twins: ServerPair) -> Found:
-    release = twins.ctx.server.release()
+def _newer_release(pair: ServerPair) -> Found:
+    release = pair.ctx.server.release()
     series = int(release.partition(".")[0])
     try:
-        twins.ctx.flavor.refuse_release(backup=f"{series + 1}.0.0", node=release, primary=release)
+        pair.ctx.flavor.refuse_release(backup=f"{series + 1}.0.0", node=release, primary=release)
     except RestoreReplayError as exc:
         return {"restore": exc.code}
     return {}
 
 
-def _other_position(twins: ServerPair) -> Found:
-    node = twins.ctx.node
+def _other_position(pair: ServerPair) -> Found:
+    node = pair.ctx.node
     fill = node.load().facts.fill
     with node.changing() as state:
-        state.facts.fill = fill | {"position": _ELSEWHERE[twins.ctx.flavor.name]}
-    found = twins.check()
+        state.facts.fill = fill | {"position": _ELSEWHERE[pair.ctx.flavor.name]}
+    found = pair.check()
     with node.changing() as state:
         state.facts.fill = fill
     return found

@@ -38,13 +38,13 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.recovery.selftest import probe_schema as probe
-from airflow_restore_replay.core.recovery.selftest.injections import Found
+from airflow_restore_replay.core.recovery.selftest.fault import Found
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.objects.record_store import encode_record
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
+from airflow_restore_replay.core.repository.transfer.restored_state import FileStat, RestoredState
 from airflow_restore_replay.core.system.files import require_space
 
 _RUN = RunRef(run="selftest", attempt=PROVE, lease_epoch=0)
@@ -74,7 +74,7 @@ class _StandIn:
         run(primary, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
         return Snapshot(self.primary_position(primary), "selftest")
 
-    def give_way(self, _: Conn) -> bool:
+    def release_metadata_locks(self, _: Conn) -> bool:
         return True  # no other session uses the twin
 
 
@@ -149,7 +149,7 @@ class ServerPair:
         """
         node = self.ctx.node
         names = [path.relative_to(node.data).as_posix() for path in node.data.glob(f"{probe.SCHEMA}/*.ibd")]
-        node.save_base(Base(stats={name: FileStat.of((node.data / name).lstat()) for name in names}))
+        node.save_base(RestoredState(stats={name: FileStat.of((node.data / name).lstat()) for name in names}))
         try:
             self.ctx.server.start(replaying=False)
             refuse_dirty_log(self.ctx)

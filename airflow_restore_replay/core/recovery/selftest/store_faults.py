@@ -18,7 +18,7 @@ from airflow_restore_replay.core.errors import (
     StoreFull,
 )
 from airflow_restore_replay.core.recovery.restore import restore_backup
-from airflow_restore_replay.core.recovery.selftest.injections import Found, Injection, nothing, read
+from airflow_restore_replay.core.recovery.selftest.fault import Found, Injection, nothing, read
 from airflow_restore_replay.core.recovery.selftest.scratch import Scratch, file_of
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.repository.format.refs import leaves, object_of

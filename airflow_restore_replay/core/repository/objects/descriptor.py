@@ -54,7 +54,7 @@ class Marker(Record, frozen=True, kw_only=True):
 
 
 def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
-    """Read or create the marker, and prove that the store honours conditional creates.
+    """Read or create the marker, and prove that the store supports conditional creates.
 
     :param key_id: id of the first key of a new repository; empty if it is not encrypted.
     :raises StoreUnsafe: the store replaces objects.
@@ -80,7 +80,7 @@ def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
 
 
 def proven_marker(store: ObjectStore) -> Marker | None:
-    """Return the marker, or None if there is none, and prove that the store honours conditional creates.
+    """Return the marker, or None if there is none, and prove that the store supports conditional creates.
 
     :raises StoreUnsafe: the store replaces objects.
     """

@@ -117,7 +117,7 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
 
 
-def lost_keys(store: ObjectStore, keyring: Keyring, needed: Mapping[str, Sequence[str]]) -> None:
+def refuse_lost_keys(store: ObjectStore, keyring: Keyring, needed: Mapping[str, Sequence[str]]) -> None:
     """Raise if a needed key is not available.
 
     A key check that no available key opens says nothing: anybody who can create objects can make one.

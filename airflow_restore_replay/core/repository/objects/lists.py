@@ -18,12 +18,12 @@ from airflow_restore_replay.core.repository.format.refs import (
     split_ref,
 )
 from airflow_restore_replay.core.repository.objects.generations import place
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.store.base import (
     ObjectMissing,
     ObjectStore,
     ObjectTooLarge,
 )
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 #: about 7 million files of up to :data:`INLINE_REFS` chunks
 MAX_LIST_BYTES = 2**30

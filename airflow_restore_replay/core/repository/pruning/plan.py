@@ -23,12 +23,12 @@ from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Condemned, Manifest
 from airflow_restore_replay.core.repository.format.refs import is_content_path
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path, record_path
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
 from airflow_restore_replay.core.repository.pruning.retention import RetentionPlan, plan_retention
 from airflow_restore_replay.core.repository.reachability import ObjectWalk, is_file_list
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 #: keeps a record of condemned objects far below the size that readers accept; the next prune condemns the rest
 MAX_CONDEMNED = 400_000

@@ -19,7 +19,6 @@ from airflow_restore_replay.core.repository.format.records import (
     utc_now,
 )
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
 from airflow_restore_replay.core.repository.pruning.plan import (
     PlannedDeletion,
@@ -29,6 +28,7 @@ from airflow_restore_replay.core.repository.pruning.plan import (
 from airflow_restore_replay.core.repository.pruning.retention import plan_retention
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 log = logging.getLogger(__name__)
 

@@ -125,7 +125,7 @@ def prove_conditional_create(store: ObjectStore, path: str, stored: bytes) -> No
         return
     raise StoreUnsafe(
         f"The store {store.url} replaced an existing object in spite of the condition If-None-Match: *.",
-        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that honours it.",
+        hint="Two runs could overwrite each other; use a store, or a proxy in front of it, that supports it.",
     )
 
 

@@ -34,8 +34,8 @@ from airflow_restore_replay.core.repository.objects.bundles import (
     ranges_of,
 )
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, is_zero
-from airflow_restore_replay.core.repository.parallel import run_bounded
-from airflow_restore_replay.core.repository.transfer.restored_state import Base, BaseChunk
+from airflow_restore_replay.core.repository.transfer.restored_state import BaseChunk, RestoredState
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Reusable:
     They were decoded in this cycle, are not condemned, and are not in a sparse bundle.
     """
 
-    def __init__(self, base: Base, chunks: ChunkStore) -> None:
+    def __init__(self, base: RestoredState, chunks: ChunkStore) -> None:
         self._base = base
         self._condemned = chunks.condemned
         self._sparse = _sparse_bundles(base, chunks)
@@ -95,7 +95,7 @@ class Reusable:
         return True
 
 
-def _sparse_bundles(base: Base, chunks: ChunkStore) -> frozenset[str]:
+def _sparse_bundles(base: RestoredState, chunks: ChunkStore) -> frozenset[str]:
     """Return bundles of which the base uses so little that the used pieces should move to new bundles.
 
     Only bundles of which the base uses less than a share of a full bundle can be sparse. They are few, so the size of
@@ -153,7 +153,7 @@ class ChunkWriter:
     :param journal: file of the :class:`Journal`.
     """
 
-    def __init__(self, chunks: ChunkStore, base: Base, journal: Path | None = None) -> None:
+    def __init__(self, chunks: ChunkStore, base: RestoredState, journal: Path | None = None) -> None:
         self._chunks = chunks
         self._base = base
         self.reusable = Reusable(base, chunks)

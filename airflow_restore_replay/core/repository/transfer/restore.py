@@ -23,7 +23,6 @@ from airflow_restore_replay.core.repository.format.refs import (
 )
 from airflow_restore_replay.core.repository.objects.bundles import BundleReader, ranges_of
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore, is_zero
-from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.rate_limit import (
     ProgressFn,
     RateLimit,
@@ -31,10 +30,11 @@ from airflow_restore_replay.core.repository.rate_limit import (
     no_progress,
 )
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.target import Target, write_all
 from airflow_restore_replay.core.repository.transfer.unchanged_files import settled_stats
 from airflow_restore_replay.core.system.beneath import Beneath
+from airflow_restore_replay.core.system.parallel import batched, run_bounded
 
 _BATCH_BYTES = 4 * 2**20
 _BATCH_CHUNKS = 256
@@ -51,7 +51,7 @@ class RestoreResult:
 
     bytes: int = 0
     fetched_bytes: int = 0
-    base: Base = field(default_factory=Base)
+    base: RestoredState = field(default_factory=RestoredState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,9 @@ def restore_tree(
         result = _write_all(run, files, spots, threads, progress, cancelled)
         place.make_durable(threads, cancelled)
     stats = settled_stats(target, files) if index else {}
-    result.base = Base(files, chunk_size_bytes, result.base.unverified, stats, index, chunks.codec.key_id)
+    result.base = RestoredState(
+        files, chunk_size_bytes, result.base.unverified, stats, index, chunks.codec.key_id
+    )
     return result
 
 

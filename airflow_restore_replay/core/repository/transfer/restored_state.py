@@ -63,7 +63,7 @@ class BaseChunk:
 
 
 @dataclass
-class Base:
+class RestoredState:
     """The backup that a node was restored from; empty after a seed.
 
     :param files: entries of the backup's file list.
@@ -137,7 +137,7 @@ class Base:
         replace_file(path, encode(kept))
 
     @classmethod
-    def load(cls, path: Path, index: Path) -> Base:
+    def load(cls, path: Path, index: Path) -> RestoredState:
         """Return the state that :meth:`save` wrote; an empty base if there is none.
 
         :param index: path of the page index.

@@ -17,7 +17,6 @@ from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.repository.format.records import FileEntry, Sizes
 from airflow_restore_replay.core.repository.format.refs import chunk_bytes, chunk_count
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES, ChunkStore, is_zero
-from airflow_restore_replay.core.repository.parallel import batched, run_bounded
 from airflow_restore_replay.core.repository.rate_limit import (
     ProgressFn,
     RateLimit,
@@ -25,7 +24,7 @@ from airflow_restore_replay.core.repository.rate_limit import (
     no_progress,
 )
 from airflow_restore_replay.core.repository.transfer.chunk_writer import ZERO, ChunkWriter, Kind, StoredChunk
-from airflow_restore_replay.core.repository.transfer.restored_state import Base
+from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.unchanged_files import sample, take_over
 from airflow_restore_replay.core.repository.transfer.walk import (
     Source,
@@ -34,6 +33,7 @@ from airflow_restore_replay.core.repository.transfer.walk import (
     refuse_changes,
     walk,
 )
+from airflow_restore_replay.core.system.parallel import batched, run_bounded
 
 __all__ = ["matches", "snapshot_tree"]
 
@@ -92,7 +92,7 @@ def snapshot_tree(
     root: Path,
     *,
     excluded: Sequence[str] = (),
-    base: Base | None = None,
+    base: RestoredState | None = None,
     skippable: Sequence[str] = (),
     journal: Path | None = None,
     threads: int = 4,
@@ -116,7 +116,7 @@ def snapshot_tree(
     """
     chunks.avoid_condemned()
     if base is None or base.key_id != chunks.codec.key_id:
-        base = Base()  # the key was rotated, so no reference of the base is valid
+        base = RestoredState()  # the key was rotated, so no reference of the base is valid
     sources = list(walk(root, excluded))
     files = [s for s in sources if not s.directory]
     keeper = ChunkWriter(chunks, base, journal)
@@ -154,7 +154,7 @@ def _zero_bytes(source: Source) -> int:
 
 def _copy(
     keeper: ChunkWriter,
-    base: Base,
+    base: RestoredState,
     files: Sequence[Source],
     proofs: Sequence[tuple[Source, int]],
     threads: int,
@@ -193,7 +193,9 @@ def _copy(
     return tally
 
 
-def _keep(keeper: ChunkWriter, base: Base, item: _Item, data: bytes | bytearray | None) -> StoredChunk | None:
+def _keep(
+    keeper: ChunkWriter, base: RestoredState, item: _Item, data: bytes | bytearray | None
+) -> StoredChunk | None:
     """Store the chunk of an item, or compare it if it is a proof.
 
     :param data: content of the chunk; None for a hole.

@@ -12,10 +12,10 @@ from pathlib import Path
 from airflow_restore_replay.core.errors import NodeFull, TargetNotEmpty
 from airflow_restore_replay.core.repository.format.codec import Content
 from airflow_restore_replay.core.repository.format.records import FileEntry
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.system.beneath import LINK_ERRORS, Beneath, is_own
 from airflow_restore_replay.core.system.files import fsync_directory
 from airflow_restore_replay.core.system.filesystem import can_sync_whole, sync_whole
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 #: for more files than this, syncing the whole file system is cheaper than syncing each file
 _MANY_FILES = 64

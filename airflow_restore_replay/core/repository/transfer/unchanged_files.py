@@ -16,7 +16,7 @@ from pathlib import Path
 from airflow_restore_replay.core.repository.format.records import FileEntry
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
-from airflow_restore_replay.core.repository.transfer.restored_state import Base, FileStat
+from airflow_restore_replay.core.repository.transfer.restored_state import FileStat, RestoredState
 from airflow_restore_replay.core.repository.transfer.walk import Source, matches
 from airflow_restore_replay.core.system.filesystem import known_file_system
 
@@ -56,7 +56,7 @@ def _time_stamps_pass(root: Path, newest_ns: int) -> bool:
             time.sleep(_SETTLE_POLL_S)
 
 
-def untouched_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str, FileStat]:
+def unchanged_files(root: Path, base: RestoredState, patterns: Sequence[str]) -> dict[str, FileStat]:
     """Return path → stats of the files that are unchanged since the restore of *base*; empty after a seed.
 
     :param patterns: only files that match one of these patterns.
@@ -73,7 +73,7 @@ def untouched_files(root: Path, base: Base, patterns: Sequence[str]) -> dict[str
 def take_over(
     root: Path,
     files: Iterable[Source],
-    base: Base,
+    base: RestoredState,
     reusable: Callable[[ChunkRef], bool],
     skippable: Sequence[str],
 ) -> list[Source]:

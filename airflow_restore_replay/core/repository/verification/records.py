@@ -33,9 +33,9 @@ from airflow_restore_replay.core.repository.objects.record_store import (
 )
 from airflow_restore_replay.core.repository.objects.succession import LEASE_OBJECT, UPGRADE
 from airflow_restore_replay.core.repository.objects.upgrade import upgrade_complaint
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectMissing
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 _KINDS: tuple[type[Record], ...] = (Manifest, Verdict, PruneRecord, Condemned, Verification)
 #: of the repository's state; the others say what was looked at, or what may be deleted

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Verification, utc_now
-from airflow_restore_replay.core.repository.parallel import run_bounded
 from airflow_restore_replay.core.repository.rate_limit import (
     ProgressFn,
     RateLimit,
@@ -22,6 +21,7 @@ from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.verification.passes import Journal, Scope, plan_pass
 from airflow_restore_replay.core.repository.verification.records import examine_records
 from airflow_restore_replay.core.repository.verification.work import Stored, Work, check_object, collect
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 
 @dataclass

@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 from airflow_restore_replay.core.errors import JobCancelled
-from airflow_restore_replay.core.repository.rate_limit import never_cancelled
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,7 +19,7 @@ def run_bounded(
     work: Callable[[T], R],
     *,
     threads: int,
-    cancelled: Callable[[], bool] = never_cancelled,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[tuple[T, R], None, None]:
     """Apply *work* to *items* in threads, with at most twice as many items in progress as threads.
 

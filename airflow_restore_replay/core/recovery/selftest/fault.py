@@ -1,4 +1,4 @@
-"""Injections: faults to apply to a scratch copy, and the steps that must find them."""
+"""A fault to apply to a scratch copy, and the steps that must find it."""
 
 from __future__ import annotations
 
