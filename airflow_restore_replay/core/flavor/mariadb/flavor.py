@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.definitions import Definitions
-from airflow_restore_replay.core.flavor.findings import Finding, Wanted
+from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.mariadb import binlog_cut as cut
 from airflow_restore_replay.core.flavor.mariadb import (
     canonical,
     connect,
     definitions,
-    examine,
+    grants,
     history,
     identity,
-    preflight,
+    options,
     replication,
     snapshot,
     tables,
 )
 from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
+from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import run
@@ -33,7 +35,6 @@ from airflow_restore_replay.core.flavor.values import (
     Endpoint,
     EventStamp,
     Position,
-    PreflightReport,
     ReplicationStatus,
     ServerIdentity,
     ServerLayout,
@@ -70,6 +71,7 @@ class MariaDbFlavor:
         "backup-my.cnf",
     )
     skippable_files: Sequence[str] = ("*/*.ibd",)
+    empty_node_bytes = options.EMPTY_NODE_BYTES
 
     def parse_position(self, text: str) -> MariaDbPosition:
         return MariaDbPosition.parse(text)
@@ -89,11 +91,8 @@ class MariaDbFlavor:
     def refuse_release(self, *, backup: str | None, node: str, primary: str) -> None:
         identity.refuse_release(backup=backup, node=node, primary=primary)
 
-    def preflight(self, primary: Conn) -> PreflightReport:
-        return preflight.preflight(primary)
-
-    def examine(self, primary: Conn, wanted: Wanted) -> list[Finding]:
-        return examine.examine(primary, wanted)
+    def examine_primary(self, primary: Conn, wanted: Wanted) -> list[Finding]:
+        return examine_primary(primary, wanted, EXAMINATIONS, privileges_of=grants.held)
 
     def primary_position(self, primary: Conn) -> MariaDbPosition:
         return snapshot.primary_position(primary)
