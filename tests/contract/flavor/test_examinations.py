@@ -11,6 +11,7 @@ import pytest
 
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.system.files import allocated_bytes
 from tests.support import templates
@@ -113,6 +114,7 @@ def test_s11_the_space_that_is_asked_for_includes_a_nodes_own_files(kit: str, tm
     bindir = KITS[kit].primary(tmp_path, server_id=1, port=1, options=[]).bindir
     layout = replace(ServerLayout.for_asking(tmp_path / "node", bindir), buffer_pool_bytes=64 * 2**20)
     server = flavor.server(layout)
+    assert isinstance(server, NodeProcess)
     templates.initialize(server)
     server.start(replaying=True)
     try:

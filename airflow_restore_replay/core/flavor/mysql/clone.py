@@ -27,8 +27,8 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 #: "Restart server failed (mysqld is not managed by supervisor process)": the copy is complete, and the server stops
 RESTART_FAILED = 3707
-#: errors for different plugins of donor and recipient: protocol or release
-_UNLIKE = (3869, 3870, 3871, 3872, 3873, 3874)
+#: errors for different settings, plugins, protocols or releases of donor and recipient
+_UNLIKE = (3868, 3869, 3870, 3871, 3872, 3873, 3874)
 
 
 @dataclass(frozen=True)
