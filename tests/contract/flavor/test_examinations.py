@@ -118,10 +118,14 @@ def test_s11_the_space_that_is_asked_for_includes_a_nodes_own_files(kit: str, tm
     templates.initialize(server)
     server.start(replaying=True)
     try:
-        used = allocated_bytes(tmp_path / "node")
+        deadline = time.monotonic() + 60
+        # MySQL makes the files of its redo log one after the other.
+        while (used := allocated_bytes(tmp_path / "node")) * 1.4 < flavor.empty_node_bytes:
+            assert time.monotonic() < deadline, used
+            time.sleep(0.1)
     finally:
         server.kill()
-    assert used <= flavor.empty_node_bytes <= 1.4 * used
+    assert used <= flavor.empty_node_bytes
 
 
 @on_mariadb

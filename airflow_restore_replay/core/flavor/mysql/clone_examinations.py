@@ -40,7 +40,7 @@ def _plugin(facts: PrimaryFacts) -> Observation:
     state = value(
         facts.conn, "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'"
     )
-    fix = f"INSTALL PLUGIN clone SONAME '{PLUGIN}'; (or set seed.method: logical)"
+    fix = f"INSTALL PLUGIN clone SONAME '{PLUGIN}';"
     return Observation(
         state == "ACTIVE",
         "ACTIVE" if state == "ACTIVE" else f"not active: {state or 'not installed'}",
