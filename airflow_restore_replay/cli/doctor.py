@@ -9,9 +9,11 @@ from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.config.sections import primary_password
-from airflow_restore_replay.core.flavor.findings import Finding
+from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.runtime.opening import get_runtime
+
+_STATES = {Severity.OK: "ok", Severity.NOTE: "note", Severity.WARNING: "WARN", Severity.REFUSED: "FAILED"}
 
 
 @click.command("doctor")
@@ -26,8 +28,8 @@ def command(scope: Scope) -> None:
         primary_password=primary_password(scope.cluster.primary),
         keys=read_keys(scope.cluster.repository.encryption),
     )
-    found = get_runtime(scope.cluster).examine(scope.cluster, secrets)
-    refused = [finding for finding in found if finding.must and not finding.passed]
+    found = get_runtime(scope.cluster).examine_cluster(scope.cluster, secrets)
+    refused = any(finding.refuses(seeding=True) for finding in found)
     if scope.as_json:
         scope.emit({"findings": found, "ok": not refused})
     else:
@@ -38,15 +40,9 @@ def command(scope: Scope) -> None:
 def _show(found: list[Finding]) -> None:
     show_table(
         ["WHERE", "WHAT", "STATE", "OBSERVED", "EXPECTED"],
-        [[f.subject, f.name, _state(f), f.observed, f.expected] for f in found],
+        [[f.subject, f.name, _STATES[f.severity], f.observed, f.expected] for f in found],
     )
     fixes = [(f"{f.subject} {f.name}", f.fix) for f in found if f.fix]
     if fixes:
         console().print("\nTo fix:", markup=False)
         show_pairs(fixes)
-
-
-def _state(finding: Finding) -> str:
-    if finding.passed:
-        return "ok"
-    return "FAILED" if finding.must else "WARN"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,6 +171,30 @@ def test_d6_history_that_a_dump_leaves_out_is_refused_and_a_physical_seed_has_it
     copied = rig.full(seed={"method": "physical"})
     rig.primary.execute("UPDATE shop.prices SET price = 12")
     report = rig.cycle()
+    assert rig.catalog().backup(rig.published(report)).manifest.base.backup_id == copied
+    assert rig.verdicts_against() == []
+
+
+def test_d6_history_by_transactions_is_refused_and_a_physical_seed_has_it(
+    new_primary: Callable[..., Primary], tmp_path: Path
+) -> None:
+    """A dump cannot load its rows, and each server numbers transactions in its own way."""
+    rig = Rig(new_primary(), tmp_path)
+    rig.primary.execute(
+        "CREATE TABLE shop.prices (id INT PRIMARY KEY, price INT, s BIGINT UNSIGNED GENERATED ALWAYS AS ROW START, "
+        "e BIGINT UNSIGNED GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING",
+        "INSERT INTO shop.prices (id, price) VALUES (1, 10)",
+        "UPDATE shop.prices SET price = 11",
+    )
+    failure = rig.cycle(retries=0, force_full=True).failure
+    assert failure is not None
+    assert (failure.code, failure.blame) == ("PreflightFailed", Blame.ENVIRONMENT)
+    assert "transaction-precise tables: shop.prices" in failure.message
+    told: dict[str, Any] = {"seed": {"method": "physical"}, "validate": {"exclude": ["shop.prices"]}}
+    assert all(word in failure.hint for word in ("seed.method: physical", "validate.exclude: shop.prices"))
+    copied = rig.full(**told)
+    rig.primary.execute("UPDATE shop.prices SET price = 12")
+    report = rig.cycle(**told)
     assert rig.catalog().backup(rig.published(report)).manifest.base.backup_id == copied
     assert rig.verdicts_against() == []
 

@@ -45,6 +45,17 @@ def store(url: str = "s3://backups/orders", **options: Any) -> dict[str, Any]:
             {"seed": {"method": "clone"}},
             r"seed\.method clone is not possible with flavor mariadb; allowed: logical",
         ),
+        (
+            {"schedule": "61 3 * * *"},
+            r"clusters\.orders: schedule '61 3 \* \* \*': minute '61' is not between 0 and 59",
+        ),
+        (
+            {"schedule": "0 3 * *"},
+            r"schedule '0 3 \* \*' has 4 fields; allowed: 5 to 7, or one of @hourly, @daily",
+        ),
+        ({"schedule": "@nightly"}, "schedule '@nightly' has 1 fields"),
+        ({"schedule": "0 3 * * mon-fry"}, "day of week 'fry' is not between 0 and 7, or sun to sat"),
+        ({"schedule": "*/0 3 * * *"}, "minute '\\*/0' has no step of at least 1"),
         ({"primary": {"port": 99999}}, r"clusters\.orders\.primary\.port: Expected `int` <= 65535"),
         ({"repository": {}}, r"clusters\.orders\.repository: url is missing"),
         (store(endpont="x"), r"unknown key .*\.repository\.options\.endpont; allowed here: endpoint, region"),

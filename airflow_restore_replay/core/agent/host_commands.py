@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.agent.examine import examine as preconditions
+from airflow_restore_replay.core.agent.cluster_examination import examine_cluster
 from airflow_restore_replay.core.agent.node_commands import describe
 from airflow_restore_replay.core.agent.probe import probe_node
 from airflow_restore_replay.core.decoding import decode
@@ -52,7 +52,7 @@ def examine(workdir: Path, payload: bytes) -> dict[str, Any]:
     :returns: ``findings``: every precondition.
     """
     request = decode_message(payload, ExamineRequest, sender="The worker")
-    found = preconditions(request.cluster, request.secrets)
+    found = examine_cluster(request.cluster, request.secrets)
     return {"findings": msgspec.to_builtins(found)}
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from airflow_restore_replay.core.config.checks import Validation
 from airflow_restore_replay.core.config.explain import explain
+from airflow_restore_replay.core.config.schedule import refuse_invalid_schedule
 from airflow_restore_replay.core.config.sections import (
     CatchUp,
     FullEvery,
@@ -79,6 +80,8 @@ class Cluster(Strict, frozen=True, kw_only=True):
                 f"seed.method {self.seed.method} is not possible with flavor {self.flavor}; "
                 f"allowed: {', '.join(allowed)}"
             )
+        if self.schedule is not None:
+            refuse_invalid_schedule(self.schedule)
 
 
 #: PyYAML's loader in C, where available, is ten times as fast, and every task reads the file

@@ -16,7 +16,6 @@ from airflow_restore_replay.core.flavor.values import (
     Endpoint,
     EventStamp,
     Position,
-    PreflightReport,
     ReplicationStatus,
     ServerIdentity,
     ServerLayout,
@@ -26,7 +25,8 @@ from airflow_restore_replay.core.flavor.values import (
 
 if TYPE_CHECKING:
     from airflow_restore_replay.core.flavor.definitions import Definitions
-    from airflow_restore_replay.core.flavor.findings import Finding, Wanted
+    from airflow_restore_replay.core.flavor.examination import Wanted
+    from airflow_restore_replay.core.flavor.findings import Finding
     from airflow_restore_replay.core.flavor.seeding import DumpTools
 
 
@@ -112,6 +112,8 @@ class Flavor(Protocol):
     #: patterns of files that a snapshot need not read if they are unchanged: tables of a transactional engine, each of
     #: which is written to its own file only. Never logs, system tablespaces or files of other engines.
     skippable_files: Sequence[str]
+    #: disk space of a replaying node without any data
+    empty_node_bytes: int
 
     def parse_position(self, text: str) -> Position: ...
 
@@ -136,12 +138,8 @@ class Flavor(Protocol):
         """
         ...
 
-    def preflight(self, primary: Conn) -> PreflightReport:
-        """Check the primary: binary log, GTID, filters, format, grants, unsupported engines and table options."""
-        ...
-
-    def examine(self, primary: Conn, wanted: Wanted) -> list[Finding]:
-        """Return each precondition of the primary with its fix: those of :meth:`preflight`, and others."""
+    def examine_primary(self, primary: Conn, wanted: Wanted) -> list[Finding]:
+        """Return what was found about each precondition of the primary: binary log, GTIDs, grants, tables, …"""
         ...
 
     def primary_position(self, primary: Conn) -> Position:

@@ -1,117 +1,78 @@
-"""Preconditions as findings: observed, expected, and the statement that fixes them."""
+"""Findings about what a cycle needs: ``doctor`` shows all of them, and some refuse a cycle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from enum import StrEnum
 
 import msgspec
 
-from airflow_restore_replay.core.flavor.values import PreflightReport
+from airflow_restore_replay.core.errors import PreflightFailed, error_class
+
+
+class Severity(StrEnum):
+    """What a finding means for a cycle.
+
+    :cvar OK: the precondition holds.
+    :cvar NOTE: it holds, and there is something to know.
+    :cvar WARNING: the cycle runs; its log and its manifest have the finding.
+    :cvar REFUSED: the cycle does not start.
+    """
+
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    REFUSED = "refused"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One precondition of a cycle.
+    """What was found out about one precondition of a cycle.
 
     :param subject: ``primary``, ``node`` or ``store``.
-    :param must: whether a cycle is refused without it; otherwise it is a warning.
-    :param for_seed: only a fresh full needs it; a cycle with a base runs without it.
+    :param name: the examined setting, privilege, program, …
     :param fix: what to run or change; empty if the precondition holds.
-    :param error: name of the error that a cycle fails with if the precondition does not hold.
+    :param for_seed: only a fresh full needs it; to a cycle with a base it is a warning.
+    :param error: name of the error that a cycle is refused with.
     """
 
     subject: str
     name: str
-    passed: bool
-    must: bool = True
-    for_seed: bool = False
+    severity: Severity
     observed: str
     expected: str
     fix: str = ""
-    error: str = "PreflightFailed"
+    for_seed: bool = False
+    error: str = PreflightFailed.__name__
+
+    def refuses(self, *, seeding: bool) -> bool:
+        """Return whether a cycle does not start because of this.
+
+        :param seeding: whether the cycle is about to copy the primary.
+        """
+        return self.severity is Severity.REFUSED and (seeding or not self.for_seed)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Requirements that follow from the cluster's configuration.
+def refuse(found: Sequence[Finding], *, seeding: bool) -> None:
+    """Raise one error for all findings that a cycle is refused because of, with their fixes.
 
-    :param seed: the seed method, if it uses the cluster's account.
-    :param keep_s: how long the primary should keep binary logs: two cycles, in seconds.
+    :param seeding: whether the primary is about to be copied.
+    :raises PreflightFailed: or the more specific error that the first of these findings names.
     """
-
-    seed: str
-    keep_s: float
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A system variable of the primary, with its expected value.
-
-    :param fix: statement or change that sets it.
-    :param holds: whether a value is accepted; by default, if it equals *expected*, ignoring case.
-    """
-
-    name: str
-    expected: str
-    fix: str
-    must: bool = True
-    holds: Callable[[str], bool] | None = None
-
-    def examine(self, variables: Mapping[str, str]) -> Finding:
-        observed = variables.get(self.name, "not known to this server")
-        passed = self.holds(observed) if self.holds else observed.upper() == self.expected.upper()
-        return Finding(
-            subject="primary",
-            name=self.name,
-            passed=passed,
-            must=self.must,
-            observed=observed,
-            expected=self.expected,
-            fix="" if passed else self.fix,
-        )
-
-
-def kept_long_enough(keep: float) -> Callable[[str], bool]:
-    """Return a function that checks that binary logs are kept for at least *keep*; a value of 0 keeps all."""
-    return lambda text: float(text or 0) == 0 or float(text) >= keep
-
-
-_ERRORS = {"binlog_do_db": "SourceFiltered", "binlog_ignore_db": "SourceFiltered"}
-
-
-def of_tables(complaint: str, fix: str) -> Finding:
-    """Return the finding about tables that a backup cannot contain.
-
-    :param complaint: names these tables; empty if there are none.
-    """
-    return Finding(
-        subject="primary",
-        name="tables",
-        passed=not complaint,
-        observed=complaint or "all can be carried",
-        expected="no DATA DIRECTORY, no encryption at rest, no engine with data elsewhere",
-        fix=fix if complaint else "",
-        error="UnsupportedTables",
+    refused = [finding for finding in found if finding.refuses(seeding=seeding)]
+    if not refused:
+        return
+    listed = "; ".join(f"{f.subject} {f.name}: {f.observed} (expected: {f.expected})" for f in refused)
+    raise (error_class(refused[0].error) or PreflightFailed)(
+        f"{len(refused)} preconditions of a cycle do not hold: {listed}.",
+        hint=" ".join(dict.fromkeys(finding.fix for finding in refused)),
+        evidence={"findings": msgspec.to_builtins(refused)},
     )
 
 
-def rest_of(report: PreflightReport, covered: Sequence[str]) -> list[Finding]:
-    """Return findings for the refusals and warnings of preflight that *covered* does not name.
-
-    The text of each names the fix.
-    """
-    return [
-        Finding(
-            subject="primary",
-            name=name,
-            passed=False,
-            must=must,
-            observed=text,
-            expected="nothing of the kind",
-            fix=text.partition("Run on the primary: ")[2] or "See what was observed.",
-            error=_ERRORS.get(name, "PreflightFailed"),
-        )
-        for must, found in ((True, report.refusals), (False, report.warnings))
-        for name, text in found.items()
-        if name not in covered
-    ]
+def warnings_of(found: Sequence[Finding], *, seeding: bool) -> dict[str, str]:
+    """Return the findings that a cycle starts in spite of, by name."""
+    return {
+        f.name: f"{f.observed} (expected: {f.expected}). {f.fix}"
+        for f in found
+        if f.severity in (Severity.WARNING, Severity.REFUSED) and not f.refuses(seeding=seeding)
+    }

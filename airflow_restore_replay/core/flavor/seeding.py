@@ -74,12 +74,16 @@ class DumpTools(Protocol):
     def load_error(self, status: int, stderr: str) -> RestoreReplayError: ...
 
 
-def refuse_unsupported(flavor: Flavor, primary: Conn) -> None:
-    """Raise if a snapshot cannot contain all tables of the primary.
+def refuse_unsupported_tables(flavor: Flavor, server: Conn) -> None:
+    """Raise if *server* has tables that a backup cannot contain.
 
-    :raises UnsupportedTables: the error names these tables.
+    :raises UnsupportedTables: names them with the reason.
     """
-    found = flavor.unsupported_tables(primary)
+    found = flavor.unsupported_tables(server)
     if found:
-        named = "; ".join(f"{name} ({why})" for name, why in list(found.items())[:20])
-        raise UnsupportedTables(f"{len(found)} tables cannot be carried: {named}.")
+        listed = "; ".join(f"{name} ({why})" for name, why in sorted(found.items())[:20])
+        raise UnsupportedTables(
+            f"{len(found)} tables cannot be carried by a backup: {listed}.",
+            hint="Convert or drop them on the primary.",
+            evidence={"tables": dict(sorted(found.items())[:200])},
+        )

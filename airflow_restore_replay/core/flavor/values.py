@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -200,15 +199,3 @@ class ReplicationStatus:
     arriving: tuple[Any, ...] = ()
     lag_s: float | None = None
     error: RestoreReplayError | None = None
-
-
-@dataclass(frozen=True)
-class PreflightReport:
-    """Reasons not to replay from a primary, and warnings.
-
-    :param refusals: name → what to change; if there is any, the cycle does not start.
-    :param warnings: name → what a person should know (statement-based logging, …).
-    """
-
-    refusals: Mapping[str, str] = field(default_factory=dict)
-    warnings: Mapping[str, str] = field(default_factory=dict)

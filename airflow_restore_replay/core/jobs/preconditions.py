@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes
-from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError, error_class
+from airflow_restore_replay.core.errors import NodeFull, PreflightFailed, RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
-from airflow_restore_replay.core.flavor.findings import Finding, Wanted
+from airflow_restore_replay.core.flavor.examination import Wanted
+from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.files import temporary_directory
 
-#: a node needs space for a full copy, and some for the writes of the cycle
+#: a node needs space for a full copy, and some for the writes of the cycle, beside its own files
 _ROOM = 1.2
 _EXPECTED_STORE = "belongs to this cluster, is writable, supports conditional creates, and the key is valid"
 
@@ -51,12 +50,16 @@ class Site:
         policy = self.cluster.seed
         # With a prefix (another host) or an option file, the backup program has an account of its own.
         by_others = self.method == "physical" and bool(policy.prefix or policy.defaults_file)
-        # Only Airflow's schedule has the period of the cycles; max_age, which freshness allows, is at least one period.
-        return Wanted(seed="" if by_others else self.method, keep_s=2 * self.cluster.max_age)
+        return Wanted(
+            seed="" if by_others else self.method,
+            # Only Airflow's schedule has the cycles' period; max_age, which freshness allows, is at least one period.
+            keep_s=2 * self.cluster.max_age,
+            node_release=_release_of(self.server),
+        )
 
 
-def examine(site: Site, primary: Conn | None) -> list[Finding]:
-    """Examine the primary, this host as a node, and the store.
+def examine_site(site: Site, primary: Conn | None) -> list[Finding]:
+    """Examine the primary, this host as a node, and the repository.
 
     This changes nothing, except that it writes the marker of a new repository and the objects that prove that the
     store supports conditional creates.
@@ -64,60 +67,29 @@ def examine(site: Site, primary: Conn | None) -> list[Finding]:
     :param primary: None if it is unreachable; then findings that depend on it are left out.
     :returns: findings, in that order; a failed question is a finding, too.
     """
-    found = [] if primary is None else site.flavor.examine(primary, site.wanted)
-    if any(finding.name == "flavor" and not finding.passed for finding in found):
+    found = [] if primary is None else site.flavor.examine_primary(primary, site.wanted)
+    if any(finding.name == "flavor" and finding.severity is Severity.REFUSED for finding in found):
         # A server of another flavor does not understand the remaining queries.
         primary = None
-    return [*found, *_of_node(site, primary), _of_store(site)]
-
-
-def refuse(found: list[Finding], *, seeding: bool) -> dict[str, str]:
-    """Raise if a precondition that a cycle requires does not hold, and return the others as warnings.
-
-    :param seeding: whether the primary is about to be copied; otherwise preconditions that only a seed needs give
-        warnings.
-    :returns: failed preconditions that do not stop a cycle, by name.
-    :raises PreflightFailed: a required precondition does not hold; if the first of them names a more specific error,
-        that one.
-    """
-    failing = [f for f in found if f.must and not f.passed and (seeding or not f.for_seed)]
-    if failing:
-        kind = error_class(failing[0].error) or PreflightFailed
-        listed = "; ".join(f"{f.subject} {f.name}: {f.observed} (expected: {f.expected})" for f in failing)
-        raise kind(
-            f"{len(failing)} preconditions of a cycle do not hold: {listed}.",
-            hint=" ".join(dict.fromkeys(finding.fix for finding in failing)),
-            evidence={"findings": msgspec.to_builtins(failing)},
-        )
-    return {f.name: f"{f.observed} (expected: {f.expected}). {f.fix}" for f in found if not f.passed}
+    return [*found, *_examine_node_host(site, primary), _examine_repository(site)]
 
 
 def finding_of(
     subject: str, name: str, ask: Callable[[], str], *, expected: str = "installed", for_seed: bool = False
 ) -> Finding:
-    """Call *ask*, and return its outcome as a finding; an error becomes a finding with which a cycle would fail.
+    """Call *ask*, and return its outcome as a finding; because of an error a cycle would be refused.
 
     :param ask: returns what was observed.
     """
+    finding = partial(Finding, subject=subject, name=name, expected=expected, for_seed=for_seed)
     try:
-        observed = ask()
+        return finding(severity=Severity.OK, observed=ask())
     except RestoreReplayError as exc:
-        return Finding(
-            subject=subject,
-            name=name,
-            passed=False,
-            observed=exc.message,
-            expected=expected,
-            fix=exc.hint or "See what was observed.",
-            error=exc.code,
-            for_seed=for_seed,
-        )
-    return Finding(
-        subject=subject, name=name, passed=True, observed=observed, expected=expected, for_seed=for_seed
-    )
+        fix = exc.hint or "See what was observed."
+        return finding(severity=Severity.REFUSED, observed=exc.message, fix=fix, error=exc.code)
 
 
-def _of_node(site: Site, primary: Conn | None) -> list[Finding]:
+def _examine_node_host(site: Site, primary: Conn | None) -> list[Finding]:
     programs = [
         finding_of("node", f"program {name}", partial(site.server.program, name), for_seed=number > 0)
         for number, name in enumerate(site.flavor.programs.get(site.method, ()))
@@ -125,9 +97,17 @@ def _of_node(site: Site, primary: Conn | None) -> list[Finding]:
     found = [_workdir(site.cluster), *programs]
     if primary is None:
         return [*found, _room(site, 0)]
-    if all(finding.passed for finding in programs[:1]):
+    if all(finding.severity is Severity.OK for finding in programs[:1]):
         found.append(_release(site, site.flavor.identity(primary).release))
     return [*found, _room(site, sum(table.data_bytes for table in site.flavor.tables(primary)))]
+
+
+def _release_of(server: NodeServer) -> str:
+    """Return the release of the node's server; empty if it is not installed, which is a finding of its own."""
+    try:
+        return server.release()
+    except PreflightFailed:
+        return ""
 
 
 def _release(site: Site, theirs: str) -> Finding:
@@ -154,24 +134,25 @@ def _workdir(cluster: Cluster) -> Finding:
     return finding_of("node", "workdir", write, expected="a writable directory")
 
 
-def _room(site: Site, needed: int) -> Finding:
+def _room(site: Site, data_bytes: int) -> Finding:
     path = Path(site.cluster.node.workdir)
     while not path.exists():
         path = path.parent
-    free, wanted = shutil.disk_usage(path).free + site.held_bytes, int(needed * _ROOM)
-    passed = free >= wanted
+    free = shutil.disk_usage(path).free + site.held_bytes
+    wanted = int(data_bytes * _ROOM) + site.flavor.empty_node_bytes
+    enough = free >= wanted
     return Finding(
         subject="node",
         name="disk space",
-        passed=passed,
+        severity=Severity.OK if enough else Severity.REFUSED,
         observed=f"{human_bytes(free)} free in {path}",
         expected=f"at least {human_bytes(wanted)}",
-        fix="" if passed else "Free space there, or give node.workdir another disk.",
-        error="NodeFull",
+        fix="" if enough else "Free space there, or give node.workdir another disk.",
+        error=NodeFull.__name__,
     )
 
 
-def _of_store(site: Site) -> Finding:
+def _examine_repository(site: Site) -> Finding:
     def open_it() -> str:
         repository = site.repository()
         return f"{repository.store.url} of cluster {repository.cluster}"

@@ -6,10 +6,11 @@ import contextlib
 import logging
 import socket
 
-from airflow_restore_replay.core.errors import NodeIsPrimary, UnsupportedTables
+from airflow_restore_replay.core.errors import NodeIsPrimary
+from airflow_restore_replay.core.flavor.findings import refuse, warnings_of
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.preconditions import Site, examine, refuse
+from airflow_restore_replay.core.jobs.preconditions import Site, examine_site
 from airflow_restore_replay.core.system.files import allocated_bytes
 
 log = logging.getLogger(__name__)
@@ -47,21 +48,6 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
         _note_primary(ctx, identity, warnings)
 
 
-def refuse_unsupported_tables(ctx: JobContext, server: Conn) -> None:
-    """Raise if *server* has tables that a backup cannot contain.
-
-    :raises UnsupportedTables: names them with the reason.
-    """
-    found = ctx.flavor.unsupported_tables(server)
-    if found:
-        listed = "; ".join(f"{name}: {why}" for name, why in sorted(found.items())[:20])
-        raise UnsupportedTables(
-            f"{len(found)} tables cannot be in a backup: {listed}.",
-            hint="Convert or drop them on the primary.",
-            evidence={"tables": dict(sorted(found.items())[:200])},
-        )
-
-
 def _note_primary(ctx: JobContext, identity: ServerIdentity, warnings: dict[str, str]) -> None:
     with ctx.node.changing() as state:
         state.facts.primary_uid, state.facts.warnings = identity.uid, warnings
@@ -76,7 +62,9 @@ def _insist(ctx: JobContext, primary: Conn, seeding: bool) -> dict[str, str]:
         seed=str(ctx.params.get("method") or ""),
         held_bytes=allocated_bytes(ctx.node.data),
     )
-    warnings = refuse(examine(site, primary), seeding=seeding)
+    found = examine_site(site, primary)
+    refuse(found, seeding=seeding)
+    warnings = warnings_of(found, seeding=seeding)
     for name, text in warnings.items():
         log.warning("%s: %s", name, text)
     return warnings

@@ -10,11 +10,11 @@ import msgspec
 
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.flavor.confine import describe
+from airflow_restore_replay.core.flavor.seeding import refuse_unsupported_tables
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, refilling
 from airflow_restore_replay.core.jobs.node import NodeState, require_phase
-from airflow_restore_replay.core.jobs.preflight import refuse_unsupported_tables
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.validate import validate_node
 from airflow_restore_replay.core.repository.format.records import (
@@ -69,7 +69,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
     with ctx.flavor.connect(ctx.primary) as primary:
         event_states = ctx.flavor.event_states(primary)
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
-        refuse_unsupported_tables(ctx, node)
+        refuse_unsupported_tables(ctx.flavor, node)
         if ctx.as_of is not None:
             # The states are the primary's of today; events that were created since *as_of* are not in the copy.
             then = ctx.flavor.event_states(node)

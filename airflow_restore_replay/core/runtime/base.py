@@ -67,7 +67,7 @@ class Runtime(Protocol):
         """
         ...
 
-    def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
+    def examine_cluster(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
         """Return all preconditions of a cycle, examined where its node would live."""
         ...
 

@@ -23,7 +23,7 @@ from airflow_restore_replay.core.repository.format.records import new_id, utc_no
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import APIError, Engine, NotFound
-from airflow_restore_replay.core.runtime.host import findings, information, node_directory
+from airflow_restore_replay.core.runtime.host import findings_in, information, node_directory
 from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, retry_unreachable
 
@@ -121,10 +121,10 @@ class DockerRuntime:
         found = information(self._visit(image, "probe", payload))["found"]
         return f"Docker engine {self._engine.name}, image {image}. {found}"
 
-    def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
+    def examine_cluster(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
         request = ExamineRequest(cluster=cluster, secrets=secrets)
         image = suitable_image(self._engine, self._cluster, release_needed(cluster, None, secrets))
-        return findings(self._visit(image, "examine", encode(request)))
+        return findings_in(self._visit(image, "examine", encode(request)))
 
     def _visit(self, image: str, command: str, payload: bytes) -> bytes:
         """Run one agent command in a container and volume like those of a node, and remove both."""

@@ -67,9 +67,9 @@ class HostRuntime(ABC):
         found = information(self.agent("probe", self.workdir, encode({"bindir": bindir})))
         return str(found["found"])
 
-    def examine(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
+    def examine_cluster(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
         request = ExamineRequest(cluster=cluster, secrets=secrets)
-        return findings(self.agent("examine", self.workdir, encode(request)))
+        return findings_in(self.agent("examine", self.workdir, encode(request)))
 
     def elsewhere(self, handle: NodeHandle) -> WrongHost:
         """Return the error for a node that lives on another host."""
@@ -103,7 +103,7 @@ def node_directory(workdir: str, handle: NodeHandle) -> str:
     return f"{workdir}/{handle.node_id}"
 
 
-def findings(answer: bytes) -> list[Finding]:
+def findings_in(answer: bytes) -> list[Finding]:
     """Return the findings in an answer of the agent's ``examine``."""
     return convert(information(answer)["findings"], list[Finding])
 

@@ -24,6 +24,7 @@ from airflow_restore_replay.core.flavor.sql import rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 from tests.contract.flavor.conftest import Driver
 from tests.support import memory_tables
+from tests.support.findings import refusals, warnings
 from tests.support.mariadb import MariaDbPrimary, WriteLoad, create_zoo
 
 
@@ -116,8 +117,8 @@ def test_a_missing_grant_is_named(
     assert isinstance(error, ReplicationDenied)
     assert "REPLICATION SLAVE" in error.hint
     with flavor.connect(endpoint) as conn:
-        refusals = flavor.preflight(conn).refusals
-    assert "GRANT REPLICATION SLAVE ON *.* TO 'restore_replay'@'%';" in refusals["grants"]
+        refused = refusals(flavor, conn)
+    assert refused["grant REPLICATION SLAVE"].fix == "GRANT REPLICATION SLAVE ON *.* TO 'restore_replay'@'%';"
 
 
 def test_purged_binary_logs_and_a_rewound_primary_are_told_apart(
@@ -270,7 +271,7 @@ def test_open_temporary_tables_forbid_the_stop(
         driver.catch_up(conn, endpoint, flavor.primary_position(reader))
         flavor.stop_replication(conn)
         assert rows(conn, "SELECT i FROM a.t") == [(1,)]
-        assert "binlog_format" in flavor.preflight(reader).warnings
+        assert "binlog_format" in warnings(flavor, reader)
 
 
 def test_replicated_statements_touch_nothing_outside_the_node(

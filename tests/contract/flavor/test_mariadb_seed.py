@@ -18,6 +18,7 @@ from airflow_restore_replay.core.errors import (
     TargetNotEmpty,
     UnsupportedTables,
 )
+from airflow_restore_replay.core.flavor.grants import account
 from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.physical_seed import seed_physical
@@ -28,6 +29,7 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 from airflow_restore_replay.core.jobs.seed import logical
 from airflow_restore_replay.core.jobs.seed.logical import seed_logical
 from tests.contract.flavor.conftest import Driver
+from tests.support.findings import refusals
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary, WriteLoad, create_zoo
 
 Seeder = Callable[..., Position]
@@ -112,7 +114,7 @@ def test_a_seed_under_load_plus_replay_equals_the_primary(
     assert seen[-1][1] > 0
     assert list((tmp_path / "s").iterdir()) == []
     with empty_node.connect() as node, flavor.connect(endpoint) as reader, primary.connect() as root:
-        assert flavor.preflight(reader).refusals == {}
+        assert refusals(flavor, reader, seed=method) == {}
         assert str(flavor.executed_position(node)) == str(position)
         status = driver.catch_up(node, endpoint, flavor.primary_position(reader))
         assert status.transactions >= 30
@@ -136,7 +138,7 @@ def test_hostile_credentials_are_inert(
     password = "p\"'\\ $(touch pwned)`id`;#\t%n"
     name = "u'\"$(id);`#"
     with primary.connect() as root:
-        who = grants.account(name, "%")
+        who = account(name, "%")
         run(root, f"CREATE USER {who} IDENTIFIED BY %s".replace("%'", "%%'"), (password,))
         for statement in grants.statements(name):
             run(root, statement)

@@ -10,6 +10,7 @@ import pytest
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Endpoint
+from tests.support.findings import refusals, warnings
 from tests.support.mariadb import MariaDbPrimary, create_zoo
 
 _DISTINCT = {
@@ -84,10 +85,10 @@ def test_the_zoo_is_accepted_and_what_is_not_compared_is_named(
         create_zoo(writer)
         assert flavor.unsupported_tables(reader) == {}
         assert set(flavor.uncompared(reader)) == {"zoo.aria", "zoo.myisam", "zoo.numbers"}
-        report = flavor.preflight(reader)
-        assert report.refusals == {}
-        assert "sync_binlog" in report.warnings
-        assert report.warnings["float_columns"].endswith("validate.exclude: zoo.plain.")
+        assert refusals(flavor, reader) == {}
+        warned = warnings(flavor, reader)
+        assert "sync_binlog" in warned
+        assert warned["float_columns"].fix.endswith("validate.exclude: zoo.plain.")
         names = [table.qualified for table in flavor.tables(reader)]
     assert "zoo.versioned" in names
     assert "odd `name.ta'ble $(id)" in names
@@ -98,12 +99,12 @@ def test_the_zoo_is_accepted_and_what_is_not_compared_is_named(
 def test_filters_and_a_server_id_of_nodes_are_refused(primary: MariaDbPrimary, flavor: MariaDbFlavor) -> None:
     primary.restart(options=["--binlog-ignore-db=secret", "--server-id=3900000005"])
     with flavor.connect(primary.endpoint()) as conn:
-        refusals = flavor.preflight(conn).refusals
-    assert set(refusals) == {"binlog_ignore_db", "server_id"}
-    assert "secret" in refusals["binlog_ignore_db"]
+        refused = refusals(flavor, conn)
+    assert set(refused) == {"binlog_ignore_db", "server_id"}
+    assert "secret" in refused["binlog_ignore_db"].observed
 
 
 def test_a_primary_without_a_binary_log_is_refused(primary: MariaDbPrimary, flavor: MariaDbFlavor) -> None:
     primary.restart(options=["--skip-log-bin"])
     with flavor.connect(primary.endpoint()) as conn:
-        assert "log_bin" in flavor.preflight(conn).refusals
+        assert "log_bin" in refusals(flavor, conn)

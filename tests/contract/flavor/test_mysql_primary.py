@@ -28,6 +28,7 @@ from airflow_restore_replay.core.flavor.mysql.flavor import MySqlFlavor
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.sql import rows, run, value
 from airflow_restore_replay.core.flavor.values import Endpoint
+from tests.support.findings import refusals, warnings
 from tests.support.mysql import MySqlPrimary
 from tests.support.primary import create_zoo
 from tests.unit.flavor.test_mysql_gtid import sets
@@ -84,23 +85,24 @@ def test_the_documented_grants_are_enough_and_each_missing_one_is_named(
     primary: MySqlPrimary, endpoint: Endpoint
 ) -> None:
     with flavor.connect(endpoint) as conn:
-        report = flavor.preflight(conn)
-    assert report.refusals == {}
-    assert set(report.warnings) == {"sync_binlog"}
+        assert refusals(flavor, conn) == {}
+        assert set(warnings(flavor, conn)) == {"sync_binlog"}
     primary.execute(
         "CREATE USER poor@'%' IDENTIFIED BY 'poor-pw'", "GRANT SELECT, PROCESS ON *.* TO poor@'%'"
     )
     poor = Endpoint(host="127.0.0.1", port=primary.port, user="poor", password="poor-pw")
     with flavor.connect(poor) as conn:
-        refusal = flavor.preflight(conn).refusals["grants"]
+        refused = refusals(flavor, conn)
     lacking = [name for name in grants.REQUIRED if name not in ("SELECT", "PROCESS")]
-    assert f"GRANT {', '.join(lacking)} ON *.* TO 'poor'@'%';" in refusal
-    primary.execute(refusal.partition("Run on the primary: ")[2])
+    assert {name: finding.fix for name, finding in refused.items()} == {
+        f"grant {name}": f"GRANT {name} ON *.* TO 'poor'@'%';" for name in lacking
+    }
+    primary.execute(*(finding.fix for finding in refused.values()))
     with flavor.connect(poor) as conn:
-        assert flavor.preflight(conn).refusals == {}
+        assert refusals(flavor, conn) == {}
     primary.execute(f"ALTER USER poor@'%' IDENTIFIED BY '{'p' * 33}'")
     with flavor.connect(msgspec.structs.replace(poor, password="p" * 33)) as conn:
-        assert "33 bytes" in flavor.preflight(conn).refusals["password"]
+        assert "33 bytes" in refusals(flavor, conn)["password"].observed
 
 
 def test_who_cannot_get_in_is_told_why(primary: MySqlPrimary) -> None:
@@ -319,9 +321,9 @@ def test_the_zoo_is_listed(primary: MySqlPrimary, endpoint: Endpoint) -> None:
         assert set(flavor.uncompared(conn)) == {"d.isam", "d.mem", "d.arch"}
         assert flavor.unsupported_tables(conn) == {}
         assert flavor.event_states(conn) == {"zoo.tick": "ENABLED", "zoo.tock": "DISABLED"}
-        warnings = flavor.preflight(conn).warnings
-        assert "d.mem" in warnings["memory_tables"]
-        assert warnings["float_columns"].endswith("validate.exclude: zoo.plain.")
+        warned = warnings(flavor, conn)
+        assert "d.mem" in warned["memory_tables"].observed
+        assert warned["float_columns"].fix.endswith("validate.exclude: zoo.plain.")
 
 
 def test_what_lies_elsewhere_is_refused_by_name(tmp_path: Path, primary: MySqlPrimary) -> None:
@@ -337,7 +339,7 @@ def test_what_lies_elsewhere_is_refused_by_name(tmp_path: Path, primary: MySqlPr
         )
         with other.connect() as conn:
             assert set(flavor.unsupported_tables(conn)) == {"d.away", "d.parted"}
-            assert "d.away" in flavor.preflight(conn).refusals["tables"]
+            assert "d.away" in refusals(flavor, conn)["tables"].observed
             assert not flavor.same_server(flavor.identity(conn), flavor.identity(_shared(primary)))
     finally:
         other.stop()
@@ -379,7 +381,7 @@ def test_a_primary_that_cannot_be_replayed_from_is_refused(
     refusing.restart(options=option)
     try:
         with flavor.connect(refusing.endpoint("restore_replay")) as conn:
-            assert name in flavor.preflight(conn).refusals
+            assert name in refusals(flavor, conn)
     finally:
         refusing.options = before
 

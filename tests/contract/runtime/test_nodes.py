@@ -11,6 +11,7 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.errors import NodeGone, ProtocolMismatch, RestoreReplayError
+from airflow_restore_replay.core.flavor.findings import Severity
 from airflow_restore_replay.core.jobs.protocol import (
     PROTOCOL_VERSION,
     NodeHandle,
@@ -127,10 +128,10 @@ def test_a_place_for_nodes_is_probed(place: Place) -> None:
 
 
 def test_what_a_cycle_needs_is_asked_where_its_node_would_live(place: Place, kit: RuntimeKit) -> None:
-    found = place.runtime.examine(place.cluster, Secrets(store=kit.store))
+    found = place.runtime.examine_cluster(place.cluster, Secrets(store=kit.store))
     assert found[0].subject == "primary"
-    assert not found[0].passed
-    assert [f.name for f in found if f.subject == "node" and f.must and not f.passed] == []
+    assert found[0].severity is Severity.REFUSED
+    assert [f.name for f in found if f.subject == "node" and f.severity is Severity.REFUSED] == []
     assert {f.subject for f in found} == {"primary", "node", "store"}
     assert not place.rig.workdir.exists()
 

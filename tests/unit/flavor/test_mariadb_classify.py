@@ -206,8 +206,13 @@ def test_missing_grants_are_named_and_aliases_count() -> None:
         "GRANT SELECT, PROCESS, LOCK TABLES, REPLICATION SLAVE, BINLOG MONITOR, SHOW VIEW ON *.* TO `u`@`%`",
         "GRANT EVENT, TRIGGER ON `only`.* TO `u`@`%`",
     ]
-    assert grants.missing(lines) == ["EVENT", "TRIGGER"]
-    assert grants.missing(["GRANT ALL PRIVILEGES ON *.* TO `u`@`%` WITH GRANT OPTION"]) == []
+    assert grants.PRIVILEGES.keys() - grants.parse(lines) == {"EVENT", "TRIGGER", "RELOAD"}
+    assert grants.PRIVILEGES.keys() <= grants.parse(
+        ["GRANT ALL PRIVILEGES ON *.* TO `u`@`%` WITH GRANT OPTION"]
+    )
+    assert {"BINLOG MONITOR", "REPLICATION SLAVE"} <= grants.parse(
+        ["GRANT REPLICATION CLIENT, REPLICATION REPLICA ON *.* TO `u`@`%`"]
+    )
 
 
 def test_ssh_gets_one_quoted_word_and_others_plain_arguments() -> None:

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlog_cut import clock, cut_before
 from airflow_restore_replay.core.flavor.canonical import canonical_text
+from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.identity import same_server
 from airflow_restore_replay.core.flavor.mariadb import (
     binlog,
     connect,
     definitions,
-    examine,
+    grants,
     history,
     identity,
-    preflight,
+    options,
     replication,
     snapshot,
     tables,
 )
 from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
+from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import run
@@ -65,6 +68,7 @@ class MariaDbFlavor:
         "backup-my.cnf",
     )
     skippable_files: Sequence[str] = ("*/*.ibd",)
+    empty_node_bytes = options.EMPTY_NODE_BYTES
 
     parse_position = staticmethod(MariaDbPosition.parse)
     server = MariaDbServer
@@ -73,8 +77,6 @@ class MariaDbFlavor:
     refuse_release = staticmethod(identity.refuse_release)
     identity = staticmethod(identity.identity)
     connect = staticmethod(connect.connect)
-    preflight = staticmethod(preflight.preflight)
-    examine = staticmethod(examine.examine)
     primary_position = staticmethod(snapshot.primary_position)
     clock = staticmethod(clock)
     open_snapshot = staticmethod(snapshot.open_snapshot)
@@ -92,6 +94,9 @@ class MariaDbFlavor:
     tables = staticmethod(tables.tables)
     canonical_text = staticmethod(canonical_text)
     definitions = staticmethod(definitions.definitions)
+
+    def examine_primary(self, primary: Conn, wanted: Wanted) -> list[Finding]:
+        return examine_primary(primary, wanted, EXAMINATIONS, privileges_of=grants.held)
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
         return cut_before(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 
-from airflow_restore_replay.core.flavor.quoting import literal
+from airflow_restore_replay.core.flavor.grants import account, granted_everywhere
+from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.values import Conn
 
 #: privilege → why the cycle needs it; the contract tests seed, replicate and compare with exactly these
 PRIVILEGES: dict[str, str] = {
@@ -23,6 +25,9 @@ PRIVILEGES: dict[str, str] = {
 #: privileges that only mariadb-backup requires
 PHYSICAL_ONLY = ("RELOAD",)
 
+#: other names of privileges in SHOW GRANTS
+_ALIASES = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
+
 
 def statements(user: str, host: str = "%", *, physical: bool = True) -> list[str]:
     """Return the exact GRANT statements for ``user@host``; the account must exist.
@@ -33,24 +38,14 @@ def statements(user: str, host: str = "%", *, physical: bool = True) -> list[str
     return [f"GRANT {', '.join(names)} ON *.* TO {account(user, host)}"]
 
 
-def account(user: str, host: str) -> str:
-    """Return the account quoted for a statement."""
-    return f"{literal(user)}@{literal(host)}"
+def held(conn: Conn) -> set[str]:
+    """Return the privileges that the account has ``ON *.*``."""
+    return parse(str(line) for (line,) in rows(conn, "SHOW GRANTS"))
 
 
-def missing(grants: list[str], *, physical: bool = False) -> list[str]:
-    """Return the privileges of :data:`PRIVILEGES` that *grants* do not grant ``ON *.*``.
-
-    :param grants: lines of ``SHOW GRANTS``.
-    :param physical: whether mariadb-backup runs under the account.
-    """
-    held: set[str] = set()
-    for line in grants:
-        match = re.match(r"GRANT (.+?) ON \*\.\* TO ", line, re.IGNORECASE)
-        if match:
-            held.update(part.strip().upper() for part in match[1].split(","))
-    if "ALL PRIVILEGES" in held:
-        return []
-    aliases = {"REPLICATION CLIENT": "BINLOG MONITOR", "REPLICATION REPLICA": "REPLICATION SLAVE"}
-    held |= {aliases[name] for name in held if name in aliases}
-    return [name for name in PRIVILEGES if name not in held and (physical or name not in PHYSICAL_ONLY)]
+def parse(lines: Iterable[str]) -> set[str]:
+    """Return the privileges that *lines* of ``SHOW GRANTS`` grant ``ON *.*``, by the names of :data:`PRIVILEGES`."""
+    found = granted_everywhere(lines)
+    return found | (
+        PRIVILEGES.keys() if "ALL PRIVILEGES" in found else {_ALIASES.get(name, name) for name in found}
+    )

@@ -15,7 +15,7 @@ from airflow_restore_replay.core.flavor.mariadb.dump import tls_options
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.pipeline import pipe
-from airflow_restore_replay.core.flavor.seeding import refuse_unsupported
+from airflow_restore_replay.core.flavor.seeding import refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
 
@@ -48,7 +48,7 @@ def seed_physical(
     if any(datadir.iterdir()):
         raise TargetNotEmpty(f"The node's data directory {datadir} is not empty.")
     with contextlib.closing(flavor.connect(primary)) as conn:
-        refuse_unsupported(flavor, conn)
+        refuse_unsupported_tables(flavor, conn)
         total = data_bytes(conn)
     with _program(server, primary, secrets_dir, prefix, defaults_file) as command:
         done = pipe(

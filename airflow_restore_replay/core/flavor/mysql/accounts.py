@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pymysql
 
-from airflow_restore_replay.core.flavor.mysql.grants import account
+from airflow_restore_replay.core.flavor.grants import account
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn
 

@@ -1,4 +1,4 @@
-"""``CLONE INSTANCE FROM``: its requirements on both servers, its statements, and the classification of its errors.
+"""``CLONE INSTANCE FROM``: its statements, and the classification of its errors.
 
 Source: MySQL manual, "Cloning Remote Data", "Monitoring Cloning Operations".
 """
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from airflow_restore_replay.core.errors import (
     NodeFull,
-    PreflightFailed,
     PrimaryUnreachable,
     ReleaseRefused,
     RestoreReplayError,
@@ -18,20 +17,19 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.classify import denied, disk_full
+from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
+from airflow_restore_replay.core.flavor.findings import refuse
 from airflow_restore_replay.core.flavor.mysql import grants
+from airflow_restore_replay.core.flavor.mysql.clone_examinations import CLONE_EXAMINATIONS, PLUGIN
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
-from airflow_restore_replay.core.flavor.mysql.identity import release_of
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 #: "Restart server failed (mysqld is not managed by supervisor process)": the copy is complete, and the server stops
 RESTART_FAILED = 3707
-_SAME_SERIES_SINCE = (8, 0, 37)
-_PLUGIN = "mysql_clone.so"
-_MIN_PACKET_BYTES = 2 * 2**20
-#: errors for different plugins of donor and recipient: protocol or release
-_UNLIKE = (3869, 3870, 3871, 3872, 3873, 3874)
+#: errors for different settings, plugins, protocols or releases of donor and recipient
+_UNLIKE = (3868, 3869, 3870, 3871, 3872, 3873, 3874)
 
 
 @dataclass(frozen=True)
@@ -49,43 +47,12 @@ class Progress:
 def refuse_donor(donor: Conn, recipient_release: str) -> None:
     """Raise if the recipient cannot clone the donor.
 
-    :raises PreflightFailed: the donor has no active CLONE plugin, the account may not use it, or the donor's
-        max_allowed_packet is too small.
+    :raises PreflightFailed: the donor does not meet the preconditions of CLONE; the error has the fixes.
     :raises ReleaseRefused: a recipient of that release cannot clone the donor's release.
     """
-    theirs = release_of(str(rows(donor, "SELECT @@GLOBAL.version")[0][0]))
-    if not _alike(theirs, recipient_release):
-        raise ReleaseRefused(
-            f"The node's server is MySQL {recipient_release}, the primary's {theirs}: CLONE copies only between "
-            "releases of one series, and before 8.0.37 between equal ones.",
-            hint=f"Install MySQL {theirs} on the node, or set seed.method: logical.",
-        )
-    state = rows(
-        donor,
-        "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'",
-    )
-    if not state or state[0][0] != "ACTIVE":
-        raise PreflightFailed(
-            "The primary's CLONE plugin is not active.",
-            hint=f"Run on the primary: INSTALL PLUGIN clone SONAME '{_PLUGIN}'; or set seed.method: logical.",
-        )
-    if "BACKUP_ADMIN" not in grants.held(donor):
-        user, _, host = str(rows(donor, "SELECT CURRENT_USER()")[0][0]).rpartition("@")
-        raise PreflightFailed(
-            "The account lacks BACKUP_ADMIN, which CLONE needs.",
-            hint=f"Run on the primary: GRANT BACKUP_ADMIN ON *.* TO {grants.account(user, host)};",
-        )
-    packet = int(rows(donor, "SELECT @@GLOBAL.max_allowed_packet")[0][0])
-    if packet < _MIN_PACKET_BYTES:
-        raise PreflightFailed(
-            f"The primary's max_allowed_packet is {packet}; CLONE needs {_MIN_PACKET_BYTES}.",
-            hint=f"Run on the primary: SET PERSIST max_allowed_packet={_MIN_PACKET_BYTES};",
-        )
-
-
-def _alike(one: str, other: str) -> bool:
-    a, b = (tuple(int(part) for part in text.split(".")[:3]) for text in (one, other))
-    return a == b or (a[:2] == b[:2] and min(a, b) >= _SAME_SERIES_SINCE)
+    wanted = Wanted(seed="clone", keep_s=0, node_release=recipient_release)
+    found = examine_primary(donor, wanted, CLONE_EXAMINATIONS, privileges_of=grants.held)
+    refuse(found, seeding=True)
 
 
 def prepare_recipient(node: Conn, donor: Endpoint) -> None:
@@ -101,7 +68,7 @@ def _load_plugin(node: Conn) -> bool:
     """Load the CLONE plugin, and return False if it was loaded before."""
     if rows(node, "SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'"):
         return False
-    run(node, f"INSTALL PLUGIN clone SONAME '{_PLUGIN}'")
+    run(node, f"INSTALL PLUGIN clone SONAME '{PLUGIN}'")
     return True
 
 

@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING
 
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlog_cut import clock, cut_before
+from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.identity import same_server
 from airflow_restore_replay.core.flavor.mysql import (
     binlog,
     canonical,
     connect,
     definitions,
-    examine,
+    grants,
     history,
     identity,
-    preflight,
+    options,
     replication,
     snapshot,
     tables,
 )
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
+from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.sql import run
@@ -64,6 +67,7 @@ class MySqlFlavor:
         "core.[0-9]*",
     )
     skippable_files: Sequence[str] = ("*/*.ibd",)
+    empty_node_bytes = options.EMPTY_NODE_BYTES
 
     parse_position = staticmethod(MySqlPosition.parse)
     server = MySqlServer
@@ -72,8 +76,6 @@ class MySqlFlavor:
     refuse_release = staticmethod(identity.refuse_release)
     identity = staticmethod(identity.identity)
     connect = staticmethod(connect.connect)
-    preflight = staticmethod(preflight.preflight)
-    examine = staticmethod(examine.examine)
     primary_position = staticmethod(snapshot.primary_position)
     clock = staticmethod(clock)
     open_snapshot = staticmethod(snapshot.open_snapshot)
@@ -92,6 +94,9 @@ class MySqlFlavor:
     canonical_text = staticmethod(canonical.canonical_text)
     row_digest = staticmethod(canonical.row_digest)
     definitions = staticmethod(definitions.definitions)
+
+    def examine_primary(self, primary: Conn, wanted: Wanted) -> list[Finding]:
+        return examine_primary(primary, wanted, EXAMINATIONS, privileges_of=grants.held)
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
         return cut_before(

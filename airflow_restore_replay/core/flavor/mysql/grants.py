@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 
-from airflow_restore_replay.core.flavor.quoting import literal
+from airflow_restore_replay.core.flavor.grants import account, granted_everywhere
 from airflow_restore_replay.core.flavor.sql import rows, value
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -38,35 +38,18 @@ def statements(user: str, host: str = "%", *, managed: bool = False) -> list[str
     return grants if managed else [*grants, f"GRANT {', '.join(OPTIONAL)} ON *.* TO {account(user, host)}"]
 
 
-def account(user: str, host: str) -> str:
-    """Return the account quoted for a statement."""
-    return f"{literal(user)}@{literal(host)}"
-
-
 def held(conn: Conn) -> set[str]:
     """Return the account's global privileges, including those of its active roles."""
     roles = str(value(conn, "SELECT CURRENT_ROLE()"))
     using = "" if roles == "NONE" else f" USING {roles}"
-    return parse([line for (line,) in rows(conn, f"SHOW GRANTS FOR CURRENT_USER(){using}")])
+    return parse(str(line) for (line,) in rows(conn, f"SHOW GRANTS FOR CURRENT_USER(){using}"))
 
 
-def parse(grants: list[str]) -> set[str]:
-    """Return the privileges that are granted ``ON *.*``.
-
-    :param grants: lines of ``SHOW GRANTS``.
-    """
-    found: set[str] = set()
-    for line in grants:
-        match = re.match(r"GRANT (.+?) ON \*\.\* TO ", line, re.IGNORECASE)
-        if match:
-            found.update(part.strip().upper() for part in match[1].split(","))
+def parse(lines: Iterable[str]) -> set[str]:
+    """Return the privileges that *lines* of ``SHOW GRANTS`` grant ``ON *.*``, and those that they include."""
+    found = granted_everywhere(lines)
     if "ALL PRIVILEGES" in found:
         found |= PRIVILEGES.keys()
     if "RELOAD" in found:
         found.add("FLUSH_TABLES")
     return found
-
-
-def missing(granted: set[str]) -> list[str]:
-    """Return the required privileges that are not in *granted*."""
-    return [name for name in REQUIRED if name not in granted]

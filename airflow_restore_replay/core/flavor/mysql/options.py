@@ -14,6 +14,8 @@ SAFE_PLUGINS = ("mysql_clone.so", "component_reference_cache.so", "component_cla
 _REDO_REPLAYING_BYTES = 256 * 2**20
 #: InnoDB's minimum; the redo log is part of every snapshot
 REDO_AT_REST_BYTES = 8 * 2**20
+#: files of a node without data: redo log, and the system's and undo's tablespaces (measured on 9.7)
+EMPTY_NODE_BYTES = _REDO_REPLAYING_BYTES + 96 * 2**20
 
 
 def server_options(

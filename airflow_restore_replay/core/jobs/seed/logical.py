@@ -11,7 +11,7 @@ from typing import Any
 from airflow_restore_replay.core.errors import JobCancelled, SeedFailed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.pipeline import pipe
-from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported
+from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 XA_WAIT_S = 120.0
@@ -43,7 +43,7 @@ def seed_logical(
         server.initialize()
         server.start(replaying=True)
     with contextlib.closing(flavor.connect(primary)) as conn:
-        refuse_unsupported(flavor, conn)
+        refuse_unsupported_tables(flavor, conn)
         _await_no_xa(tools, conn, cancelled)
         total = tools.data_bytes(conn)
         tools.prepare(server, conn)

@@ -11,13 +11,12 @@ from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Conn, ServerLayout
-from airflow_restore_replay.core.jobs import preconditions
-from airflow_restore_replay.core.jobs.preconditions import Site, finding_of
+from airflow_restore_replay.core.jobs.preconditions import Site, examine_site, finding_of
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.repository.repository import Repository
 
 
-def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
+def examine_cluster(cluster: Cluster, secrets: Secrets) -> list[Finding]:
     """Examine what a cycle requires before it fills a node: the same list, with this host as the node.
 
     :returns: findings; the first is whether the primary accepts the connection.
@@ -41,4 +40,4 @@ def examine(cluster: Cluster, secrets: Secrets) -> list[Finding]:
                 cluster, credentials=secrets.store, keys=secrets.keys, write=True
             ),
         )
-        return [first, *preconditions.examine(site, connected[0] if connected else None)]
+        return [first, *examine_site(site, connected[0] if connected else None)]

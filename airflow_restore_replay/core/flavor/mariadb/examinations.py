@@ -1,0 +1,105 @@
+"""The examinations of a MariaDB primary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_restore_replay.core.flavor import primary_examinations as common
+from airflow_restore_replay.core.flavor.examination import Examination, Observation, PrimaryFacts
+from airflow_restore_replay.core.flavor.findings import Severity
+from airflow_restore_replay.core.flavor.mariadb import grants, tables
+from airflow_restore_replay.core.flavor.mariadb.identity import release_of, series_of
+from airflow_restore_replay.core.flavor.primary_examinations import Upstream
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, status
+
+_IN_FILE = "in the option file, section [mariadbd]"
+
+
+def _lasting(name: str, value: object) -> str:
+    return f"SET GLOBAL {name}={value}; and {name}={value} {_IN_FILE}"
+
+
+def _fix_of(name: str) -> Callable[[int], str]:
+    return lambda value: _lasting(name, value)
+
+
+def _history(facts: PrimaryFacts) -> Observation | None:
+    release = facts.wanted.node_release or facts.variables["version"]
+    if series_of(release) >= tables.DUMPS_HISTORY:
+        return None
+    found = tables.versioned_tables(facts.conn)
+    return Observation(
+        not found,
+        common.named(found),
+        f"none: the mariadb-dump of {release_of(release)} leaves out their history",
+        tables.SEED_HISTORY,
+    )
+
+
+def _transaction_history(facts: PrimaryFacts) -> Observation:
+    """Observe the tables whose history has transaction numbers, which are those of each server alone."""
+    found = rows(
+        facts.conn,
+        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.COLUMNS"
+        " WHERE GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint'"
+        f" AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS} ORDER BY 1",
+    )
+    names = common.named([str(name) for (name,) in found])
+    logical = facts.wanted.seed == "logical"
+    return Observation(
+        not found,
+        names,
+        "none: no dump carries their history, and a node numbers its transactions in its own way",
+        f"{'Set seed.method: physical, and list' if logical else 'List'} them in validate.exclude: {names}.",
+        None if logical else Severity.WARNING,
+    )
+
+
+def _upstream(facts: PrimaryFacts) -> Upstream:
+    """Return what the primary replicates from, as far as an account can see that has no privilege to ask for it."""
+    if facts.variables.get("wsrep_on") == "ON":
+        return Upstream(Severity.REFUSED, "the primary is a node of a Galera cluster")
+    if int(status(facts.conn, "slaves_running").get("slaves_running") or 0):
+        return Upstream(Severity.REFUSED, "the primary is a replica")
+    if applied := facts.variables.get("gtid_slave_pos"):
+        return Upstream(Severity.NOTE, f"the primary was a replica until {applied}")
+    return Upstream(Severity.OK, "")
+
+
+EXAMINATIONS: tuple[Examination, ...] = (
+    common.flavor("MariaDB", lambda version: "mariadb" in version.lower()),
+    common.release("MariaDB", (10, 5), series_of),
+    common.setting("log_bin", "ON", f"log_bin=binlog {_IN_FILE}; then restart the primary."),
+    common.kept_logs("binlog_expire_logs_seconds", 1, _fix_of("binlog_expire_logs_seconds")),
+    common.kept_logs(
+        "expire_logs_days", 86400, _fix_of("expire_logs_days"), unless="binlog_expire_logs_seconds"
+    ),
+    *(
+        common.setting(name, value, _lasting(name, value), severity=Severity.WARNING)
+        for name, value in (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("sync_binlog", "1"))
+    ),
+    *(
+        common.grant(
+            name,
+            why,
+            seeds=("physical",) if name in grants.PHYSICAL_ONLY else (),
+            for_seed=name in grants.PHYSICAL_ONLY,
+        )
+        for name, why in grants.PRIVILEGES.items()
+    ),
+    *common.filters(lambda _: "SHOW MASTER STATUS", "BINLOG MONITOR"),
+    common.logged_replication(
+        ["log_slave_updates"], _upstream, f"log_slave_updates=ON {_IN_FILE}; then restart the primary."
+    ),
+    common.SERVER_ID,
+    common.carried(tables.unsupported_tables, "Convert or drop them."),
+    Examination(
+        name="system-versioned tables", observe=_history, seeds=["logical"], for_seed=True, needs=["SELECT"]
+    ),
+    Examination(
+        name="transaction-precise tables", observe=_transaction_history, for_seed=True, needs=["SELECT"]
+    ),
+    common.LOADABLE_FUNCTIONS,
+    common.rounded_floats("mariadb-dump", "seed physically"),
+    common.lost_memory(tables.memory_tables),
+)

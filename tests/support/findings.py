@@ -1,0 +1,27 @@
+"""What a flavor finds out about a primary, by the name of the examined thing."""
+
+from __future__ import annotations
+
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.examination import Wanted
+from airflow_restore_replay.core.flavor.findings import Finding, Severity
+from airflow_restore_replay.core.flavor.values import Conn
+
+
+def examined(flavor: Flavor, primary: Conn, *, seed: str = "logical") -> dict[str, Finding]:
+    """:returns: all findings, for a cluster with cycles a day apart."""
+    found = flavor.examine_primary(primary, Wanted(seed=seed, keep_s=2 * 86400))
+    assert len({finding.name for finding in found}) == len(found)
+    assert not any(finding.fix for finding in found if finding.severity is Severity.OK)
+    return {finding.name: finding for finding in found}
+
+
+def refusals(flavor: Flavor, primary: Conn, *, seed: str = "logical") -> dict[str, Finding]:
+    """:returns: the findings that refuse a fresh full."""
+    found = examined(flavor, primary, seed=seed)
+    return {name: finding for name, finding in found.items() if finding.severity is Severity.REFUSED}
+
+
+def warnings(flavor: Flavor, primary: Conn, *, seed: str = "logical") -> dict[str, Finding]:
+    found = examined(flavor, primary, seed=seed)
+    return {name: finding for name, finding in found.items() if finding.severity is Severity.WARNING}
