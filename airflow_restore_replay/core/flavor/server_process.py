@@ -28,7 +28,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.confine import server_confinement
 from airflow_restore_replay.core.flavor.errorlog import LogRules, read_from
 from airflow_restore_replay.core.flavor.private_files import new_password, write_private
-from airflow_restore_replay.core.flavor.sql import value
+from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
 from airflow_restore_replay.core.system.processes import ProcessId, running, spawn, terminate
 
@@ -153,10 +153,11 @@ class NodeProcess(abc.ABC):
         password = self._password_file.read_text(encoding="utf-8")
         return Endpoint(socket=state.socket, user=AGENT, password=password)
 
-    def account_sql(self) -> str:
-        """Return SQL that creates the agent's account again after a load replaced the account tables."""
+    def create_account_again(self, conn: Conn) -> None:
+        """Create the agent's account after a load replaced the account tables, in a session from before the load."""
         password = self._password_file.read_text(encoding="utf-8")
-        return "".join(f"{s};\n" for s in ["FLUSH PRIVILEGES", *self._account(password)])
+        for statement in ("FLUSH PRIVILEGES", *self._account(password)):
+            run(conn, statement)
 
     def alive(self) -> bool:
         state = self._load()

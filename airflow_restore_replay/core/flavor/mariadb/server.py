@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.server_process import NodeProcess, last_line
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.system.processes import run_program
 
 
 class MariaDbServer(NodeProcess):
@@ -32,9 +32,7 @@ class MariaDbServer(NodeProcess):
     _log_rules: ClassVar[LogRules] = errorlog.RULES
 
     def release(self) -> str:
-        out = subprocess.run(
-            [self.program("mariadbd"), "--version"], capture_output=True, text=True, check=False
-        )
+        out = run_program([self.program("mariadbd"), "--version"])
         match = re.search(r"Ver (\d+\.\d+\.\d+)", out.stdout)
         if not match:
             raise PreflightFailed(
@@ -55,7 +53,7 @@ class MariaDbServer(NodeProcess):
                 "--skip-test-db",
                 "--skip-name-resolve",
             ]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = run_program(command)
         if done.returncode:
             text = done.stdout + done.stderr
             kind = NodeFull if classify.disk_full(text) else SeedFailed

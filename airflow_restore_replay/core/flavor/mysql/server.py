@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +20,7 @@ from airflow_restore_replay.core.flavor.mysql.tables import forget_cached_estima
 from airflow_restore_replay.core.flavor.server_process import NodeProcess, last_line
 from airflow_restore_replay.core.flavor.sql import run, status
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.system.processes import run_program
 
 
 class MySqlServer(NodeProcess):
@@ -35,9 +35,7 @@ class MySqlServer(NodeProcess):
 
     def release(self) -> str:
         program = self.program("mysqld")
-        out = subprocess.run(
-            [program, "--no-defaults", "--version"], capture_output=True, text=True, check=False
-        )
+        out = run_program([program, "--no-defaults", "--version"])
         match = re.search(r"Ver (\d+\.\d+\.\d+)", out.stdout)
         if not match or "mariadb" in out.stdout.lower().split("ver", 1)[1]:
             raise PreflightFailed(
@@ -62,7 +60,7 @@ class MySqlServer(NodeProcess):
             "--innodb-doublewrite=OFF",
             "--log-error-verbosity=1",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = run_program(command)
         if done.returncode:
             text = done.stdout + done.stderr
             kind = NodeFull if classify.disk_full(text) else SeedFailed
