@@ -24,7 +24,7 @@ CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 6 * 3600
 
 #: whatever the server's defaults are. MySQL alone runs the comment with 50708, MariaDB alone the one with M.
-_SESSION = (
+SESSION = (
     "SET time_zone='+00:00', sql_mode='', sql_select_limit=18446744073709551615, sql_big_selects=1, sql_safe_updates=0"
     " /*!50708 , max_execution_time=0 */ /*M!100101 , max_statement_time=0 */"
 )
@@ -48,7 +48,7 @@ def open_connection(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=read_timeout_s,
         write_timeout=read_timeout_s,
-        init_command=_SESSION,
+        init_command=SESSION,
         ssl=context,
     )
     # The driver continues without encryption if the server offers no TLS.

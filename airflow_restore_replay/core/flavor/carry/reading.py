@@ -149,29 +149,54 @@ def _composed_view(conn: Conn, schema: str, name: str) -> Object:
 
 
 def _read_routines(conn: Conn, carried: set[str]) -> list[Object]:
-    query = "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE, CREATED FROM information_schema.ROUTINES"
+    query = (
+        "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE, CREATED, ROUTINE_COMMENT FROM information_schema.ROUTINES"
+        " ORDER BY 1, 2, 3"
+    )
     made = []
-    for raw_schema, raw_name, raw_kind, created in byte_rows(conn, f"{query} ORDER BY 1, 2, 3"):
+    for raw_schema, raw_name, raw_kind, created, comment in byte_rows(conn, query):
         schema, name, kind = text(raw_schema), text(raw_name), text(raw_kind).lower()
         if schema in carried:
             shown = byte_rows(conn, f"SHOW CREATE {kind.upper()} {_qualified(schema, name)}")[0]
-            made.append(_with_settings(kind, schema, name, shown[1], shown[2], shown[3:6], created, "SELECT"))
+            statement = _with_plain_comment(shown[2], comment, shown[1])
+            made.append(
+                _with_settings(kind, schema, name, shown[1], statement, shown[3:6], created, "SELECT")
+            )
     return made
 
 
 def _read_events(conn: Conn, carried: set[str]) -> list[Object]:
     made = []
-    query = "SELECT EVENT_SCHEMA, EVENT_NAME, CREATED FROM information_schema.EVENTS ORDER BY 1, 2"
-    for raw_schema, raw_name, created in byte_rows(conn, query):
+    query = (
+        "SELECT EVENT_SCHEMA, EVENT_NAME, CREATED, EVENT_COMMENT FROM information_schema.EVENTS ORDER BY 1, 2"
+    )
+    for raw_schema, raw_name, created, comment in byte_rows(conn, query):
         schema, name = text(raw_schema), text(raw_name)
         if schema in carried:
             shown = byte_rows(conn, f"SHOW CREATE EVENT {_qualified(schema, name)}")[0]
+            statement = _with_plain_comment(shown[3], comment, shown[1])
+            zone = text(shown[2])
             made.append(
-                _with_settings(
-                    "event", schema, name, shown[1], shown[3], shown[4:7], created, "EVENT", text(shown[2])
-                )
+                _with_settings("event", schema, name, shown[1], statement, shown[4:7], created, "EVENT", zone)
             )
     return made
+
+
+def _with_plain_comment(statement: bytes | None, comment: bytes | None, mode: bytes) -> bytes | None:
+    """Return *statement* with its comment as the SQL mode wants it: the server shows it with backslashes in any."""
+    if not statement or not comment or b"NO_BACKSLASH_ESCAPES" not in mode:
+        return statement
+    shown = comment
+    for plain, escaped in (
+        (b"\\", b"\\\\"),
+        (b"\0", b"\\0"),
+        (b"\n", b"\\n"),
+        (b"\r", b"\\r"),
+        (b"'", b"''"),
+    ):
+        shown = shown.replace(plain, escaped)
+    wanted = comment.replace(b"'", b"''")
+    return statement.replace(b"COMMENT '" + shown + b"'", b"COMMENT '" + wanted + b"'", 1)
 
 
 def _read_triggers(conn: Conn, carried: set[str]) -> list[Object]:

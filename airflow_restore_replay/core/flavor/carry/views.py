@@ -38,7 +38,8 @@ def make_views(maker: Maker, views: Sequence[Object], tables: Mapping[_Name, Obj
         if why:
             refused[str(view)] = why
         # A view that another one needed as a table is created again.
-        waiting = _as_far_as_possible(maker, [*waiting, *stand_ins.replaced_views])
+        replaced = [view for view in stand_ins.replaced_views if view not in waiting]
+        waiting = _as_far_as_possible(maker, [*waiting, *replaced])
     return refused
 
 
@@ -64,6 +65,7 @@ class _StandIns:
         self._tables = tables
         self._views = views
         self._columns: dict[_Name, list[str]] = {}
+        self._behind_views: dict[_Name, _Name] = {}
         self._replaced: list[Object] = []
         self._functions: list[_Name] = []
         self._accounts: list[str] = []
@@ -83,7 +85,7 @@ class _StandIns:
     def _provide(self, why: str, view: Object) -> bool:
         """Provide what the server misses, and return whether *why* names it."""
         if match := _NO_TABLE.match(why) or _INVALID.match(why):
-            return self._stand_in((match[1], match[2]))
+            return self._stand_in((match[1], match[2]), view)
         if match := _NO_FUNCTION.match(why):
             return self._function((match[1], match[2]), 0)
         if match := _ARGUMENTS.match(why):
@@ -94,7 +96,7 @@ class _StandIns:
             self._maker.run(f"GRANT ALL ON *.* TO {self._accounts[-1]}")
             return True
         if match := _NO_COLUMN.match(why):
-            return self._add_column(match[1]) or self._stand_in_for_all(view)
+            return self._add_column(match[1], view) or self._stand_in_for_all(view)
         return False
 
     def _function(self, name: _Name, count: int) -> bool:
@@ -106,7 +108,8 @@ class _StandIns:
         self._functions.append(name)
         return True
 
-    def _stand_in(self, name: _Name) -> bool:
+    def _stand_in(self, name: _Name, wanting: Object) -> bool:
+        """Create an empty table under *name*, or a view of one if *wanting* names it as a server names views."""
         if name in self._columns:
             return False
         view, table = self._views.get(name), self._tables.get(name)
@@ -117,30 +120,46 @@ class _StandIns:
             self._maker.run(f"DROP TABLE {_quoted(name)}")
             self._replaced.append(table)
         self._columns[name] = []
-        self._maker.run(f"CREATE TABLE {_quoted(name)} (`stand-in` INT)")
+        # MariaDB writes the schema before the column of a table, and not before that of a view.
+        like_a_view = f"{_quoted(name)}.`".encode() not in wanting.statement
+        if view or (like_a_view and not table):
+            self._behind_views[name] = (name[0], f"stand-in {len(self._columns)}")
+        self._maker.run(f"CREATE TABLE {_quoted(self._table(name))} (`stand-in` INT)")
+        self._show(name)
         return True
+
+    def _table(self, name: _Name) -> _Name:
+        return self._behind_views.get(name, name)
+
+    def _show(self, name: _Name) -> None:
+        if name in self._behind_views:
+            table = self._behind_views[name]
+            self._maker.run(f"CREATE OR REPLACE VIEW {_quoted(name)} AS SELECT * FROM {_quoted(table)}")
 
     def _stand_in_for_all(self, view: Object) -> bool:
         """Stand in for all tables of *view*: the server names an alias of the one that lacks a column."""
         named = [name for name in self._tables if _quoted(name).encode() in view.statement]
-        return any([self._stand_in(name) for name in named])
+        return any([self._stand_in(name, view) for name in named])
 
-    def _add_column(self, qualified: str) -> bool:
+    def _add_column(self, qualified: str, view: Object) -> bool:
         """Add the column that *qualified* ends with to the stand-in that it names, or to all."""
         path, _, column = qualified.rpartition(".")
         schema, _, table = path.partition(".")
         if table and (schema, table) in self._tables and (schema, table) not in self._columns:
-            return self._stand_in((schema, table))
+            return self._stand_in((schema, table), view)
         lacking = [n for n, columns in self._columns.items() if column not in columns]
         named = [name for name in lacking if ".".join(name) == path] or lacking
         for name in named:
-            self._maker.run(f"ALTER TABLE {_quoted(name)} ADD COLUMN {identifier(column)} TEXT")
+            self._maker.run(f"ALTER TABLE {_quoted(self._table(name))} ADD COLUMN {identifier(column)} TEXT")
+            self._show(name)
             self._columns[name].append(column)
         return bool(named)
 
     def _remove(self) -> None:
         for name in self._columns:
-            self._maker.run(f"DROP TABLE IF EXISTS {_quoted(name)}")
+            self._maker.run(f"DROP TABLE IF EXISTS {_quoted(self._table(name))}")
+        for name in self._behind_views:
+            self._maker.run(f"DROP VIEW IF EXISTS {_quoted(name)}")
         for name in self._functions:
             self._maker.run(f"DROP FUNCTION IF EXISTS {_quoted(name)}")
         for account in self._accounts:

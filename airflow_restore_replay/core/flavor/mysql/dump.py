@@ -31,7 +31,7 @@ from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.program_output import error_number, telling_line
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, rows, run, value
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, rows, run
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
@@ -78,11 +78,8 @@ _RULES = Rules(
 _MANAGED = replace(_RULES, foreign=_RULES.foreign | {"mysql", "sys"})
 
 
-def dump_command(program: str, options: Path, schemas: Sequence[str], *, limited: bool = False) -> list[str]:
-    """Return argv that dumps the rows of *schemas* from one snapshot.
-
-    :param limited: the server limits every SELECT that names no limit.
-    """
+def dump_command(program: str, options: Path, schemas: Sequence[str]) -> list[str]:
+    """Return argv that dumps the rows of *schemas* from one snapshot."""
     return [
         program,
         f"--defaults-file={options}",
@@ -95,7 +92,9 @@ def dump_command(program: str, options: Path, schemas: Sequence[str], *, limited
         "--no-create-info",
         "--skip-triggers",
         "--skip-comments",
-        *([f"--where=1 LIMIT {2**64 - 1}"] if limited else []),
+        # The server's defaults may hide rows and columns; the option is one of newer programs.
+        f"--loose-init-command=SET SESSION sql_select_limit={2**64 - 1}, sql_big_selects=1, max_execution_time=0"
+        " /*!80030 , show_gipk_in_create_table_and_information_schema=ON */",
         "--quick",
         "--no-tablespaces",
         "--default-character-set=utf8mb4",
@@ -172,8 +171,6 @@ class MySqlDump:
     ) -> Iterator[tuple[list[str], list[str]]]:
         assert isinstance(server, MySqlServer)
         ignored = without_rows(objects, _RULES)
-        with contextlib.closing(connect(primary)) as conn:
-            limited = int(value(conn, "SELECT @@GLOBAL.sql_select_limit")) != 2**64 - 1
         with (
             option_file(primary, secrets_dir, tls_options, ignored_tables=ignored) as source,
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
@@ -183,7 +180,6 @@ class MySqlDump:
                     server.program("mysqldump"),
                     source,
                     [schema.schema for schema in objects.schemas],
-                    limited=limited,
                 ),
                 load_command(server.program("mysql"), sink),
             )

@@ -16,6 +16,7 @@ from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, Rotation,
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.transfer.restored_state import FileStat
 from airflow_restore_replay.core.repository.transfer.unchanged_files import untouched_files
+from airflow_restore_replay.core.system.processes import program_environment
 
 _PROGRAM = "innochecksum"
 _LINES = 5
@@ -65,7 +66,9 @@ def _check(program: str, path: Path, known: FileStat) -> str:
     """Return the errors that the program reports for the file, ``""`` for none, or if the server has written to it."""
     try:
         with path.open("rb") as file:
-            done = subprocess.run([program, "-"], stdin=file, capture_output=True, check=False)
+            done = subprocess.run(
+                [program, "-"], stdin=file, capture_output=True, env=program_environment(), check=False
+            )
         if done.returncode == 0 or FileStat.of(path.lstat()) != known:
             return ""
     except FileNotFoundError:
