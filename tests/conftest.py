@@ -36,6 +36,7 @@ SECONDS: dict[str, float] = {
     "tests/airflow/": 3,
     "tests/contract/flavor/": 1.5,
     "tests/contract/": 0.5,
+    "tests/pitfalls/": 5,
     "tests/": 0.05,
 }
 

@@ -63,7 +63,14 @@ PARTS = (
     _LINT,
     Part(
         "servers",
-        tests=("tests/unit", "tests/contract", "tests/airflow", "tests/e2e", "tests/package"),
+        tests=(
+            "tests/unit",
+            "tests/contract",
+            "tests/airflow",
+            "tests/e2e",
+            "tests/pitfalls",
+            "tests/package",
+        ),
         workers=5,
     ),
     # By itself: its modules start and kill an Airflow of their own, which takes both cores.

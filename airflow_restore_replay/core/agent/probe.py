@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.registry import flavors
 from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.system.files import replace_file, temporary_directory
+from airflow_restore_replay.core.system.processes import run_program
 
 
 def probe_node(workdir: str, bindir: str | None = None) -> str:
@@ -74,6 +74,6 @@ def _backup_program(name: str, bindir: str | None) -> str:
     program = shutil.which(name, path=bindir) if bindir else shutil.which(name)
     if program is None:
         return f"no {name} (only physical seeds on this host need it)"
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=30)
+    done = run_program([program, "--version"], timeout_s=30)
     lines = (done.stdout + done.stderr).strip().splitlines()
     return f"{name} {lines[-1].removeprefix(program).strip()}" if lines else f"{name} without a release"

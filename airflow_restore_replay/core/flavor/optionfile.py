@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from airflow_restore_replay.core.flavor.private_files import write_private
@@ -13,17 +13,23 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 
 @contextlib.contextmanager
 def option_file(
-    endpoint: Endpoint, directory: Path, tls: Callable[[Endpoint], Mapping[str, str]]
+    endpoint: Endpoint,
+    directory: Path,
+    tls: Callable[[Endpoint], Mapping[str, str]],
+    *,
+    ignored_tables: Sequence[str] = (),
 ) -> Iterator[Path]:
     """Write an option file for *endpoint*, and delete it at the end of the context.
 
     :param tls: returns the programs' options for TLS.
+    :param ignored_tables: tables that a dump leaves out, as ``schema.name``; too many for a command line.
     :returns: path of the file.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"client-{secrets.token_hex(8)}.cnf"
     try:
-        write_private(path, _content(endpoint, tls(endpoint)))
+        ignored = "".join(f"ignore-table={_quoted(name)}\n" for name in ignored_tables)
+        write_private(path, f"{_content(endpoint, tls(endpoint))}[mysqldump]\n{ignored}")
         yield path
     finally:
         path.unlink(missing_ok=True)

@@ -8,11 +8,12 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from airflow_restore_replay.core.errors import JobCancelled
+from airflow_restore_replay.core.system.processes import program_environment
 
 _BLOCK_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 16
@@ -39,23 +40,31 @@ def pipe(
     *,
     progress: Callable[[int], None],
     cancelled: Callable[[], bool],
-    trailer: Callable[[bytes], bytes] = lambda _: b"",
     watch: Callable[[bytes], None] = lambda _: None,
+    source_environment: Mapping[str, str] | None = None,
 ) -> Piped:
     """Run *source* | *sink*.
 
     :param progress: called with the number of bytes copied so far.
     :param watch: called with each block before the sink gets it.
-    :param trailer: called with the tail if the source succeeded; returns what the sink gets at the end.
+    :param source_environment: of the source, which otherwise gets that of every program of a server.
     :raises JobCancelled: *cancelled* returned True; both programs have been killed.
     """
     with tempfile.TemporaryFile() as source_errors, tempfile.TemporaryFile() as sink_errors:
         left = subprocess.Popen(
-            source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=source_errors
+            source,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=source_errors,
+            env=source_environment or program_environment(),
         )
         try:
             right = subprocess.Popen(
-                sink, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=sink_errors
+                sink,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=sink_errors,
+                env=program_environment(),
             )
         except BaseException:
             _end(left)
@@ -63,10 +72,7 @@ def pipe(
         with _killed_at_exit(left, right), _watched(left, right, cancelled):
             copied, tail, complete = _pump(left, right, progress, watch)
             source_status = left.wait()
-            if source_status == 0 and complete and not cancelled():
-                with contextlib.suppress(BrokenPipeError):
-                    _input(right).write(trailer(tail))
-            else:
+            if source_status or not complete or cancelled():
                 # An incomplete stream must not look like a complete one.
                 right.kill()
             with contextlib.suppress(BrokenPipeError):

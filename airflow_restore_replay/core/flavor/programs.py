@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import NodeFull, PreflightFailed, SeedFailed
 from airflow_restore_replay.core.flavor.classify import disk_full
 from airflow_restore_replay.core.flavor.program_output import last_line
+from airflow_restore_replay.core.system.processes import run_program
 
 
 def find_program(name: str, bindir: Path | None, *, package: str) -> str:
@@ -41,7 +41,7 @@ def run_installer(command: Sequence[str]) -> None:
     :raises NodeFull: the disk is full.
     :raises SeedFailed: it failed for another reason.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_program(command)
     if done.returncode:
         text = done.stdout + done.stderr
         raise (NodeFull if disk_full(text) else SeedFailed)(

@@ -8,14 +8,16 @@ from typing import Any, Protocol
 
 from airflow_restore_replay.core.errors import RestoreReplayError, UnsupportedTables
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.carry.objects import Objects
+from airflow_restore_replay.core.flavor.carry.reading import Rules
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 
 class Hold(Protocol):
     """The locks on the primary while a dump is made."""
 
-    def seen(self, block: bytes) -> None:
-        """Read the next block of the dump's output.
+    def seen(self, block: bytes) -> bool:
+        """Read the next block of the dump's output, and return whether the dump's snapshot is open.
 
         Locks that are needed only until the dump's snapshot is open can be released then.
         """
@@ -45,25 +47,28 @@ class DumpTools(Protocol):
         """Lock the primary as far as needed for one position to describe all tables of a dump."""
         ...
 
-    def prepare(self, server: NodeServer, primary: Conn) -> None:
-        """Create on the running node what the dump presupposes."""
+    def rules(self, primary: Conn) -> Rules:
+        """Return what is carried of the primary's objects."""
         ...
 
-    def commands(
-        self, server: NodeServer, primary: Endpoint, secrets_dir: Path
-    ) -> AbstractContextManager[tuple[list[str], list[str]]]:
-        """Return argv of the dump and of its load; their option files are deleted at the end of the context."""
-        ...
+    def prepare(self, server: NodeServer, primary: Conn) -> dict[str, str]:
+        """Create on the running node what its tables presuppose.
 
-    def trailer(self, server: NodeServer, position: Position) -> bytes:
-        """Return SQL for the end of the load, which sets the position and creates the agent's account again.
-
-        The load replaces the account tables.
+        :returns: object → why it is not carried.
         """
         ...
 
-    def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:
-        """Copy what is not in the dump, after the dump is loaded.
+    def commands(
+        self, server: NodeServer, primary: Endpoint, secrets_dir: Path, objects: Objects
+    ) -> AbstractContextManager[tuple[list[str], list[str]]]:
+        """Return argv of the dump of all rows and of its load.
+
+        Their option files are deleted at the end of the context.
+        """
+        ...
+
+    def finish(self, server: NodeServer, node: Conn, hold: Hold, position: Position) -> dict[str, Any]:
+        """Set the position, and create the agent's account again: the load replaced the account tables.
 
         :returns: notes for the manifest.
         """

@@ -29,7 +29,7 @@ from airflow_restore_replay.core.flavor.private_files import new_password, write
 from airflow_restore_replay.core.flavor.programs import find_program
 from airflow_restore_replay.core.flavor.server_options import relay_dir
 from airflow_restore_replay.core.flavor.server_record import ServerRecord
-from airflow_restore_replay.core.flavor.sql import value
+from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
 from airflow_restore_replay.core.system.processes import running, spawn, terminate
 
@@ -124,10 +124,11 @@ class NodeProcess(abc.ABC):
         password = self._password_file.read_text(encoding="utf-8")
         return Endpoint(socket=state.socket, user=account.AGENT, password=password)
 
-    def account_sql(self) -> str:
-        """Return SQL that creates the agent's account again after a load replaced the account tables."""
+    def create_account_again(self, conn: Conn) -> None:
+        """Create the agent's account after a load replaced the account tables, in a session from before the load."""
         password = self._password_file.read_text(encoding="utf-8")
-        return "".join(f"{s};\n" for s in ["FLUSH PRIVILEGES", *self._account(password)])
+        for statement in ("FLUSH PRIVILEGES", *self._account(password)):
+            run(conn, statement)
 
     def alive(self) -> bool:
         state = self._load()

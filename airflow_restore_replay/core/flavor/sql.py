@@ -23,6 +23,12 @@ CONNECT_TIMEOUT_S = 10
 # During a comparison or an ALTER, the server may send no packet for a long time.
 READ_TIMEOUT_S = 6 * 3600
 
+#: whatever the server's defaults are. MySQL alone runs the comment with 50708, MariaDB alone the one with M.
+SESSION = (
+    "SET time_zone='+00:00', sql_mode='', sql_select_limit=18446744073709551615, sql_big_selects=1, sql_safe_updates=0"
+    " /*!50708 , max_execution_time=0 */ /*M!100101 , max_statement_time=0 */"
+)
+
 
 def open_connection(
     endpoint: Endpoint, context: ssl.SSLContext | None, *, read_timeout_s: int = READ_TIMEOUT_S
@@ -45,7 +51,7 @@ def open_connection(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=read_timeout_s,
         write_timeout=read_timeout_s,
-        init_command="SET time_zone='+00:00'",
+        init_command=SESSION,
         ssl=context,
     )
 

@@ -9,9 +9,11 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -21,7 +23,9 @@ from airflow_restore_replay.core.system.confinement import Confinement, run_conf
 AGENT_MODULE = "airflow_restore_replay.core.agent"
 #: environment variable that names the node a process was started for; child processes inherit it
 NODE = "RESTORE_REPLAY_NODE"
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", NODE)
+_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", NODE)
+# MySQL's programs let this file override every option file; without HOME and with this name, none is found.
+_NO_LOGIN_FILE = {"MYSQL_TEST_LOGIN_FILE": "/dev/null/none"}
 _POLL_S = 0.02
 # Source: prctl(2), linux/prctl.h
 _PR_SET_DUMPABLE = 4
@@ -37,15 +41,37 @@ class ProcessId(msgspec.Struct, frozen=True):
     started: int
 
 
+def program_environment() -> dict[str, str]:
+    """Return the environment for a server's programs, in which nothing chooses another server or account.
+
+    Only a few variables are passed on, because the caller's environment may hold credentials.
+    """
+    return {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ} | _NO_LOGIN_FILE
+
+
+def run_program(
+    argv: Sequence[str], *, stdin: IO[bytes] | None = None, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a server's program to its end."""
+    return subprocess.run(
+        argv,
+        stdin=stdin or subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=program_environment(),
+        timeout=timeout_s,
+        check=False,
+    )
+
+
 def spawn(argv: Sequence[str], log_path: Path, confinement: Confinement | None = None) -> ProcessId:
     """Start *argv* in its own session, so that it outlives its caller; output goes to *log_path*.
-
-    Only a few environment variables are passed on, because the caller's environment may hold credentials.
 
     :param confinement: what the process may use of the host; None if it is not confined.
     :raises OSError: the program cannot be started, or the kernel refuses the confinement.
     """
-    environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    environment = program_environment()
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

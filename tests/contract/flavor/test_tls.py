@@ -88,9 +88,9 @@ class Site:
         tls_options = mariadb_dump.tls_options if mariadb else mysql_dump.tls_options
         with option_file(endpoint, self.scratch, tls_options) as options:
             if mariadb:
-                argv = mariadb_dump.dump_command(program, options, history=True)
+                argv = mariadb_dump.dump_command(program, options, ["only_here"], history=True)
             else:
-                argv = mysql_dump.dump_command(program, options)
+                argv = mysql_dump.dump_command(program, options, ["only_here"])
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise self.flavor.dump_tools().dump_error(done.returncode, done.stderr)

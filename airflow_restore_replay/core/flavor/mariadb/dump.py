@@ -20,6 +20,8 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
+from airflow_restore_replay.core.flavor.carry.objects import Objects
+from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
 from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
 from airflow_restore_replay.core.flavor.mariadb import tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
@@ -30,7 +32,7 @@ from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.program_output import error_number, telling_line
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, dicts, rows, run
+from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, dicts, rows, run, value
 from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
@@ -38,7 +40,8 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 _LOCK_WAIT_S = 60
 _NO_RELOAD = 1227
 _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MULTILINE)
-_FIRST_DATABASE = b"\n-- Current Database: "
+#: begins the rows; the dump has opened its snapshot before
+_FIRST_ROWS = b"\nUSE `"
 #: upper limit of a dump's head before its first database, which has only options and the position
 _HEAD_BYTES = 16 * 2**10
 _CORRUPT = re.compile(
@@ -47,34 +50,53 @@ _CORRUPT = re.compile(
     re.IGNORECASE,
 )
 _GONE = {1053, 1927, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040, 1203, 1226}
+_RULES = Rules(
+    foreign=frozenset(VIRTUAL),
+    own_tables=frozenset(
+        {
+            # The node replicates from the snapshot's GTID, not from the position that the primary had as a replica.
+            "gtid_slave_pos",
+            # The node's optimizer computes these again.
+            "innodb_index_stats",
+            "innodb_table_stats",
+            "transaction_registry",
+            "general_log",
+            "slow_log",
+        }
+    ),
+    # Rows keep routines and events byte for byte, with their times and states.
+    in_rows={"proc": (), "event": ("last_executed",)},
+)
 
 
-def dump_command(program: str, options: Path, *, history: bool) -> list[str]:
-    """Return argv that dumps everything from one snapshot, with its exact GTID.
+def dump_command(
+    program: str, options: Path, schemas: Sequence[str], *, history: bool, limited: bool = False
+) -> list[str]:
+    """Return argv that dumps the rows of *schemas* from one snapshot, with its exact GTID.
 
     :param history: dump history rows, too; whether the program can, see :data:`tables.DUMPS_HISTORY`.
+    :param limited: the server limits every SELECT that names no limit.
     """
     return [
         program,
         f"--defaults-file={options}",
-        "--all-databases",
         "--single-transaction",
         "--skip-lock-tables",
         "--master-data=2",
         "--gtid",
         *(["--dump-history"] if history else []),
-        "--routines",
-        "--events",
-        "--triggers",
+        # Text of users would come into the stream otherwise, and the client reads it in another way than the server.
+        "--no-create-db",
+        "--no-create-info",
+        "--skip-triggers",
+        "--skip-comments",
+        *([f"--where=1 LIMIT {2**64 - 1}"] if limited else []),
         "--quick",
         "--no-tablespaces",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
-        # The node replicates from the snapshot's GTID, not from the position that the primary had as a replica.
-        "--ignore-table=mysql.gtid_slave_pos",
-        # The node's optimizer computes these again.
-        "--ignore-table=mysql.innodb_index_stats",
-        "--ignore-table=mysql.innodb_table_stats",
+        "--databases",
+        *schemas,
     ]
 
 
@@ -87,7 +109,7 @@ def load_command(program: str, options: Path) -> list[str]:
         "--binary-mode",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
-        "--init-command=SET SESSION innodb_strict_mode=0",
+        "--init-command=SET SESSION innodb_strict_mode=0, unique_checks=0, check_constraint_checks=0",
     ]
 
 
@@ -98,7 +120,7 @@ def dumped_position(tail: bytes, head: bytes = b"") -> MariaDbPosition:
     :param head: the beginning of the dump; older releases write the position there, before the first database.
     :raises SeedFailed: the dump has no position.
     """
-    found = _GTID.findall(head.partition(_FIRST_DATABASE)[0]) or _GTID.findall(tail)
+    found = _GTID.findall(head.partition(_FIRST_ROWS)[0]) or _GTID.findall(tail)
     if not found:
         raise SeedFailed("The dump names no GTID.", hint="The primary must write a binary log.")
     return MariaDbPosition.parse(found[-1].decode())
@@ -172,30 +194,42 @@ class MariaDbDump:
                 _lock(guard, [f"{identifier(t.schema)}.{identifier(t.name)}" for t in loose])
             yield _Hold()
 
-    def prepare(self, server: NodeServer, primary: Conn) -> None:
+    def rules(self, primary: Conn) -> Rules:
+        return _RULES
+
+    def prepare(self, server: NodeServer, primary: Conn) -> dict[str, str]:
         if not _dumps_history(server):
             _refuse_history(server, primary)
         begin_readable_log(primary)
+        return {}
 
     @contextlib.contextmanager
     def commands(
-        self, server: NodeServer, primary: Endpoint, secrets_dir: Path
+        self, server: NodeServer, primary: Endpoint, secrets_dir: Path, objects: Objects
     ) -> Iterator[tuple[list[str], list[str]]]:
         assert isinstance(server, MariaDbServer)
+        ignored = without_rows(objects, _RULES)
+        with contextlib.closing(connect(primary)) as conn:
+            limited = int(value(conn, "SELECT @@GLOBAL.sql_select_limit")) != 2**64 - 1
         with (
-            option_file(primary, secrets_dir, tls_options) as source,
+            option_file(primary, secrets_dir, tls_options, ignored_tables=ignored) as source,
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
         ):
             yield (
-                dump_command(server.program("mariadb-dump"), source, history=_dumps_history(server)),
+                dump_command(
+                    server.program("mariadb-dump"),
+                    source,
+                    [schema.schema for schema in objects.schemas],
+                    history=_dumps_history(server),
+                    limited=limited,
+                ),
                 load_command(server.program("mariadb"), sink),
             )
 
-    def trailer(self, server: NodeServer, position: Position) -> bytes:
+    def finish(self, server: NodeServer, node: Conn, hold: Hold, position: Position) -> dict[str, Any]:
         assert isinstance(server, MariaDbServer)
-        return f"\nSET GLOBAL gtid_slave_pos='{position}';\n{server.account_sql()}".encode()
-
-    def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:
+        run(node, "SET GLOBAL gtid_slave_pos = %s", (str(position),))
+        server.create_account_again(node)
         return {}
 
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
@@ -241,9 +275,10 @@ class _Hold:
     def __init__(self) -> None:
         self._head = b""
 
-    def seen(self, block: bytes) -> None:
+    def seen(self, block: bytes) -> bool:
         if len(self._head) < _HEAD_BYTES:
             self._head += block[: _HEAD_BYTES - len(self._head)]
+        return _FIRST_ROWS in self._head
 
     def position(self, tail: bytes) -> MariaDbPosition:
         return dumped_position(tail, self._head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.seeding import refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
+from airflow_restore_replay.core.system.processes import run_program
 
 
 def seed_physical(
@@ -56,6 +57,8 @@ def seed_physical(
             [server.program("mbstream"), "--extract", f"--directory={datadir}"],
             progress=lambda copied: progress(copied, total),
             cancelled=cancelled,
+            # A prefix is the user's own command, for example ssh, and has the user's environment.
+            source_environment=dict(os.environ) if prefix else None,
         )
     if done.sink_status > 0:
         raise backup.extract_error(done.sink_status, done.sink_stderr)
@@ -100,7 +103,7 @@ def _prepare(server: MariaDbServer) -> None:
     command = backup.prepare_command(
         server.program("mariadb-backup"), layout.datadir, layout.buffer_pool_bytes
     )
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = run_program(command)
     if done.returncode or "completed OK!" not in done.stderr:
         raise backup.extract_error(done.returncode, done.stderr)
 

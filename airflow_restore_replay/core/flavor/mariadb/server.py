@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from airflow_restore_replay.core.flavor.server_options import run_as
 from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.system.processes import run_program
 
 
 class MariaDbServer(NodeProcess):
@@ -36,9 +36,7 @@ class MariaDbServer(NodeProcess):
     _log_rules: ClassVar[LogRules] = errorlog.RULES
 
     def release(self) -> str:
-        out = subprocess.run(
-            [self.program("mariadbd"), "--version"], capture_output=True, text=True, check=False
-        )
+        out = run_program([self.program("mariadbd"), "--version"])
         match = re.search(r"Ver (\d+\.\d+\.\d+)", out.stdout)
         if not match:
             raise PreflightFailed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from airflow_restore_replay.core.errors import (
     SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
+from airflow_restore_replay.core.flavor.carry.objects import Objects
+from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
 from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
-from airflow_restore_replay.core.flavor.mysql import accounts, snapshot, tables
+from airflow_restore_replay.core.flavor.mysql import accounts, extras, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
@@ -36,7 +39,7 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
 #: the dump prints this after it has opened its snapshot, and before any row
-_SNAPSHOT_IS_OPEN = b"-- Current Database:"
+_SNAPSHOT_IS_OPEN = b"\nUSE `"
 _CORRUPT = re.compile(
     r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
     r"seems to be corrupted|Corrupted|checksum mismatch|is missing for table",
@@ -47,11 +50,38 @@ _GONE = {1053, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040,
 _NO_XA_RIGHT = 1401
 
 
-def dump_command(program: str, options: Path, schemas: Sequence[str] = ()) -> list[str]:
-    """Return argv that dumps from one snapshot.
+def _show_everything(conn: Conn) -> None:
+    """Let SHOW CREATE TABLE name generated invisible primary keys."""
+    if release(conn) >= (8, 0, 30):
+        run(conn, "SET SESSION show_gipk_in_create_table_and_information_schema = ON")
 
-    :param schemas: dump only these; if empty, all.
-    """
+
+_RULES = Rules(
+    foreign=frozenset({*VIRTUAL, "ndbinfo"}),
+    own_tables=frozenset(
+        {
+            "gtid_executed",
+            # The node's optimizer computes these again.
+            "innodb_index_stats",
+            "innodb_table_stats",
+            # The node has replication metadata of its own.
+            *(f"slave_{name}_info" for name in ("master", "relay_log", "worker")),
+            "plugin",
+            "component",
+            "general_log",
+            "slow_log",
+        }
+    ),
+    kept=frozenset({"sys"}),
+    table_mode="NO_DIR_IN_CREATE",
+    prepare=_show_everything,
+)
+# The account tables of a managed service differ from a plain server's, so statements copy its accounts.
+_MANAGED = replace(_RULES, foreign=_RULES.foreign | {"mysql", "sys"})
+
+
+def dump_command(program: str, options: Path, schemas: Sequence[str]) -> list[str]:
+    """Return argv that dumps the rows of *schemas* from one snapshot."""
     return [
         program,
         f"--defaults-file={options}",
@@ -59,22 +89,20 @@ def dump_command(program: str, options: Path, schemas: Sequence[str] = ()) -> li
         "--skip-lock-tables",
         # mysqldump needs RELOAD to determine an exact GTID set itself, and managed services do not grant that.
         "--set-gtid-purged=OFF",
-        "--routines",
-        "--events",
-        "--triggers",
+        # Text of users would come into the stream otherwise, and the client reads it in another way than the server.
+        "--no-create-db",
+        "--no-create-info",
+        "--skip-triggers",
+        "--skip-comments",
+        # The server's defaults may hide rows and columns; the option is one of newer programs.
+        f"--loose-init-command=SET SESSION sql_select_limit={2**64 - 1}, sql_big_selects=1, max_execution_time=0"
+        " /*!80030 , show_gipk_in_create_table_and_information_schema=ON */",
         "--quick",
         "--no-tablespaces",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
-        "--ignore-table=mysql.gtid_executed",
-        # The node's optimizer computes these again.
-        "--ignore-table=mysql.innodb_index_stats",
-        "--ignore-table=mysql.innodb_table_stats",
-        # The node has replication metadata of its own.
-        *(f"--ignore-table=mysql.slave_{name}_info" for name in ("master", "relay_log", "worker")),
-        "--ignore-table=mysql.plugin",
-        "--ignore-table=mysql.component",
-        *(["--databases", *schemas] if schemas else ["--all-databases"]),
+        "--databases",
+        *schemas,
     ]
 
 
@@ -87,6 +115,8 @@ def load_command(program: str, options: Path) -> list[str]:
         "--binary-mode",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
+        # Rows of sys.sys_config come as they are.
+        "--init-command=SET @sys.ignore_sys_config_triggers = TRUE",
     ]
 
 
@@ -118,10 +148,13 @@ class MySqlDump:
                 names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
                 run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
                 run(guard, f"LOCK TABLES {names}")
-            yield _Hold(position, held, carried)
+            yield _Hold(position, held, carried, extras.histograms(guard))
 
-    def prepare(self, server: NodeServer, primary: Conn) -> None:
-        """Create the general tablespaces that tables refer to: ``mysqldump`` dumps those of NDB only."""
+    def rules(self, primary: Conn) -> Rules:
+        return _MANAGED if accounts.is_managed(primary) else _RULES
+
+    def prepare(self, server: NodeServer, primary: Conn) -> dict[str, str]:
+        """Create what tables refer to: general tablespaces, of which a dump has those of NDB only, and SRS."""
         assert isinstance(server, MySqlServer)
         with contextlib.closing(server.connect()) as node:
             for name, path, block in tables.general_tablespaces(primary):
@@ -131,38 +164,39 @@ class MySqlDump:
                     " ENGINE = InnoDB",
                     (path,),
                 )
+            extras.create_reference_systems(primary, node)
+        return extras.left_out(primary)
 
     @contextlib.contextmanager
     def commands(
-        self, server: NodeServer, primary: Endpoint, secrets_dir: Path
+        self, server: NodeServer, primary: Endpoint, secrets_dir: Path, objects: Objects
     ) -> Iterator[tuple[list[str], list[str]]]:
         assert isinstance(server, MySqlServer)
-        with contextlib.closing(connect(primary)) as conn:
-            # The account tables of a managed service differ from a plain server's, so statements copy its accounts.
-            schemas = tables.schemas(conn) if accounts.is_managed(conn) else []
+        ignored = without_rows(objects, _RULES)
         with (
-            option_file(primary, secrets_dir, tls_options) as source,
+            option_file(primary, secrets_dir, tls_options, ignored_tables=ignored) as source,
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
         ):
             yield (
-                dump_command(server.program("mysqldump"), source, schemas),
+                dump_command(
+                    server.program("mysqldump"),
+                    source,
+                    [schema.schema for schema in objects.schemas],
+                ),
                 load_command(server.program("mysql"), sink),
             )
 
-    def trailer(self, server: NodeServer, position: Position) -> bytes:
-        assert isinstance(server, MySqlServer)
-        with contextlib.closing(server.connect()) as node:
-            reset = dialect(release(node)).reset_executed
-        return f"\n{reset};\nSET GLOBAL gtid_purged='{position}';\n{server.account_sql()}".encode()
-
-    def finish(self, server: NodeServer, hold: Hold) -> dict[str, Any]:
+    def finish(self, server: NodeServer, node: Conn, hold: Hold, position: Position) -> dict[str, Any]:
         assert isinstance(server, MySqlServer)
         assert isinstance(hold, _Hold)
+        left_out = extras.create_histograms(node, hold.histograms)
+        run(node, dialect(release(node)).reset_executed)
+        run(node, "SET GLOBAL gtid_purged = %s", (str(position),))
+        server.create_account_again(node)
         if not hold.accounts:
-            return {}
-        with contextlib.closing(server.connect()) as node:
-            refused = accounts.apply(node, hold.accounts)
-        left_out = "schema mysql of a managed service: time zones, help, its own procedures"
+            return {"left_out": left_out}
+        refused = accounts.apply(node, hold.accounts)
+        left_out["mysql"] = "schema of a managed service: time zones, help, its own procedures"
         return {"left_out": left_out} | ({"accounts_refused": refused} if refused else {})
 
     def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
@@ -196,19 +230,27 @@ class MySqlDump:
 class _Hold:
     """See :class:`~airflow_restore_replay.core.flavor.seeding.Hold`."""
 
-    def __init__(self, position: MySqlPosition, held: snapshot.Held, accounts: list[str]) -> None:
+    def __init__(
+        self,
+        position: MySqlPosition,
+        held: snapshot.Held,
+        accounts: list[str],
+        histograms: list[tuple[str, str, str, str]],
+    ) -> None:
         self.accounts = accounts
+        self.histograms = histograms
         self._position = position
         self._held: snapshot.Held | None = held
         self._read = b""
 
-    def seen(self, block: bytes) -> None:
+    def seen(self, block: bytes) -> bool:
         if self._held is None:
-            return
+            return True
         self._read += block
         if _SNAPSHOT_IS_OPEN in self._read:
             self._held.release()
             self._held, self._read = None, b""
+        return self._held is None
 
     def position(self, tail: bytes) -> MySqlPosition:
         if self._held is not None:

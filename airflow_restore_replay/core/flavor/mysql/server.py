@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +23,7 @@ from airflow_restore_replay.core.flavor.server_options import run_as
 from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.sql import run, status
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.system.processes import run_program
 
 
 class MySqlServer(NodeProcess):
@@ -38,9 +38,7 @@ class MySqlServer(NodeProcess):
 
     def release(self) -> str:
         program = self.program("mysqld")
-        out = subprocess.run(
-            [program, "--no-defaults", "--version"], capture_output=True, text=True, check=False
-        )
+        out = run_program([program, "--no-defaults", "--version"])
         match = re.search(r"Ver (\d+\.\d+\.\d+)", out.stdout)
         if not match or "mariadb" in out.stdout.lower().split("ver", 1)[1]:
             raise PreflightFailed(

@@ -12,6 +12,7 @@ from airflow_restore_replay.core.jobs.checks.rotation import RotatingCheck
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.transfer.restored_state import FileStat
 from airflow_restore_replay.core.repository.transfer.unchanged_files import unchanged_files
+from airflow_restore_replay.core.system.processes import program_environment
 
 _PROGRAM = "innochecksum"
 _LINES = 5
@@ -50,7 +51,9 @@ def _damage(program: str, path: Path, known: FileStat) -> str:
     """Return the errors that the program reports for the file, ``""`` for none, or if the server has written to it."""
     try:
         with path.open("rb") as file:
-            done = subprocess.run([program, "-"], stdin=file, capture_output=True, check=False)
+            done = subprocess.run(
+                [program, "-"], stdin=file, capture_output=True, env=program_environment(), check=False
+            )
         if done.returncode == 0 or FileStat.of(path.lstat()) != known:
             return ""
     except FileNotFoundError:

@@ -52,13 +52,20 @@ class DefinitionsCheck:
         if differing:
             compared = _compare(ctx)
             differing = {name: how for name, how in differing.items() if compared.differing.get(name) == how}
-        unlogged = _unlogged(left_by_the_base(ctx, self.name), compared.ours, differing)
-        differing = {name: how for name, how in differing.items() if name not in unlogged}
-        first = next(iter(sorted(differing.items())), None)
-        listed = dict(compared.hidden) | {
-            name: f"not as on the primary, which changed without its binary log ({', '.join(how)})"
-            for name, how in unlogged.items()
+        left_out = {
+            name: why for name, why in ctx.state.facts.fill.get("left_out", {}).items() if name in differing
         }
+        unlogged = _unlogged(left_by_the_base(ctx, self.name), compared.ours, differing)
+        differing = {name: how for name, how in differing.items() if name not in unlogged | left_out}
+        first = next(iter(sorted(differing.items())), None)
+        listed = (
+            dict(compared.hidden)
+            | left_out
+            | {
+                name: f"not as on the primary, which changed without its binary log ({', '.join(how)})"
+                for name, how in unlogged.items()
+            }
+        )
         return CheckResult(
             name=self.name,
             passed=not differing,

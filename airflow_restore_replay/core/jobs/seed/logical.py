@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.errors import JobCancelled, SeedFailed
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.carry.carrying import make_after_rows, make_before_rows
+from airflow_restore_replay.core.flavor.carry.objects import Objects
+from airflow_restore_replay.core.flavor.carry.reading import Rules, read
 from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported_tables
+from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
+from airflow_restore_replay.core.system.processes import run_program
 
+#: seeds that begin again because objects were changed
+_TRIES = 5
 XA_WAIT_S = 120.0
 
 
@@ -46,43 +55,168 @@ def seed_logical(
         refuse_unsupported_tables(flavor, conn)
         _await_no_xa(tools, conn, cancelled)
         total = tools.data_bytes(conn)
-        tools.prepare(server, conn)
-    position, notes = _copy(
-        tools, server, primary, secrets_dir, lambda done: progress(done, total), cancelled
+        left_out = tools.prepare(server, conn)
+        rules = tools.rules(conn)
+    seed = _Seed(
+        flavor, tools, server, primary, rules, secrets_dir, lambda done: progress(done, total), cancelled
     )
+    position, notes = seed.copy()
     with contextlib.closing(server.connect()) as node:
         executed = flavor.executed_position(node)
     if str(executed) != str(position):
         raise SeedFailed(f"The node's position is {executed} after a load of {position}.")
-    return position, notes
+    left_out |= notes.pop("left_out", {})
+    return position, notes | ({"left_out": left_out} if left_out else {})
 
 
-def _copy(
-    tools: DumpTools,
-    server: NodeServer,
-    primary: Endpoint,
-    secrets_dir: Path,
-    progress: Callable[[int], None],
-    cancelled: Callable[[], bool],
-) -> tuple[Position, dict[str, Any]]:
-    with tools.hold(primary) as hold, tools.commands(server, primary, secrets_dir) as (dump, load):
-        done = pipe(
-            dump,
-            load,
-            progress=progress,
-            cancelled=cancelled,
-            watch=hold.seen,
-            # The load has replaced the account tables, including the agent's own row, but its session stays open.
-            trailer=lambda tail: tools.trailer(server, hold.position(tail)),
+@dataclass(frozen=True)
+class _Seed:
+    """A seed by a dump: objects over connections of our own, rows through the dump's pipe."""
+
+    flavor: Flavor
+    tools: DumpTools
+    server: NodeServer
+    primary: Endpoint
+    rules: Rules
+    secrets_dir: Path
+    progress: Callable[[int], None]
+    cancelled: Callable[[], bool]
+
+    def copy(self) -> tuple[Position, dict[str, Any]]:
+        """Copy everything.
+
+        A snapshot does not cover objects. So they are read before it is opened and after that. If they are the same,
+        the snapshot's position describes them, too.
+
+        :raises SeedFailed: objects were changed at each of ``_TRIES`` times.
+        """
+        changed: list[str] = []
+        for _ in range(_TRIES):
+            objects = self._read()
+            with contextlib.closing(self.server.connect()) as node:
+                left_out = make_before_rows(node, objects, self.rules)
+            again = _Again(objects, self._read)
+            try:
+                position, notes = self._copy_rows(objects, again)
+            except _Changed as exc:
+                changed = exc.names
+                continue
+            notes["left_out"] = left_out | notes.get("left_out", {})
+            return position, notes
+        raise SeedFailed(
+            f"Objects of the primary were changed while each of {_TRIES} dumps began: {', '.join(changed[:20])}.",
+            hint="Run the cycle when no DDL runs.",
         )
-        # If the load fails, the dump is ended, too, by SIGKILL; then the load's error is the reason.
-        if done.sink_status > 0:
-            raise tools.load_error(done.sink_status, done.sink_stderr)
-        if done.source_status:
-            raise tools.dump_error(done.source_status, done.source_stderr)
-        if done.sink_status:
-            raise tools.load_error(done.sink_status, done.sink_stderr)
-        return hold.position(done.tail), tools.finish(server, hold)
+
+    def _copy_rows(self, objects: Objects, again: _Again) -> tuple[Position, dict[str, Any]]:
+        tools, server = self.tools, self.server
+        with (
+            tools.hold(self.primary) as hold,
+            tools.commands(server, self.primary, self.secrets_dir, objects) as (dump, load),
+        ):
+            _refuse_other_server(server, load)
+
+            def watch(block: bytes) -> None:
+                if hold.seen(block):
+                    again.begin()
+
+            try:
+                done = pipe(
+                    dump,
+                    load,
+                    progress=self.progress,
+                    cancelled=lambda: self.cancelled() or bool(again.changed()),
+                    watch=watch,
+                )
+            except JobCancelled:
+                if self.cancelled():
+                    raise
+                raise _Changed(again.changed()) from None
+            # If the load fails, the dump is ended, too, by SIGKILL; then the load's error is the reason.
+            if done.sink_status > 0:
+                raise tools.load_error(done.sink_status, done.sink_stderr)
+            if done.source_status:
+                raise tools.dump_error(done.source_status, done.source_stderr)
+            if done.sink_status:
+                raise tools.load_error(done.sink_status, done.sink_stderr)
+            position = hold.position(done.tail)
+            counters = again.result()
+            # The session is older than the account tables' rows become valid, so its privileges stay.
+            with contextlib.closing(server.connect()) as node:
+                left_out = make_after_rows(node, objects, self.rules, counters)
+                notes = tools.finish(server, node, hold, position)
+                return position, notes | {"left_out": left_out | notes.get("left_out", {})}
+
+    def _read(self) -> Objects:
+        with contextlib.closing(self.flavor.connect(self.primary)) as conn:
+            return read(conn, self.rules)
+
+
+class _Changed(Exception):
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+class _Again:
+    """A second reading of the objects, beside the dump.
+
+    :param before: the objects before the dump.
+    """
+
+    def __init__(self, before: Objects, reading: Callable[[], Objects]) -> None:
+        self._before = before
+        self._reading = reading
+        self._found: Objects | None = None
+        self._changed: list[str] = []
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="objects", daemon=True)
+
+    def begin(self) -> None:
+        """Begin to read; idempotent."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def changed(self) -> list[str]:
+        """Return the objects that were changed, as far as that is known already."""
+        return self._changed
+
+    def result(self) -> Objects:
+        """Wait for the objects and return them.
+
+        :raises _Changed: they are not the same as before.
+        """
+        self.begin()
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+        assert self._found is not None
+        if self._changed:
+            raise _Changed(self._changed)
+        return self._found
+
+    def _run(self) -> None:
+        try:
+            self._found = self._reading()
+            self._changed = self._before.differing(self._found)
+        except BaseException as exc:
+            self._failure = exc
+
+
+def _refuse_other_server(server: NodeServer, load: Sequence[str]) -> None:
+    """Ask the load's client, before it gets a byte, which server it reaches.
+
+    :raises SeedFailed: it is not the node.
+    """
+    query = "SELECT CONCAT_WS(' ', @@server_id, HEX(@@datadir), HEX(@@socket), @@port)"
+    with contextlib.closing(server.connect()) as node:
+        expected = str(value(node, query))
+    done = run_program([*load, "--skip-column-names", f"--execute={query}"])
+    if done.returncode or done.stdout.strip() != expected:
+        raise SeedFailed(
+            f"The client that loads the dump does not reach the node's server: {done.stderr.strip()[-500:]}",
+            evidence={"expected": expected, "observed": done.stdout.strip()[:500]},
+        )
 
 
 def _await_no_xa(tools: DumpTools, primary: Conn, cancelled: Callable[[], bool]) -> None:
