@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,7 +211,9 @@ def _fuzz(primary: Primary, attacker: pymysql.Connection[Any], root: Path, examp
     @given(_TEXTS)
     def run(texts: list[str]) -> None:
         primary.execute("DROP DATABASE app", "CREATE DATABASE app")
-        _arrives(primary, attacker, root / str(next(seen)), texts)
+        work = root / str(next(seen))
+        _arrives(primary, attacker, work, texts)
+        shutil.rmtree(work)
 
     run()
 
