@@ -83,7 +83,7 @@ def server_confinement(layout: ServerLayout, *, socket_directory: Path) -> Confi
             socket_directory,
             Path("/dev/null"),
         ],
-        tcp_ports=[layout.primary_port, _DNS_PORT],
+        tcp_ports=None if layout.primary_port is None else [layout.primary_port, _DNS_PORT],
     )
 
 

@@ -147,7 +147,7 @@ class ServerLayout:
     :param confine: ``node.confine``: whether the server's process must be confined, or may run without it.
     :param readable: files and directories outside the node's directory that a confined server may read and execute,
         beside the usual ones: of TLS, or ``node.readable``.
-    :param primary_port: the TCP port that the server may connect to.
+    :param primary_port: the TCP port that a confined server may connect to; None for any port.
     """
 
     datadir: Path
@@ -160,7 +160,7 @@ class ServerLayout:
     server_id: int = 3_900_000_001
     confine: Literal["require", "prefer", "off"] = "prefer"
     readable: tuple[Path, ...] = ()
-    primary_port: int = 3306
+    primary_port: int | None = None
 
     @classmethod
     def for_asking(cls, scratch: Path, bindir: str | None) -> ServerLayout:

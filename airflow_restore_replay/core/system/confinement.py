@@ -50,13 +50,13 @@ class Confinement:
     :param programs: files and directories that it may read and execute.
     :param readable: files and directories that it may read.
     :param writable: files and directories that it may change.
-    :param tcp_ports: ports that it may connect to, from Linux 6.7 on. It may never listen on TCP.
+    :param tcp_ports: ports that it may connect to, from Linux 6.7 on; None for all. It may never listen on TCP.
     """
 
     programs: Sequence[Path] = ()
     readable: Sequence[Path] = ()
     writable: Sequence[Path] = ()
-    tcp_ports: Sequence[int] = ()
+    tcp_ports: Sequence[int] | None = ()
 
 
 @cache
@@ -88,7 +88,7 @@ def _restrict(confinement: Confinement) -> None:
     if version < LEAST_VERSION:
         raise OSError(f"Landlock version {version}; at least {LEAST_VERSION} is needed")
     handled = _ALL_OF_VERSION_3 if version >= 3 else _ALL_OF_VERSION_2
-    ruleset = _call(_CREATE_RULESET, *_attributes(version, handled), 0)
+    ruleset = _call(_CREATE_RULESET, *_attributes(version, handled, confinement.tcp_ports is not None), 0)
     try:
         for paths, rights in (
             (confinement.programs, _READ | _EXECUTE),
@@ -98,7 +98,7 @@ def _restrict(confinement: Confinement) -> None:
             for path in paths:
                 _allow_path(ruleset, path, rights & handled)
         if version >= 4:
-            for port in confinement.tcp_ports:
+            for port in confinement.tcp_ports or ():
                 _add_rule(ruleset, _NET_PORT, struct.pack("=QQ", _CONNECT_TCP, port))
         _check(_libc().prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "prctl")
         _call(_RESTRICT_SELF, ruleset, 0)
@@ -106,10 +106,12 @@ def _restrict(confinement: Confinement) -> None:
         os.close(ruleset)
 
 
-def _attributes(version: int, handled: int) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_size_t]:
+def _attributes(
+    version: int, handled: int, connect: bool
+) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_size_t]:
     packed = struct.pack("=Q", handled)
     if version >= 4:
-        packed += struct.pack("=Q", _BIND_TCP | _CONNECT_TCP)
+        packed += struct.pack("=Q", _BIND_TCP | (_CONNECT_TCP if connect else 0))
     if version >= 6:
         packed += struct.pack("=Q", _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS)
     return ctypes.create_string_buffer(packed, len(packed)), ctypes.c_size_t(len(packed))
