@@ -226,6 +226,19 @@ def test_x43_a_forged_key_check_stops_nobody(here: Place, tree: Path, content: b
     assert f"keys/{key_id(OTHER)}.json" in verify(here.open(OLD)).unreadable
 
 
+def test_x43_a_key_that_an_earlier_one_vouches_for_stops_who_has_only_that(here: Place) -> None:
+    """The new key was registered, and has no backup yet."""
+    here.open(OLD)
+    here.open(NEW, OLD)
+    with pytest.raises(KeyMissing, match=f"{key_id(NEW)} .* others may be writing with it"):
+        here.open(OLD)
+    path = f"keys/{key_id(NEW)}.json"
+    forged = json.loads(here.damage.read(path)) | {"key_id": key_id(OTHER)}
+    here.damage.remove(path)
+    here.damage.write(f"keys/{key_id(OTHER)}.json", json.dumps(forged).encode())
+    here.open(OLD)
+
+
 def test_x43_a_deleted_key_check_lets_no_earlier_key_back_in(here: Place, tree: Path) -> None:
     back_up(here.open(OLD), tree)
     new, _ = back_up(here.open(NEW, OLD), tree, run="run-2")

@@ -144,7 +144,7 @@ class Repository:
         keyring = open_keyring(store, marker, keys, write=write)
         repository = cls(store, marker, keyring, compression_level=compression_level)
         if write and keyring:
-            refuse_lost_keys(store, keyring, repository.keys_needed(missing=True))
+            refuse_lost_keys(store, marker.repository_id, keyring, repository.keys_needed(missing=True))
             accept_active(store, marker, keyring)
             record_upgrade(store, marker, repository.sealer)
         return repository

@@ -6,12 +6,14 @@ of all earlier keys. Verdicts are kept for ever, and so remain readable after an
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -39,6 +41,7 @@ class KeyCheck(Record, frozen=True, kw_only=True):
 
     :param check: the known text, encrypted; hex.
     :param records: id of each earlier key → its records key, encrypted; hex.
+    :param also: id of each earlier key → proof that its holder accepted this key, for those who have no later one.
     """
 
     format: int
@@ -46,6 +49,7 @@ class KeyCheck(Record, frozen=True, kw_only=True):
     repository_id: str
     check: str
     records: dict[str, str] = {}
+    also: dict[str, str] = {}
 
 
 def key_path(key_id: str) -> str:
@@ -106,6 +110,11 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
             for other, secret in keyring.record_keys.items()
             if other != key.key_id
         },
+        also={
+            other: _accepted(secret, key.key_id, repository_id)
+            for other, secret in keyring.record_keys.items()
+            if other != key.key_id
+        },
     )
     check = msgspec.structs.replace(check, check=_encrypt(key, KNOWN_TEXT, _about_check(check)))
     try:
@@ -117,26 +126,52 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
         raise StoreFailed(f"{path} was written to {store.url} and did not read back.")
 
 
-def refuse_lost_keys(store: ObjectStore, keyring: Keyring, needed: Mapping[str, Sequence[str]]) -> None:
+def refuse_lost_keys(
+    store: ObjectStore, repository_id: str, keyring: Keyring, needed: Mapping[str, Sequence[str]]
+) -> None:
     """Raise if a needed key is not available.
 
-    A key check that no available key opens says nothing: anybody who can create objects can make one.
+    A key check that no available key opens, and no available key vouches for, says nothing: anybody who can create
+    objects can make one.
 
     :param needed: key id → ids of the backups that need it, for all keys that are not available.
     :raises KeyMissing: a key that backups need, or that manifests are sealed with, is not available.
     """
-    for key_id in sorted(needed):
-        backups = sorted(needed[key_id])
+    strangers = known_keys(store) - keyring.record_keys.keys()
+    vouched = {key_id for key_id in strangers if _is_vouched_for(store, key_id, repository_id, keyring)}
+    for key_id in sorted(vouched | needed.keys()):
+        backups = sorted(needed.get(key_id, ()))
         raise KeyMissing(
-            f"Key {key_id} of the repository {store.url} is not available; these backups need it: "
-            f"{', '.join(backups)}.",
+            f"Key {key_id} of the repository {store.url} is not available; "
+            + (
+                f"these backups need it: {', '.join(backups)}."
+                if backups
+                else "others may be writing with it."
+            ),
             hint="Name its source under repository.encryption.previous. If it is lost, so are those backups: "
             "begin a new repository at another URL; this one stays readable with the keys that remain. If no "
             "run of yours made these backups, their manifests are forged: remove them.",
             evidence={"key_id": key_id, "backups": backups[:100]},
         )
-    for key_id in sorted(known_keys(store) - keyring.record_keys.keys()):
-        LOG.warning("%s in %s is of no key at hand, and no manifest names it.", key_path(key_id), store.url)
+    for key_id in sorted(strangers):
+        LOG.warning("%s in %s is of no key at hand, and none vouches for it.", key_path(key_id), store.url)
+
+
+def _is_vouched_for(store: ObjectStore, key_id: str, repository_id: str, keyring: Keyring) -> bool:
+    """Return whether the holder of a key at hand accepted the key."""
+    try:
+        check = decode(store.get_uncached(key_path(key_id), max_bytes=_MAX_BYTES), KeyCheck)
+    except (ObjectMissing, ObjectTooLarge, msgspec.DecodeError):
+        return False
+    return any(
+        hmac.compare_digest(_accepted(secret, key_id, repository_id).encode(), check.also[other].encode())
+        for other, secret in keyring.record_keys.items()
+        if other in check.also
+    )
+
+
+def _accepted(secret: bytes, key_id: str, repository_id: str) -> str:
+    return blake3(_about("accepted", key_id, repository_id), key=secret).hexdigest()
 
 
 def check_complaint(store: ObjectStore, key_id: str, repository_id: str, keyring: Keyring) -> str:
@@ -211,8 +246,10 @@ def _examine(check: KeyCheck, key: Key, repository_id: str, record_keys: dict[st
 
 def _about_check(check: KeyCheck) -> bytes:
     """Return the associated data of a check, which reveals if a records key was removed from it."""
-    kind = "check" if check.format == 1 else f"check {check.format}"
-    return _about(kind, check.key_id, check.repository_id, *sorted(check.records))
+    if check.format == 1:
+        return _about("check", check.key_id, check.repository_id, *sorted(check.records))
+    also = (word for pair in sorted(check.also.items()) for word in pair)
+    return _about("check 2", check.key_id, check.repository_id, *sorted(check.records), *also)
 
 
 def _about(*words: str) -> bytes:
