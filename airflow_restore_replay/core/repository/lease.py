@@ -41,7 +41,7 @@ from airflow_restore_replay.core.repository.store.base import (
 )
 
 _ATTEMPTS = 8
-#: a run a second would take decades to get there; an epoch beyond was made by nobody who wants a lease
+#: a run a second would take decades to get there; no run makes a higher epoch
 MAX_EPOCH = 999_999_999
 MAX_RENEWALS = 999_999
 

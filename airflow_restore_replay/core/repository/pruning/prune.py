@@ -200,7 +200,7 @@ class _Prune:
                 log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
 
     def _say_before(self, *, deleted: Sequence[Pruned] = (), spent: Sequence[str] = ()) -> None:
-        """Record which records are about to be deleted, so that nobody misses them."""
+        """Record which records are about to be deleted, so that they are not reported as missing."""
         at = self._now()
         self._repository.record(
             PruneRecord(
