@@ -15,6 +15,7 @@ import pymysql
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.sql import SESSION, rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Position, ServerLayout
 from airflow_restore_replay.core.jobs.seed.logical import seed_logical
@@ -64,8 +65,10 @@ def seeded(primary: Primary, root: Path, *, flavor: Flavor | None = None) -> Ite
         plugin_dir=root / "plugins",
         bindir=Path(primary.bindir) if primary.bindir else None,
         buffer_pool_bytes=64 * 2**20,
+        primary_port=primary.port,
     )
     server = flavor.server(layout)
+    assert isinstance(server, NodeProcess)
     templates.initialize(server)
     try:
         server.start(replaying=True)
