@@ -65,6 +65,7 @@ def seeded(primary: Primary, root: Path, *, flavor: Flavor | None = None) -> Ite
         plugin_dir=root / "plugins",
         bindir=Path(primary.bindir) if primary.bindir else None,
         buffer_pool_bytes=64 * 2**20,
+        primary_port=primary.port,
     )
     server = flavor.server(layout)
     assert isinstance(server, NodeProcess)

@@ -132,6 +132,8 @@ class _Seed:
                 if self.cancelled():
                     raise
                 raise _Changed(again.changed()) from None
+            if done.sink_status or done.source_status:
+                again.explain()
             # If the load fails, the dump is ended, too, by SIGKILL; then the load's error is the reason.
             if done.sink_status > 0:
                 raise tools.load_error(done.sink_status, done.sink_stderr)
@@ -180,6 +182,16 @@ class _Again:
     def changed(self) -> list[str]:
         """Return the objects that were changed, as far as that is known already."""
         return self._changed
+
+    def explain(self) -> None:
+        """Raise if a change of objects may be why rows could not be copied.
+
+        :raises _Changed: objects were changed since the dump began.
+        """
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._changed:
+            raise _Changed(self._changed)
 
     def result(self) -> Objects:
         """Wait for the objects and return them.
