@@ -164,8 +164,8 @@ def test_errors_of_a_physical_copy(stderr: str, expected: type[Exception]) -> No
 
 
 _POSITION = b"-- GTID to start replication from\n-- SET GLOBAL gtid_slave_pos='0-1-%d';\n"
-#: what a routine's body may hold
-_LOOKS_LIKE_IT = b"-- Current Database: `shop`\nSET GLOBAL gtid_slave_pos='0-9-9';\n"
+#: what rows might hold
+_LOOKS_LIKE_IT = b"--\n-- Current Database: `shop`\n--\n\nUSE `shop`;\nSET GLOBAL gtid_slave_pos='0-9-9';\n"
 
 
 @pytest.mark.parametrize(
