@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from airflow_restore_replay.core.errors import Blame
-from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
+from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, BackupState, Outcome
 from airflow_restore_replay.core.repository.objects.record_store import write_record
 from tests.support.disks import small_disk
 from tests.support.mariadb import MariaDbPrimary
@@ -90,7 +90,7 @@ def test_s4_damaged_manifest_is_reported_and_an_older_base_serves(
     changed = {
         "truncated": text[: len(text) // 2],
         "not json": "<html>busy</html>\n" + text.splitlines()[1],
-        "newer format": text.replace('"format":1', '"format":2'),
+        "newer format": text.replace(f'"format":{FORMAT_VERSION},', f'"format":{FORMAT_VERSION + 1},'),
         "changed": text.replace('"lineage_depth":1', '"lineage_depth":2'),
     }
     assert changed[damage] != text

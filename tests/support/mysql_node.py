@@ -33,9 +33,9 @@ def layout_at(root: Path, **changes: Any) -> ServerLayout:
     return ServerLayout(**(settings | changes))
 
 
-def initialized(root: Path) -> MySqlServer:
+def initialized(root: Path, **changes: Any) -> MySqlServer:
     """Return a node as :meth:`initialize` leaves it."""
-    server = MySqlServer(layout_at(root))
+    server = MySqlServer(layout_at(root, **changes))
     templates.initialize(server)
     return server
 

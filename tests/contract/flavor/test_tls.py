@@ -111,10 +111,10 @@ class Site:
         return [*ways, self.clones] if self.flavor.name == "mysql" else ways
 
 
-def _node(flavor: str, root: Path) -> NodeServer:
+def _node(flavor: str, root: Path, *, readable: Path) -> NodeServer:
     if flavor == "mysql":
-        return mysql_node.initialized(root)
-    server = get_flavor(flavor).server(conftest.layout_at(root))
+        return mysql_node.initialized(root, readable=(readable,))
+    server = get_flavor(flavor).server(conftest.layout_at(root, readable=(readable,)))
     server.initialize()
     return server
 
@@ -131,7 +131,8 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     own, foreign = make_authority(root / "own"), make_authority(root / "foreign")
     kind = {"mariadb": MariaDbPrimary, "mysql": MySqlPrimary}[request.param]
     primary = kind.start(root / "primary", options=own.server_options)
-    node = _node(request.param, root / "node")
+    # Like primary.ssl_ca, ssl_cert and ssl_key of a cluster, which a confined server may read.
+    node = _node(request.param, root / "node", readable=root)
     try:
         account = primary.create_backup_account()
         primary.execute("CREATE DATABASE only_here", "ALTER USER restore_replay@'%' REQUIRE X509")

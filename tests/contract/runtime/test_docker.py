@@ -31,7 +31,7 @@ from airflow_restore_replay.core.runtime.nodes import reap
 from airflow_restore_replay.core.runtime.opening import get_runtime
 from tests.contract.runtime.docker_clusters import PASSWORD, RUN, cluster, create
 from tests.contract.runtime.kits import DockerKit
-from tests.contract.runtime.test_jobs import SLOW, cycle, in_each_job, something_to_replay
+from tests.contract.runtime.test_jobs import SLOW, SLOWER, cycle, in_each_job, something_to_replay
 from tests.support.rig import Once, Rig
 from tests.support.sshd import Sshd
 
@@ -225,7 +225,7 @@ def test_o2_a_killed_container_costs_a_retry(rig: Rig, kit: DockerKit) -> None:
     """In restore, during replay, and while the stopped server's files are copied."""
     something_to_replay(rig)
     steps = ("replay.restore", "replay.catch_up", "replay.snapshot")
-    published = cycle(rig, in_each_job(rig, lambda: kit.kill_node(rig), *steps))
+    published = cycle(rig, in_each_job(rig, lambda: kit.kill_node(rig), *steps), **SLOWER)
     rig.restores(published)
 
 

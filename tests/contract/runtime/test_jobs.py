@@ -31,6 +31,8 @@ from tests.support.rig import Once, Rig, later
 
 #: long enough to be interrupted
 SLOW: dict[str, Any] = {"transfer": {"rate_limit": "20MB", "threads": 2}}
+#: for what asks less often, as through an engine on a busy host
+SLOWER: dict[str, Any] = {"transfer": {"rate_limit": "8MB", "threads": 2}}
 DURING = {
     "replay.restore": "restoring",
     "replay.catch_up": "catching up",
@@ -91,7 +93,7 @@ def cycle(rig: Rig, watchers: Sequence[Once | AtItsStart], **options: object) ->
         for watcher in watchers:
             watcher(step, state)
 
-    published = rig.published(rig.cycle(watch=watch, **SLOW, **options))  # type: ignore[arg-type]
+    published = rig.published(rig.cycle(watch=watch, **(SLOW | options)))  # type: ignore[arg-type]
     assert [watcher.step for watcher in watchers if not watcher.done] == []
     assert rig.verdicts_against() == []
     return published
@@ -133,7 +135,7 @@ def test_o2_a_killed_job_is_taken_up_again(rig: Rig, kit: RuntimeKit, seeded: Se
     watchers = in_each_job(
         rig, lambda: kit.kill_job(rig), "replay.restore", "replay.catch_up", "replay.snapshot"
     )
-    cycle(rig, [*watchers, AtItsStart("replay.validate", lambda: kit.kill_job(rig))])
+    cycle(rig, [*watchers, AtItsStart("replay.validate", lambda: kit.kill_job(rig))], **SLOWER)
     assert rig.catalog().backup(seeded.backup_id).proof is Proof.RESTORED
 
 
