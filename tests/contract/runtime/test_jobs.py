@@ -93,7 +93,7 @@ def cycle(rig: Rig, watchers: Sequence[Once | AtItsStart], **options: object) ->
         for watcher in watchers:
             watcher(step, state)
 
-    published = rig.published(rig.cycle(watch=watch, **(SLOW | options)))  # type: ignore[arg-type]
+    published = rig.published(rig.cycle(watch=watch, **(SLOW | options)))
     assert [watcher.step for watcher in watchers if not watcher.done] == []
     assert rig.verdicts_against() == []
     return published
