@@ -128,7 +128,8 @@ def test_a_cycle_insists_on_all_that_doctor_asks_for_before_it_fills_a_node(
     def watch(step: str, state: JobState | None) -> None:
         phases.add(state.progress.phase if state else step)
 
-    node = {"bindir": str(bindir)}
+    elsewhere = [str(Path(rig.primary.bindir).parent)] if rig.primary.bindir else []
+    node = {"bindir": str(bindir), "readable": elsewhere}
     code, found = doctor(rig, node=node)
     missing = failing(found)
     assert code == 2
