@@ -7,10 +7,10 @@ import click
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.jobs.protocol import Secrets
+from airflow_restore_replay.core.repository.key_sources import read_repository_keys
 from airflow_restore_replay.core.runtime.opening import get_runtime
 
 _STATES = {Severity.OK: "ok", Severity.NOTE: "note", Severity.WARNING: "WARN", Severity.REFUSED: "FAILED"}
@@ -26,7 +26,7 @@ def command(scope: Scope) -> None:
     """
     secrets = Secrets(
         primary_password=primary_password(scope.cluster.primary),
-        keys=read_keys(scope.cluster.repository.encryption),
+        keys=read_repository_keys(scope.cluster),
     )
     found = get_runtime(scope.cluster).examine_cluster(scope.cluster, secrets)
     refused = any(finding.refuses(seeding=True) for finding in found)

@@ -10,11 +10,14 @@ import click
 
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_table
-from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_key, read_keys
+from airflow_restore_replay.cli.scope import Scope, choose_cluster, scoped
+from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster
+from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_key
 from airflow_restore_replay.core.errors import ConfigInvalid, TargetNotEmpty
 from airflow_restore_replay.core.repository.format.keyring import Key
+from airflow_restore_replay.core.repository.key_sources import WrappedKeys, read_repository_keys
 from airflow_restore_replay.core.repository.objects.key_checks import check_complaint, key_path, known_keys
+from airflow_restore_replay.core.repository.objects.wrapped_keys import wrapped_complaints, wrapped_path
 from airflow_restore_replay.core.repository.repository import Repository
 
 
@@ -24,9 +27,43 @@ def command() -> None:
 
 
 @command.command("new")
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-def new(path: Path) -> None:
-    """Write a new random key to FILE (mode 0600) and print its id. An existing file is never overwritten."""
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.option("--kms", is_flag=True, help="Make the data key of the KMS key that the cluster file names.")
+@click.option("--config", envvar=CONFIG_VARIABLE, metavar="FILE", help="With --kms: the cluster file.")
+@click.option("--cluster", metavar="NAME", help="With --kms: cluster of the file.")
+def new(path: Path | None, kms: bool, config: str | None, cluster: str | None) -> None:
+    """Write a new random key to FILE (mode 0600) and print its id. An existing file is never overwritten.
+
+    With --kms, wrap the key by the KMS, store the wrapped key in the repository, and show the key to nobody.
+    """
+    if kms == (path is not None):
+        raise click.UsageError("Give either FILE or --kms.")
+    if path:
+        _new_file(path)
+    elif config:
+        _new_wrapped(choose_cluster(config, cluster))
+    else:
+        raise click.UsageError(f"--kms needs --config, or ${CONFIG_VARIABLE}.")
+
+
+def _new_wrapped(cluster: Cluster) -> None:
+    encryption = cluster.repository.encryption
+    if encryption is None or not encryption.key.kms:
+        raise ConfigInvalid(f"clusters.{cluster.name}.repository.encryption.key is no key of a KMS.")
+    made = WrappedKeys.of(cluster, encryption.key).new()
+    _say(made.key_id)
+    _advise(made.key_id, made.generation)
+
+
+def _advise(key_id: str, generation: int) -> None:
+    click.echo(
+        f"Keep a copy of {wrapped_path(key_id, generation)} elsewhere: without it, or without the KMS key, the "
+        "backups are unreadable.",
+        err=True,
+    )
+
+
+def _new_file(path: Path) -> None:
     key = secrets.token_hex(KEY_BYTES)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -51,6 +88,30 @@ def show_id(path: Path) -> None:
     _say(Key.of(read_key(KeySource(file=str(path)))).key_id)
 
 
+@command.command("rewrap")
+@scoped
+def rewrap(scope: Scope) -> None:
+    """Wrap the cluster's data keys again, under the newest versions of their KMS keys.
+
+    The data keys, and so the backups, stay as they are. Run it after the KMS key was rotated.
+    """
+    encryption = scope.cluster.repository.encryption
+    sources = [source for source in encryption.sources if source.kms] if encryption else []
+    if not sources:
+        raise ConfigInvalid(f"clusters.{scope.cluster.name}.repository.encryption names no key of a KMS.")
+    done = [(source, WrappedKeys.of(scope.cluster, source).rewrap()) for source in sources]
+    if scope.as_json:
+        rows = [
+            {"key_id": key.key_id, "source": str(source), "path": wrapped_path(key.key_id, key.generation)}
+            for source, key in done
+        ]
+        scope.emit({"keys": rows})
+        return
+    for source, key in done:
+        _say(f"{key.key_id}: {source}, {wrapped_path(key.key_id, key.generation)}")
+        _advise(key.key_id, key.generation)
+
+
 @command.command("check")
 @scoped
 def check(scope: Scope) -> None:
@@ -61,13 +122,18 @@ def check(scope: Scope) -> None:
     encryption = scope.cluster.repository.encryption
     if encryption is None:
         raise ConfigInvalid(f"clusters.{scope.cluster.name}.repository.encryption is not configured.")
-    keys = read_keys(encryption)
+    keys = read_repository_keys(scope.cluster)
     sources = {Key.of(k).key_id: str(s) for k, s in zip(keys, encryption.sources, strict=True)}
     repository = Repository.of_cluster(scope.cluster, keys=keys, write=False)
     rows = _rows(repository, sources)
     lost = [row for row in rows if (not row["source"] and row["backups"]) or row["complaint"]]
+    damaged = (
+        wrapped_complaints(repository.store, repository.cluster, repository.keyring)
+        if repository.keyring
+        else {}
+    )
     if scope.as_json:
-        scope.emit({"keys": rows, "ok": not lost})
+        scope.emit({"keys": rows, "ok": not lost and not damaged} | ({"wrapped": damaged} if damaged else {}))
     else:
         table = [
             [str(r["key_id"]), str(r["source"] or "not available"), str(r["state"]), str(r["backups"])]
@@ -79,7 +145,9 @@ def check(scope: Scope) -> None:
                 console(stderr=True).print(
                     f"{key_path(str(row['key_id']))}: {row['complaint']}", markup=False
                 )
-    raise click.exceptions.Exit(Exit.REFUSED if lost else Exit.OK)
+        for path, complaint in damaged.items():
+            console(stderr=True).print(f"{path}: {complaint}", markup=False)
+    raise click.exceptions.Exit(Exit.REFUSED if lost or damaged else Exit.OK)
 
 
 def _rows(repository: Repository, sources: dict[str, str]) -> list[dict[str, str | int]]:

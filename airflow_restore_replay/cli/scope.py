@@ -13,8 +13,8 @@ import click
 
 from airflow_restore_replay.cli.output import JSON_KEY, emit_json
 from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster, load_clusters
-from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.errors import ConfigInvalid
+from airflow_restore_replay.core.repository.key_sources import read_repository_keys
 from airflow_restore_replay.core.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,7 +32,7 @@ class Scope:
 
     def repository(self, *, write: bool = False) -> Repository:
         """Open the cluster's repository; the object store's credentials come from the environment."""
-        keys = read_keys(self.cluster.repository.encryption)
+        keys = read_repository_keys(self.cluster)
         return Repository.of_cluster(self.cluster, keys=keys, write=write)
 
     def emit(self, document: Any) -> None:
@@ -53,7 +53,7 @@ def scoped(command: Command) -> Command:
     """Add the shared options to a command, which receives a :class:`Scope` as ``scope``."""
 
     def run(config: str, cluster: str | None, as_json: bool, **options: Any) -> Any:
-        return command(scope=Scope(_choose(config, cluster), as_json), **options)
+        return command(scope=Scope(choose_cluster(config, cluster), as_json), **options)
 
     run.__doc__ = command.__doc__
     run.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
@@ -79,7 +79,8 @@ def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
     return value
 
 
-def _choose(config: str, name: str | None) -> Cluster:
+def choose_cluster(config: str, name: str | None) -> Cluster:
+    """Return the cluster *name* of a file, or its only one."""
     clusters = load_clusters(config)
     if name is None and len(clusters) == 1:
         return next(iter(clusters.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,13 @@ import msgspec
 from airflow.sdk import BaseHook
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.config.encryption_keys import parse_key, read_keys
+from airflow_restore_replay.core.config.encryption_keys import parse_key
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 from airflow_restore_replay.hooks.store_connections import (
     REPOSITORY_CONN_TYPE,
     connection_credentials,
+    kms_access,
     mask,
 )
 
@@ -83,15 +85,40 @@ class RepositoryHook(BaseHook):
         The result is empty if neither the cluster file nor the repository's own connection has a key.
 
         :raises ConfigInvalid: the source of a key does not exist, or holds no key.
-        :raises KeySourceFailed: a command that should print a key failed.
+        :raises KeyRefused: a KMS refuses to unwrap a key.
+        :raises KeySourceFailed: a command that should print a key failed, or a KMS did not answer.
         """
-        encryption = self.cluster.repository.encryption
-        if encryption is not None:
-            keys = read_keys(encryption, connection=lambda conn_id: _key_of(self.get_connection(conn_id)))
-        else:
-            keys = connection_keys(self._connection) if self._connection else ()
+        keys = self.key_reader()()
         mask(*keys)
         return keys
+
+    def key_reader(self) -> Callable[[], tuple[str, ...]]:
+        """Resolve the connections that keys need, and return what then reads the keys without asking Airflow.
+
+        :raises ConfigInvalid: a connection does not have what it should.
+        """
+        encryption = self.cluster.repository.encryption
+        if encryption is None:
+            keys = connection_keys(self._connection) if self._connection else ()
+            return lambda: keys
+        texts: dict[str, str] = {}
+        access: dict[str, dict[str, str]] = {}
+        for source in encryption.sources:
+            if source.connection:
+                texts[source.connection] = _key_of(self.get_connection(source.connection))
+            if source.kms and source.kms.connection:
+                access[source.kms.connection] = kms_access(self.get_connection(source.kms.connection))
+        cluster = msgspec.structs.replace(self.cluster, repository=self.resolved)
+        credentials = self.credentials()
+
+        def read() -> tuple[str, ...]:
+            from airflow_restore_replay.core.repository.key_sources import read_repository_keys
+
+            return read_repository_keys(
+                cluster, credentials=credentials, connection=texts.__getitem__, access=access.__getitem__
+            )
+
+        return read
 
     def open(self, *, write: bool = False) -> Repository:
         """Open the repository.

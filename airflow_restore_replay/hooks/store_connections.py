@@ -64,7 +64,7 @@ def connection_credentials(conn: Connection, url: str) -> dict[str, str]:
     elif conn.conn_type == _GOOGLE_CONN_TYPE:
         found = _from_google(conn.conn_id, extra)
     elif conn.conn_type != REPOSITORY_CONN_TYPE:
-        found = _from_amazon(conn.conn_id, extra) | _login(conn, "access_key_id", "secret_access_key")
+        found = _amazon(conn, "s3")
     elif scheme in AZURE_SCHEMES:
         found = _given(extra, (*_REPOSITORY_EXTRA, *_AZURE_EXTRA)) | _azure_login(conn, extra)
     elif scheme in GOOGLE_SCHEMES:
@@ -74,6 +74,16 @@ def connection_credentials(conn: Connection, url: str) -> dict[str, str]:
         found = _given(extra, (*_REPOSITORY_EXTRA, *_S3_EXTRA))
         found |= _login(conn, "access_key_id", "secret_access_key")
     mask(*(found.get(name) for name in _SECRETS))
+    return found
+
+
+def kms_access(conn: Connection) -> dict[str, str]:
+    """Return the access to a KMS that a connection of type ``vault`` or ``aws`` gives, and mask its secrets in logs.
+
+    :raises ConfigInvalid: the connection relies on a setting that only its provider can resolve.
+    """
+    found = _vault(conn) if conn.conn_type == "vault" else _amazon(conn, "kms")
+    mask(*(found.get(name) for name in ("token", *_SECRETS)))
     return found
 
 
@@ -99,6 +109,22 @@ def _azure_login(conn: Connection, extra: dict[str, Any]) -> dict[str, str]:
     return _login(conn, *names)
 
 
+def _vault(conn: Connection) -> dict[str, str]:
+    """Return token and address of a connection of HashiCorp's provider."""
+    extra: dict[str, Any] = conn.extra_dejson
+    method = str(extra.get("auth_type") or "token")
+    if method != "token" or not conn.password:
+        why = f"auth_type {method}" if method != "token" else "no password, which should be the token"
+        raise ConfigInvalid(
+            f"Connection {conn.conn_id!r} has {why}.",
+            hint="Give it a token; for other ways to log in run a Vault agent, and name its sink as token_file.",
+        )
+    plain = conn.schema in ("http", "vault") or extra.get("use_tls") is False
+    host = f"[{conn.host}]" if ":" in (conn.host or "") else conn.host
+    address = f"{'http' if plain else 'https'}://{host}{f':{conn.port}' if conn.port else ''}"
+    return {"token": conn.password, **({"address": address} if conn.host else {})}
+
+
 def _refuse(conn_id: str, only: Sequence[str], instead: str) -> None:
     if only:
         raise ConfigInvalid(
@@ -106,8 +132,12 @@ def _refuse(conn_id: str, only: Sequence[str], instead: str) -> None:
         )
 
 
-def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
-    """Return the credentials in an Amazon connection's extra, by the provider's own rules of precedence."""
+def _amazon(conn: Connection, service: str) -> dict[str, str]:
+    """Return the credentials of an Amazon connection, by the provider's own rules of precedence.
+
+    :param service: the service that is asked, by Amazon's name.
+    """
+    conn_id, extra = conn.conn_id, conn.extra_dejson
     method = extra.get("assume_role_method") or "assume_role"
     only = [name for name in _AMAZON_ONLY if extra.get(name)]
     if extra.get("verify") is False:
@@ -124,13 +154,13 @@ def _from_amazon(conn_id: str, extra: dict[str, Any]) -> dict[str, str]:
     if isinstance(extra.get("verify"), str):
         found["ca_file"] = extra["verify"]
     services = extra.get("service_config") or {}
-    for service, ours in (("s3", "endpoint"), ("sts", "sts_endpoint")):
-        if endpoint := (services.get(service) or {}).get("endpoint_url"):
+    for name, ours in ((service, "endpoint"), ("sts", "sts_endpoint")):
+        if endpoint := (services.get(name) or {}).get("endpoint_url"):
             found[ours] = str(endpoint)
     for theirs, ours in _ASSUME_ROLE.items():
         if value := (extra.get("assume_role_kwargs") or {}).get(theirs):
             found[ours] = str(value)
-    return found
+    return found | _login(conn, "access_key_id", "secret_access_key")
 
 
 def _from_azure(conn: Connection, extra: dict[str, Any]) -> dict[str, str]:

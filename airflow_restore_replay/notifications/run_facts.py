@@ -225,10 +225,10 @@ class RunFacts:
             raise LookupError("no task names a cluster")
         hook = RepositoryHook(find_cluster(named, self._config))
         # Airflow's connections are read here, because only this thread may talk to the supervisor.
-        spec, credentials, keys = hook.resolved, hook.credentials(), hook.keys()
+        spec, credentials, read_keys = hook.resolved, hook.credentials(), hook.key_reader()
         return _in_time(
             lambda: Repository.open(
-                spec, cluster=hook.cluster.name, credentials=credentials, keys=keys, write=False
+                spec, cluster=hook.cluster.name, credentials=credentials, keys=read_keys(), write=False
             ).catalog()
         )
 

@@ -10,12 +10,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_restore_replay.core.config.kms_sources import AwsKmsKey, VaultKey
 from airflow_restore_replay.core.config.strict import Strict
 from airflow_restore_replay.core.errors import ConfigInvalid, KeySourceFailed
 
 KEY_BYTES = 32
 COMMAND_TIMEOUT_S = 30.0
-_KINDS = ("file", "command", "connection", "env")
+_KINDS = ("file", "command", "connection", "env", "vault", "aws_kms")
 _HEX = re.compile(r"[0-9A-Fa-f]{64}")
 
 
@@ -26,12 +27,15 @@ class KeySource(Strict, frozen=True, kw_only=True):
     :param command: a program with its arguments that prints the key; it is run without a shell.
     :param connection: an Airflow connection: its password, or the encryption key of a repository connection.
     :param env: an environment variable.
+    :param vault, aws_kms: a key of a key management service, which unwraps the key that the repository holds.
     """
 
     file: str | None = None
     command: list[str] | None = None
     connection: str | None = None
     env: str | None = None
+    vault: VaultKey | None = None
+    aws_kms: AwsKmsKey | None = None
 
     def __post_init__(self) -> None:
         given = [kind for kind in _KINDS if getattr(self, kind) is not None]
@@ -39,6 +43,11 @@ class KeySource(Strict, frozen=True, kw_only=True):
             raise ValueError(f"give exactly one of {', '.join(_KINDS)}; got {' and '.join(given) or 'none'}")
         if not getattr(self, given[0]):
             raise ValueError(f"{given[0]} is empty")
+
+    @property
+    def kms(self) -> VaultKey | AwsKmsKey | None:
+        """Return the key of a key management service, if the source is one."""
+        return self.vault or self.aws_kms
 
     def __str__(self) -> str:
         kind = next(k for k in _KINDS if getattr(self, k) is not None)

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.config.encryption_keys import read_keys
 from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.decisions.attempts import ATTEMPTS, FULL, PROVE, REPLAY
@@ -30,6 +29,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
 )
 from airflow_restore_replay.core.repository.format.records import Manifest, Proof, Verdict, new_id, utc_now
+from airflow_restore_replay.core.repository.key_sources import read_repository_keys
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 from airflow_restore_replay.core.repository.repository import Repository
@@ -92,7 +92,7 @@ class _Cycle:
         self._tell = tell
         self._secrets = secrets or Secrets(
             primary_password=primary_password(cluster.primary),
-            keys=read_keys(cluster.repository.encryption),
+            keys=read_repository_keys(cluster),
         )
         self._retries = retries
         self._runtime: Runtime = get_runtime(cluster)

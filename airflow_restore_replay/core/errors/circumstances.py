@@ -34,9 +34,9 @@ class PruneUnsafe(Circumstance):
 
 
 class KeySourceFailed(Circumstance):
-    """The program that prints an encryption key failed."""
+    """The program that prints an encryption key failed, or the KMS did not answer as it should."""
 
-    advice = "Run the program that prints the key by hand."
+    advice = "Run the program that prints the key by hand, or check the KMS and the network path to it."
 
 
 class LeaseHeld(Circumstance):

@@ -30,7 +30,7 @@ class RepositoryMismatch(Refused):
 
 
 class KeyRefused(Refused):
-    """The encryption key is wrong, not configured, or configured for what is not encrypted."""
+    """The encryption key is wrong, not configured, configured for what is not encrypted, or refused by the KMS."""
 
     advice = "Run `restore-replay key check`; undo the last change of repository.encryption."
 

@@ -33,6 +33,7 @@ from airflow_restore_replay.core.repository.objects.record_store import (
 )
 from airflow_restore_replay.core.repository.objects.succession import LEASE_OBJECT, UPGRADE
 from airflow_restore_replay.core.repository.objects.upgrade import upgrade_complaint
+from airflow_restore_replay.core.repository.objects.wrapped_keys import wrapped_complaints
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectMissing
 from airflow_restore_replay.core.system.parallel import run_bounded
@@ -220,7 +221,7 @@ def _gaps(epoch: int, objects: Mapping[str, str], renewals: int) -> dict[str, st
 def _key_complaints(repository: Repository, look: _Look) -> dict[str, str]:
     if repository.keyring is None:
         return {}
-    found = {}
+    found = wrapped_complaints(repository.store, repository.cluster, repository.keyring)
     for key_id in sorted(known_keys(repository.store) | look.keys):
         complaint = check_complaint(repository.store, key_id, repository.repository_id, repository.keyring)
         if complaint:
