@@ -135,7 +135,8 @@ class AwsKms:
 
     def _failed(self, action: str, response: Mapping[str, Any]) -> Exception:
         code = str(response.get("Error", {}).get("Code", ""))
-        said = f"{code}: {str(response.get('Error', {}).get('Message', ''))[:300]}"
+        message = " ".join(str(response.get("Error", {}).get("Message", "")).split())[:300].rstrip(".")
+        said = f"{code}: {message}"
         status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if action == "decrypt" and code in _NOT_DECRYPTED:
             return NotUnwrapped(f"AWS KMS says {said}")

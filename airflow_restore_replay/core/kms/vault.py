@@ -124,7 +124,9 @@ class Vault:
     def _failed(self, action: str, status: int, said: str) -> Exception:
         if action == "decrypt" and status == 400 and any(text in said for text in _NOT_DECRYPTED):
             return NotUnwrapped(f"Vault says: {said}")
-        text = f"Vault at {self._address} did not {action} with the key {self.name}: {status} {said}".rstrip()
+        text = f"Vault at {self._address} did not {action} with the key {self.name}: {status} {said}".rstrip(
+            " ."
+        )
         # 412: a standby that lags; 429: a quota. A redirect is that of a standby which does not forward.
         if 400 <= status < 500 and status not in (408, 412, 429):
             return KeyRefused(
@@ -170,6 +172,6 @@ def _about(about: Mapping[str, str]) -> str:
 
 def _said(exc: urllib.error.HTTPError) -> str:
     try:
-        return ": ".join(decode(exc.read(2**16), _Answer).errors).strip()[:300]
+        return " ".join(": ".join(decode(exc.read(2**16), _Answer).errors).split())[:300]
     except (OSError, msgspec.DecodeError):
         return ""
