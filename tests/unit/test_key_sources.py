@@ -12,6 +12,7 @@ import pytest
 from airflow_restore_replay.core.config import encryption_keys as key_sources
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.config.encryption_keys import Encryption, KeySource, read_key, read_keys
+from airflow_restore_replay.core.config.kms_sources import VaultKey
 from airflow_restore_replay.core.decoding import convert, plain
 from airflow_restore_replay.core.errors import ConfigInvalid, KeySourceFailed, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import Secrets
@@ -30,16 +31,17 @@ def config(encryption: Any) -> dict[str, Any]:
         ({}, r"clusters\.orders\.repository\.encryption: .*missing required field `key`"),
         (
             {"key": {}},
-            r"repository\.encryption\.key: give exactly one of file, command, connection, env; got none",
+            r"repository\.encryption\.key: give exactly one of file, command, connection, env, vault, aws_kms; "
+            "got none",
         ),
         (
             {"key": {"file": "/k", "env": "K"}},
-            r"encryption\.key: give exactly one of file, command, connection, env; got file and env",
+            r"encryption\.key: give exactly one of file, command, connection, env, vault, aws_kms; got file and env",
         ),
         (
             {"key": {"path": "/k"}},
             r"unknown key clusters\.orders\.repository\.encryption\.key\.path; "
-            r"allowed here: file, command, connection, env",
+            r"allowed here: file, command, connection, env, vault, aws_kms",
         ),
         (
             {"key": {"env": "K"}, "old": []},
@@ -47,11 +49,27 @@ def config(encryption: Any) -> dict[str, Any]:
         ),
         (
             {"key": {"env": "K"}, "previous": [{"path": "x"}]},
-            r"unknown key .*previous\[0\]\.path; allowed here: file, command, connection, env",
+            r"unknown key .*previous\[0\]\.path; allowed here: file, command, connection, env, vault, aws_kms",
         ),
         ({"key": {"command": "cat /k"}}, r"encryption\.key\.command: Expected `array.*`, got `str`"),
         ({"key": {"command": []}}, r"encryption\.key: command is empty"),
         ({"key": {"file": ""}}, r"encryption\.key: file is empty"),
+        ({"key": {"vault": {"key": "a", "token": "s.x"}}}, r"unknown key .*encryption\.key\.vault\.token"),
+        ({"key": {"vault": {"key": "../sys"}}}, r"encryption\.key\.vault: key '\.\./sys' is no name"),
+        ({"key": {"vault": {"key": "a", "mount": ""}}}, r"key\.vault: mount '' is no name"),
+        (
+            {"key": {"vault": {"key": "a", "address": "http://vault:8200"}}},
+            r"key\.vault: address must begin with https://",
+        ),
+        (
+            {"key": {"vault": {"key": "a", "address": "https://me:pw@vault"}}},
+            r"key\.vault: address must be a URL with a host, and without a password",
+        ),
+        ({"key": {"aws_kms": {}}}, r"key\.aws_kms: .*missing required field `key`"),
+        (
+            {"key": {"aws_kms": {"key": "alias/a", "endpoint": "http://kms"}}},
+            r"key\.aws_kms: endpoint must begin with https://",
+        ),
         ({"key": "0badc0de"}, r"encryption\.key: Expected `object`, got `str`"),
     ],
 )
@@ -138,6 +156,11 @@ def chain_of(exc: BaseException | None) -> str:
         (KeySource(command=["/nowhere/vault"]), ConfigInvalid, "/nowhere/vault.*No such file"),
         (KeySource(command=["sh", "-c", f"echo {OLD} >&2; exit 3"]), KeySourceFailed, "^sh, .* ended with 3"),
         (KeySource(connection="vault"), ConfigInvalid, "connection vault can only be resolved by Airflow"),
+        (
+            KeySource(vault=VaultKey(key="orders")),
+            ConfigInvalid,
+            "key of vault transit/orders is in a repository",
+        ),
     ],
 )
 def test_a_source_that_is_not_there(source: KeySource, kind: type[RestoreReplayError], message: str) -> None:

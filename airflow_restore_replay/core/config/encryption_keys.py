@@ -72,16 +72,23 @@ class Encryption(Strict, frozen=True, kw_only=True):
 
 
 def read_keys(
-    encryption: Encryption | None, *, connection: Callable[[str], str] | None = None
+    encryption: Encryption | None,
+    *,
+    connection: Callable[[str], str] | None = None,
+    unwrap: Callable[[KeySource], str] | None = None,
 ) -> tuple[str, ...]:
     """Read all keys, which must never be written, logged or shown.
 
     :param connection: returns the key of an Airflow connection.
+    :param unwrap: returns the key of a KMS, which needs the repository.
     :returns: keys as 64 hex digits, the active one first; empty without *encryption*.
     :raises ConfigInvalid: a source is missing, or holds no key.
     :raises KeySourceFailed: a command failed.
     """
-    return tuple(read_key(source, connection) for source in (encryption.sources if encryption else ()))
+    return tuple(
+        unwrap(source) if unwrap and source.kms else read_key(source, connection)
+        for source in (encryption.sources if encryption else ())
+    )
 
 
 def read_key(source: KeySource, connection: Callable[[str], str] | None = None) -> str:
@@ -122,6 +129,8 @@ def _text(source: KeySource, connection: Callable[[str], str] | None) -> str:
                 f"The variable {source.env}, which should hold an encryption key, is not set."
             )
         return os.environ[source.env]
+    if source.kms:
+        raise ConfigInvalid(f"The key of {source} is in a repository, and none was named.")
     if connection is None:
         raise ConfigInvalid(
             f"The encryption key of {source} can only be resolved by Airflow.",

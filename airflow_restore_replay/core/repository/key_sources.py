@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_key
+from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_keys
 from airflow_restore_replay.core.errors import KeyRefused, StoreFailed, TargetNotEmpty
 from airflow_restore_replay.core.kms import Access, Kms, NotUnwrapped, open_kms
 from airflow_restore_replay.core.repository.format.keyring import Key
@@ -67,13 +67,11 @@ def read_repository_keys(
     :raises KeyRefused: a KMS refuses to unwrap a key, or the repository has no wrapped key of it.
     :raises KeySourceFailed: a command failed, or a KMS did not answer.
     """
-    encryption = cluster.repository.encryption
-    return tuple(
-        WrappedKeys.of(cluster, source, credentials=credentials, access=access).read().text
-        if source.kms
-        else read_key(source, connection)
-        for source in (encryption.sources if encryption else ())
-    )
+
+    def unwrap(source: KeySource) -> str:
+        return WrappedKeys.of(cluster, source, credentials=credentials, access=access).read().text
+
+    return read_keys(cluster.repository.encryption, connection=connection, unwrap=unwrap)
 
 
 @dataclass
