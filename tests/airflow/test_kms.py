@@ -105,3 +105,7 @@ def test_a_connection_of_amazon(
     connect(monkeypatch, conn_type="aws", login=CREDENTIALS["access_key_id"], password=secret, extra=extra)
     assert RepositoryHook(cluster).keys() == (data_key,)
     assert redacted(f"{secret} {data_key}") == "*** ***"
+    connect(monkeypatch, conn_type="aws", extra={"endpoint_url": "http://kms.example"})
+    bare = cluster_with(tmp_path, {"aws_kms": {"key": "alias/orders", "connection": "kms"}})
+    with pytest.raises(ConfigInvalid, match="must begin with https://"):
+        RepositoryHook(bare).keys()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("airflow", "docker", "slack", "ssh")
+EXTRAS = ("airflow", "aws", "docker", "slack", "ssh")
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ print(len(names))
 def test_each_extra_brings_what_it_is_for(full: Installed) -> None:
     full.run("pip", "check")
     names = {p["name"].lower() for p in json.loads(full.run("pip", "list", "--format=json"))}
-    assert {"apache-airflow", "docker", "apache-airflow-providers-slack", "paramiko"} <= names
+    assert {"apache-airflow", "boto3", "docker", "apache-airflow-providers-slack", "paramiko"} <= names
 
 
 def airflow_home(installed: Installed) -> dict[str, str]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from airflow_restore_replay.core.config.kms_sources import AwsKmsKey
+from airflow_restore_replay.core.config.kms_sources import AwsKmsKey, refuse_plain
 from airflow_restore_replay.core.errors import ConfigInvalid, KeyRefused, KeySourceFailed
 from airflow_restore_replay.core.kms import TIMEOUT_S, Access, NotUnwrapped
 
@@ -48,6 +48,12 @@ class AwsKms:
             ) from None
         self.name = key.key
         self._key, self._access = key, access
+        self._endpoint = key.endpoint or access.get("endpoint", "")
+        if self._endpoint:
+            try:
+                refuse_plain(self._endpoint, f"the endpoint of connection {key.connection}")
+            except ValueError as exc:
+                raise ConfigInvalid(f"Key {key}: {exc}.") from None
 
     def __repr__(self) -> str:
         return f"AwsKms({self.name})"
@@ -96,7 +102,7 @@ class AwsKms:
         given = {theirs: access[ours] for ours, theirs in _ARGUMENTS.items() if access.get(ours)}
         if access.get("role_arn"):
             given = self._assumed(given)
-        return self._service("kms", self._key.endpoint or access.get("endpoint"), given)
+        return self._service("kms", self._endpoint, given)
 
     def _assumed(self, given: dict[str, str]) -> dict[str, str]:
         """Return credentials of the connection's role."""
