@@ -123,7 +123,7 @@ def test_the_documented_rotation(shop: Shop, tmp_path: Path) -> None:
     text = text.replace("/etc/restore-replay", str(tmp_path)).replace(
         "s3://backups/orders", f"file://{tmp_path}/r"
     )
-    section = text[text.index("## Encryption") :]
+    section = text[text.index("## Encryption") : text.index("### Keys of a KMS")]
     before, after = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     make, check = re.findall(r"```sh\nrestore-replay (.*?)\n```", section)
 
