@@ -207,7 +207,7 @@ def test_primary_comes_from_a_mysql_connection(monkeypatch: pytest.MonkeyPatch) 
     assert "geheim-77" not in repr(hook.secrets())
 
 
-def test_x23_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
+def test_x13_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
     """More people may write XComs than may log in to a worker."""
     hook = ReplayNodeHook(cluster_with(node={"workdir": str(tmp_path)}))
     run = RunRef(run="a_dag/a_run", attempt="replay", lease_epoch=1)

@@ -190,7 +190,7 @@ def test_p3_the_last_healthy_backups_stay(place: Place, tree: Path) -> None:
     assert ids(repository) == {one.backup_id, *others}
 
 
-def test_x40_a_prune_that_would_delete_many_deletes_nothing(place: Place, tree: Path) -> None:
+def test_x12_a_prune_that_would_delete_many_deletes_nothing(place: Place, tree: Path) -> None:
     repository = place.open()
     one, _ = back_up(repository, tree)
     old = {aged_copy(repository, one.backup_id, days=d) for d in (10, 20, 30)}
@@ -203,7 +203,7 @@ def test_x40_a_prune_that_would_delete_many_deletes_nothing(place: Place, tree: 
     assert set(run_prune(repository, policy(most_deleted=3)).deleted) == old
 
 
-def test_x40_the_store_says_when_a_manifest_was_written(place: Place, tree: Path) -> None:
+def test_x12_the_store_says_when_a_manifest_was_written(place: Place, tree: Path) -> None:
     """Who can only create writes a backup of tomorrow, and one whose goal is of the next century."""
     repository = place.open()
     one, _ = back_up(repository, tree, run="run-1")

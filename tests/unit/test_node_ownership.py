@@ -1,4 +1,4 @@
-"""Faults X23 to X25: what is destroyed is a node, it can always be destroyed, and nothing else with it."""
+"""Faults X13, X24 and X25: what is destroyed is a node, it can always be destroyed, and nothing else with it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def stranger(tmp_path: Path) -> Iterator[ProcessId]:
     ("workdir", "node_id"),
     [("home", "dags"), ("home", "my-dags"), ("nodes", "../home"), ("nodes", "../home/my-dags"), ("", "home")],
 )
-def test_x23_a_handle_names_no_directory_outside_the_work_directory(
+def test_x13_a_handle_names_no_directory_outside_the_work_directory(
     runtime: ProcessRuntime, handle: NodeHandle, tmp_path: Path, workdir: str, node_id: str
 ) -> None:
     for name in ("dags", "my-dags"):
@@ -85,7 +85,7 @@ def test_x23_a_handle_names_no_directory_outside_the_work_directory(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_x23_a_directory_that_is_no_nodes_is_not_removed(runtime: ProcessRuntime, handle: NodeHandle) -> None:
+def test_x13_a_directory_that_is_no_nodes_is_not_removed(runtime: ProcessRuntime, handle: NodeHandle) -> None:
     other = Path(runtime.workdir, "our-backups")
     (other / "run").mkdir(parents=True)
     (other / "run" / "agent-password").write_text("not an agent's")

@@ -95,7 +95,7 @@ def _attacks(log: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_x7_the_text_of_an_object_is_not_run(
+def test_x9_the_text_of_an_object_is_not_run(
     primary: Primary, attacker: pymysql.Connection[Any], tmp_path: Path
 ) -> None:
     log = tmp_path / "authorized_keys"

@@ -1,4 +1,4 @@
-"""Fault X21: a server, or who stands in for it, asks for the password in a readable form."""
+"""Fault X11: a server, or who stands in for it, asks for the password in a readable form."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def impostor(asked: str) -> Iterator[Impostor]:
 
 
 @pytest.mark.parametrize("flavor", ["mariadb", "mysql"])
-def test_x21_a_server_that_offers_no_tls_learns_nothing_where_a_ca_asks_for_it(
+def test_x11_a_server_that_offers_no_tls_learns_nothing_where_a_ca_asks_for_it(
     flavor: str, tmp_path: Path
 ) -> None:
     ca = str(make_authority(tmp_path).ca)
@@ -104,7 +104,7 @@ def test_x21_a_server_that_offers_no_tls_learns_nothing_where_a_ca_asks_for_it(
 
 @pytest.mark.parametrize("flavor", ["mariadb", "mysql"])
 @pytest.mark.parametrize("asked", ASKED)
-def test_x21_without_tls_the_password_is_given_in_no_readable_form(flavor: str, asked: str) -> None:
+def test_x11_without_tls_the_password_is_given_in_no_readable_form(flavor: str, asked: str) -> None:
     with impostor(asked) as server:
         endpoint = Endpoint(port=server.port, user=_USER, password=PASSWORD)
         with pytest.raises(PrimaryUnreachable) as caught:

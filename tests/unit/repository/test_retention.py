@@ -195,7 +195,7 @@ def plan_of(manifests: list[Manifest], verdicts: list[Verdict], stored: dict[str
         ),
     ],
 )
-def test_x40_manifests_of_who_can_only_create_displace_nothing(
+def test_x12_manifests_of_who_can_only_create_displace_nothing(
     forge: Callable[[int], dict[str, datetime]], restored: bool
 ) -> None:
     good = real()
@@ -208,7 +208,7 @@ def test_x40_manifests_of_who_can_only_create_displace_nothing(
     assert before - after == set()
 
 
-def test_x40_newer_unproven_backups_displace_no_restored_ones() -> None:
+def test_x12_newer_unproven_backups_displace_no_restored_ones() -> None:
     good = real()
     verdicts = [verdict(f"v{m.backup_id}", Outcome.RESTORED, m.backup_id, A_DAY) for m in good]
     before = plan_of(good, verdicts, {})
@@ -216,7 +216,7 @@ def test_x40_newer_unproven_backups_displace_no_restored_ones() -> None:
     assert before - plan_of([*good, *quick], verdicts, {}) == set()
 
 
-def test_x40_a_second_manifest_of_a_run_is_kept_and_not_counted() -> None:
+def test_x12_a_second_manifest_of_a_run_is_kept_and_not_counted() -> None:
     good = real()
     twins = [
         backup(timedelta(minutes=n), f"twin-{n:02}", lease_epoch=m.lease_epoch)
