@@ -13,6 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from airflow_restore_replay.cli.main import cli
+from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.jobs.protocol import JobState
 from tests.support.flavors import KITS, Kit, on_10_5, on_both
 from tests.support.mysql import programs
@@ -50,6 +51,32 @@ def test_nothing_is_missing(rig: Rig, kit: Kit, own: bool) -> None:
     assert found["node: release"]["severity"] == "ok"
     # Tests' primaries sync nothing; that is worth a look, and no more.
     assert found["primary: sync_binlog"]["fix"].startswith("SET")
+
+
+@pytest.mark.parametrize(
+    ("policy", "lacking", "severity"),
+    [
+        ("prefer", False, "ok"),
+        ("require", False, "ok"),
+        ("off", False, "note"),
+        ("prefer", True, "warning"),
+        ("require", True, "refused"),
+    ],
+)
+def test_x10_a_host_that_cannot_confine_is_named(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, policy: str, lacking: bool, severity: str
+) -> None:
+    """As on Linux before 5.19; a kernel cannot be exchanged in a test."""
+    if lacking:
+        monkeypatch.setattr(confine, "landlock_version", lambda: 0)
+    code, found = doctor(rig, node={"confine": policy})
+    finding = found["node: confinement"]
+    assert finding["severity"] == severity
+    assert bool(finding["fix"]) is (severity != "ok")
+    assert finding["error"] == "ConfinementUnavailable"
+    assert code == (2 if severity == "refused" else 0)
+    # Where nothing confines the node, the primary's functions matter.
+    assert ("primary: log_bin_trust_function_creators" in found) is (severity != "ok")
 
 
 @on_both

@@ -8,9 +8,11 @@ from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.flavor.values import Conn
 
 
-def examined(flavor: Flavor, primary: Conn, *, seed: str = "logical") -> dict[str, Finding]:
+def examined(
+    flavor: Flavor, primary: Conn, *, seed: str = "logical", confined: bool = True
+) -> dict[str, Finding]:
     """:returns: all findings, for a cluster with cycles a day apart."""
-    found = flavor.examine_primary(primary, Wanted(seed=seed, keep_s=2 * 86400))
+    found = flavor.examine_primary(primary, Wanted(seed=seed, keep_s=2 * 86400, confined=confined))
     assert len({finding.name for finding in found}) == len(found)
     assert not any(finding.fix for finding in found if finding.severity is Severity.OK)
     return {finding.name: finding for finding in found}

@@ -87,6 +87,14 @@ def server_confinement(layout: ServerLayout, *, socket_directory: Path) -> Confi
     )
 
 
+def confines(policy: str) -> bool:
+    """Return whether servers on this host run confined.
+
+    :param policy: ``node.confine``.
+    """
+    return policy != "off" and landlock_version() >= LEAST_VERSION
+
+
 def describe(policy: str) -> str:
     """Return whether servers on this host run confined, for the manifest and for people.
 
@@ -94,8 +102,7 @@ def describe(policy: str) -> str:
     """
     if policy == "off":
         return "off: node.confine"
-    version = landlock_version()
-    return f"by Landlock version {version}" if version >= LEAST_VERSION else f"off: {_lack()}"
+    return f"by Landlock version {landlock_version()}" if confines(policy) else f"off: {_lack()}"
 
 
 def _lack() -> str:

@@ -24,11 +24,13 @@ class Wanted:
     :param seed: the seed method, if it uses the cluster's account; empty if it uses another one.
     :param keep_s: how long the primary should keep binary logs: two cycles, in seconds.
     :param node_release: release of the node's server; empty if it is unknown.
+    :param confined: whether the kernel confines the node's server.
     """
 
     seed: str
     keep_s: float
     node_release: str = ""
+    confined: bool = True
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,29 @@ def _loadable_functions(facts: PrimaryFacts) -> Observation:
 LOADABLE_FUNCTIONS = Examination(name="udf", observe=_loadable_functions, needs=["SELECT"])
 
 
+def _trusted_functions(facts: PrimaryFacts) -> Observation | None:
+    """Observe whether an ordinary user of the primary can make an unconfined node's server run a function's text.
+
+    A primary that logs statements logs the call of the function, and the node calls it as a superuser.
+    """
+    trusts = facts.variables.get("log_bin_trust_function_creators", "OFF")
+    logs = facts.variables.get("binlog_format", "ROW")
+    if facts.wanted.confined:
+        return None
+    return Observation(
+        trusts == "OFF" or logs.upper() == "ROW",
+        f"{trusts}, with binlog_format={logs}, and the node's server is not confined",
+        "OFF, or binlog_format=ROW, or a node that confines its server: functions of ordinary users run on the node "
+        "as a superuser",
+        "SET GLOBAL log_bin_trust_function_creators=OFF; or give nodes a host that can confine (node.confine).",
+    )
+
+
+TRUSTED_FUNCTIONS = Examination(
+    name="log_bin_trust_function_creators", observe=_trusted_functions, severity=Severity.WARNING
+)
+
+
 def rounded_floats(program: str, instead: str) -> Examination:
     """Return the examination whether there are FLOAT columns, which a dump rounds.
 

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes
-from airflow_restore_replay.core.errors import NodeFull, PreflightFailed, RestoreReplayError
+from airflow_restore_replay.core.errors import (
+    ConfinementUnavailable,
+    NodeFull,
+    PreflightFailed,
+    RestoreReplayError,
+)
+from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.examination import Wanted
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
@@ -55,6 +61,7 @@ class Site:
             # Only Airflow's schedule has the cycles' period; max_age, which freshness allows, is at least one period.
             keep_s=2 * self.cluster.max_age,
             node_release=_release_of(self.server),
+            confined=confine.confines(self.cluster.node.confine),
         )
 
 
@@ -94,7 +101,7 @@ def _examine_node_host(site: Site, primary: Conn | None) -> list[Finding]:
         finding_of("node", f"program {name}", partial(site.server.program, name), for_seed=number > 0)
         for number, name in enumerate(site.flavor.programs.get(site.method, ()))
     ]
-    found = [_workdir(site.cluster), *programs]
+    found = [_workdir(site.cluster), _confinement(site.cluster.node.confine), *programs]
     if primary is None:
         return [*found, _room(site, 0)]
     if all(finding.severity is Severity.OK for finding in programs[:1]):
@@ -132,6 +139,27 @@ def _workdir(cluster: Cluster) -> Finding:
             ) from exc
 
     return finding_of("node", "workdir", write, expected="a writable directory")
+
+
+def _confinement(policy: str) -> Finding:
+    """Return whether this host confines a node's server.
+
+    :param policy: ``node.confine``.
+    """
+    if confine.confines(policy):
+        severity, fix = Severity.OK, ""
+    else:
+        severity = {"require": Severity.REFUSED, "prefer": Severity.WARNING}.get(policy, Severity.NOTE)
+        fix = "Set node.confine: prefer." if policy == "off" else ConfinementUnavailable.advice
+    return Finding(
+        subject="node",
+        name="confinement",
+        severity=severity,
+        observed=confine.describe(policy),
+        expected="the kernel confines the server, which runs statements of the primary's users",
+        fix=fix,
+        error=ConfinementUnavailable.__name__,
+    )
 
 
 def _room(site: Site, data_bytes: int) -> Finding:

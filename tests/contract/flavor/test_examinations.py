@@ -60,6 +60,28 @@ def test_p5_every_flavor_examines_the_same(primary: Primary) -> None:
     }
 
 
+@pytest.mark.parametrize("confined", [True, False])
+def test_x10_functions_of_ordinary_users_are_a_warning_where_the_node_is_not_confined(
+    primary: Primary, confined: bool
+) -> None:
+    flavor, name = get_flavor(primary.flavor), "log_bin_trust_function_creators"
+
+    def severities() -> list[Severity]:
+        with flavor.connect(primary.endpoint("restore_replay")) as conn:
+            found = examined(flavor, conn, confined=confined)
+        return [found[name].severity] if name in found else []
+
+    primary.execute("SET GLOBAL log_bin_trust_function_creators = 1")
+    try:
+        assert severities() == ([] if confined else [Severity.OK])
+        primary.execute("SET GLOBAL binlog_format = 'MIXED'")
+        assert severities() == ([] if confined else [Severity.WARNING])
+        primary.execute("SET GLOBAL log_bin_trust_function_creators = 0")
+        assert severities() == ([] if confined else [Severity.OK])
+    finally:
+        primary.execute("SET GLOBAL log_bin_trust_function_creators = 0", "SET GLOBAL binlog_format = 'ROW'")
+
+
 @pytest.mark.parametrize("image", ["MINIMAL", "NOBLOB"])
 def test_p5_a_row_image_that_shows_less_is_a_warning(primary: Primary, image: str) -> None:
     primary.execute(f"SET GLOBAL binlog_row_image = '{image}'")

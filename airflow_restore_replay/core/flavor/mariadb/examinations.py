@@ -99,6 +99,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination(
         name="transaction-precise tables", observe=_transaction_history, for_seed=True, needs=["SELECT"]
     ),
+    common.TRUSTED_FUNCTIONS,
     common.LOADABLE_FUNCTIONS,
     common.rounded_floats("mariadb-dump", "seed physically"),
     common.lost_memory(tables.memory_tables),

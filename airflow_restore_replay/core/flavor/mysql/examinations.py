@@ -132,6 +132,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     common.fixed_at_birth("lower_case_table_names", "0"),
     common.fixed_at_birth("innodb_page_size", "16384"),
     common.carried(tables.unsupported_tables, "Move, decrypt (ALTER TABLE … ENCRYPTION='N') or drop them."),
+    common.TRUSTED_FUNCTIONS,
     common.LOADABLE_FUNCTIONS,
     common.rounded_floats("mysqldump", "seed by CLONE"),
     common.lost_memory(tables.memory_tables),
