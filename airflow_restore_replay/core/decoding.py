@@ -7,8 +7,9 @@ prepares types in one thread at a time, and no other module uses ``msgspec.json`
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -61,12 +62,14 @@ def decode(data: bytes, kind: type[T]) -> T:
 
     :raises msgspec.DecodeError: *data* is not JSON, or not a *kind* (then a :class:`msgspec.ValidationError`).
     """
-    try:
+    with _malformed():
         return decoder(kind).decode(data)
-    except RecursionError:
-        raise msgspec.DecodeError("JSON is nested too deeply") from None
-    except UnicodeDecodeError as exc:
-        raise msgspec.DecodeError(f"JSON is not UTF-8: {exc}") from None
+
+
+def decode_lines(data: bytes, kind: type[T]) -> list[T]:
+    """Decode lines of JSON, each a *kind*; see :func:`decode`."""
+    with _malformed():
+        return decoder(kind).decode_lines(data)
 
 
 def convert(value: Any, kind: type[T]) -> T:
@@ -75,7 +78,20 @@ def convert(value: Any, kind: type[T]) -> T:
     :raises msgspec.ValidationError: *value* is not a *kind*.
     """
     decoder(kind)
-    return msgspec.convert(value, kind, dec_hook=_from_plain)
+    try:
+        return msgspec.convert(value, kind, dec_hook=_from_plain)
+    except RecursionError:
+        raise msgspec.ValidationError("It is nested too deeply.") from None
+
+
+@contextlib.contextmanager
+def _malformed() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise msgspec.DecodeError("JSON is nested too deeply") from None
+    except UnicodeDecodeError as exc:
+        raise msgspec.DecodeError(f"JSON is not UTF-8: {exc}") from None
 
 
 def _to_plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from airflow_restore_replay.core.flavor.mysql import grants as mysql_grants
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE
 from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
 from airflow_restore_replay.provider_info import get_provider_info
+from tests.support import threats
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -87,7 +88,8 @@ def anchors(path: Path) -> set[str]:
 def test_every_sweep_is_listed_with_what_it_guards() -> None:
     _, _, table = (ROOT / "docs/testing.md").read_text().partition("## Sweeps")
     listed = re.findall(r"^\| `tests/.*\| (.*) \|$", table.partition("\n## ")[0], re.MULTILINE)
-    marks = [re.findall(r'sweep\(\s*guards="(.*?)"', p.read_text()) for p in ROOT.glob("tests/[!u]*/**/*.py")]
+    tests = [p for p in ROOT.glob("tests/**/*.py") if p != Path(__file__)]
+    marks = [re.findall(r'sweep\(\s*guards="(.*?)"', p.read_text()) for p in tests]
     assert sorted(text for found in marks for text in found) == sorted(listed)
     assert listed
 
@@ -128,6 +130,16 @@ def test_every_fault_of_the_catalogue_names_tests_that_exist() -> None:
         assert tests, row
         for path, name in tests:
             assert f"\ndef {name}(" in (ROOT / path).read_text(), (row, path, name)
+
+
+def test_the_threat_model_is_made_of_faults_that_tests_inject() -> None:
+    assert threats.written() == threats.table(), "run: python -m tests.support.threats"
+    rows = fault_rows()
+    for who, cells in threats.THREATS.items():
+        assert len(cells) == len(threats.ASSETS), who
+        assert {fault for cell in cells for fault in cell.faults} <= rows.keys(), who
+        for cell in cells:
+            assert cell.faults or cell.section or not cell.says.startswith("may not"), (who, cell.says)
 
 
 def configuration_keys(kind: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:

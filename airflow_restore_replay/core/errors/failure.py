@@ -53,10 +53,14 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def tables(self) -> frozenset[str]:
         """:returns: the tables in which node and primary were found to differ."""
-        differing = [str(d["table"]) for d in self.evidence.get("differences", [])]
-        conflict = [str(self.evidence["table"])] if "table" in self.evidence else []
-        whole = [*self.evidence.get("missing_tables", []), *self.evidence.get("added_tables", [])]
-        return frozenset((*differing, *conflict, *whole))
+        differing = [d["table"] for d in self._listed("differences") if isinstance(d, dict) and "table" in d]
+        conflict = [self.evidence["table"]] if "table" in self.evidence else []
+        whole = [*self._listed("missing_tables"), *self._listed("added_tables")]
+        return frozenset(map(str, (*differing, *conflict, *whole)))
+
+    def _listed(self, name: str) -> list[Any]:
+        found = self.evidence.get(name)
+        return found if isinstance(found, list) else []
 
     def to_exception(self) -> RestoreReplayError:
         """:returns: an exception of the original class."""

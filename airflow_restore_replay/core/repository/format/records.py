@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -23,8 +23,25 @@ FORMAT_VERSION = 2
 READABLE_FORMATS = (1, 2)
 
 
+#: far from what cannot be added to or shown
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+#: an amount that any reader can hold
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base class of everything that is stored as JSON."""
+
+
+class Stamped(Record, frozen=True, kw_only=True):
+    """A record with points in time, which can be compared with others and added to."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if isinstance(at := getattr(self, name), datetime) and not (
+                at.tzinfo and _EARLIEST < at < _LATEST
+            ):
+                raise ValueError(f"{name} is no time in UTC between {_EARLIEST:%Y} and {_LATEST:%Y}")
 
 
 class Proof(StrEnum):
@@ -51,7 +68,7 @@ class FileEntry(Record, frozen=True, kw_only=True):
     """
 
     path: str
-    size_bytes: int = 0
+    size_bytes: Count = 0
     mode: int = 0o660
     directory: bool = False
     chunks: Sequence[ChunkRef] = []
@@ -84,21 +101,21 @@ class Sizes(Record, frozen=True, kw_only=True):
     :param bundles: number of bundles written.
     """
 
-    total_bytes: int
-    new_bytes: int
-    reused_bytes: int
-    zero_bytes: int
-    stored_bytes: int
-    files: int
-    new_chunks: int
-    delta_bytes: int = 0
-    delta_page_bytes: int = 0
-    delta_chunks: int = 0
-    read_bytes: int = 0
-    skipped_bytes: int = 0
-    skipped_files: int = 0
-    bundled_bytes: int = 0
-    bundles: int = 0
+    total_bytes: Count
+    new_bytes: Count
+    reused_bytes: Count
+    zero_bytes: Count
+    stored_bytes: Count
+    files: Count
+    new_chunks: Count
+    delta_bytes: Count = 0
+    delta_page_bytes: Count = 0
+    delta_chunks: Count = 0
+    read_bytes: Count = 0
+    skipped_bytes: Count = 0
+    skipped_files: Count = 0
+    bundled_bytes: Count = 0
+    bundles: Count = 0
 
     @property
     def restored_bytes(self) -> int:
@@ -106,7 +123,7 @@ class Sizes(Record, frozen=True, kw_only=True):
         return self.total_bytes - self.zero_bytes
 
 
-class Manifest(Record, frozen=True, kw_only=True):
+class Manifest(Stamped, frozen=True, kw_only=True):
     """Immutable description of one backup.
 
     :param lineage_since: when the goal of the fresh full at the start of the lineage was read.
@@ -131,9 +148,9 @@ class Manifest(Record, frozen=True, kw_only=True):
     server_release: str
     created_at: datetime
     run: str
-    lease_epoch: int
+    lease_epoch: Count
     base: BaseRef
-    lineage_depth: int = 0
+    lineage_depth: Count = 0
     lineage_since: datetime | None = None
     position: str
     goal: str
@@ -141,8 +158,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     as_of: datetime | None = None
     proof: Proof = Proof.READ_BACK
     primary_uid: str = ""
-    node_server_id: int = 0
-    chunk_size_bytes: int
+    node_server_id: Count = 0
+    chunk_size_bytes: Count
     file_list: str
     key_id: str = ""
     sizes: Sizes
@@ -165,7 +182,7 @@ class Outcome(StrEnum):
     PUBLISHED = "published"  # the attempt published `published_id`
 
 
-class Verdict(Record, frozen=True, kw_only=True):
+class Verdict(Stamped, frozen=True, kw_only=True):
     """Immutable record of one attempt.
 
     :param run: lease owner, ``dag_id/run_id`` or the CLI's invocation.
@@ -198,10 +215,10 @@ class Pruned(Record, frozen=True, kw_only=True):
 
     backup_id: str
     reason: str
-    total_bytes: int = 0
+    total_bytes: Count = 0
 
 
-class PruneRecord(Record, frozen=True, kw_only=True):
+class PruneRecord(Stamped, frozen=True, kw_only=True):
     """Records that a run is about to delete; it is written before the first of them is deleted.
 
     :param deleted: backups.
@@ -213,12 +230,12 @@ class PruneRecord(Record, frozen=True, kw_only=True):
     at: datetime
     cluster: str
     run: str
-    lease_epoch: int
+    lease_epoch: Count
     deleted: list[Pruned]
     spent: list[str] = []
 
 
-class Condemned(Record, frozen=True, kw_only=True):
+class Condemned(Stamped, frozen=True, kw_only=True):
     """Unreferenced objects. Pruning deletes them once this record is old enough, and no writer references them.
 
     :param objects: names below the repository's URL.
@@ -229,11 +246,11 @@ class Condemned(Record, frozen=True, kw_only=True):
     at: datetime
     cluster: str
     run: str
-    lease_epoch: int
+    lease_epoch: Count
     objects: list[str]
 
 
-class Verification(Record, frozen=True, kw_only=True):
+class Verification(Stamped, frozen=True, kw_only=True):
     """Progress of one pass over stored chunks.
 
     :param pass_id: the same in all records of a pass, also across interruptions.
@@ -256,8 +273,8 @@ class Verification(Record, frozen=True, kw_only=True):
     subset: str = ""
     folders: list[str]
     complete: bool = False
-    chunks: int = 0
-    size_bytes: int = 0
+    chunks: Count = 0
+    size_bytes: Count = 0
     bad: list[str] = []
 
 

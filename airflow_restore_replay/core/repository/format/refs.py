@@ -19,6 +19,8 @@ PAGE_BYTES = 16 * 2**10
 #: a writer gives up on a store that damaged this many copies of a content
 MAX_GENERATIONS = 16
 _NAME_CHARS = 64
+#: no object is larger; stores take no larger number
+_MAX_OFFSET = 2**62
 _REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
 _PATH = re.compile(r"(?:chunks|bundles|lists)/([0-9a-f]{2})/\1[0-9a-f]{62}\.(?:0|[1-9][0-9]{0,3})")
 _CHUNK_PATH = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})\.(0|[1-9][0-9]{0,3})")
@@ -193,7 +195,7 @@ def check_ref(ref: ChunkRef, size_bytes: int) -> None:
             continue
         split_ref(leaf.name)
         split_ref(leaf.bundle)
-        if leaf.offset < 0 or leaf.stored_bytes <= 0:
+        if not 0 <= leaf.offset <= _MAX_OFFSET or leaf.stored_bytes <= 0:
             raise _wrong(leaf, f"a piece of {leaf.stored_bytes} bytes at {leaf.offset}")
     if isinstance(ref, PageDelta):
         _check_runs(ref, size_bytes)

@@ -16,6 +16,7 @@ from airflow_restore_replay.core.repository.format.records import (
     FORMAT_VERSION,
     READABLE_FORMATS,
     Record,
+    Stamped,
     utc_now,
 )
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
@@ -42,7 +43,7 @@ class EncryptionMark(Record, frozen=True, kw_only=True):
     key_id: str
 
 
-class Marker(Record, frozen=True, kw_only=True):
+class Marker(Stamped, frozen=True, kw_only=True):
     """Content of ``repository.json``, which is written once and never changes."""
 
     format: int

@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
-from airflow_restore_replay.core.repository.format.records import Record
+from airflow_restore_replay.core.repository.format.records import Count, Stamped
 from airflow_restore_replay.core.repository.format.seals import Sealer
 from airflow_restore_replay.core.repository.objects.record_store import unsealed
 from airflow_restore_replay.core.repository.store.base import ObjectStore, ObjectTooLarge
@@ -20,19 +20,19 @@ _MAX_BYTES = 2**16
 L = TypeVar("L")
 
 
-class Claim(Record, frozen=True, kw_only=True):
+class Claim(Stamped, frozen=True, kw_only=True):
     """Content of ``claim.json``."""
 
     format: int
     cluster: str
-    epoch: int
+    epoch: Count
     owner: str
     ttl_s: float
     acquired_at: datetime
     expires_at: datetime
 
 
-class Renewal(Record, frozen=True, kw_only=True):
+class Renewal(Stamped, frozen=True, kw_only=True):
     """Content of ``renewal-<n>.json``."""
 
     owner: str
@@ -40,7 +40,7 @@ class Renewal(Record, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-class Released(Record, frozen=True, kw_only=True):
+class Released(Stamped, frozen=True, kw_only=True):
     """Content of ``released.json``.
 
     :param renewals: number of renewals of that epoch.
@@ -48,7 +48,7 @@ class Released(Record, frozen=True, kw_only=True):
 
     owner: str
     released_at: datetime
-    renewals: int = 0
+    renewals: Count = 0
 
 
 def lease_folder(epoch: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decoder, encode
+from airflow_restore_replay.core.decoding import decode, decode_lines, encode
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.format.records import FileEntry
@@ -30,8 +30,6 @@ MAX_LIST_BYTES = 2**30
 #: a file with more references has them in a chunk list
 INLINE_REFS = 64
 _THREADS = 8
-_ENTRIES = decoder(FileEntry)
-_REFS = decoder(list[ChunkRef])
 
 
 def file_list_path(ref: str) -> str:
@@ -85,8 +83,8 @@ def read_entries(store: ObjectStore, codec: Codec, ref: str) -> list[FileEntry]:
     """
     path = file_list_path(ref)
     try:
-        return _ENTRIES.decode_lines(_content(store, codec, path, ref))
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        return decode_lines(_content(store, codec, path, ref), FileEntry)
+    except msgspec.DecodeError as exc:
         raise _corrupt(path, str(exc)) from exc
 
 
@@ -97,8 +95,8 @@ def read_chunk_list(store: ObjectStore, codec: Codec, ref: str, *, uncached: boo
     """
     path = list_path(ref)
     try:
-        return _REFS.decode(_content(store, codec, path, ref, uncached=uncached))
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        return decode(_content(store, codec, path, ref, uncached=uncached), list[ChunkRef])
+    except msgspec.DecodeError as exc:
         raise _corrupt(path, str(exc)) from exc
 
 

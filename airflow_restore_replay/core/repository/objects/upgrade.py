@@ -15,7 +15,7 @@ import msgspec
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import ManifestCorrupt, RepositoryMismatch
 from airflow_restore_replay.core.repository.format.keyring import Keyring
-from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
+from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Stamped, utc_now
 from airflow_restore_replay.core.repository.format.seals import Seal, Sealer
 from airflow_restore_replay.core.repository.objects.descriptor import Marker
 from airflow_restore_replay.core.repository.objects.record_store import MAX_RECORD_BYTES, sealed, unsealed
@@ -30,7 +30,7 @@ from airflow_restore_replay.core.repository.store.base import (
 LOG = logging.getLogger(__name__)
 
 
-class Upgrade(Record, frozen=True, kw_only=True):
+class Upgrade(Stamped, frozen=True, kw_only=True):
     """Content of ``upgrade.json``.
 
     :param sealed_before: names of the objects whose seals may be of format 1.
