@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from airflow.sdk import BaseHook
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_restore_replay.core.runtime.base import Runtime
     from airflow_restore_replay.core.runtime.client import NodeClient
     from airflow_restore_replay.core.runtime.waiter import Waiter
+
+H = TypeVar("H", bound=NodeHandle)
 
 
 class ReplayNodeHook(BaseHook):
@@ -117,7 +119,7 @@ class ReplayNodeHook(BaseHook):
         """Start the job with that *key*, attach to it if it is running, or return how it ended."""
         from airflow_restore_replay.core.runtime.nodes import job_request
 
-        run = convert(node, RunNode).run
+        run = _travelled(node, RunNode).run
         request = job_request(self.cluster, run, job, key=key, params=params, secrets=self.secrets())
         return self.client(node).submit(request)
 
@@ -157,9 +159,9 @@ class ReplayNodeHook(BaseHook):
     def _handle(self, node: dict[str, Any]) -> NodeHandle:
         """Return the handle of a node of this cluster.
 
-        :raises PreflightFailed: XCom holds another cluster's node.
+        :raises PreflightFailed: XCom holds another cluster's node, or no node.
         """
-        handle, cluster = convert(node, NodeHandle), self._configured.name
+        handle, cluster = _travelled(node, NodeHandle), self._configured.name
         if handle.cluster != cluster or not is_node_id(handle.node_id, cluster):
             raise PreflightFailed(
                 f"{handle.node_id!r} of cluster {handle.cluster!r} is no replay node of cluster {cluster!r}.",
@@ -185,3 +187,16 @@ class ReplayNodeHook(BaseHook):
             return True, f"{found} {self.runtime.probe(self.cluster.node.bindir)}"
         except RestoreReplayError as exc:
             return False, f"{found} {exc}"
+
+
+def _travelled(node: Any, kind: type[H]) -> H:
+    """Return what XCom holds as a node.
+
+    :raises PreflightFailed: it is none.
+    """
+    try:
+        return convert(node, kind)
+    except msgspec.ValidationError as exc:
+        raise PreflightFailed(
+            f"XCom holds no replay node: {exc}.", hint="Clear the run from create_node."
+        ) from exc

@@ -12,8 +12,8 @@ import pytest
 
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.decoding import convert, plain
-from airflow_restore_replay.core.errors import ConfigInvalid, PreflightFailed
-from airflow_restore_replay.core.jobs.protocol import RunRef
+from airflow_restore_replay.core.errors import ConfigInvalid, PreflightFailed, RestoreReplayError
+from airflow_restore_replay.core.jobs.protocol import JobName, RunRef
 from airflow_restore_replay.hooks import ReplayNodeHook, RepositoryHook
 from tests.support.mariadb import BACKUP_PASSWORD, MariaDbPrimary
 
@@ -220,6 +220,9 @@ def test_x13_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
         for use in (hook.destroy, hook.client):
             with pytest.raises(PreflightFailed, match="is no replay node of cluster 'orders'"):
                 use({**own, **forged})
+    for odd in ("", [], {}, {**own, "workdir": None}, {**own, "run": [[]]}):
+        with pytest.raises(RestoreReplayError):
+            hook.submit(odd, job=JobName.RESTORE, key="k", params={})  # type: ignore[arg-type]
     hook.destroy(own)
     assert list(tmp_path.iterdir()) == []
 
@@ -270,6 +273,10 @@ def test_x22_tls_of_a_connection_is_understood_in_each_notation(
         ({"ssl_cert": "/c", "ssl_key": "/k", "ssl_disabled": True}, "ssl_disabled True and no CA"),
         ({"tls_versions": ["TLSv1.3"]}, "tls_versions"),
         ({"ssl_ca": "ca.pem"}, "ssl_ca must be an absolute path"),
+        ({"ssl": "[" * 3000}, "ssl '[[[["),
+        ({"ssl": ["/ca.pem"]}, "ssl ['/ca.pem']"),
+        ({"ssl": {"ca": {"a": 1}}}, "ssl_ca"),
+        ({"ssl": {"ca": 5}}, "ssl_ca"),
     ],
 )
 def test_x22_tls_that_a_connection_asks_for_in_vain_is_refused_by_name(

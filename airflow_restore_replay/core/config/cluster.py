@@ -103,7 +103,8 @@ def load_clusters(path: str | Path) -> dict[str, Cluster]:
         raw = yaml.load(Path(path).read_text(encoding="utf-8"), _LOADER)
     except OSError as exc:
         raise ConfigInvalid(f"Cannot read the cluster file {path}: {exc.strerror}.") from exc
-    except yaml.YAMLError as exc:
+    # Of a date that no calendar has, PyYAML raises ValueError.
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise ConfigInvalid(f"{path} is not YAML: {exc}") from exc
     return parse_clusters(raw, source=str(path))
 

@@ -10,7 +10,9 @@ from airflow_restore_replay.core.decoding import travels_as
 _TIME = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_NUMBER_UNIT = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
+#: what can be added to a time, and what a system call takes
+_LONGEST_S, _LARGEST_BYTES = 1000 * 366 * 86400, 2**63
+_NUMBER_UNIT = re.compile(r"^\s*([0-9]{1,300}(?:\.[0-9]{1,300})?)\s*([A-Za-z]*)\s*$")
 
 
 @travels_as(float)
@@ -19,8 +21,8 @@ class Seconds(float):
 
     def __new__(cls, value: float | int | str) -> Seconds:
         seconds = _parse(value, _TIME | {"": 1.0}, "a duration such as 90s, 10m, 26h or 2d")
-        if not seconds > 0:
-            raise ValueError(f"expected a duration > 0, got {value!r}")
+        if not 0 < seconds <= _LONGEST_S:
+            raise ValueError(f"expected a duration > 0 and at most 1000 years, got {value!r}")
         return super().__new__(cls, seconds)
 
 
@@ -29,10 +31,10 @@ class ByteCount(int):
     """A size > 0: a number of bytes, or a text such as ``100MB`` or ``256MiB``."""
 
     def __new__(cls, value: int | str) -> ByteCount:
-        size = int(_parse(value, _SIZE, "a size such as 100MB or 256MiB"))
-        if size <= 0:
-            raise ValueError(f"expected a size > 0, got {value!r}")
-        return super().__new__(cls, size)
+        size = _parse(value, _SIZE, "a size such as 100MB or 256MiB")
+        if not 1 <= size < _LARGEST_BYTES:
+            raise ValueError(f"expected a size > 0 and below 8 EiB, got {value!r}")
+        return super().__new__(cls, int(size))
 
 
 def human_bytes(count: float) -> str:

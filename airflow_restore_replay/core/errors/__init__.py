@@ -18,7 +18,8 @@
     │   ├── AgentDied           ├── SeedFailed           ├── InternalError
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
     │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
-    │   ├── CheckUnfinished     ├── EngineFailed         └── StoreDenied (a StoreFailed)
+    │   ├── CheckUnfinished     ├── EngineFailed         ├── StoreDenied (a StoreFailed)
+    │   ├── AnswerUnreadable    └── NodeDamaged
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
     │   ├── SourceShrank        ├── SourceUnexpected     └── Held
@@ -58,6 +59,7 @@ from airflow_restore_replay.core.errors.base import Blame, RestoreReplayError, e
 from airflow_restore_replay.core.errors.circumstances import (
     AgentDied,
     AgentFailed,
+    AnswerUnreadable,
     CatchUpDeadline,
     CatchUpStalled,
     CheckUnfinished,
@@ -68,6 +70,7 @@ from airflow_restore_replay.core.errors.circumstances import (
     KeySourceFailed,
     LeaseHeld,
     LeaseLost,
+    NodeDamaged,
     NodeDenied,
     NodeFull,
     NodeGone,
@@ -123,6 +126,7 @@ __all__ = [
     "AgentDied",
     "AgentFailed",
     "AgentMissing",
+    "AnswerUnreadable",
     "AssertionFailed",
     "BackupFault",
     "BinlogPurged",
@@ -153,6 +157,7 @@ __all__ = [
     "LeaseLost",
     "ManifestCorrupt",
     "NoSuchBackup",
+    "NodeDamaged",
     "NodeDenied",
     "NodeFull",
     "NodeGone",

@@ -58,6 +58,13 @@ class NodeGone(Circumstance):
     advice = "Clear the run from create_node."
 
 
+class NodeDamaged(Circumstance):
+    """The state file of the replay node is not readable."""
+
+    retryable = False
+    advice = "Clear the run from create_node; that run, or the next one, removes the node."
+
+
 class NodeUnreachable(Circumstance):
     """The node's host or engine is unreachable, or the connection broke; jobs there keep running."""
 
@@ -93,6 +100,12 @@ class PrimaryUnreachable(Circumstance):
     """The primary does not accept connections."""
 
     advice = "Check the primary and the network path to it, then run the cycle again."
+
+
+class AnswerUnreadable(Circumstance, ValueError):
+    """A server's answer has a form that no release of it is known to give."""
+
+    advice = "Check what is between the node and the server; report the message if it recurs."
 
 
 class PrimaryChanged(Circumstance):

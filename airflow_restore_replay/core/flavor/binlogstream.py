@@ -33,6 +33,8 @@ _NON_BLOCK = 1
 _HEADER = struct.Struct("<IBIIIH")
 _ARTIFICIAL = 0x20
 _CRC32 = 1
+#: number of the error that a primary answers if its binary log is damaged
+_FATAL_IN_STREAM = 1236
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class BinaryLog(Generic[G, P]):
         """
         with contextlib.closing(self.events(primary, file)) as found:
             for event in found:
-                start = self.start_of(event)
+                start = self.start(event)
                 if start is not None and start.gtid.place == gtid.place:
                     return self._group(start.gtid, event, found, file)
         return None
@@ -137,12 +139,14 @@ class BinaryLog(Generic[G, P]):
     def at(self, primary: Endpoint, file: str, offset: int) -> Group[G] | None:
         """Return the group that begins exactly at *offset*, or None if none does."""
         # A stale hint may point into the middle of an event, which the primary reports as corruption.
-        unusable = (RestoreReplayError, struct.error, IndexError, ValueError)
-        with contextlib.suppress(*unusable), contextlib.closing(self.events(primary, file, offset)) as found:
+        with (
+            contextlib.suppress(RestoreReplayError),
+            contextlib.closing(self.events(primary, file, offset)) as found,
+        ):
             for event in found:
                 if event.offset == 0 or event.kind in (FORMAT, _PREVIOUS):
                     continue
-                start = self.start_of(event) if event.offset == offset else None
+                start = self.start(event) if event.offset == offset else None
                 return self._group(start.gtid, event, found, file) if start else None
         return None
 
@@ -154,7 +158,7 @@ class BinaryLog(Generic[G, P]):
         :raises BinlogPurged, SourceCorrupt, PrimaryUnreachable: depending on the error that the primary reports.
         """
         with contextlib.closing(self.events(primary, file)) as found:
-            yield from (start for event in found if (start := self.start_of(event)))
+            yield from (start for event in found if (start := self.start(event)))
 
     def events(
         self, primary: Endpoint, file: str, offset: int = _FIRST_OFFSET
@@ -164,9 +168,17 @@ class BinaryLog(Generic[G, P]):
         try:
             run(raw, self.announce)
             reader_id = READER_SERVER_IDS[raw.thread_id() % len(READER_SERVER_IDS)]
-            argument = struct.pack("<IHI", offset, _NON_BLOCK, reader_id) + file.encode()
+            with self._understood():
+                argument = struct.pack("<IHI", offset, _NON_BLOCK, reader_id) + file.encode()
             raw._execute_command(_COM_BINLOG_DUMP, argument)
-            yield from _one_file(raw)
+            packets = iter(raw._read_packet, None)
+            decoded = _one_file(packets)
+            while True:
+                with self._understood():
+                    event = next(decoded, None)
+                if event is None:
+                    return
+                yield event
         except pymysql.err.MySQLError as exc:
             number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
             text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
@@ -174,6 +186,23 @@ class BinaryLog(Generic[G, P]):
         finally:
             # The caller may not read the stream to its end, so the connection cannot be closed by the protocol.
             raw._force_close()
+
+    def start(self, event: Event) -> Start[G] | None:
+        """Return the transaction that begins with *event*, or None if none does.
+
+        :raises SourceCorrupt: the event is none that a primary writes.
+        """
+        with self._understood():
+            return self.start_of(event)
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Classify events that no primary writes as a damaged stream."""
+        try:
+            yield
+        except (struct.error, LookupError, ValueError) as exc:
+            text = f"bogus data in log event ({type(exc).__name__}: {exc})"
+            raise self.classify(_FATAL_IN_STREAM, text) from exc
 
     def _group(self, gtid: G, first: Event, rest: Iterator[Event], file: str) -> Group[G]:
         digest = _digest_group(first, rest, self.ends)
@@ -200,10 +229,9 @@ def _digest_group(first: Event, rest: Iterator[Event], ends: frozenset[int]) -> 
         event = following
 
 
-def _one_file(conn: Any) -> Iterator[Event]:
+def _one_file(packets: Iterator[Any]) -> Iterator[Event]:
     checksum_bytes = 0
-    while True:
-        packet = conn._read_packet()
+    for packet in packets:
         if packet.is_eof_packet():
             return
         data = packet.get_all_data()[1:]

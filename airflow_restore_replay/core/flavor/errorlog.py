@@ -10,6 +10,8 @@ from pathlib import Path
 from airflow_restore_replay.core.flavor.redaction import redacted_log
 
 _TAIL_BYTES = 4 * 2**20
+#: of a line, by which it is classified; the patterns take quadratic time for lines that were made for that
+_LONGEST_CHARS = 4096
 _ERROR = r"\[ERROR\]|got signal \d+|Assertion .*fail"
 # InnoDB reports a missing table file as a warning or a note, depending on the release.
 _DATA_WARNING = (
@@ -70,7 +72,9 @@ class LogRules:
     def data_errors(self, text: str) -> list[str]:
         """Return lines that blame the data: neither harmless nor environmental."""
         lines = self.all_errors(text)
-        return [s for s in lines if not self.harmless.search(s) and not _ENVIRONMENT.search(s)]
+        return [
+            s for s in lines if not self.harmless.search(s[:_LONGEST_CHARS]) and not _ENVIRONMENT.search(s)
+        ]
 
     def environment_errors(self, text: str) -> list[str]:
         """Return error lines about memory, disk, permissions, locks or options.
@@ -81,7 +85,7 @@ class LogRules:
 
     def all_errors(self, text: str) -> list[str]:
         """Return error lines of any cause, to explain a failed start."""
-        return [line for line in text.splitlines() if self.error.search(line)]
+        return [line for line in text.splitlines() if self.error.search(line[:_LONGEST_CHARS])]
 
     def telling(self, lines: list[str]) -> str:
         """Return the line with the reason, without its timestamp, and not the "Aborting" after it."""

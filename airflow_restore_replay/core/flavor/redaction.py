@@ -11,6 +11,8 @@ import re
 
 HIDDEN = "…"
 
+#: of a message or an entry of a log; the patterns take more than proportional time for texts that were made for that
+_LONGEST_CHARS = 16 * 2**10
 #: SIGNAL and RESIGNAL: a routine of a user writes the text, and may choose a number that no server uses
 _FREE_TEXT = frozenset({1642, 1643, 1644})
 _FREE_NUMBERS = 20_000
@@ -86,7 +88,7 @@ def redacted_message(number: int, text: str) -> str:
 
     :param text: what the server answered to a statement, or the error of an applier.
     """
-    shorter = redacted(text, number)
+    shorter = redacted(text[:_LONGEST_CHARS], number)
     if number in _ABOUT_POSITIONS or any(pattern.search(shorter) for pattern in _WITH_MESSAGE):
         return shorter
     return HIDDEN if _is_free(number) else _names_only(shorter)
@@ -103,7 +105,7 @@ def _is_free(number: int) -> bool:
 
 def _entry(entry: str) -> str:
     line = entry.rstrip("\n")
-    return redacted(line) + entry[len(line) :]
+    return redacted(line[:_LONGEST_CHARS]) + entry[len(line) :]
 
 
 def _known(text: str) -> str:

@@ -5,11 +5,12 @@ Statements and columns of older releases, and of MariaDB, say SLAVE and MASTER; 
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from airflow_restore_replay.core.errors import CatchUpStalled, RestoreReplayError
+from airflow_restore_replay.core.errors import AnswerUnreadable, CatchUpStalled, RestoreReplayError
 from airflow_restore_replay.core.flavor import memory_tables
 from airflow_restore_replay.core.flavor.classify import ErrorRules
 from airflow_restore_replay.core.flavor.sql import rows, run
@@ -44,6 +45,26 @@ def stop_replication(node: Conn, *, replica: str, status: str) -> None:
 def in_new_words(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of replication's status with the names of newer releases."""
     return {name.replace("Slave_", "Replica_").replace("Master", "Source"): v for name, v in row.items()}
+
+
+def understood(read: Callable[[Conn], ReplicationStatus]) -> Callable[[Conn], ReplicationStatus]:
+    """Let a status that no server gives be an error of the package.
+
+    The node's server runs statements of the primary's users, so its answers are as little trusted as theirs.
+    """
+
+    @functools.wraps(read)
+    def wrapper(node: Conn) -> ReplicationStatus:
+        try:
+            return read(node)
+        except AnswerUnreadable:
+            raise
+        except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as exc:
+            raise AnswerUnreadable(
+                f"The status of the node's replication is not readable ({type(exc).__name__}: {exc})."
+            ) from exc
+
+    return wrapper
 
 
 def unconfigured(applied: Position) -> ReplicationStatus:

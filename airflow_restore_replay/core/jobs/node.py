@@ -27,6 +27,7 @@ import msgspec
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import (
+    NodeDamaged,
     NodeGone,
     ProtocolMismatch,
     TargetNotEmpty,
@@ -230,6 +231,7 @@ class NodeDir:
         """Read the state file.
 
         :raises NodeGone: the node does not exist, or no longer.
+        :raises NodeDamaged: the state file is not readable.
         :raises ProtocolMismatch: another release of this package created it.
         """
         try:
@@ -239,7 +241,15 @@ class NodeDir:
                 f"Replay node {self.path.name} does not exist on this host.",
                 hint="It was destroyed or reaped; clear the run from create_node.",
             ) from exc
-        return decode_message(raw, NodeState, sender=f"Replay node {self.path.name}")
+        except OSError as exc:
+            raise self._unreadable(exc) from exc
+        try:
+            return decode_message(raw, NodeState, sender=f"Replay node {self.path.name}")
+        except msgspec.MsgspecError as exc:
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, exc: Exception) -> NodeDamaged:
+        return NodeDamaged(f"The state of replay node {self.path.name} is not readable: {exc}.")
 
     def save(self, state: NodeState) -> None:
         replace_file(self._state_path, encode(state), mode=0o400)
@@ -323,7 +333,7 @@ def _made_before(workdir: Path) -> str:
 
 
 def _made_for(node: NodeDir) -> str:
-    with contextlib.suppress(NodeGone, ProtocolMismatch, msgspec.MsgspecError):
+    with contextlib.suppress(NodeGone, NodeDamaged, ProtocolMismatch):
         return node.load().made
     return ""
 

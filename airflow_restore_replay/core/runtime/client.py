@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from airflow_restore_replay.core.decoding import decode, encode
+from airflow_restore_replay.core.decoding import encode
 from airflow_restore_replay.core.errors import InternalError
 from airflow_restore_replay.core.jobs.protocol import (
-    Answer,
     JobRequest,
     JobState,
     JobStatus,
@@ -17,6 +16,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     request_digest,
 )
 from airflow_restore_replay.core.runtime.base import Runtime
+from airflow_restore_replay.core.runtime.host import answered
 from airflow_restore_replay.core.runtime.waiter import Waiter
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class NodeClient:
         return result_of(Waiter(lambda: self.status(key), on_progress).wait())
 
     def _ask(self, command: str, payload: bytes) -> JobState:
-        answer = decode(self.runtime.ask(self.handle, command, payload), Answer)
+        answer = answered(self.runtime.ask(self.handle, command, payload))
         if answer.failure:
             raise answer.failure.to_exception()
         if answer.state is None:

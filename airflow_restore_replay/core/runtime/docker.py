@@ -23,7 +23,13 @@ from airflow_restore_replay.core.repository.format.records import new_id, utc_no
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess
 from airflow_restore_replay.core.runtime.container import ContainerTransport
 from airflow_restore_replay.core.runtime.engine import APIError, Engine, NotFound
-from airflow_restore_replay.core.runtime.host import findings_in, information, node_directory
+from airflow_restore_replay.core.runtime.host import (
+    answer_field,
+    findings_in,
+    information,
+    node_directory,
+    nodes_in,
+)
 from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, retry_unreachable
 
@@ -118,7 +124,7 @@ class DockerRuntime:
             return f"Docker engine {self._engine.name}; image {self._spec.image} depends on the backup."
         image = suitable_image(self._engine, self._cluster, "")
         payload = encode({"bindir": bindir})
-        found = information(self._visit(image, "probe", payload))["found"]
+        found = answer_field(information(self._visit(image, "probe", payload)), "found", str)
         return f"Docker engine {self._engine.name}, image {image}. {found}"
 
     def examine_cluster(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
@@ -233,7 +239,7 @@ class DockerRuntime:
     def _told(self, node: dict[str, Any]) -> dict[str, Any]:
         with contextlib.suppress(RestoreReplayError, msgspec.MsgspecError):
             answer = self._ask_once(self._container(node["node_id"]), "nodes", self._spec.workdir)
-            for told in information(answer)["nodes"]:
+            for told in nodes_in(answer):
                 if told["node_id"] == node["node_id"]:
                     return dict(told)
         return {}

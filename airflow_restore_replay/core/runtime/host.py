@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import convert, decode, encode
-from airflow_restore_replay.core.errors import PreflightFailed, WrongHost
+from airflow_restore_replay.core.errors import AgentFailed, PreflightFailed, WrongHost
 from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.jobs.protocol import (
     Answer,
@@ -18,6 +20,8 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
     is_node_id,
 )
+
+T = TypeVar("T")
 
 
 class HostRuntime(ABC):
@@ -47,7 +51,7 @@ class HostRuntime(ABC):
             node_id=request.node_id,
             runtime=self.name,
             cluster=request.cluster.name,
-            workdir=str(made["workdir"]),
+            workdir=answer_field(made, "workdir", str),
             host=self.host,
         )
 
@@ -60,12 +64,11 @@ class HostRuntime(ABC):
         information(self.ask(handle, "destroy", b"{}"))
 
     def nodes(self) -> list[dict[str, Any]]:
-        found = information(self.agent("nodes", self.workdir, b"{}"))["nodes"]
-        return [{**node, "host": self.host} for node in found]
+        return [{**node, "host": self.host} for node in nodes_in(self.agent("nodes", self.workdir, b"{}"))]
 
     def probe(self, bindir: str | None) -> str:
         found = information(self.agent("probe", self.workdir, encode({"bindir": bindir})))
-        return str(found["found"])
+        return answer_field(found, "found", str)
 
     def examine_cluster(self, cluster: Cluster, secrets: Secrets) -> list[Finding]:
         request = ExamineRequest(cluster=cluster, secrets=secrets)
@@ -105,7 +108,35 @@ def node_directory(workdir: str, handle: NodeHandle) -> str:
 
 def findings_in(answer: bytes) -> list[Finding]:
     """Return the findings in an answer of the agent's ``examine``."""
-    return convert(information(answer)["findings"], list[Finding])
+    return answer_field(information(answer), "findings", list[Finding])
+
+
+def nodes_in(answer: bytes) -> list[dict[str, Any]]:
+    """Return the nodes in an answer of the agent's ``nodes``; what names no node is left out."""
+    found = answer_field(information(answer), "nodes", list[dict[str, Any]])
+    return [node for node in found if isinstance(node.get("node_id"), str)]
+
+
+def answer_field(info: dict[str, Any], name: str, kind: type[T]) -> T:
+    """Return a field of an agent's answer.
+
+    :raises AgentFailed: it is missing, or not a *kind*.
+    """
+    try:
+        return convert(info.get(name), kind)
+    except msgspec.ValidationError as exc:
+        raise AgentFailed(f"The agent's answer has no valid {name}: {exc}.") from exc
+
+
+def answered(answer: bytes) -> Answer:
+    """Decode an answer of the agent.
+
+    :raises AgentFailed: it is none.
+    """
+    try:
+        return decode(answer, Answer)
+    except msgspec.MsgspecError as exc:
+        raise AgentFailed(f"The agent's answer is not readable: {exc}.") from exc
 
 
 def information(answer: bytes) -> dict[str, Any]:
@@ -113,7 +144,7 @@ def information(answer: bytes) -> dict[str, Any]:
 
     :raises RestoreReplayError: the command's failure, of its original class.
     """
-    decoded = decode(answer, Answer)
+    decoded = answered(answer)
     if decoded.failure:
         raise decoded.failure.to_exception()
     return decoded.info

@@ -66,7 +66,7 @@ def copied_position(datadir: Path) -> MariaDbPosition:
     for name in _POSITION_FILES:
         path = datadir / name
         if path.exists():
-            fields = path.read_text(encoding="utf-8").split("\t")
+            fields = path.read_text(encoding="utf-8", errors="replace").split("\t")
             if len(fields) >= 3:
                 return MariaDbPosition.parse(fields[2].strip())
             return MariaDbPosition()

@@ -29,7 +29,7 @@ def start_of(event: Event) -> Start[Gtid] | None:
 
 def _gtid_list(text: str) -> list[Gtid]:
     """Return the last transaction of each domain and server; the server of a domain that wrote last is at the end."""
-    return [parse_gtid(found) for found in re.findall(r"\d+-\d+-\d+", text)]
+    return [parse_gtid(found) for found in re.findall(r"[0-9]+-[0-9]+-[0-9]+", text)]
 
 
 def _lacking(position: Position, listed: list[Gtid]) -> str:
@@ -60,5 +60,5 @@ def position_at(primary: Endpoint, conn: Conn, file: str, offset: int) -> MariaD
     """
     with contextlib.closing(LOG.events(primary, file)) as found:
         earlier = itertools.takewhile(lambda event: event.offset < offset, found)
-        starts = (start.gtid for event in earlier if (start := start_of(event)))
+        starts = (start.gtid for event in earlier if (start := LOG.start(event)))
         return MariaDbPosition().extended(LOG.before(conn, file)).extended(starts)

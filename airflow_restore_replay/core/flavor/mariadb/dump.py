@@ -123,7 +123,7 @@ def dumped_position(tail: bytes, head: bytes = b"") -> MariaDbPosition:
     found = _GTID.findall(head.partition(_FIRST_ROWS)[0]) or _GTID.findall(tail)
     if not found:
         raise SeedFailed("The dump names no GTID.", hint="The primary must write a binary log.")
-    return MariaDbPosition.parse(found[-1].decode())
+    return MariaDbPosition.parse(found[-1].decode(errors="replace"))
 
 
 def dump_error(status: int, stderr: str) -> RestoreReplayError:

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from airflow_restore_replay.core.errors import AnswerUnreadable
 from airflow_restore_replay.core.flavor.values import Position
 
-_GTID = re.compile(r"(\d+)-(\d+)-(\d+)")
+# 32 bits, 32 bits and 64 bits; int() refuses numbers of thousands of digits.
+_GTID = re.compile(r"([0-9]{1,10})-([0-9]{1,10})-([0-9]{1,20})")
 
 
 @dataclass(frozen=True, order=True)
@@ -31,11 +33,11 @@ class Gtid:
 def parse_gtid(text: str) -> Gtid:
     """Parse one GTID.
 
-    :raises ValueError: *text* is not ``domain-server-sequence``.
+    :raises AnswerUnreadable: *text* is not ``domain-server-sequence``.
     """
     match = _GTID.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is not a MariaDB GTID such as 0-1-100.")
+        raise AnswerUnreadable(f"{text!r} is not a MariaDB GTID such as 0-1-100.")
     return Gtid(int(match[1]), int(match[2]), int(match[3]))
 
 
@@ -56,11 +58,11 @@ class MariaDbPosition:
         """Parse a position.
 
         :param text: as in ``@@gtid_slave_pos``; empty for an empty position.
-        :raises ValueError: *text* is not a list of GTIDs, or has two of one domain.
+        :raises AnswerUnreadable: *text* is not a list of GTIDs, or has two of one domain.
         """
         gtids = sorted(parse_gtid(part) for part in text.replace("\n", "").split(",") if part.strip())
         if len({gtid.domain for gtid in gtids}) != len(gtids):
-            raise ValueError(f"{text!r} names a domain twice.")
+            raise AnswerUnreadable(f"{text!r} names a domain twice.")
         return cls(tuple(gtids))
 
     def __iter__(self) -> Iterator[Gtid]:

@@ -73,6 +73,7 @@ def forget_replication(node: Conn) -> None:
     memory_tables.put_back(node, load=_LOAD_BLACKHOLE)
 
 
+@replication.understood
 def replication_status(node: Conn) -> ReplicationStatus:
     """Return one reading of the node's replication, without waiting for a busy applier."""
     # Read first, so that the counters read after it cover at least these transactions.

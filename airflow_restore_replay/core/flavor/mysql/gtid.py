@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from airflow_restore_replay.core.errors import AnswerUnreadable
 from airflow_restore_replay.core.flavor.values import Position
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TAG = re.compile(r"[a-z_][a-z0-9_]{0,31}")
-_INTERVAL = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+# 64 bits; int() refuses numbers of thousands of digits.
+_INTERVAL = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?")
 
 #: the highest number that a server assigns. Source: MySQL manual, "GTID Format and Storage".
 _LAST_NUMBER = 2**63 - 2
@@ -48,11 +50,11 @@ class Gtid:
 def parse_gtid(text: str) -> Gtid:
     """Parse one GTID.
 
-    :raises ValueError: *text* is not exactly one transaction.
+    :raises AnswerUnreadable: *text* is not exactly one transaction.
     """
     position = MySqlPosition.parse(text)
     if position.count != 1:
-        raise ValueError(f"{text!r} is not one GTID.")
+        raise AnswerUnreadable(f"{text!r} is not one GTID.")
     ((source, intervals),) = position.by_source.items()
     return Gtid(source, intervals[0][0])
 
@@ -74,7 +76,7 @@ class MySqlPosition:
         """Parse a GTID set.
 
         :param text: as in ``@@gtid_executed``, with spaces and line ends anywhere; empty for an empty set.
-        :raises ValueError: *text* is not a GTID set.
+        :raises AnswerUnreadable: *text* is not a GTID set.
         """
         found: dict[Source, list[tuple[int, int]]] = {}
         for part in re.sub(r"\s+", "", text).lower().split(","):
@@ -150,19 +152,21 @@ class MySqlPosition:
 def _parse_source(part: str, found: dict[Source, list[tuple[int, int]]]) -> None:
     uuid, *rest = part.split(":")
     if not _UUID.fullmatch(uuid) or not rest:
-        raise ValueError(f"{part!r} is not a GTID set such as 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5.")
+        raise AnswerUnreadable(
+            f"{part!r} is not a GTID set such as 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5."
+        )
     source = Source(uuid)
     for word in rest:
         match = _INTERVAL.fullmatch(word)
         if match:
             first, last = int(match[1]), int(match[2] or match[1])
             if first < 1:
-                raise ValueError(f"{part!r} has a transaction number below 1.")
+                raise AnswerUnreadable(f"{part!r} has a transaction number below 1.")
             found.setdefault(source, []).append((first, last))
         elif _TAG.fullmatch(word):
             source = Source(uuid, word)
         else:
-            raise ValueError(f"{word!r} in {part!r} is neither an interval nor a tag.")
+            raise AnswerUnreadable(f"{word!r} in {part!r} is neither an interval nor a tag.")
 
 
 def _merge(runs: Iterable[tuple[int, int]]) -> Intervals:

@@ -92,6 +92,7 @@ def forget_replication(node: Conn) -> None:
     memory_tables.put_back(node)
 
 
+@replication.understood
 def replication_status(node: Conn) -> ReplicationStatus:
     """Return one reading of the node's replication."""
     # Read first, so that the counters read after it cover at least these transactions.

@@ -6,6 +6,7 @@ skip a file only if it is unchanged since the restore wrote it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -26,6 +27,8 @@ from airflow_restore_replay.core.repository.format.refs import (
 )
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
 from airflow_restore_replay.core.system.files import replace_file
+
+LOG = logging.getLogger(__name__)
 
 
 class FileStat(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -138,13 +141,18 @@ class RestoredState:
 
     @classmethod
     def load(cls, path: Path, index: Path) -> RestoredState:
-        """Return the state that :meth:`save` wrote; an empty base if there is none.
+        """Return the state that :meth:`save` wrote; an empty base if there is none, or if it cannot be read.
+
+        An empty base is always right: the snapshot reads and stores more.
 
         :param index: path of the page index.
         """
         try:
             kept = decode(path.read_bytes(), _Kept)
         except FileNotFoundError:
+            return cls()
+        except (OSError, msgspec.MsgspecError) as exc:
+            LOG.warning("The state %s is unreadable and counts as missing: %s", path, exc)
             return cls()
         pages = PageIndex.open(index, kept.chunk_size_bytes)
         return cls(kept.files, kept.chunk_size_bytes, kept.unverified, kept.stats, pages, kept.key_id)
