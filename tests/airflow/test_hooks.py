@@ -220,9 +220,10 @@ def test_x13_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
         for use in (hook.destroy, hook.client):
             with pytest.raises(PreflightFailed, match="is no replay node of cluster 'orders'"):
                 use({**own, **forged})
+    odd: Any
     for odd in ("", [], {}, {**own, "workdir": None}, {**own, "run": [[]]}):
         with pytest.raises(RestoreReplayError):
-            hook.submit(odd, job=JobName.RESTORE, key="k", params={})  # type: ignore[arg-type]
+            hook.submit(odd, job=JobName.RESTORE, key="k", params={})
     hook.destroy(own)
     assert list(tmp_path.iterdir()) == []
 

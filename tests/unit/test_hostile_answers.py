@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,11 +40,12 @@ from airflow_restore_replay.core.flavor.redaction import redacted_log, redacted_
 from airflow_restore_replay.core.flavor.replication import status_of, understood
 from airflow_restore_replay.core.flavor.safe_connection import SafeConnection
 from airflow_restore_replay.core.flavor.sql import rows
-from airflow_restore_replay.core.flavor.values import Endpoint
+from airflow_restore_replay.core.flavor.values import Endpoint, ReplicationStatus
 from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.jobs.protocol import (
     PROTOCOL_VERSION,
     Answer,
+    JobName,
     JobState,
     JobStatus,
     NodeHandle,
@@ -74,7 +76,7 @@ def connected(stream: bytes, use: Callable[[SafeConnection], object]) -> None:
     with ours, theirs:
         theirs.sendall(stream[: 64 * 1024])
         theirs.shutdown(socket.SHUT_WR)
-        conn = SafeConnection(tls_asked_by="", host="db", user="u", password="p", defer_connect=True)
+        conn: Any = SafeConnection(tls_asked_by="", host="db", user="u", password="p", defer_connect=True)
         with contextlib.closing(SimpleNamespace(close=conn._force_close)):
             conn.connect(ours)
             use(conn)
@@ -133,9 +135,9 @@ def _text(text: bytes) -> None:
 
 
 def _answered(content: bytes) -> None:
-    runtime = SimpleNamespace(ask=lambda *_: content)
+    runtime: Any = SimpleNamespace(ask=lambda *_: content)
     handle = NodeHandle(node_id="orders-1", runtime="ssh", cluster="orders", workdir="/w", host="h")
-    client = NodeClient(runtime, handle)  # type: ignore[arg-type]
+    client = NodeClient(runtime, handle)
     readers: list[Callable[[], object]] = [
         lambda: client.wait("k") if client.status("k").status is not JobStatus.RUNNING else None,
         lambda: findings_in(content),
@@ -168,9 +170,9 @@ def _in_file(directory: Path, name: str, read: Callable[[], object], valid: byte
 
 STATE = JobState(
     key="k",
-    job="restore",  # type: ignore[arg-type]
+    job=JobName.RESTORE,
     status=JobStatus.FAILED,
-    process=ProcessId(1, 1),  # type: ignore[call-arg]
+    process=ProcessId(1, 1),
     started_at=utc_now(),
     failure=Failure.of(RestoreReplayError("m", evidence={"differences": [{"table": "a.b"}]})),
     result={"a": [1]},
@@ -220,7 +222,7 @@ def _cases() -> dict[str, Callable[[Path], Case]]:
         "server record": lambda d: _in_file(
             d,
             "agent/server.json",
-            lambda: server_record.load(d / "run"),
+            partial(server_record.load, d / "run"),
             b'{"process":{"pid":1,"started":1},"socket":"/s","log_offset":5}',
         ),
         "base": lambda d: _in_file(
@@ -234,7 +236,11 @@ def _cases() -> dict[str, Callable[[Path], Case]]:
         ),
         "clusters": lambda d: _in_file(d, "c.yaml", lambda: load_clusters(d / "c.yaml"), CLUSTERS),
     }
-    return {name: (lambda d, c=case: c) for name, case in plain.items()} | files  # type: ignore[misc]
+    return {name: partial(_same, case) for name, case in plain.items()} | files
+
+
+def _same(case: Case, directory: Path) -> Case:
+    return case
 
 
 def _node_state() -> bytes:
@@ -303,7 +309,7 @@ def test_x14_no_text_of_a_server_takes_for_ever(text: str) -> None:
 @pytest.mark.parametrize("row", [{}, {"Replica_IO_Running": None}, {"Last_SQL_Errno": "x"}])
 def test_x14_a_status_that_no_server_gives_is_an_error(row: dict[str, Any]) -> None:
     @understood
-    def read(node: Any) -> Any:
+    def read(node: Any) -> ReplicationStatus:
         return status_of(
             row,
             applied=gtid.MariaDbPosition(),
@@ -314,5 +320,6 @@ def test_x14_a_status_that_no_server_gives_is_an_error(row: dict[str, Any]) -> N
             error=None,
         )
 
+    node: Any = None
     with pytest.raises(RestoreReplayError, match="not readable"):
-        read(None)
+        read(node)

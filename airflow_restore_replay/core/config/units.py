@@ -21,8 +21,10 @@ class Seconds(float):
 
     def __new__(cls, value: float | int | str) -> Seconds:
         seconds = _parse(value, _TIME | {"": 1.0}, "a duration such as 90s, 10m, 26h or 2d")
-        if not 0 < seconds <= _LONGEST_S:
-            raise ValueError(f"expected a duration > 0 and at most 1000 years, got {value!r}")
+        if not seconds > 0:
+            raise ValueError(f"expected a duration > 0, got {value!r}")
+        if seconds > _LONGEST_S:
+            raise ValueError(f"expected a duration of at most 1000 years, got {value!r}")
         return super().__new__(cls, seconds)
 
 
@@ -32,8 +34,10 @@ class ByteCount(int):
 
     def __new__(cls, value: int | str) -> ByteCount:
         size = _parse(value, _SIZE, "a size such as 100MB or 256MiB")
-        if not 1 <= size < _LARGEST_BYTES:
-            raise ValueError(f"expected a size > 0 and below 8 EiB, got {value!r}")
+        if not size >= 1:
+            raise ValueError(f"expected a size > 0, got {value!r}")
+        if size >= _LARGEST_BYTES:
+            raise ValueError(f"expected a size below 8 EiB, got {value!r}")
         return super().__new__(cls, int(size))
 
 

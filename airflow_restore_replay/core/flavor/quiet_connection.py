@@ -24,11 +24,11 @@ class QuietConnection(_Base):
 
     def connect(self, *args: Any, **options: Any) -> Any:
         with _malformed():
-            return super().connect(*args, **options)  # type: ignore[no-untyped-call]
+            return super().connect(*args, **options)
 
     def _read_query_result(self, *args: Any, **options: Any) -> Any:
         with _malformed():
-            return super()._read_query_result(*args, **options)  # type: ignore[no-untyped-call]
+            return super()._read_query_result(*args, **options)  # type: ignore[misc]
 
     def _read_packet(self, *args: Any, **options: Any) -> Any:
         try:
