@@ -7,33 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-import yaml
-from click.testing import CliRunner
 
-from airflow_restore_replay.cli.main import cli
 from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.jobs.protocol import JobState
+from tests.support.findings import doctor
 from tests.support.flavors import KITS, Kit, on_10_5, on_both
 from tests.support.mysql import programs
-from tests.support.primary import BACKUP_PASSWORD, Primary
+from tests.support.primary import Primary
 from tests.support.rig import Rig
 from tests.support.unpacked import without
-
-
-def doctor(rig: Rig, **overrides: Any) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Return exit code and findings by name, from the command line."""
-    password = rig.root / "password"
-    password.write_text(BACKUP_PASSWORD)
-    section = rig.section(**overrides)
-    section["primary"]["password_file"] = str(password)
-    config = rig.root / "clusters.yaml"
-    config.write_text(yaml.safe_dump({"clusters": {"orders": section}}))
-    done = CliRunner().invoke(cli, ["doctor", "--config", str(config), "--json"])
-    found = msgspec.json.decode(done.stdout)["findings"]
-    assert BACKUP_PASSWORD not in done.output
-    return done.exit_code, {f"{f['subject']}: {f['name']}": f for f in found}
 
 
 def failing(found: dict[str, dict[str, Any]]) -> set[str]:

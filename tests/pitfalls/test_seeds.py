@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_restore_replay.core.flavor.sql import SESSION
+from airflow_restore_replay.core.flavor.session import SESSION
 from tests.support.copies import Copy, catch_up, differences, primary_of, seeded, undefined
 from tests.support.primary import Primary
 from tests.support.unpacked import without

@@ -16,7 +16,8 @@ from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.server_process import NodeProcess
-from airflow_restore_replay.core.flavor.sql import SESSION, rows, run
+from airflow_restore_replay.core.flavor.session import SESSION
+from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Position, ServerLayout
 from airflow_restore_replay.core.jobs.seed.logical import seed_logical
 from tests.support import templates
@@ -92,8 +93,6 @@ def differences(primary: Primary, copy: Copy) -> list[str]:
         for conn in (theirs, ours):
             run(conn, SESSION)
             run(conn, "SET SESSION character_set_results = binary")
-            if primary.flavor == "mysql":
-                run(conn, "SET SESSION show_gipk_in_create_table_and_information_schema = ON")
         for kind, query in _LISTS.items():
             there, here = (_listed(conn, query) for conn in (theirs, ours))
             found += [f"{kind} {name}: only on one side" for name in sorted(there ^ here)]

@@ -3,10 +3,13 @@ from __future__ import annotations
 import errno
 
 import pytest
+from pymysql.err import OperationalError, ProgrammingError
 
+from airflow_restore_replay.cli.exit_codes import Exit, exit_code
 from airflow_restore_replay.core import errors
-from airflow_restore_replay.core.errors import Blame, ChunkCorrupt, NodeFull
+from airflow_restore_replay.core.errors import AnswerUnreadable, Blame, ChunkCorrupt, NodeFull, SeedFailed
 from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.flavor.sql import Answer
 
 
 def _tree(kind: type[errors.RestoreReplayError]) -> list[type[errors.RestoreReplayError]]:
@@ -32,6 +35,22 @@ def test_o11_our_own_exceptions_blame_the_environment() -> None:
     for exc in (KeyError("x"), AssertionError(), ZeroDivisionError(), MemoryError(), KeyboardInterrupt()):
         failure = Failure.of(exc)
         assert (failure.blame, failure.code) == (Blame.ENVIRONMENT, "InternalError")
+
+
+def test_what_a_server_refuses_or_leaves_out_is_no_exception_of_our_own() -> None:
+    refused = Failure.of(ProgrammingError(1064, "You have an error in your SQL syntax"))
+    assert (refused.code, refused.blame, refused.retryable) == ("AnswerUnreadable", Blame.ENVIRONMENT, False)
+    assert exit_code(refused) is Exit.ENVIRONMENT
+    assert Failure.of(OperationalError(2013, "Lost connection")).retryable
+    with pytest.raises(AnswerUnreadable, match="has no version; it has: port"):
+        Answer(port=1)["version"]
+    assert Answer(port=1).get("version") is None
+
+
+def test_an_error_that_a_retry_does_not_change_travels_as_such() -> None:
+    error = SeedFailed("it broke", retryable=False)
+    assert not Failure.of(Failure.of(error).to_exception()).retryable
+    assert Failure.of(SeedFailed("it broke")).retryable
 
 
 def test_full_disk_is_the_nodes() -> None:

@@ -22,12 +22,13 @@ class RestoreReplayError(Exception):
     :param hint: the next step for the person who reads it.
     :param evidence: small JSON-able facts kept in verdicts (never secrets).
     :param blame: what it blames, where the circumstances are more exact than the class.
+    :param retryable: whether a retry may end otherwise, where that is more exact than the class.
     """
 
     default_blame: ClassVar[Blame] = Blame.ENVIRONMENT
     #: what a person does about it, where the error itself has no more exact hint; docs/failures.md is made of it
     advice: ClassVar[str] = ""
-    retryable: ClassVar[bool] = True
+    retryable: bool = True
 
     def __init__(
         self,
@@ -36,12 +37,15 @@ class RestoreReplayError(Exception):
         hint: str = "",
         evidence: dict[str, Any] | None = None,
         blame: Blame | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.evidence = evidence or {}
         self.blame = blame or self.default_blame
+        if retryable is not None:
+            self.retryable = retryable
 
     @property
     def code(self) -> str:

@@ -103,9 +103,10 @@ class PrimaryUnreachable(Circumstance):
 
 
 class AnswerUnreadable(Circumstance, ValueError):
-    """A server's answer has a form that no release of it is known to give."""
+    """A server's answer lacks what it should have, or has a form that no release is known to give."""
 
-    advice = "Check what is between the node and the server; report the message if it recurs."
+    retryable = False
+    advice = "Check the server's settings that the message names, and what is between it and the node."
 
 
 class PrimaryChanged(Circumstance):

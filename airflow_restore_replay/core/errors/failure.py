@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from airflow_restore_replay.core.errors import (
+    AnswerUnreadable,
     Blame,
     InternalError,
     NodeFull,
@@ -18,6 +19,9 @@ from airflow_restore_replay.core.errors import (
 )
 
 _VARYING = re.compile(r"\d{8}T\d{6}Z-\w+|0x[0-9a-f]+|/\S+|[0-9a-f]{16,}|\d+", re.IGNORECASE)
+
+#: numbers of a server's errors: a lost connection, a lock, a statement or a connection that was killed
+_PASSING = frozenset({0, 1053, 1205, 1213, 1317, 1927, 2002, 2003, 2006, 2013})
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,7 +69,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def to_exception(self) -> RestoreReplayError:
         """:returns: an exception of the original class."""
         kind = error_class(self.code) or InternalError
-        return kind(self.message, hint=self.hint, evidence=self.evidence, blame=self.blame)
+        return kind(
+            self.message,
+            hint=self.hint,
+            evidence=self.evidence,
+            blame=self.blame,
+            retryable=self.retryable,
+        )
 
 
 def fingerprint(code: str, message: str) -> str:
@@ -77,6 +87,12 @@ def _foreign(exc: BaseException) -> RestoreReplayError:
     if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
         where = exc.filename or "the node"
         return NodeFull(f"No space left for {where}.", hint="Free space on the node's work directory.")
+    if type(exc).__module__ == "pymysql.err":
+        number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
+        return AnswerUnreadable(
+            f"A server refused a statement that it should accept: {type(exc).__name__}{exc.args}.",
+            retryable=number in _PASSING,
+        )
     return InternalError(
         f"{type(exc).__name__}: {exc}",
         hint="This is not evidence against any backup; the job's log on the node has the traceback.",

@@ -142,6 +142,10 @@ class Flavor(Protocol):
         """Return what was found about each precondition of the primary: binary log, GTIDs, grants, tables, …"""
         ...
 
+    def examine_sight(self, primary: Conn) -> list[Finding]:
+        """Return the findings that say whether the account sees all that the primary has; cheap."""
+        ...
+
     def primary_position(self, primary: Conn) -> Position:
         """Return the position of everything in the primary's binary log, which becomes the goal."""
         ...

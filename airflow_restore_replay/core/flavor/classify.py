@@ -26,6 +26,7 @@ from airflow_restore_replay.core.errors import (
     SeedFailed,
     SourceCorrupt,
 )
+from airflow_restore_replay.core.flavor.program_output import error_number
 from airflow_restore_replay.core.flavor.redaction import redacted, redacted_message
 from airflow_restore_replay.core.flavor.sql import READ_TIMEOUT_S, open_connection
 from airflow_restore_replay.core.flavor.tls import (
@@ -50,6 +51,10 @@ _MISSING_SOFTWARE = {1126, 1127, 1128, 1286, 1524}
 STATEMENT_ENDED = frozenset({1317, 1969, 3024})
 _KILLED = 1317
 _LONGEST_CHARS = 1000
+# A lock, or a change of what is being read; the next try may find other circumstances.
+_PASSING = frozenset({1049, 1051, 1146, 1205, 1213, 1305, 1412})
+# of the connection, not of a server that answered
+_OF_CLIENTS = range(2000, 3000)
 _FULL = (1021, 28)
 _FATAL = (1236, 13114)
 
@@ -186,14 +191,19 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
     if _REPLICATING.search(text):
         grant = "REPLICATION SLAVE"
     # A refused command of replication has the number of a refused account (1045).
-    if number in _ABOUT_THE_ACCOUNT and not grant:
+    about_the_account = number in _ABOUT_THE_ACCOUNT and not grant
+    if about_the_account:
         hint = ACCOUNT_HINT
     else:
         hint = (
             f"Grant {grant or 'the missing privilege'} ON *.* to the account; `doctor` prints the statement."
         )
     return ReplicationDenied(
-        f"The primary refused {who}: {text} (error {number}).", hint=hint, evidence={"error": number}
+        f"The primary refused {who}: {text} (error {number}).",
+        hint=hint,
+        evidence={"error": number},
+        # A password may just be changing; a privilege has to be granted by a person.
+        retryable=about_the_account,
     )
 
 
@@ -210,6 +220,19 @@ def dump_ended(number: int, line: str) -> RestoreReplayError:
         hint="Exempt the account: max_statement_time 0 on MariaDB, max_execution_time 0 on MySQL.",
         evidence={"error": number},
     )
+
+
+def program_failed(what: str, status: int, line: str) -> SeedFailed:
+    """Return the error of a program of a seed that ended with *status*.
+
+    A retry ends in the same way if a server refused a statement for a reason that time alone does not change.
+    """
+    number = error_number(line)
+    message, evidence = f"{what} failed with status {status}: {line}", {"error": number}
+    if not number or number in _PASSING or number in _OF_CLIENTS:
+        return SeedFailed(message, evidence=evidence)
+    hint = "A retry would fail in the same way: change what the message names, or use another seed.method."
+    return SeedFailed(message, hint=hint, evidence=evidence, retryable=False)
 
 
 def disk_full(text: str) -> bool:

@@ -13,7 +13,7 @@ from functools import cached_property
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.flavor.grants import account
-from airflow_restore_replay.core.flavor.sql import rows, value
+from airflow_restore_replay.core.flavor.sql import Answer, rows, value
 from airflow_restore_replay.core.flavor.values import Conn
 
 
@@ -127,7 +127,7 @@ def examine_primary(
     privileges_of: Callable[[Conn], AbstractSet[str]],
 ) -> list[Finding]:
     """Return the findings of all *examinations* that concern the primary behind *conn*, in their order."""
-    variables = {name.lower(): str(text) for name, text in rows(conn, "SHOW GLOBAL VARIABLES")}
+    variables = Answer((name.lower(), str(text)) for name, text in rows(conn, "SHOW GLOBAL VARIABLES"))
     facts = PrimaryFacts(conn, wanted, variables, privileges_of)
     found = []
     for examination in examinations:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from airflow_restore_replay.core.errors import ReleaseRefused
-from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.sql import Answer, rows
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 
 
@@ -22,7 +22,7 @@ def read_identity(
     """
     names = ("hostname", "port", "datadir", "server_id", "version", uid_variable)
     listed = ", ".join(f"'{name}'" for name in names)
-    found = dict(rows(conn, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({listed})"))
+    found = Answer(rows(conn, f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({listed})"))
     return ServerIdentity(
         uid=uid(found),
         hostname=found["hostname"],

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_QUOTED = re.compile(r"(`(?:[^`]|``)+`)\.(`(?:[^`]|``)+`)")
+
 
 def identifier(name: str) -> str:
     """Return *name* quoted as an identifier."""
@@ -11,3 +15,23 @@ def identifier(name: str) -> str:
 def literal(text: str) -> str:
     """Return *text* quoted as a string, for servers without NO_BACKSLASH_ESCAPES."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def unquoted(quoted: str) -> str:
+    """Return the name that :func:`identifier` quoted."""
+    return quoted[1:-1].replace("``", "`")
+
+
+def joined(schema: str, name: str) -> str:
+    """Return ``schema.name``, quoted where the point alone would not say where the schema ends."""
+    if any(mark in part for part in (schema, name) for mark in ".`"):
+        return f"{identifier(schema)}.{identifier(name)}"
+    return f"{schema}.{name}"
+
+
+def parted(text: str) -> tuple[str, str]:
+    """Return schema and name of what :func:`joined` returned."""
+    if match := _QUOTED.fullmatch(text):
+        return unquoted(match[1]), unquoted(match[2])
+    schema, _, name = text.partition(".")
+    return schema, name

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from pymysql.cursors import DictCursor
 
+from airflow_restore_replay.core.errors import AnswerUnreadable
 from airflow_restore_replay.core.flavor.safe_connection import SafeConnection
+from airflow_restore_replay.core.flavor.session import SESSION
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
 #: schemas of the server itself, as an SQL list
@@ -22,12 +24,6 @@ LOST_NUMBERS = frozenset({0, 1053, 1927, 2002, 2003, 2006, 2013})
 CONNECT_TIMEOUT_S = 10
 # During a comparison or an ALTER, the server may send no packet for a long time.
 READ_TIMEOUT_S = 6 * 3600
-
-#: whatever the server's defaults are. MySQL alone runs the comment with 50708, MariaDB alone the one with M.
-SESSION = (
-    "SET time_zone='+00:00', sql_mode='', sql_select_limit=18446744073709551615, sql_big_selects=1, sql_safe_updates=0"
-    " /*!50708 , max_execution_time=0 */ /*M!100101 , max_statement_time=0 */"
-)
 
 
 def open_connection(
@@ -63,9 +59,20 @@ def rows(conn: Conn, sql: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]
         return list(cursor.fetchall())
 
 
+class Answer(dict[str, Any]):
+    """What a server answered, by name; that a name is missing is an error of the package."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise AnswerUnreadable(f"The server's answer has no {name}; it has: {', '.join(self) or 'nothing'}.")
+
+
+class _AnswerCursor(DictCursor):
+    dict_type = Answer
+
+
 def dicts(conn: Conn, sql: str) -> list[dict[str, Any]]:
-    """Return all rows of *sql*, each by column name."""
-    with conn.cursor(DictCursor) as cursor:
+    """Return all rows of *sql*, each by column name, as an :class:`Answer`."""
+    with conn.cursor(_AnswerCursor) as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
 
@@ -83,4 +90,4 @@ def run(conn: Conn, sql: str, args: Sequence[Any] = ()) -> None:
 
 def status(conn: Conn, pattern: str) -> dict[str, str]:
     """Return the global status variables that match the LIKE *pattern*, by lower-case name."""
-    return {name.lower(): text for name, text in rows(conn, "SHOW GLOBAL STATUS LIKE %s", (pattern,))}
+    return Answer((name.lower(), text) for name, text in rows(conn, "SHOW GLOBAL STATUS LIKE %s", (pattern,)))

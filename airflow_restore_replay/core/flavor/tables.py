@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable
 
+from airflow_restore_replay.core.flavor.quoting import joined
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
+_AUXILIARY = re.compile(r"fts_[0-9a-f]{16}_", re.IGNORECASE)
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})
 
@@ -34,6 +37,22 @@ def tables(conn: Conn, *, base: str) -> list[Table]:
         )
         for schema, name, engine, estimate, size in found
     ]
+
+
+def names(conn: Conn) -> list[tuple[str, str]]:
+    """Return schema and name of all tables and views that the account may see."""
+    found = rows(conn, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES")
+    return [(str(schema), str(name)) for schema, name in found]
+
+
+def schema_names(conn: Conn) -> set[str]:
+    """Return the schemas that the account may see."""
+    return {str(name) for (name,) in rows(conn, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")}
+
+
+def is_auxiliary(name: str) -> bool:
+    """Return whether InnoDB made the table *name* for itself: for a full-text index, or for a statement."""
+    return name.startswith("#sql") or bool(_AUXILIARY.match(name))
 
 
 def data_bytes(conn: Conn) -> int:
@@ -67,4 +86,4 @@ def event_states(conn: Conn, condition: str = "TRUE") -> dict[str, str]:
         "SELECT EVENT_SCHEMA, EVENT_NAME, STATUS FROM information_schema.EVENTS"
         f" WHERE {condition} ORDER BY 1, 2",
     )
-    return {f"{schema}.{name}": status for schema, name, status in found}
+    return {joined(schema, name): status for schema, name, status in found}

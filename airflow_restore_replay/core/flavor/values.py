@@ -11,6 +11,7 @@ import msgspec
 from pymysql.connections import Connection
 
 from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.flavor.quoting import joined
 
 Conn: TypeAlias = "Connection[Any]"
 
@@ -137,7 +138,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def qualified(self) -> str:
-        return f"{self.schema}.{self.name}"
+        """Return a name that no other table has."""
+        return joined(self.schema, self.name)
 
 
 @dataclass(frozen=True)

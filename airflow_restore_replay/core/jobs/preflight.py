@@ -48,6 +48,14 @@ def refuse_unsuitable_primary(ctx: JobContext, primary: Conn, node: Conn | None)
         _note_primary(ctx, identity, warnings)
 
 
+def refuse_hidden(ctx: JobContext, primary: Conn) -> None:
+    """Raise if the account does not see all that the primary has: a schema may have been hidden meanwhile.
+
+    :raises PreflightFailed: names what is hidden, and the grant.
+    """
+    refuse(ctx.flavor.examine_sight(primary), seeding=False)
+
+
 def _note_primary(ctx: JobContext, identity: ServerIdentity, warnings: dict[str, str]) -> None:
     with ctx.node.changing() as state:
         state.facts.primary_uid, state.facts.warnings = identity.uid, warnings

@@ -15,6 +15,7 @@ from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, refilling
 from airflow_restore_replay.core.jobs.node import NodeState, require_phase
+from airflow_restore_replay.core.jobs.preflight import refuse_hidden
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.validate import validate_node
 from airflow_restore_replay.core.repository.format.records import (
@@ -67,6 +68,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
     position = ctx.flavor.parse_position(ctx.state.position)
     chains = ctx.flavor.last_events(ctx.primary, position, ctx.state.facts.base_chains)
     with ctx.flavor.connect(ctx.primary) as primary:
+        refuse_hidden(ctx, primary)
         event_states = ctx.flavor.event_states(primary)
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
         refuse_unsupported_tables(ctx.flavor, node)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from airflow_restore_replay.core.errors import DataMismatch, NodeServerCrashed, ReplayConflict
+from airflow_restore_replay.core.errors import (
+    Blame,
+    DataMismatch,
+    NodeServerCrashed,
+    ReplayConflict,
+    RestoreReplayError,
+)
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.checks import CheckResult, results_for_records
 from airflow_restore_replay.core.jobs.checks.run import chosen, run_checks, standalone_checks
@@ -13,6 +19,7 @@ from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling
 from airflow_restore_replay.core.jobs.node import require_phase
 from airflow_restore_replay.core.jobs.point_in_time import omitted
+from airflow_restore_replay.core.jobs.preflight import refuse_hidden
 from airflow_restore_replay.core.jobs.protocol import Phase
 
 
@@ -95,4 +102,11 @@ def _run_checks(ctx: JobContext) -> list[CheckResult]:
             state.facts.compared = omitted(ctx.as_of)
         elif "same_data" not in ctx.cluster.validate.checks:
             state.facts.compared = {"omitted": "not among validate.checks"}
-    return run_checks(ctx, chosen(ctx))
+    try:
+        return run_checks(ctx, chosen(ctx))
+    except RestoreReplayError as exc:
+        if exc.blame in (Blame.BACKUP, Blame.SOURCE):
+            # What the account may not see any more looks as if the primary had dropped it.
+            with ctx.flavor.connect(ctx.primary) as primary:
+                refuse_hidden(ctx, primary)
+        raise

@@ -18,7 +18,7 @@ import msgspec
 from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NoSuchBackup, TargetNotEmpty
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import identifier, parted
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
 from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
@@ -137,7 +137,7 @@ def event_statements(states: dict[str, str]) -> Iterable[str]:
     """Yield statements that re-enable the events enabled on the primary, which are disabled in a replica's copy."""
     for event, status in sorted(states.items()):
         if status.upper() == "ENABLED":
-            schema, _, name = event.partition(".")
+            schema, name = parted(event)
             yield f"ALTER EVENT {identifier(schema)}.{identifier(name)} ENABLE;"
 
 

@@ -56,7 +56,15 @@ def test_p5_every_flavor_examines_the_same(primary: Primary) -> None:
     assert found.keys() >= {
         *("flavor", "release", "log_bin", "binlog_format", "binlog_row_image", "sync_binlog", "server_id"),
         *("binlog_do_db", "binlog_ignore_db", "binlog_expire_logs_seconds", "tables", "udf"),
-        *("float_columns", "memory_tables", "grant SELECT", "grant PROCESS", "grant REPLICATION SLAVE"),
+        *(
+            "float_columns",
+            "memory_tables",
+            "hidden tables",
+            "stored generated columns",
+            "grant SELECT",
+            "grant PROCESS",
+            "grant REPLICATION SLAVE",
+        ),
     }
 
 

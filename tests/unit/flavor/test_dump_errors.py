@@ -55,3 +55,6 @@ def test_a_dump_that_the_primary_denies_or_ends_says_what_to_change(
     killed = fail(3, "dump: Error 1317: Query execution was interrupted when dumping table `t` at row: 5")
     assert (killed.code, killed.retryable) == ("SeedFailed", True)
     assert "kill" in killed.hint
+    full = fail(2, "dump: Couldn't execute 'SHOW STATUS': The table '(temporary)' is full (1114)")
+    assert (full.code, full.retryable, "A retry would fail" in full.hint) == ("SeedFailed", False, True)
+    assert (denied.retryable, fail(2, "dump: something else").retryable) == (False, True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +33,6 @@ class Rules:
     :param kept: schemas of the server itself, of which only objects are carried that the node lacks.
     :param table_mode: SQL mode for tables on the node.
     :param in_rows: table of the schema ``mysql`` whose rows are routines or events → columns that change by themselves.
-    :param prepare: makes a session show every object completely.
     """
 
     foreign: frozenset[str]
@@ -41,7 +40,6 @@ class Rules:
     in_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
     table_mode: str = ""
-    prepare: Callable[[Conn], None] = lambda conn: None
 
 
 def without_rows(objects: Objects, rules: Rules) -> list[str]:
@@ -74,7 +72,6 @@ def read(conn: Conn, rules: Rules) -> Objects:
 
 
 def _read(conn: Conn, rules: Rules) -> Objects:
-    rules.prepare(conn)
     return_bytes(conn)
     found = Objects()
     for (raw_name,) in byte_rows(conn, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1"):

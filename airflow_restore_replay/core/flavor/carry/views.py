@@ -11,13 +11,13 @@ from airflow_restore_replay.core.flavor.quoting import identifier, literal
 
 _Name = tuple[str, str]
 
-_NO_TABLE = re.compile(r"^Table '(.+?)\.(.+)' doesn't exist", re.DOTALL)
-_INVALID = re.compile(r"^View '(.+?)\.(.+)' references invalid", re.DOTALL)
+_NO_TABLE = re.compile(r"^Table '(.+\..+)' doesn't exist", re.DOTALL)
+_INVALID = re.compile(r"^View '(.+\..+)' references invalid", re.DOTALL)
 _NO_COLUMN = re.compile(r"^Unknown column '(.+)' in ", re.DOTALL)
 _NO_USER = re.compile(r"^The user specified as a definer \('(.*)'@'(.*)'\) does not exist", re.DOTALL)
-_NO_FUNCTION = re.compile(r"^FUNCTION (.+?)\.(.+) does not exist", re.DOTALL)
+_NO_FUNCTION = re.compile(r"^FUNCTION (.+\..+) does not exist", re.DOTALL)
 _ARGUMENTS = re.compile(
-    r"^Incorrect number of arguments for FUNCTION (.+?)\.(.+); expected 0, got (\d+)$", re.DOTALL
+    r"^Incorrect number of arguments for FUNCTION (.+\..+); expected 0, got (\d+)$", re.DOTALL
 )
 #: statements that one view may need until the server accepts it
 _TRIES = 2000
@@ -85,11 +85,11 @@ class _StandIns:
     def _provide(self, why: str, view: Object) -> bool:
         """Provide what the server misses, and return whether *why* names it."""
         if match := _NO_TABLE.match(why) or _INVALID.match(why):
-            return self._stand_in((match[1], match[2]), view)
+            return self._stand_in(_named(match[1], view), view)
         if match := _NO_FUNCTION.match(why):
-            return self._function((match[1], match[2]), 0)
+            return self._function(_named(match[1], view), 0)
         if match := _ARGUMENTS.match(why):
-            return self._function((match[1], match[2]), int(match[3]))
+            return self._function(_named(match[1], view), int(match[2]))
         if match := _NO_USER.match(why):
             self._accounts.append(f"{literal(match[1])}@{literal(match[2])}")
             self._maker.run(f"CREATE USER {self._accounts[-1]}")
@@ -166,6 +166,13 @@ class _StandIns:
             self._maker.run(f"DROP USER IF EXISTS {account}")
         for table in self._replaced:
             self._maker.make(table)
+
+
+def _named(text: str, view: Object) -> _Name:
+    """Return schema and name of *text*, which a server's message joins with a point, as *view* names them."""
+    points = [place for place, letter in enumerate(text) if letter == "."]
+    names = [(text[:place], text[place + 1 :]) for place in points if 0 < place < len(text) - 1]
+    return next((name for name in names if _quoted(name).encode() in view.statement), names[0])
 
 
 def _quoted(name: _Name) -> str:

@@ -22,7 +22,13 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
-from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
+from airflow_restore_replay.core.flavor.classify import (
+    STATEMENT_ENDED,
+    denied,
+    disk_full,
+    dump_ended,
+    program_failed,
+)
 from airflow_restore_replay.core.flavor.mariadb import tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
@@ -32,6 +38,7 @@ from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.program_output import error_number, telling_line
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
+from airflow_restore_replay.core.flavor.session import SESSION, inherited
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, dicts, rows, run, value
 from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
@@ -96,6 +103,7 @@ def dump_command(
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
         "--databases",
+        "--",
         *schemas,
     ]
 
@@ -109,7 +117,7 @@ def load_command(program: str, options: Path) -> list[str]:
         "--binary-mode",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
-        "--init-command=SET SESSION innodb_strict_mode=0, unique_checks=0, check_constraint_checks=0",
+        f"--init-command={SESSION}, innodb_strict_mode=0, unique_checks=0, check_constraint_checks=0",
     ]
 
 
@@ -142,7 +150,7 @@ def dump_error(status: int, stderr: str) -> RestoreReplayError:
         return dump_ended(number, line)
     if number in _GONE:
         return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
-    return SeedFailed(f"mariadb-dump failed with status {status}: {line}", evidence={"error": number})
+    return program_failed("mariadb-dump", status, line)
 
 
 def load_error(status: int, stderr: str) -> RestoreReplayError:
@@ -152,7 +160,7 @@ def load_error(status: int, stderr: str) -> RestoreReplayError:
         return NodeFull(f"The node's disk is full: {line}")
     if error_number(line) in _GONE:
         return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")
-    return SeedFailed(f"Loading the dump failed with status {status}: {line}")
+    return program_failed("Loading the dump", status, line)
 
 
 def begin_readable_log(primary: Conn) -> None:
@@ -210,7 +218,7 @@ class MariaDbDump:
         assert isinstance(server, MariaDbServer)
         ignored = without_rows(objects, _RULES)
         with contextlib.closing(connect(primary)) as conn:
-            limited = int(value(conn, "SELECT @@GLOBAL.sql_select_limit")) != 2**64 - 1
+            limited = int(value(conn, f"SELECT {inherited('sql_select_limit')}")) != 2**64 - 1
         with (
             option_file(primary, secrets_dir, tls_options, ignored_tables=ignored) as source,
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
@@ -232,11 +240,8 @@ class MariaDbDump:
         server.create_account_again(node)
         return {}
 
-    def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
-        return dump_error(status, stderr)
-
-    def load_error(self, status: int, stderr: str) -> RestoreReplayError:
-        return load_error(status, stderr)
+    dump_error = staticmethod(dump_error)
+    load_error = staticmethod(load_error)
 
 
 def _dumps_history(server: NodeServer) -> bool:
@@ -262,7 +267,7 @@ def _lock(guard: Conn, names: Sequence[str]) -> None:
     LOCK TABLES is the second choice: writers that wait for it queue at the table itself and block later readers there,
     including the dump.
     """
-    run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
+    run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}")
     try:
         run(guard, f"FLUSH TABLES {', '.join(names)} WITH READ LOCK")
     except pymysql.err.OperationalError as exc:

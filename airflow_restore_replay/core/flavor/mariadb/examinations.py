@@ -10,8 +10,14 @@ from airflow_restore_replay.core.flavor.findings import Severity
 from airflow_restore_replay.core.flavor.mariadb import grants, tables
 from airflow_restore_replay.core.flavor.mariadb.identity import release_of, series_of
 from airflow_restore_replay.core.flavor.primary_examinations import Upstream
-from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, status
+from airflow_restore_replay.core.flavor.quoting import literal
+from airflow_restore_replay.core.flavor.session import inherited
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, status, value
+from airflow_restore_replay.core.flavor.stored_columns import recomputed
+from airflow_restore_replay.core.flavor.visibility import hidden_tables, sight
 
+#: room for what information_schema answers to mariadb-dump
+_TEMPORARY_BYTES = 64 * 2**20
 _IN_FILE = "in the option file, section [mariadbd]"
 
 
@@ -55,6 +61,24 @@ def _transaction_history(facts: PrimaryFacts) -> Observation:
     )
 
 
+def _limits(facts: PrimaryFacts) -> Observation:
+    """Observe limits of the account's sessions that mariadb-dump has no option for."""
+    names = ("sql_big_selects", "tmp_disk_table_size")
+    least = {"sql_big_selects": 1, "tmp_disk_table_size": _TEMPORARY_BYTES}
+    got = rows(facts.conn, f"SELECT {', '.join(inherited(name) for name in names)}")[0]
+    low = {name: int(text) for name, text in zip(names, got, strict=True) if int(text) < least[name]}
+    # This way the limit stays for everybody else.
+    is_ours = f"CURRENT_USER() = {literal(str(value(facts.conn, 'SELECT CURRENT_USER()')))}"
+    exempted = ", ".join(f"{name} = IF({is_ours}, {least[name]}, @@{name})" for name in low)
+    statements = "; ".join(filter(None, (facts.variables["init_connect"], f"SET {exempted}")))
+    return Observation(
+        not low,
+        ", ".join(f"{name}={text}" for name, text in low.items()) or "none",
+        "none: max_join_size (with sql_big_selects) and tmp_disk_table_size end the statements of mariadb-dump",
+        f"SET GLOBAL init_connect = {literal(statements)}; and the same {_IN_FILE}, or seed physically.",
+    )
+
+
 def _upstream(facts: PrimaryFacts) -> Upstream:
     """Return what the primary replicates from, as far as an account can see that has no privilege to ask for it."""
     if facts.variables.get("wsrep_on") == "ON":
@@ -66,6 +90,8 @@ def _upstream(facts: PrimaryFacts) -> Upstream:
     return Upstream(Severity.OK, "")
 
 
+#: what is examined again before a backup is published
+SIGHT = sight(grants.SEEING, grants.PRIVILEGES, tables.unlisted_tables)
 EXAMINATIONS: tuple[Examination, ...] = (
     common.flavor("MariaDB", lambda version: "mariadb" in version.lower()),
     common.release("MariaDB", (10, 5), series_of),
@@ -87,6 +113,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
         )
         for name, why in grants.PRIVILEGES.items()
     ),
+    hidden_tables(tables.unlisted_tables),
     *common.filters(lambda _: "SHOW MASTER STATUS", "BINLOG MONITOR"),
     common.logged_replication(
         ["log_slave_updates"], _upstream, f"log_slave_updates=ON {_IN_FILE}; then restart the primary."
@@ -100,7 +127,9 @@ EXAMINATIONS: tuple[Examination, ...] = (
         name="transaction-precise tables", observe=_transaction_history, for_seed=True, needs=["SELECT"]
     ),
     common.TRUSTED_FUNCTIONS,
+    Examination(name="session limits", observe=_limits, seeds=["logical"], for_seed=True),
     common.LOADABLE_FUNCTIONS,
+    recomputed("Set seed.method: physical", escaped=False),
     common.rounded_floats("mariadb-dump", "seed physically"),
     common.lost_memory(tables.memory_tables),
 )

@@ -26,7 +26,7 @@ from airflow_restore_replay.core.flavor.mariadb import (
     tables,
 )
 from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
-from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS
+from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS, SIGHT
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.sql import run
@@ -97,6 +97,10 @@ class MariaDbFlavor:
 
     def examine_primary(self, primary: Conn, wanted: Wanted) -> list[Finding]:
         return examine_primary(primary, wanted, EXAMINATIONS, privileges_of=grants.held)
+
+    def examine_sight(self, primary: Conn) -> list[Finding]:
+        wanted = Wanted(seed="", keep_s=0)
+        return examine_primary(primary, wanted, SIGHT, privileges_of=grants.held)
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
         return cut_before(

@@ -13,7 +13,8 @@ PRIVILEGES: dict[str, str] = {
     "SELECT": "dump and compare tables, read routines and accounts",
     "RELOAD": "mariadb-backup's BACKUP STAGE; block writes to tables without snapshots during a logical seed, but"
     " no reads; a new binary log file for a dump behind a very large event",
-    "PROCESS": "see which tablespaces lie outside the data directory; mariadb-backup",
+    "PROCESS": "see which tablespaces lie outside the data directory, and that the account sees all tables;"
+    " mariadb-backup",
     "LOCK TABLES": "the same, where RELOAD is not available",
     "SHOW VIEW": "dump views",
     "EVENT": "dump events and record their states",
@@ -22,6 +23,8 @@ PRIVILEGES: dict[str, str] = {
     "BINLOG MONITOR": "read the primary's position and list its binary logs",
 }
 
+#: those without which the server does not list, or does not show, what exists
+SEEING = ("SELECT", "SHOW VIEW", "EVENT", "TRIGGER")
 #: privileges that only mariadb-backup requires
 PHYSICAL_ONLY = ("RELOAD",)
 

@@ -6,7 +6,7 @@ import re
 
 from airflow_restore_replay.core.flavor import tables as base
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import identifier, joined
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
@@ -22,6 +22,14 @@ SEED_HISTORY = (
 )
 
 _ELSEWHERE = "DATA DIRECTORY or INDEX DIRECTORY: its files lie outside the data directory"
+# In the engine's names, a slash is only between schema and table, and #P# only before a partition.
+_PARTS = ", ".join(
+    f"CONVERT(CONVERT(CAST({part} AS BINARY) USING filename) USING utf8mb4)"
+    for part in (
+        "SUBSTRING_INDEX(NAME, '/', 1)",
+        "SUBSTRING_INDEX(SUBSTRING_INDEX(NAME, '/', -1), '#P#', 1)",
+    )
+)
 _BASE = "TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 
 
@@ -40,7 +48,7 @@ def unsupported_tables(conn: Conn) -> dict[str, str]:
     ):
         reason = _unsupported_option(conn, schema, name, options)
         if reason:
-            why[f"{schema}.{name}"] = reason
+            why[joined(schema, name)] = reason
     why.update(_outside_data_directory(conn))
     return why
 
@@ -62,6 +70,22 @@ def _unsupported_option(conn: Conn, schema: str, name: str, options: str) -> str
     return ""
 
 
+def unlisted_tables(conn: Conn) -> dict[str, bool]:
+    """See :data:`~airflow_restore_replay.core.flavor.visibility.Unlisted`."""
+    stored = rows(
+        conn,
+        f"SELECT DISTINCT {_PARTS} FROM information_schema.INNODB_SYS_TABLES"
+        " WHERE NAME LIKE '%/%' AND NAME NOT LIKE '%/#sql%'",
+    )
+    listed = set(base.names(conn))
+    # Nothing hides a schema from who has SELECT everywhere, and a crash may leave tables of a schema that is gone.
+    return {
+        joined(schema, name): False
+        for schema, name in sorted(stored)
+        if (schema, name) not in listed and not base.is_auxiliary(name)
+    }
+
+
 def uncompared(conn: Conn) -> dict[str, str]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.uncompared`."""
     why = base.without_snapshots(tables(conn))
@@ -70,7 +94,7 @@ def uncompared(conn: Conn) -> dict[str, str]:
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
         f" WHERE TABLE_TYPE = 'SEQUENCE' AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS}",
     )
-    why.update({f"{schema}.{name}": "sequence: a snapshot does not cover it" for schema, name in sequences})
+    why.update({joined(schema, name): "sequence: a snapshot does not cover it" for schema, name in sequences})
     return why
 
 
@@ -96,7 +120,7 @@ def _outside_data_directory(conn: Conn) -> dict[str, str]:
         spaces, path = f"{spaces} JOIN information_schema.INNODB_SYS_DATAFILES USING (SPACE)", "PATH"
     found = rows(
         conn,
-        f"SELECT NAME FROM {spaces}"
+        f"SELECT DISTINCT {_PARTS} FROM {spaces}"
         f" WHERE {path} LIKE '/%' AND {path} NOT LIKE CONCAT(@@GLOBAL.datadir, '%') AND NAME LIKE '%/%'",
     )
-    return {name.replace("/", ".", 1).split("#P#")[0]: _ELSEWHERE for (name,) in found}
+    return {joined(schema, name): _ELSEWHERE for schema, name in found}

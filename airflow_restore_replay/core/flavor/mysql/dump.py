@@ -22,7 +22,13 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
-from airflow_restore_replay.core.flavor.classify import STATEMENT_ENDED, denied, disk_full, dump_ended
+from airflow_restore_replay.core.flavor.classify import (
+    STATEMENT_ENDED,
+    denied,
+    disk_full,
+    dump_ended,
+    program_failed,
+)
 from airflow_restore_replay.core.flavor.mysql import accounts, extras, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
@@ -32,6 +38,7 @@ from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.program_output import error_number, telling_line
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
+from airflow_restore_replay.core.flavor.session import SESSION
 from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, rows, run
 from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.tls import unreachable_hint
@@ -48,12 +55,6 @@ _CORRUPT = re.compile(
 _DENIED = (1044, 1045, 1142, 1227, 1370, 1698)
 _GONE = {1053, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040, 1203, 1226, 4031}
 _NO_XA_RIGHT = 1401
-
-
-def _show_everything(conn: Conn) -> None:
-    """Let SHOW CREATE TABLE name generated invisible primary keys."""
-    if release(conn) >= (8, 0, 30):
-        run(conn, "SET SESSION show_gipk_in_create_table_and_information_schema = ON")
 
 
 _RULES = Rules(
@@ -74,7 +75,6 @@ _RULES = Rules(
     ),
     kept=frozenset({"sys"}),
     table_mode="NO_DIR_IN_CREATE",
-    prepare=_show_everything,
 )
 # The account tables of a managed service differ from a plain server's, so statements copy its accounts.
 _MANAGED = replace(_RULES, foreign=_RULES.foreign | {"mysql", "sys"})
@@ -95,13 +95,13 @@ def dump_command(program: str, options: Path, schemas: Sequence[str]) -> list[st
         "--skip-triggers",
         "--skip-comments",
         # The server's defaults may hide rows and columns; the option is one of newer programs.
-        f"--loose-init-command=SET SESSION sql_select_limit={2**64 - 1}, sql_big_selects=1, max_execution_time=0"
-        " /*!80030 , show_gipk_in_create_table_and_information_schema=ON */",
+        f"--loose-init-command={SESSION}",
         "--quick",
         "--no-tablespaces",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
         "--databases",
+        "--",
         *schemas,
     ]
 
@@ -116,7 +116,7 @@ def load_command(program: str, options: Path) -> list[str]:
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
         # Rows of sys.sys_config come as they are.
-        "--init-command=SET @sys.ignore_sys_config_triggers = TRUE",
+        f"--init-command={SESSION}, @sys.ignore_sys_config_triggers = TRUE",
     ]
 
 
@@ -146,7 +146,7 @@ class MySqlDump:
             loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
             if loose:
                 names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
-                run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}, wait_timeout=604800")
+                run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}")
                 run(guard, f"LOCK TABLES {names}")
             yield _Hold(position, held, carried, extras.histograms(guard))
 
@@ -215,7 +215,7 @@ class MySqlDump:
             return dump_ended(number, line)
         if number in _GONE:
             return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
-        return SeedFailed(f"mysqldump failed with status {status}: {line}", evidence={"error": number})
+        return program_failed("mysqldump", status, line)
 
     def load_error(self, status: int, stderr: str) -> RestoreReplayError:
         """Classify a failed load of the dump on the node."""
@@ -224,7 +224,7 @@ class MySqlDump:
             return NodeFull(f"The node's disk is full: {line}")
         if error_number(line) in _GONE:
             return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")
-        return SeedFailed(f"Loading the dump failed with status {status}: {line}")
+        return program_failed("Loading the dump", status, line)
 
 
 class _Hold:

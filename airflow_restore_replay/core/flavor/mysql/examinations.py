@@ -14,6 +14,8 @@ from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.identity import release_of
 from airflow_restore_replay.core.flavor.primary_examinations import Upstream
 from airflow_restore_replay.core.flavor.sql import dicts, rows
+from airflow_restore_replay.core.flavor.stored_columns import recomputed
+from airflow_restore_replay.core.flavor.visibility import hidden_tables, sight, withheld
 
 #: how to enable GTIDs without a restart. Source: MySQL manual, "Enabling GTID Transactions Online".
 _GTID_ON = (
@@ -83,6 +85,9 @@ def _upstream(facts: PrimaryFacts) -> Upstream:
     return Upstream(Severity.REFUSED, f"the primary is a replica of {', '.join(hosts)}")
 
 
+_WITHHELD = withheld(grants.withheld)
+#: what is examined again before a backup is published
+SIGHT = sight(grants.SEEING, grants.REQUIRED, tables.unlisted_tables, _WITHHELD)
 EXAMINATIONS: tuple[Examination, ...] = (
     common.flavor("MySQL", lambda version: "mariadb" not in version.lower()),
     common.release("MySQL", (8, 0), _series_of),
@@ -120,6 +125,8 @@ EXAMINATIONS: tuple[Examination, ...] = (
         )
         for name, why in grants.OPTIONAL.items()
     ),
+    _WITHHELD,
+    hidden_tables(tables.unlisted_tables),
     Examination(name="password", observe=_password),
     *common.filters(lambda facts: dialect(release(facts.conn)).binlog_status, "REPLICATION CLIENT"),
     common.logged_replication(
@@ -134,6 +141,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     common.carried(tables.unsupported_tables, "Move, decrypt (ALTER TABLE … ENCRYPTION='N') or drop them."),
     common.TRUSTED_FUNCTIONS,
     common.LOADABLE_FUNCTIONS,
+    recomputed("Set seed.method: clone", escaped=True),
     common.rounded_floats("mysqldump", "seed by CLONE"),
     common.lost_memory(tables.memory_tables),
     *CLONE_EXAMINATIONS,

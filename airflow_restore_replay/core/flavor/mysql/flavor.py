@@ -26,7 +26,7 @@ from airflow_restore_replay.core.flavor.mysql import (
     tables,
 )
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
-from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS
+from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS, SIGHT
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.sql import run
@@ -97,6 +97,10 @@ class MySqlFlavor:
 
     def examine_primary(self, primary: Conn, wanted: Wanted) -> list[Finding]:
         return examine_primary(primary, wanted, EXAMINATIONS, privileges_of=grants.held)
+
+    def examine_sight(self, primary: Conn) -> list[Finding]:
+        wanted = Wanted(seed="", keep_s=0)
+        return examine_primary(primary, wanted, SIGHT, privileges_of=grants.held)
 
     def cut_before(self, primary: Endpoint, boundary: datetime, start: Position) -> Cut:
         return cut_before(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_restore_replay.core.flavor import tables as base
+from airflow_restore_replay.core.flavor.quoting import joined
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
 #: engines whose data is only in files of the data directory, so that a cold copy contains it
 CARRIED_ENGINES = frozenset({"InnoDB", "MyISAM", "MRG_MYISAM", "CSV", "MEMORY", "ARCHIVE", "BLACKHOLE"})
 
+_PARTITION = re.compile("#p#", re.IGNORECASE)
 _ELSEWHERE = "DATA DIRECTORY: its files lie outside the data directory"
 _ENCRYPTED = "encrypted at rest; the node has no keyring"
 
@@ -39,7 +43,24 @@ def unsupported_tables(conn: Conn) -> dict[str, str]:
 
 def _qualified(tablespace: str) -> str:
     schema, slash, name = tablespace.partition("/")
-    return f"{schema}.{name.split('#')[0]}" if slash else f"tablespace {tablespace}"
+    return joined(schema, _PARTITION.split(name)[0]) if slash else f"tablespace {tablespace}"
+
+
+def unlisted_tables(conn: Conn) -> dict[str, bool]:
+    """See :data:`~airflow_restore_replay.core.flavor.visibility.Unlisted`."""
+    spaces = rows(
+        conn,
+        "SELECT NAME FROM information_schema.INNODB_TABLESPACES WHERE SPACE_TYPE = 'Single' AND NAME LIKE '%/%'",
+    )
+    listed = {f"{schema}/{name}" for schema, name in base.names(conn)}
+    known = tuple(f"{name}/" for name in base.schema_names(conn))
+    # Names are as users wrote them, so only the listed ones say where the schema's ends and the table's begins.
+    found = {str(name) for (name,) in spaces if not base.is_auxiliary(str(name).rpartition("/")[2])}
+    return {
+        space: not space.startswith(known)
+        for space in sorted(found)
+        if listed.isdisjoint({space, *(space[: at.start()] for at in _PARTITION.finditer(space))})
+    }
 
 
 def uncompared(conn: Conn) -> dict[str, str]:

@@ -132,6 +132,7 @@ def _difference(name: str, ours: Definitions, theirs: Definitions) -> tuple[str,
 
 
 def _excluded(ctx: JobContext, name: str) -> bool:
-    object_name = name.rpartition(" ")[2]
-    patterns = ctx.cluster.validate.exclude
-    return any(fnmatch.fnmatchcase(n, p) for p in patterns for n in (name, object_name))
+    # A kind has up to three words; a name may contain spaces, too.
+    words = name.split(" ")
+    names = [" ".join(words[first:]) for first in range(min(len(words), 4))]
+    return any(fnmatch.fnmatchcase(n, p) for p in ctx.cluster.validate.exclude for n in names)

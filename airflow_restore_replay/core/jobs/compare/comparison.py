@@ -147,7 +147,7 @@ def _uncompared(ctx: JobContext) -> dict[str, str]:
     with ctx.server.connect() as node:
         listed = dict(ctx.flavor.uncompared(node))
         for table in ctx.flavor.tables(node):
-            if excluded(ctx, table.qualified):
+            if excluded(ctx, table):
                 listed[table.qualified] = "excluded by validate.exclude"
     return listed
 

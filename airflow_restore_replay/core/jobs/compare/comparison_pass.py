@@ -229,9 +229,18 @@ def names_of(ctx: JobContext, conn: Conn) -> set[str]:
     return {table.qualified for table in ctx.flavor.tables(conn)}
 
 
-def excluded(ctx: JobContext, name: str) -> bool:
+def matches(pattern: str, schema: str, name: str) -> bool:
+    """Return whether a pattern of ``validate.exclude`` matches a table: ``shop.*`` none of ``shop.old``."""
+    match = fnmatch.fnmatchcase
+    points = [place for place, letter in enumerate(pattern) if letter == "."]
+    if not points:
+        return match(f"{schema}.{name}", pattern)
+    return any(match(schema, pattern[:at]) and match(name, pattern[at + 1 :]) for at in points)
+
+
+def excluded(ctx: JobContext, table: Table) -> bool:
     """Return whether ``validate.exclude`` excludes the table."""
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in ctx.cluster.validate.exclude)
+    return any(matches(pattern, table.schema, table.name) for pattern in ctx.cluster.validate.exclude)
 
 
 def _comparable(ctx: JobContext, conn: Conn) -> dict[str, Table]:
@@ -239,5 +248,5 @@ def _comparable(ctx: JobContext, conn: Conn) -> dict[str, Table]:
     return {
         t.qualified: t
         for t in ctx.flavor.tables(conn)
-        if t.mvcc and t.qualified not in left_out and not excluded(ctx, t.qualified)
+        if t.mvcc and t.qualified not in left_out and not excluded(ctx, t)
     }
