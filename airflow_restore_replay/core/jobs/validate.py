@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from pymysql.err import MySQLError
+
 from airflow_restore_replay.core.errors import (
     Blame,
     DataMismatch,
@@ -104,8 +106,8 @@ def _run_checks(ctx: JobContext) -> list[CheckResult]:
             state.facts.compared = {"omitted": "not among validate.checks"}
     try:
         return run_checks(ctx, chosen(ctx))
-    except RestoreReplayError as exc:
-        if exc.blame in (Blame.BACKUP, Blame.SOURCE):
+    except (RestoreReplayError, MySQLError) as exc:
+        if isinstance(exc, MySQLError) or exc.blame in (Blame.BACKUP, Blame.SOURCE):
             # What the account may not see any more looks as if the primary had dropped it.
             with ctx.flavor.connect(ctx.primary) as primary:
                 refuse_hidden(ctx, primary)
