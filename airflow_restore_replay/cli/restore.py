@@ -54,12 +54,21 @@ def _show(restored: Restored, hints: list[str]) -> None:
         f"Backup {restored.backup_id} is restored into {restored.target}: "
         f"{human_bytes(restored.bytes)}{fetched} in {human_seconds(restored.seconds)}.",
         f"Its position is {restored.position}.",
+        *_started_with(restored),
         *(f"- {hint}" for hint in hints),
     ]
     if restored.event_sql:
         lines += ["- Events are disabled as on a replica. If this becomes a primary:", *restored.event_sql]
     for line in lines:
         console().print(line, markup=False, soft_wrap=True)
+
+
+def _started_with(restored: Restored) -> list[str]:
+    if not restored.option_file:
+        return []
+    return [
+        f"- Start the copy with the options in {restored.option_file}, the primary's settings that the data depend on."
+    ]
 
 
 def _ownership(target: Path) -> list[str]:

@@ -160,7 +160,7 @@ def known(
         yield "receiver", str(number), "", rules.io_error(number, "…")
     for one in said:
         yield "receiver", str(one.number), one.text, rules.io_error(one.number, one.text)
-    for number in sorted(rules.circumstance):
+    for number in sorted(rules.circumstance | rules.missing_plugin):
         yield "applier", str(number), "", rules.applier_error(number, "…", "…")
     yield "applier", "1021, 28", "No space left on device", rules.applier_error(1021, "…", "…")
     yield "applier", "any", "relay log read failure", rules.applier_error(1594, "Relay log read failure", "…")

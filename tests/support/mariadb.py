@@ -43,7 +43,7 @@ class MariaDbPrimary(Primary):
         command = [self.program("mariadb-install-db"), "--no-defaults", f"--datadir={self.datadir}", *user]
         command += [f"--tmpdir={self.tmp_dir}"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
-        command += ["--innodb-log-file-size=16M"]
+        command += ["--innodb-log-file-size=16M", *self.install]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -38,6 +38,7 @@ class MySqlPrimary(Primary):
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-doublewrite=OFF",
             "--innodb-flush-method=nosync",
+            *self.install,
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+import os
 import random
 import shutil
 import signal
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,9 @@ class Primary(abc.ABC):
         self.server_id = server_id
         self.port = port
         self.options = list(options)
+        self.install: list[str] = []
+        self.environment: dict[str, str] = {}
+        self.defaults: Path | None = None
         self.datadir = root / "data"
         # Of its own: a server that starts deletes every temporary table in its tmpdir, other servers' too.
         self.tmp_dir = root / "tmp"
@@ -59,10 +63,25 @@ class Primary(abc.ABC):
 
     @classmethod
     def start(
-        cls, root: Path, *, server_id: int = 1, port: int | None = None, options: Sequence[str] = ()
+        cls,
+        root: Path,
+        *,
+        server_id: int = 1,
+        port: int | None = None,
+        options: Sequence[str] = (),
+        install: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        defaults: Path | None = None,
     ) -> Self:
-        """Start on the data directory below *root*, with further *options*; where there is none, on a fresh one."""
+        """Start on the data directory below *root*, with further *options*; where there is none, on a fresh one.
+
+        :param install: options that the data directory is made with, and that the server has, too.
+        :param environment: of the server's process, beside this process's own.
+        :param defaults: option file; None for none.
+        """
         primary = cls(root, server_id=server_id, port=port or free_port(), options=options)
+        primary.install, primary.environment = list(install), dict(environment or {})
+        primary.defaults = defaults
         primary.tmp_dir.mkdir(parents=True, exist_ok=True)
         if not (primary.datadir / "mysql").exists():
             templates.copy_tree(primary._installed(), primary.datadir)
@@ -74,6 +93,7 @@ class Primary(abc.ABC):
 
         def install(work: Path) -> None:
             new = type(self)(work, server_id=1, port=free_port(), options=["--skip-log-bin"])
+            new.install = self.install
             new.tmp_dir.mkdir()
             try:
                 new._install()
@@ -87,7 +107,8 @@ class Primary(abc.ABC):
 
         recipe = inspect.getsource(sys.modules[type(self).__module__])
         release = templates.release_of(self.program(self.server_program))
-        return templates.kept(f"primary-{self.flavor}", recipe + release, install) / "data"
+        made_with = recipe + release + " ".join(self.install)
+        return templates.kept(f"primary-{self.flavor}", made_with, install) / "data"
 
     #: of the cluster file
     flavor: ClassVar[str]
@@ -182,8 +203,15 @@ class Primary(abc.ABC):
 
     def _launch(self) -> None:
         self._socket_dir.mkdir(exist_ok=True)
+        command = [*self._command(), *self.install]
+        if self.defaults:
+            command[1] = f"--defaults-file={self.defaults}"
         self.process = subprocess.Popen(
-            self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **self.environment},
         )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

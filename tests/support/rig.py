@@ -201,9 +201,9 @@ class Rig:
         raw[len(raw) // 2] ^= 0x40
         stored.write_bytes(raw)
 
-    def restores(self, backup_id: str) -> Path:
+    def restores(self, backup_id: str, target: Path | None = None) -> Path:
         """Return directory into which the backup was restored, every byte checked."""
-        target = self.root / f"restored-{backup_id}"
+        target = target or self.root / f"restored-{backup_id}"
         repository = self.repository(write=False)
         manifest = repository.load_manifest(backup_id)
         restore_backup(repository, manifest, target, transfer=self.cluster().transfer)

@@ -128,7 +128,8 @@ def initialize(server: NodeProcess, real: Callable[[Any], None] | None = None) -
         copy_tree(data, work)
         shutil.rmtree(data)
 
-    made = kept(f"node-{type(server).__name__}", _source_of(server) + release_of(program), make)
+    options = " ".join(server.variables.birth_options(server.layout.variables))
+    made = kept(f"node-{type(server).__name__}", _source_of(server) + release_of(program) + options, make)
     server._prepare_directories()
     try:
         copy_tree(made, data)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_restore_replay.core.flavor.examination import Wanted
     from airflow_restore_replay.core.flavor.findings import Finding
     from airflow_restore_replay.core.flavor.seeding import DumpTools
+    from airflow_restore_replay.core.flavor.variables import Variables
 
 
 class NodeServer(Protocol):
@@ -51,6 +52,14 @@ class NodeServer(Protocol):
 
         :raises PreflightFailed: it is not installed; the error names the package.
         """
+        ...
+
+    def follow(self, variables: Mapping[str, str]) -> None:
+        """Give the server the primary's settings from its next start."""
+        ...
+
+    def lacking(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the plugins that the primary has loaded and that are not installed here."""
         ...
 
     def initialize(self) -> None:
@@ -114,6 +123,8 @@ class Flavor(Protocol):
     skippable_files: Sequence[str]
     #: disk space of a replaying node without any data
     empty_node_bytes: int
+    #: the class of each variable, and the primary's settings that a node has, too
+    variables: Variables
 
     def parse_position(self, text: str) -> Position: ...
 

@@ -18,6 +18,7 @@ from airflow_restore_replay.core.errors import (
     HistoryDiverged,
     NodeFull,
     NodeServerCrashed,
+    NotReplayable,
     PreflightFailed,
     PrimaryUnreachable,
     ReplayConflict,
@@ -46,7 +47,8 @@ _MEMORY = {5, 12, 1037, 1038, 1041, 1135, 2008}
 # Killed by an administrator or a shutdown, or a lock wait that the node itself caused.
 _INTERRUPTED = {1053, 1180, 1205, 1213, 1317}
 # The node lacks installed software, not data: an engine, a plugin, a UDF.
-_MISSING_SOFTWARE = {1126, 1127, 1128, 1286, 1524}
+_MISSING_SOFTWARE = {1126, 1127, 1128, 1286}
+_MISSING_PLUGIN = {1524}
 #: an administrator, or a time limit of the server, ended the statement
 STATEMENT_ENDED = frozenset({1317, 1969, 3024})
 _KILLED = 1317
@@ -99,6 +101,7 @@ class ErrorRules:
     ) -> None:
         self.transient = frozenset(_TRANSIENT.union(transient))
         self.denied_numbers = frozenset(_DENIED.union(denied))
+        self.missing_plugin = frozenset(_MISSING_PLUGIN)
         self.circumstance = frozenset(_MEMORY.union(_INTERRUPTED, _MISSING_SOFTWARE, circumstance))
 
     def connect_error(self, exc: BaseException, endpoint: Endpoint) -> RestoreReplayError:
@@ -164,6 +167,12 @@ class ErrorRules:
             return NodeServerCrashed(
                 f"The applier stopped at {position} for a reason that is not in the data, error {number}: {text}",
                 hint="See the node's memory, plugins and who killed the thread.",
+                evidence=evidence,
+            )
+        if number in self.missing_plugin:
+            return NotReplayable(
+                f"A statement at {position} names a plugin that the node lacks, error {number}: {text}",
+                hint="Install the plugin on the node; until then, a fresh full has what the statement did.",
                 evidence=evidence,
             )
         if "relay log read failure" in text.lower():

@@ -21,6 +21,8 @@ _DATA_WARNING = (
 _HARMLESS = (
     # Plugins and UDFs of the primary that the node deliberately does not load.
     r"Can't open shared library|Couldn't load plugin|Can't find symbol",
+    # A plugin that both an option and the copied table of plugins load.
+    r"Function '.*' already exists",
     r"Plugin '.*' (init function returned error|registration as|is disabled)",
     # A lost connection: the primary stops or restarts.
     r"server_errno=|Lost connection",

@@ -48,17 +48,6 @@ def setting(name: str, expected: str, fix: Fix, *, severity: Severity = Severity
     return Examination(name=name, observe=observe, severity=severity)
 
 
-def fixed_at_birth(name: str, expected: str) -> Examination:
-    """Return the examination of a setting that a data directory is created with, and that no server can change."""
-
-    def observe(facts: PrimaryFacts) -> Observation:
-        observed = facts.variables.get(name, expected)
-        fix = f"Nodes have {expected}: copy the primary to a new server that was created with it."
-        return Observation(observed == expected, observed, expected, fix)
-
-    return Examination(name=name, observe=observe)
-
-
 def kept_logs(name: str, unit_s: int, fix: Callable[[int], str], *, unless: str = "") -> Examination:
     """Return the examination of how long the primary keeps binary logs; 0 keeps all.
 

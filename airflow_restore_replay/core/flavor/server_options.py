@@ -54,6 +54,7 @@ _ISOLATION = [
     "--innodb-strict-mode=OFF",
     "--general-log=0",
     "--slow-query-log=0",
+    # Until the primary's are known; the options that follow from those come last.
     "--default-time-zone=SYSTEM",
     "--character-set-server=utf8mb4",
     "--max-connections=64",

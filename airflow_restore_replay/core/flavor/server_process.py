@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import re
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +32,7 @@ from airflow_restore_replay.core.flavor.server_options import relay_dir
 from airflow_restore_replay.core.flavor.server_record import ServerRecord
 from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
+from airflow_restore_replay.core.flavor.variables import PLUGINS, SYSTEM_ZONE, Variables, follow_zone
 from airflow_restore_replay.core.system.processes import running, spawn, terminate
 
 # Crash recovery of a large restored copy that was hot takes long; a dead process is noticed at once.
@@ -46,6 +48,7 @@ class NodeProcess(abc.ABC):
     #: program → package to install for it; ``""`` stands for any other program
     packages: ClassVar[dict[str, str]]
     _log_rules: ClassVar[LogRules]
+    variables: ClassVar[Variables]
 
     def __init__(self, layout: ServerLayout) -> None:
         self.layout = layout
@@ -98,17 +101,33 @@ class NodeProcess(abc.ABC):
         offset = self.layout.log_path.stat().st_size if self.layout.log_path.exists() else 0
         argv = self._command(socket=socket, init_file=init_file, replaying=replaying)
         confinement = server_confinement(self.layout, socket_directory=socket.parent)
-        started = spawn(argv, self.layout.log_path, confinement)
+        zone = self.layout.variables.get(SYSTEM_ZONE)
+        started = spawn(argv, self.layout.log_path, confinement, environment={"TZ": zone} if zone else {})
         self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset))
         try:
             self._wait_ready(timeout_s)
             with self.connect() as conn:
                 self._begin(conn, replaying=replaying)
+                follow_zone(conn, self.layout.variables)
         except BaseException:
             self.kill()
             raise
         finally:
             init_file.unlink(missing_ok=True)
+
+    def follow(self, variables: Mapping[str, str]) -> None:
+        """Give the server the primary's settings from its next start."""
+        self.layout = dataclasses.replace(self.layout, variables=dict(variables))
+
+    def lacking(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the plugins that the primary has loaded and that are not installed here."""
+        wanted = filter(None, variables.get(PLUGINS, "").split(","))
+        installed = {path.stem for path in self._plugins()}
+        return sorted({*wanted} - installed)
+
+    def _followed(self) -> list[str]:
+        """Return the options that give the server the primary's settings, which must come last."""
+        return self.variables.options(self.layout.variables, {path.stem for path in self._plugins()})
 
     def connect(self) -> Conn:
         return self._connect(self.endpoint())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -150,6 +151,7 @@ class ServerLayout:
     :param readable: files and directories outside the node's directory that a confined server may read and execute,
         beside the usual ones: of TLS, or ``node.readable``.
     :param primary_port: the TCP port that a confined server may connect to; None for any port.
+    :param variables: the primary's settings that the server has, too, as the flavor's table of variables reads them.
     """
 
     datadir: Path
@@ -163,6 +165,7 @@ class ServerLayout:
     confine: Literal["require", "prefer", "off"] = "prefer"
     readable: tuple[Path, ...] = ()
     primary_port: int | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def for_asking(cls, scratch: Path, bindir: str | None) -> ServerLayout:

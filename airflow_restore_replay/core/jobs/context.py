@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -154,6 +154,12 @@ class JobContext:
     @property
     def params(self) -> dict[str, Any]:
         return self.request.params
+
+    def follow(self, variables: Mapping[str, str]) -> None:
+        """Give the node's server the primary's settings from its next start, and record them for the manifest."""
+        with self.node.changing() as state:
+            state.facts.variables = dict(variables)
+        self.server.follow(variables)
 
     def stop_if_cancelled(self) -> None:
         """Raise if the job was cancelled.

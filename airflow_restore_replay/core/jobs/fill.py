@@ -136,6 +136,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         backup=manifest.server_release, node=ctx.server.release(), primary=ctx.server.release()
     )
     resume = ctx.state.phase is Phase.FILLING
+    ctx.follow(ctx.flavor.variables.continued(manifest.variables, ctx.state.facts.variables))
     require_space(
         ctx.node.path.parent,
         manifest.sizes.restored_bytes,
@@ -230,6 +231,8 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
     _empty(ctx)
     ctx.node.set_phase(Phase.FILLING)
     ctx.report.phase(f"seeding ({method})")
+    if method == "logical":
+        ctx.follow(ctx.flavor.variables.of_rows(ctx.state.facts.variables))
     inputs = SeedInputs(
         flavor=ctx.flavor,
         server=ctx.server,

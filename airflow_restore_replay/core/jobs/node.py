@@ -69,6 +69,7 @@ class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Facts that earlier jobs found and that later jobs, verdicts and the manifest need.
 
     :param primary_uid: unique id of the primary that preflight examined.
+    :param variables: the primary's settings that the node's server has, too.
     :param warnings: failed preconditions that do not stop a cycle, by name.
     :param base_chains: last events of the base, by which its history is found in the primary's binary log.
     :param lineage_depth: number of replays since the last fresh full.
@@ -83,6 +84,7 @@ class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     primary_uid: str = ""
+    variables: dict[str, str] = {}
     warnings: dict[str, str] = {}
     base_chains: list[EventStamp] = []
     lineage_depth: int = 0
@@ -289,6 +291,7 @@ class NodeDir:
             confine=cluster.node.confine,
             readable=tuple(map(Path, [*cluster.node.readable, *primary.tls_files])),
             primary_port=primary.port,
+            variables=state.facts.variables,
         )
 
     def save_base(self, base: RestoredState) -> None:

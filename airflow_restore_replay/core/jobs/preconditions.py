@@ -106,6 +106,8 @@ def _examine_node_host(site: Site, primary: Conn | None) -> list[Finding]:
         return [*found, _room(site, 0)]
     if all(finding.severity is Severity.OK for finding in programs[:1]):
         found.append(_release(site, site.flavor.identity(primary).release))
+    if programs and programs[0].severity is Severity.OK:
+        found += _plugins(site, primary)
     return [*found, _room(site, sum(table.data_bytes for table in site.flavor.tables(primary)))]
 
 
@@ -124,6 +126,23 @@ def _release(site: Site, theirs: str) -> Finding:
         return f"{ours} for a primary of {theirs}"
 
     return finding_of("node", "release", fits, expected=f"not newer than {theirs}")
+
+
+def _plugins(site: Site, primary: Conn) -> list[Finding]:
+    """Examine whether the plugins of the primary that a node may load are installed here."""
+    lacking = site.server.lacking(site.flavor.variables.read(primary))
+    engines = {f"ha_{table.engine.lower()}" for table in site.flavor.tables(primary)}
+    return [
+        Finding(
+            subject="node",
+            name=f"plugin {name}",
+            severity=Severity.REFUSED if name in engines else Severity.WARNING,
+            observed="not installed",
+            expected="installed, as on the primary",
+            fix=f"Install the package with {name}.so on the node.",
+        )
+        for name in lacking
+    ]
 
 
 def _workdir(cluster: Cluster) -> Finding:

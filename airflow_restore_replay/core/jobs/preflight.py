@@ -29,6 +29,7 @@ def preflight(ctx: JobContext, node: Conn | None = None, *, seeding: bool) -> di
     with contextlib.closing(ctx.flavor.connect(ctx.primary)) as primary:
         warnings = _insist(ctx, primary, seeding)
         _note_primary(ctx, _other_server(ctx, primary, node), warnings)
+        ctx.follow(ctx.flavor.variables.read(primary))
     return warnings
 
 

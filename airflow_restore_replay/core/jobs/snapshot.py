@@ -132,6 +132,7 @@ def _manifest(ctx: JobContext, sizes: Sizes) -> Manifest:
         goal_read_at=state.goal_read_at,
         as_of=ctx.as_of,
         primary_uid=state.facts.primary_uid,
+        variables=state.facts.variables,
         node_server_id=state.server_id,
         chunk_size_bytes=ctx.repository.chunk_size_bytes,
         file_list="",

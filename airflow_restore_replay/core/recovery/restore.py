@@ -19,6 +19,7 @@ from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NoSuchBackup, TargetNotEmpty
 from airflow_restore_replay.core.flavor.quoting import identifier, parted
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
 from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
@@ -30,6 +31,8 @@ from airflow_restore_replay.core.system.files import allocated_bytes, require_sp
 #: file in the target of an unfinished restore; it names the backup, so that a second try resumes
 MARKER = ".restore-replay-partial"
 _MARKER_BYTES = 4096
+#: file in the target with options for a server, see :class:`Restored`
+OPTION_FILE = "restored.cnf"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Restored:
 
     :param position: GTID set of the transactions that the data contains.
     :param fetched_bytes: bytes read from the store; less than *bytes* after a resumed try.
+    :param option_file: has the primary's settings that the data depend on, for the server that is started on them;
+        empty if the backup has none.
     :param event_sql: statements that re-enable the events that are disabled on a replica.
     """
 
@@ -48,6 +53,7 @@ class Restored:
     fetched_bytes: int
     seconds: float
     resumed: bool
+    option_file: str
     event_sql: tuple[str, ...]
 
 
@@ -121,6 +127,9 @@ def restore_backup(
             held=held,
         )
         held.remove(MARKER)
+        settings = _option_file(manifest)
+        if settings:
+            held.replace(OPTION_FILE, settings.encode())
     return Restored(
         backup_id=manifest.backup_id,
         position=manifest.position,
@@ -129,7 +138,17 @@ def restore_backup(
         fetched_bytes=result.fetched_bytes,
         seconds=round(time.monotonic() - started, 3),
         resumed=resumed,
+        option_file=str(target / OPTION_FILE) if settings else "",
         event_sql=tuple(event_statements(manifest.event_states)),
+    )
+
+
+def _option_file(manifest: Manifest) -> str:
+    if not manifest.variables:
+        return ""
+    variables = get_flavor(manifest.flavor).variables
+    return variables.option_file(
+        manifest.variables, server={"mariadb": "mariadbd"}.get(manifest.flavor, "mysqld")
     )
 
 

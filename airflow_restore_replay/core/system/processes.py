@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -65,13 +65,19 @@ def run_program(
     )
 
 
-def spawn(argv: Sequence[str], log_path: Path, confinement: Confinement | None = None) -> ProcessId:
+def spawn(
+    argv: Sequence[str],
+    log_path: Path,
+    confinement: Confinement | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ProcessId:
     """Start *argv* in its own session, so that it outlives its caller; output goes to *log_path*.
 
     :param confinement: what the process may use of the host; None if it is not confined.
+    :param environment: what it has beside the environment of all programs.
     :raises OSError: the program cannot be started, or the kernel refuses the confinement.
     """
-    environment = program_environment()
+    environment = {**program_environment(), **(environment or {})}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

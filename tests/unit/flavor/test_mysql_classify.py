@@ -9,6 +9,7 @@ from airflow_restore_replay.core.errors import (
     HistoryDiverged,
     NodeFull,
     NodeServerCrashed,
+    NotReplayable,
     PrimaryUnreachable,
     ReleaseRefused,
     ReplayConflict,
@@ -73,7 +74,7 @@ def test_a_missing_grant_is_named() -> None:
         (1021, "Disk full (/tmp/x); waiting for someone to free some space", NodeFull),
         (1205, "Lock wait timeout exceeded", NodeServerCrashed),
         (3121, "The DATA DIRECTORY location must be in a known directory.", NodeServerCrashed),
-        (1524, "Plugin 'authentication_ldap_simple' is not loaded", NodeServerCrashed),
+        (1524, "Plugin 'authentication_ldap_simple' is not loaded", NotReplayable),
     ],
 )
 def test_an_appliers_error_blames_the_data_only_if_it_is_in_the_data(

@@ -37,7 +37,8 @@ def make_before_rows(node: Conn, objects: Objects, rules: Rules) -> dict[str, st
             maker.run(f"DROP TABLE IF EXISTS {_quoted(made)}")
         elif made.key in present:
             maker.run(f"DELETE FROM {_quoted(made)}")
-    _must(_make_all(maker, (*objects.tables, *objects.sequences), present))
+    tables_to_fill = (table.without_counter() if table.only_counts_up else table for table in objects.tables)
+    _must(_make_all(maker, (*tables_to_fill, *objects.sequences), present))
     for table in objects.rows:
         _insert(maker, table)
     refused = _make_all(maker, objects.routines, present)

@@ -60,6 +60,11 @@ class Object:
         body = self.statement[: len(self.statement) - len(options)]
         return replace(self, statement=body + _COUNTER.sub(b"", options, count=1))
 
+    @property
+    def only_counts_up(self) -> bool:
+        """Return whether the table's engine refuses rows below its counter: ARCHIVE, with error 1022."""
+        return self._options().startswith(b"\n) ENGINE=ARCHIVE")
+
     def _options(self) -> bytes:
         # Each column, key and constraint is on a line of its own, which begins with spaces.
         return self.statement[self.statement.rfind(b"\n) ENGINE=") :] if self.kind == "table" else b""

@@ -53,9 +53,19 @@ def on_host(prefix: list[str], command: list[str]) -> list[str]:
     return [*prefix, *command]
 
 
-def prepare_command(program: str, datadir: Path, memory_bytes: int) -> list[str]:
-    """Return argv that makes the copy consistent."""
-    return [program, "--no-defaults", "--prepare", f"--target-dir={datadir}", f"--use-memory={memory_bytes}"]
+def prepare_command(program: str, datadir: Path, memory_bytes: int, page_bytes: str = "") -> list[str]:
+    """Return argv that makes the copy consistent.
+
+    :param page_bytes: size of the primary's pages; empty for the usual one.
+    """
+    command = [
+        program,
+        "--no-defaults",
+        "--prepare",
+        f"--target-dir={datadir}",
+        f"--use-memory={memory_bytes}",
+    ]
+    return [*command, f"--innodb-page-size={page_bytes}"] if page_bytes else command
 
 
 def copied_position(datadir: Path) -> MariaDbPosition:

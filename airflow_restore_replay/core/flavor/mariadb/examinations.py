@@ -9,11 +9,13 @@ from airflow_restore_replay.core.flavor.examination import Examination, Observat
 from airflow_restore_replay.core.flavor.findings import Severity
 from airflow_restore_replay.core.flavor.mariadb import grants, tables
 from airflow_restore_replay.core.flavor.mariadb.identity import release_of, series_of
+from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.primary_examinations import Upstream
 from airflow_restore_replay.core.flavor.quoting import literal
 from airflow_restore_replay.core.flavor.session import inherited
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, status, value
 from airflow_restore_replay.core.flavor.stored_columns import recomputed
+from airflow_restore_replay.core.flavor.variable_examinations import followed
 from airflow_restore_replay.core.flavor.visibility import hidden_tables, sight
 
 #: room for what information_schema answers to mariadb-dump
@@ -119,6 +121,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
         ["log_slave_updates"], _upstream, f"log_slave_updates=ON {_IN_FILE}; then restart the primary."
     ),
     common.SERVER_ID,
+    *followed(VARIABLES),
     common.carried(tables.unsupported_tables, "Convert or drop them."),
     Examination(
         name="system-versioned tables", observe=_history, seeds=["logical"], for_seed=True, needs=["SELECT"]

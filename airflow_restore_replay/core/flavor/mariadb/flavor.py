@@ -29,6 +29,7 @@ from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
 from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS, SIGHT
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.tables import event_states
 from airflow_restore_replay.core.flavor.values import (
@@ -69,6 +70,7 @@ class MariaDbFlavor:
     )
     skippable_files: Sequence[str] = ("*/*.ibd",)
     empty_node_bytes = options.EMPTY_NODE_BYTES
+    variables = VARIABLES
 
     parse_position = staticmethod(MariaDbPosition.parse)
     server = MariaDbServer

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.server_options import common_options, relay_dir
 from airflow_restore_replay.core.flavor.values import ServerLayout
 
 #: plugins that cannot access anything outside the data directory; all others (FEDERATED, SPIDER, CONNECT, S3, UDFs,
-#: authentication) are not linked into the node's plugin directory and so cannot be loaded
-SAFE_PLUGINS = ("ha_archive.so", "ha_blackhole.so", "provider_*.so", "type_*.so")
+#: PAM) are not linked into the node's plugin directory and so cannot be loaded. Those of authentication run at a login.
+SAFE_PLUGINS = (*(f"{name}.so" for name in VARIABLES.plugins), "provider_*.so", "type_*.so")
 
 _REDO_REPLAYING_BYTES = 128 * 2**20
 #: InnoDB's minimum; the redo log is part of every snapshot
@@ -43,6 +44,9 @@ _ISOLATION = [
     "--skip-slave-start",
     "--log-warnings=2",
     "--skip-external-locking",
+    # The node must accept each change that the primary accepted.
+    "--loose-innodb-read-only-compressed=OFF",
+    "--system-versioning-alter-history=KEEP",
 ]
 
 _REPLICATION = [

@@ -101,7 +101,10 @@ def _program(
 def _prepare(server: MariaDbServer) -> None:
     layout = server.layout
     command = backup.prepare_command(
-        server.program("mariadb-backup"), layout.datadir, layout.buffer_pool_bytes
+        server.program("mariadb-backup"),
+        layout.datadir,
+        layout.buffer_pool_bytes,
+        layout.variables.get("innodb_page_size", ""),
     )
     done = run_program(command)
     if done.returncode or "completed OK!" not in done.stderr:

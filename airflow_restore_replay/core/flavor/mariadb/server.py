@@ -17,11 +17,13 @@ from airflow_restore_replay.core.flavor import account
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mariadb import errorlog, options
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
+from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.programs import library_roots, run_installer
 from airflow_restore_replay.core.flavor.server_options import run_as
 from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.flavor.variables import Variables
 from airflow_restore_replay.core.system.processes import run_program
 
 
@@ -34,6 +36,7 @@ class MariaDbServer(NodeProcess):
         "mbstream": "mariadb-backup",
     }
     _log_rules: ClassVar[LogRules] = errorlog.RULES
+    variables: ClassVar[Variables] = VARIABLES
 
     def release(self) -> str:
         out = run_program([self.program("mariadbd"), "--version"])
@@ -56,12 +59,13 @@ class MariaDbServer(NodeProcess):
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--skip-name-resolve",
+                *self.variables.birth_options(self.layout.variables),
             ]
             run_installer(command)
 
     def _command(self, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
         own = options.server_options(self.layout, socket=socket, init_file=init_file, replaying=replaying)
-        return [self.program("mariadbd"), *own]
+        return [self.program("mariadbd"), *own, *self._followed()]
 
     def _identified(self, password: str) -> str:
         # A hash, because a password policy that was restored from the primary must not refuse the account.

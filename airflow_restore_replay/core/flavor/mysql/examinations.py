@@ -12,9 +12,11 @@ from airflow_restore_replay.core.flavor.mysql.clone_examinations import CLONE_EX
 from airflow_restore_replay.core.flavor.mysql.connect import release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.identity import release_of
+from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.primary_examinations import Upstream
 from airflow_restore_replay.core.flavor.sql import dicts, rows
 from airflow_restore_replay.core.flavor.stored_columns import recomputed
+from airflow_restore_replay.core.flavor.variable_examinations import followed
 from airflow_restore_replay.core.flavor.visibility import hidden_tables, sight, withheld
 
 #: how to enable GTIDs without a restart. Source: MySQL manual, "Enabling GTID Transactions Online".
@@ -136,8 +138,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
         needs=["REPLICATION CLIENT"],
     ),
     common.SERVER_ID,
-    common.fixed_at_birth("lower_case_table_names", "0"),
-    common.fixed_at_birth("innodb_page_size", "16384"),
+    *followed(VARIABLES),
     common.carried(tables.unsupported_tables, "Move, decrypt (ALTER TABLE … ENCRYPTION='N') or drop them."),
     common.TRUSTED_FUNCTIONS,
     common.LOADABLE_FUNCTIONS,

@@ -29,6 +29,7 @@ from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
 from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS, SIGHT
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import (
     Conn,
@@ -68,6 +69,7 @@ class MySqlFlavor:
     )
     skippable_files: Sequence[str] = ("*/*.ibd",)
     empty_node_bytes = options.EMPTY_NODE_BYTES
+    variables = VARIABLES
 
     parse_position = staticmethod(MySqlPosition.parse)
     server = MySqlServer

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.server_options import common_options
 from airflow_restore_replay.core.flavor.values import ServerLayout
 
-#: plugins that cannot access anything outside the data directory. All others (UDFs, authentication, auditing) are not
-#: linked into the node's plugin directory and so cannot be loaded. CLONE fills the node; 9.x needs the cache to start.
-SAFE_PLUGINS = ("mysql_clone.so", "component_reference_cache.so", "component_classic_hashing.so")
+#: plugins that cannot access anything outside the data directory. All others (UDFs, LDAP, auditing) are not linked
+#: into the node's plugin directory and so cannot be loaded. CLONE fills the node; 9.x needs the cache to start. Those
+#: of authentication run at a login.
+SAFE_PLUGINS = (
+    "mysql_clone.so",
+    "component_reference_cache.so",
+    "component_classic_hashing.so",
+    *(f"{name}.so" for name in VARIABLES.plugins),
+)
 
 _REDO_REPLAYING_BYTES = 256 * 2**20
 #: InnoDB's minimum; the redo log is part of every snapshot
@@ -57,6 +64,9 @@ _ISOLATION = [
     "--sql-mode=NO_DIR_IN_CREATE",
     "--loose-sql-require-primary-key=OFF",
     "--loose-restrict-fk-on-non-standard-key=OFF",
+    "--loose-disabled-storage-engines=",
+    "--loose-table-encryption-privilege-check=OFF",
+    "--loose-mysql-native-password=ON",
     "--loose-log-bin-trust-function-creators=ON",
     "--loose-skip-replica-start",
     "--loose-skip-slave-start",

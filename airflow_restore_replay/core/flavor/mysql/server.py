@@ -18,11 +18,13 @@ from airflow_restore_replay.core.flavor.mysql import errorlog, options
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX
 from airflow_restore_replay.core.flavor.mysql.tables import forget_cached_estimates
+from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.programs import library_roots, run_installer
 from airflow_restore_replay.core.flavor.server_options import run_as
 from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.sql import run, status
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.flavor.variables import Variables
 from airflow_restore_replay.core.system.processes import run_program
 
 
@@ -35,6 +37,7 @@ class MySqlServer(NodeProcess):
         "mysqldump": "mysql-client",
     }
     _log_rules: ClassVar[LogRules] = errorlog.RULES
+    variables: ClassVar[Variables] = VARIABLES
 
     def release(self) -> str:
         program = self.program("mysqld")
@@ -58,6 +61,7 @@ class MySqlServer(NodeProcess):
             f"--tmpdir={self.layout.tmp_dir}",
             f"--plugin-dir={self.layout.plugin_dir}",
             *options.NO_KEYS,
+            *self.variables.birth_options(self.layout.variables),
             "--skip-log-bin",
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-doublewrite=OFF",
@@ -70,7 +74,7 @@ class MySqlServer(NodeProcess):
         own = options.server_options(
             self.layout, socket=socket, init_file=init_file, replaying=replaying, release=self.release()
         )
-        return [self.program("mysqld"), *own]
+        return [self.program("mysqld"), *own, *self._followed()]
 
     def _identified(self, password: str) -> str:
         # Components that could refuse the password are not in the node's plugin directory.

@@ -19,6 +19,7 @@ from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
+from airflow_restore_replay.core.flavor.variables import follow_zone
 from airflow_restore_replay.core.system.processes import run_program
 
 #: seeds that begin again because objects were changed
@@ -63,6 +64,8 @@ def seed_logical(
     position, notes = seed.copy()
     with contextlib.closing(server.connect()) as node:
         executed = flavor.executed_position(node)
+        # Its tables of time zones came with the rows.
+        follow_zone(node, server.layout.variables)
     if str(executed) != str(position):
         raise SeedFailed(f"The node's position is {executed} after a load of {position}.")
     left_out |= notes.pop("left_out", {})

@@ -122,6 +122,7 @@ class ServerPair:
             state.phase = Phase.FILLED
             state.filled_from = BaseRef(kind="backup", backup_id=manifest.backup_id)
             state.facts.fill = {"position": manifest.position, "bytes": restored.bytes}
+        ctx.follow(manifest.variables)
         ctx.server.start(replaying=False)
         with ctx.server.connect() as conn:
             for statement in probe.STATEMENTS:
@@ -237,4 +238,5 @@ def _layout(root: Path, like: ServerLayout) -> ServerLayout:
         bindir=like.bindir,
         buffer_pool_bytes=like.buffer_pool_bytes,
         server_id=like.server_id + 1,
+        variables=like.variables,
     )

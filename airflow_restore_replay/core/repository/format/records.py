@@ -135,6 +135,7 @@ class Manifest(Stamped, frozen=True, kw_only=True):
     :param proof: proof at publication; verdicts may raise it later.
     :param file_list: reference of the file list object.
     :param key_id: the key of all chunks and of the file list; empty if the repository is not encrypted.
+    :param variables: the primary's settings that the data depend on, which the node's server had.
     :param chains: last events of the replication domains, to recognise the primary's history.
     :param compared: whether and how the data was compared with the primary at *position*.
     :param checks: the checks that the backup passed: name, cost, seconds, the observed values, and the carry that the
@@ -158,6 +159,7 @@ class Manifest(Stamped, frozen=True, kw_only=True):
     as_of: datetime | None = None
     proof: Proof = Proof.READ_BACK
     primary_uid: str = ""
+    variables: dict[str, str] = {}
     node_server_id: Count = 0
     chunk_size_bytes: Count
     file_list: str
