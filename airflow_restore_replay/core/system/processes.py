@@ -77,7 +77,7 @@ def spawn(
     :param environment: what it has beside the environment of all programs.
     :raises OSError: the program cannot be started, or the kernel refuses the confinement.
     """
-    environment = {**program_environment(), **(environment or {})}
+    whole = {**program_environment(), **(environment or {})}
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -86,7 +86,7 @@ def spawn(
     ]
 
     def start() -> int:
-        return os.posix_spawn(argv[0], list(argv), environment, file_actions=actions, setsid=True)
+        return os.posix_spawn(argv[0], list(argv), whole, file_actions=actions, setsid=True)
 
     return identify(run_confined(confinement, start) if confinement else start())
 
