@@ -1,7 +1,7 @@
 """Pitfalls of whole cycles that people reported, one file a case below ``cycles``.
 
-A case has: ``flavor``, or ``flavors``; ``about``; ``open``: what is not solved yet; ``options`` of the primary; ``overrides`` of the cluster file;
-``steps`` in order, each with one of these keys:
+A case has: ``flavor``, or ``flavors``; ``about``; ``open``: what is not solved yet; ``options`` of the primary;
+``overrides`` of the cluster file; ``steps`` in order, each with one of these keys:
 
 - ``sql``: statements that root runs on the primary, in one session with the settings of ours.
 - ``cycle``: ``full`` or ``replay`` publishes; or a map: ``full``; ``seed``: its method; ``fails`` and ``says``: the
