@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ from pymysql.err import MySQLError
 
 from airflow_restore_replay.core.errors import (
     Blame,
+    Circumstance,
     DataMismatch,
     NodeServerCrashed,
     ReplayConflict,
@@ -108,7 +110,8 @@ def _run_checks(ctx: JobContext) -> list[CheckResult]:
         return run_checks(ctx, chosen(ctx))
     except (RestoreReplayError, MySQLError) as exc:
         if isinstance(exc, MySQLError) or exc.blame in (Blame.BACKUP, Blame.SOURCE):
-            # What the account may not see any more looks as if the primary had dropped it.
-            with ctx.flavor.connect(ctx.primary) as primary:
+            # What the account may not see any more looks as if the primary had dropped it. A primary that does not
+            # answer hides nothing: reading a corrupt page may have ended it.
+            with contextlib.suppress(Circumstance, MySQLError), ctx.flavor.connect(ctx.primary) as primary:
                 refuse_hidden(ctx, primary)
         raise

@@ -91,7 +91,7 @@ def test_the_zoo_is_accepted_and_what_is_not_compared_is_named(
         assert warned["float_columns"].fix.endswith("validate.exclude: zoo.plain.")
         names = [table.qualified for table in flavor.tables(reader)]
     assert "zoo.versioned" in names
-    assert "odd `name.ta'ble $(id)" in names
+    assert "`odd ``name`.`ta'ble $(id)`" in names
     assert "zoo.numbers" not in names
     assert "zoo.seen" not in names
 
