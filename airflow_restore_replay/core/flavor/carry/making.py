@@ -62,7 +62,9 @@ class Maker:
             self._schema = made.schema
         self._collate(made.schema, made.settings.database)
         self._set(made.settings)
-        execute(self.node, made.statement)
+        # The server drops semicolons and blanks at the end of what it is sent, but not in front of a comment.
+        ends_open = made.statement.rstrip().endswith(b";")
+        execute(self.node, made.statement + (b"-- " if ends_open else b""))
 
     def refusal(self, made: Object) -> str:
         """Create an object, and return why the server does not accept its statement, ``""`` if it does.
