@@ -244,13 +244,13 @@ def test_progress_is_logged_while_waiting(slow: Slow, monkeypatch: pytest.Monkey
 
     def note(line: str) -> None:
         lines.append(line)
-        if len(lines) == 2:
+        if "MB/s" in line:
             slow.hook.cancel(slow.node, slow.key)
 
     state = slow.hook.wait(slow.node, slow.key, on_progress=note)
     assert state.status is JobStatus.FAILED
-    assert len(lines) == 2
-    assert all("MB/s" in line and "ETA" in line for line in lines[1:]), lines
+    assert "MB/s" in lines[-1], lines
+    assert "ETA" in lines[-1]
 
 
 def test_failed_by_environment_is_tried_again_under_the_same_key(slow: Slow, cycle: Shipped) -> None:

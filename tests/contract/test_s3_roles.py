@@ -87,6 +87,15 @@ def test_s9_a_token_that_expires_early_is_renewed_when_the_store_says_so(gated: 
     assert gated.gate.issued > 1
 
 
+@pytest.mark.parametrize("gated", [{"life_s": 1, "told_s": 3600}], indirect=True)
+def test_s9_an_answer_without_a_body_may_mean_an_expired_token(gated: Gated) -> None:
+    """An answer to HEAD has no body, and so no error code."""
+    repository = gated.open()
+    time.sleep(1.2)
+    assert repository.store.size("repository.json")
+    assert (gated.gate.refused, gated.gate.issued) == (1, 2)
+
+
 @pytest.mark.parametrize("gated", [{"life_s": 4}], indirect=True)
 def test_s9_an_sts_that_is_down_for_a_while_is_survived(gated: Gated, tree: Path) -> None:
     repository = gated.open()

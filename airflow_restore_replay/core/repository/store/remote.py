@@ -48,6 +48,8 @@ _FINAL = (
 _EXPIRED = re.compile(
     r"ExpiredToken|RequestExpired|TokenRefreshRequired|token (has|is) expired", re.IGNORECASE
 )
+# An answer to HEAD has no body that could name the reason. S3 answers 400 to an expired token.
+_BODILESS = re.compile(r"HEAD \S+ .*\b400 Bad Request")
 #: messages of stores about objects that must not be deleted, besides "permission denied": S3 answers a bulk delete with
 #: 200 and an error for each key, MinIO has a code of its own, and of Azure's bulk deletes only status and message are
 #: shown
@@ -220,7 +222,7 @@ class RemoteStore:
     def _may_pass(self, exc: oe.BaseError) -> bool:
         """Return whether a retry may help; discard the expired token of a role, so that it is assumed again."""
         text, role = str(exc), self._clients.role
-        if _EXPIRED.search(text):
+        if _EXPIRED.search(text) or (role and _BODILESS.search(text)):
             if role:
                 role.forget()
             return role is not None
