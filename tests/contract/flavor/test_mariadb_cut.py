@@ -82,7 +82,7 @@ def test_boundary_is_exact_to_the_event(
         time.sleep(0.25)
     with flavor.connect(endpoint) as conn:
         assert abs((flavor.clock(conn) - datetime.now(UTC)).total_seconds()) < 2
-    for seconds in range(7):
+    for seconds in range(int((max(gtids) - began).total_seconds()) + 3):
         boundary = began.replace(microsecond=0) + timedelta(seconds=seconds)
         before = [gtid for written, gtid in gtids.items() if written < boundary]
         after = [gtid for written, gtid in gtids.items() if written >= boundary]

@@ -103,7 +103,7 @@ def test_x1_x3_each_job_of_a_cycle_and_nobody_sees_a_secret(
     rig: Rig, kit: RuntimeKit, seeded: Seeded
 ) -> None:
     modes: set[str] = set()
-    look = Once("replay.restore", "restoring", lambda: modes.update(kit.modes(rig)))
+    look = AtItsStart("replay.restore", lambda: modes.update(kit.modes(rig)))
     with ProcessListWatch() as watch:
         published = cycle(rig, [look], prove="restored")
     assert watch.looks > 10
