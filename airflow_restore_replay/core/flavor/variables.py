@@ -117,15 +117,17 @@ class Variables:
         values.pop(SYSTEM_ZONE, None)
         if zone := system_zone(primary):
             values[SYSTEM_ZONE] = zone
-        loaded = rows(
+        return dict(sorted((values | self.loaded(primary)).items()))
+
+    def loaded(self, primary: Conn) -> dict[str, str]:
+        """Return :data:`PLUGINS` → those that the primary has loaded and a node may load; empty if there are none."""
+        found = rows(
             primary,
             "SELECT DISTINCT PLUGIN_LIBRARY FROM information_schema.PLUGINS"
             " WHERE PLUGIN_STATUS = 'ACTIVE' AND PLUGIN_LIBRARY IS NOT NULL",
         )
-        libraries = sorted({str(name).removesuffix(".so") for (name,) in loaded} & {*self.plugins})
-        if libraries:
-            values[PLUGINS] = ",".join(libraries)
-        return dict(sorted(values.items()))
+        libraries = sorted({str(name).removesuffix(".so") for (name,) in found} & {*self.plugins})
+        return {PLUGINS: ",".join(libraries)} if libraries else {}
 
     def of_rows(self, values: Mapping[str, str]) -> dict[str, str]:
         """Return the values for a data directory that gets the primary's rows, but not its files."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from airflow_restore_replay.core.config.cluster import Cluster
@@ -20,7 +20,7 @@ from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.examination import Wanted
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
-from airflow_restore_replay.core.flavor.values import Conn
+from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.files import temporary_directory
 
@@ -50,6 +50,14 @@ class Site:
     def method(self) -> str:
         return self.seed or self.cluster.seed.method
 
+    @cached_property
+    def release(self) -> str:
+        """Return the release of the node's server; empty if it is not installed, which is a finding of its own."""
+        try:
+            return self.server.release()
+        except PreflightFailed:
+            return ""
+
     @property
     def wanted(self) -> Wanted:
         """Return what the configuration requires of the primary."""
@@ -60,7 +68,7 @@ class Site:
             seed="" if by_others else self.method,
             # Only Airflow's schedule has the cycles' period; max_age, which freshness allows, is at least one period.
             keep_s=2 * self.cluster.max_age,
-            node_release=_release_of(self.server),
+            node_release=self.release,
             confined=confine.confines(self.cluster.node.confine),
         )
 
@@ -106,32 +114,25 @@ def _examine_node_host(site: Site, primary: Conn | None) -> list[Finding]:
         return [*found, _room(site, 0)]
     if all(finding.severity is Severity.OK for finding in programs[:1]):
         found.append(_release(site, site.flavor.identity(primary).release))
+    tables = site.flavor.tables(primary)
     if programs and programs[0].severity is Severity.OK:
-        found += _plugins(site, primary)
-    return [*found, _room(site, sum(table.data_bytes for table in site.flavor.tables(primary)))]
-
-
-def _release_of(server: NodeServer) -> str:
-    """Return the release of the node's server; empty if it is not installed, which is a finding of its own."""
-    try:
-        return server.release()
-    except PreflightFailed:
-        return ""
+        found += _plugins(site, primary, tables)
+    return [*found, _room(site, sum(table.data_bytes for table in tables))]
 
 
 def _release(site: Site, theirs: str) -> Finding:
     def fits() -> str:
-        ours = site.server.release()
+        ours = site.release or site.server.release()
         site.flavor.refuse_release(backup=None, node=ours, primary=theirs)
         return f"{ours} for a primary of {theirs}"
 
     return finding_of("node", "release", fits, expected=f"not newer than {theirs}")
 
 
-def _plugins(site: Site, primary: Conn) -> list[Finding]:
+def _plugins(site: Site, primary: Conn, tables: Sequence[Table]) -> list[Finding]:
     """Examine whether the plugins of the primary that a node may load are installed here."""
-    lacking = site.server.lacking(site.flavor.variables.read(primary))
-    engines = {f"ha_{table.engine.lower()}" for table in site.flavor.tables(primary)}
+    lacking = site.server.lacking(site.flavor.variables.loaded(primary))
+    engines = {f"ha_{table.engine.lower()}" for table in tables}
     return [
         Finding(
             subject="node",
