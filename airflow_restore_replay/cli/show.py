@@ -60,23 +60,32 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("Size", f"{human_bytes(sizes.total_bytes)} in {sizes.files} files"),
         *_sizes(sizes),
         ("Compared", ", ".join(f"{n} {_plain(value)}" for n, value in compared.items() if n != "coverage")),
-        ("Coverage", _coverage(compared.get("coverage", {}), manifest.created_at)),
+        ("Coverage", coverage_text(compared, manifest.created_at)),
         *_notes(manifest.notes),
         ("Run", manifest.run),
     ]
 
 
-def _coverage(coverage: dict[str, Any], made: datetime) -> str:
+def coverage_text(compared: dict[str, Any], made: datetime) -> str:
+    """Return how much was compared; "every row" only if no table is left out.
+
+    :param compared: of a manifest.
+    :param made: when its backup was made.
+    """
+    coverage = compared.get("coverage", {})
     if "never" in coverage:
         named = ", ".join(coverage["never"])
-        return f"{coverage['never_count']} tables are not fully compared yet: {named}"
+        more = ", …" if coverage["never_count"] > len(coverage["never"]) else ""
+        return f"{coverage['never_count']} tables are not fully compared yet: {named}{more}"
     if not coverage.get("since"):
         return ""
+    left = compared.get("uncompared", {})
+    rows = f"every row of the other tables ({len(left)} are not compared, see above)" if left else "every row"
     cycles = "this cycle" if coverage["cycles"] == 1 else f"the last {coverage['cycles']} cycles"
     days = (made - datetime.fromisoformat(coverage["since"])).total_seconds() / 86400
     changed = coverage.get("changed_since_compared")
     later = f"; {changed} tables changed since their comparison" if changed else ""
-    return f"every row compared at least once in {cycles} / {days:.1f} days{later}"
+    return f"{rows} compared at least once in {cycles} / {days:.1f} days{later}"
 
 
 def _sizes(sizes: Sizes) -> Iterator[tuple[str, str]]:

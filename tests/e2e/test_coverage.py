@@ -148,3 +148,27 @@ def test_a_table_that_only_the_node_has(rig: Rig, backup_id: str) -> None:
     failure = rig.against(wrong)[0].failure
     assert failure is not None
     assert failure.evidence["added_tables"] == ["shop.extra"]
+
+
+@on_both
+def test_r15_columns_that_only_one_side_has(own_rig: OwnRig) -> None:
+    """Found by the comparison of rows alone; such tables never count as compared."""
+    rig = own_rig(overrides={"validate": {"checks": ["same_data"]}})
+    rig.primary.execute(
+        "SET sql_log_bin=0",
+        "ALTER TABLE shop.orders DROP COLUMN note",
+        "ALTER TABLE shop.notes ADD COLUMN more INT",
+        "SET sql_log_bin=1",
+        "INSERT INTO shop.notes VALUES ('new', 1)",
+        "UPDATE shop.orders SET total = 1 WHERE id = 1",
+    )
+    (first,) = [b.backup_id for b in rig.catalog().backups]
+    made = rig.published(rig.cycle())
+    failure = rig.against(first)[0].failure
+    assert failure is not None
+    assert failure.code == "NotReplayable"
+    assert "table shop.notes: columns only on the primary: more" in failure.message
+    assert "table shop.orders: columns only on the node: note" in failure.message
+    assert rig.catalog().backup(made).manifest.base.kind == "seed"
+    later = rig.published(rig.cycle())
+    assert rig.catalog().backup(later).manifest.base.backup_id == made

@@ -1,4 +1,4 @@
-"""Definitions of a server other than tables, in a form in which two servers can be compared."""
+"""Definitions of a server, in a form in which two servers can be compared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pymysql
 
+from airflow_restore_replay.core.flavor import structure
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -16,6 +17,8 @@ from airflow_restore_replay.core.flavor.values import Conn
 _DENIED = (1044, 1142, 1143, 1227)
 #: columns from which passwords could be guessed: they are compared, but never recorded
 SECRET = frozenset({"authentication_string", "User_attributes"})
+#: raised when other columns are digested, so that older records are not taken for other definitions
+_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,43 @@ class Definitions:
             short(name): short(repr(sorted((c, d) for c, d in columns.items() if c not in SECRET)))
             for name, columns in self.objects.items()
         }
+
+    def differs(self, name: str, other: Definitions) -> tuple[str, ...]:
+        """Return in what an object differs from that of *other*; empty if the account may not see it.
+
+        :param other: the primary's, by its account.
+        """
+        if any(name == h or f"every {name}".startswith(f"{h} ") for h in other.hidden):
+            return ()
+        here, there = self.objects.get(name), other.objects.get(name)
+        if there is None or here is None:
+            return ("missing on the node" if here is None else "only on the node",)
+        differing = [column for column in there if column in here and there[column] != here[column]]
+        if not holds_rows(name):
+            return tuple(differing)  # other columns are those of another release
+        return (
+            *differing,
+            *(f"{part} (only on the primary)" for part in there if part not in here),
+            *(f"{part} (only on the node)" for part in here if part not in there),
+        )
+
+
+def holds_rows(name: str) -> bool:
+    """Return whether the object *name* is a schema, a table or a sequence."""
+    return name.startswith(tuple(f"{kind} " for kind in structure.KINDS))
+
+
+def cosmetic(how: Sequence[str]) -> bool:
+    """Return whether no row depends on the parts of a table in *how*."""
+    return all(part.startswith(structure.COSMETIC) for part in how)
+
+
+def form_of(release: str) -> str:
+    """Return what two records must have in common to be comparable.
+
+    :param release: of the server that shows the definitions; another one may show the same definition differently.
+    """
+    return f"{_FORM} {release}"
 
 
 def short(text: str) -> str:
@@ -132,12 +172,17 @@ PRIVILEGES = (
 _TEXTS = frozenset({"VIEW_DEFINITION", "ROUTINE_DEFINITION", "ACTION_STATEMENT", "EVENT_DEFINITION"})
 
 
-def read(conn: Conn, sources: Sequence[Source], ours: Callable[[str], bool]) -> Definitions:
-    """Read the definitions from *sources*.
+def read(
+    conn: Conn, sources: Sequence[Source], parts: Sequence[structure.Part], ours: Callable[[str], bool]
+) -> Definitions:
+    """Read the definitions from *sources*, and those of schemas, tables and sequences.
 
+    :param parts: of a table, as this flavor and release shows them.
     :param ours: whether an account is left out of the comparison: the agent's, or the server's own.
     """
     found = Definitions()
+    for name, defined in structure.read(conn, parts).items():
+        found.objects[name] = {part: _digest(sorted(values, key=repr)) for part, values in defined.items()}
     for source in sources:
         try:
             rows = dicts(conn, f"SELECT * FROM {source.table} {source.where}")

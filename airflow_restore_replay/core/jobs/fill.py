@@ -17,12 +17,13 @@ from airflow_restore_replay.core.errors import (
     WrongPhase,
 )
 from airflow_restore_replay.core.flavor.errorlog import missing_file, most_telling
+from airflow_restore_replay.core.jobs.checks.definitions import DefinitionsCheck, altered_since_recorded
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
-from airflow_restore_replay.core.repository.format.records import BaseRef
+from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.system.files import allocated_bytes, require_space
@@ -165,8 +166,10 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     with ctx.node.changing() as state:
         state.facts.base_chains = list(manifest.chains)
     start_seconds = start_filled_server(ctx)
+    altered = _altered(ctx, manifest)
     with ctx.node.changing() as state:
         state.phase, state.filled_from = Phase.FILLED, BaseRef(kind="backup", backup_id=backup_id)
+        state.facts.altered = altered
     seconds = time.monotonic() - started
     summary = {
         "backup_id": backup_id,
@@ -181,6 +184,14 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         facts = state.facts
         facts.fill, facts.lineage_depth, facts.lineage_since = summary, manifest.lineage_depth + 1, since
     return summary
+
+
+def _altered(ctx: JobContext, manifest: Manifest) -> list[str]:
+    """Return what :func:`altered_since_recorded` finds, if a check of definitions follows."""
+    name = DefinitionsCheck.name
+    record: dict[str, Any] = next((c.get("carry", {}) for c in manifest.checks if c.get("name") == name), {})
+    compared = name in ctx.cluster.validate.checks and not ctx.params.get("standalone") and ctx.as_of is None
+    return altered_since_recorded(ctx, record) if compared else []
 
 
 def start_filled_server(ctx: JobContext) -> float:
@@ -257,4 +268,5 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
     with ctx.node.changing() as state:
         facts = state.facts
         facts.fill, facts.lineage_depth, facts.lineage_since, facts.base_chains = summary, 0, None, []
+        facts.altered = []
     return summary

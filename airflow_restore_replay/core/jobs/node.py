@@ -79,6 +79,8 @@ class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     :param as_of: where the binary log was cut, in a run as of a past time.
     :param chains: last events on the primary, for the manifest.
     :param event_states: states of the primary's scheduled events, for the manifest.
+    :param altered: digests of the names of objects that the restored node had not as its backup recorded them; None
+        for a node that was not filled by a job.
     :param compared: summary of what ``same_data`` compared, or why it compared nothing.
     :param checks: the part of each check's result that manifest and verdicts keep.
     """
@@ -94,6 +96,7 @@ class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     as_of: dict[str, Any] = {}
     chains: list[EventStamp] = []
     event_states: dict[str, str] = {}
+    altered: list[str] | None = None
     compared: dict[str, Any] = {}
     checks: list[dict[str, Any]] = []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from airflow_restore_replay.core.flavor.account import AGENT
 from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, Definitions, Source, read
 from airflow_restore_replay.core.flavor.mysql import accounts
+from airflow_restore_replay.core.flavor.mysql.connect import release
+from airflow_restore_replay.core.flavor.structure import FOREIGN_KEYS, Part, columns, keys, of_tables
 from airflow_restore_replay.core.flavor.values import Conn
 
 _ACCOUNTS = (
@@ -15,6 +17,25 @@ _ACCOUNTS = (
     Source("default role", "mysql.default_roles", ("USER", "HOST", "DEFAULT_ROLE_USER", "DEFAULT_ROLE_HOST")),
 )
 
+_CHECKS = Part(
+    "check",
+    of_tables(
+        "t.TABLE_SCHEMA, t.TABLE_NAME, t.CONSTRAINT_NAME, t.ENFORCED, c.CHECK_CLAUSE, ''",
+        "information_schema.TABLE_CONSTRAINTS t JOIN information_schema.CHECK_CONSTRAINTS c"
+        " ON c.CONSTRAINT_SCHEMA = t.CONSTRAINT_SCHEMA AND c.CONSTRAINT_NAME = t.CONSTRAINT_NAME",
+        schema="t.TABLE_SCHEMA",
+        where="t.CONSTRAINT_TYPE = 'CHECK'",
+    ),
+)
+#: the first release with check constraints; keys of expressions are older
+_CONSTRAINTS = (8, 0, 16)
+
+
+def _parts(conn: Conn) -> tuple[Part, ...]:
+    if release(conn) < _CONSTRAINTS:
+        return (columns(", SRS_ID"), keys(", IS_VISIBLE"), *FOREIGN_KEYS)
+    return (columns(", SRS_ID"), keys(", IS_VISIBLE, EXPRESSION"), _CHECKS, *FOREIGN_KEYS)
+
 
 def definitions(conn: Conn) -> Definitions:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.definitions`.
@@ -22,8 +43,8 @@ def definitions(conn: Conn) -> Definitions:
     A managed service has accounts and privileges of its own, which no node can have.
     """
     if accounts.is_managed(conn):
-        found = read(conn, COMMON, lambda user: False)
+        found = read(conn, COMMON, _parts(conn), lambda user: False)
         found.hidden |= {f"every {s.kind}": "a managed service changes accounts by itself" for s in _ACCOUNTS}
         return found
     reserved = accounts.RESERVED | {AGENT}
-    return read(conn, (*COMMON, *_ACCOUNTS), lambda user: user in reserved)
+    return read(conn, (*COMMON, *_ACCOUNTS), _parts(conn), lambda user: user in reserved)

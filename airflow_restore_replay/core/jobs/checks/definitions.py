@@ -1,4 +1,4 @@
-"""Compare the definitions beside tables: accounts, privileges, routines, triggers, events, views."""
+"""Compare the definitions: schemas, tables, sequences, accounts, privileges, routines, triggers, events, views."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_restore_replay.core.decisions.definitions import Differing, judge, not_replayable, text
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
-from airflow_restore_replay.core.flavor.definitions import SECRET, Definitions, short
+from airflow_restore_replay.core.flavor.definitions import Definitions, form_of, holds_rows, short
+from airflow_restore_replay.core.flavor.quoting import parted
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
+from airflow_restore_replay.core.jobs.compare.comparison_pass import matches
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.replay import follow_primary
 
 _SHOWN = 50
+#: more names are in the manifest only, because a task's result must stay small
+_LISTED = 200
+_MISSING, _ADDED = ("missing on the node",), ("only on the node",)
 
 
 @dataclass(frozen=True)
 class _Compared:
     """One comparison of the definitions on node and primary.
 
-    :param ours: definitions on the node.
-    :param differing: object → columns that differ.
-    :param hidden: objects that the account on the primary may not see → why.
+    :param differing: object → in what it differs.
     """
 
     ours: Definitions
-    differing: Mapping[str, tuple[str, ...]]
-    hidden: Mapping[str, str]
+    theirs: Definitions
+    differing: Differing
 
 
 class DefinitionsCheck:
@@ -37,9 +41,7 @@ class DefinitionsCheck:
     to its position: an answer that is the same both times was true at that position. A difference counts only if two
     such comparisons find it.
 
-    The base's definitions were found equal to the primary's. If an object is unchanged on the node since then, the
-    primary was changed outside its binary log (a failover, ``mariadb-upgrade``, ``sql_log_bin=0``). No backup is at
-    fault for that, and the object is only listed.
+    :func:`~airflow_restore_replay.core.decisions.definitions.judge` decides what follows from a difference.
     """
 
     name = "definitions"
@@ -47,61 +49,76 @@ class DefinitionsCheck:
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
+        """See :meth:`~airflow_restore_replay.core.jobs.checks.Check.run`.
+
+        :raises NotReplayable: the primary's tables changed outside its binary log.
+        """
         compared = _compare(ctx)
         differing = dict(compared.differing)
         if differing:
             compared = _compare(ctx)
             differing = {name: how for name, how in differing.items() if compared.differing.get(name) == how}
-        left_out = {
-            name: why for name, why in ctx.state.facts.fill.get("left_out", {}).items() if name in differing
-        }
-        unlogged = _unlogged(left_by_the_base(ctx, self.name), compared.ours, differing)
-        differing = {name: how for name, how in differing.items() if name not in unlogged | left_out}
-        first = next(iter(sorted(differing.items())), None)
-        listed = (
-            dict(compared.hidden)
-            | left_out
-            | {
-                name: f"not as on the primary, which changed without its binary log ({', '.join(how)})"
-                for name, how in unlogged.items()
-            }
+        theirs = compared.theirs.recorded()
+        known = left_by_the_base(ctx, self.name).get("known", {})
+        facts = ctx.state.facts
+        found = judge(
+            differing,
+            full=ctx.is_full,
+            altered=None if facts.altered is None else {n for n in differing if short(n) in facts.altered},
+            left_out=facts.fill.get("left_out", {}),
+            known={n for n in differing if short(n) in known and known[short(n)] == theirs.get(short(n), "")},
         )
+        if found.unlogged and not found.evidence:
+            raise not_replayable(found.unlogged)
+        first = next(iter(sorted(found.evidence.items())), None)
+        listed = {**compared.theirs.hidden, **found.listed}
         return CheckResult(
             name=self.name,
-            passed=not differing,
-            observed=f"{len(differing)} differ, first {first[0]}: {', '.join(first[1])}"
+            passed=not found.evidence,
+            observed=f"{len(found.evidence)} differ, first {first[0]}: {text(first[1])}"
             if first
-            else f"{len(compared.ours.objects) - len(unlogged)} alike",
+            else f"{len(compared.ours.objects.keys() - found.listed.keys())} alike",
             expected="the same definitions on node and primary",
             hint="Repeat the change on the primary with the binary log on, or list it in validate.exclude.",
-            details={"differences": _evidence(differing)} if differing else {},
-            unfinished="; ".join(f"{name}: {why}" for name, why in sorted(listed.items())[:_SHOWN]),
-            carry={"objects": compared.ours.recorded(), "unlogged": sorted(short(name) for name in unlogged)},
+            details=_evidence(found.evidence),
+            unfinished=_named(listed),
+            carry={
+                "form": form_of(ctx.server.release()),
+                "objects": compared.ours.recorded(),
+                "known": {short(n): theirs.get(short(n), "") for n in found.listed if holds_rows(n)},
+                **({"listed": listed} if len(listed) > _LISTED else {}),
+            },
         )
 
 
-def _unlogged(
-    base: Mapping[str, Any], ours: Definitions, differing: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[str, ...]]:
-    """Return those of *differing* that the primary changed without logging it, in this cycle or an earlier one.
+def altered_since_recorded(ctx: JobContext, record: Mapping[str, Any]) -> list[str]:
+    """Return digests of the names of objects that a node, just restored, has not as its backup recorded them.
 
-    :param base: what the base's check kept; without it, the result is empty. It contains no secrets, so a difference
-        in these alone is taken as the primary's change.
+    :param record: what this check kept in the backup; without a comparable record the result is empty.
     """
-    recorded, now = base.get("objects"), ours.recorded()
-    known = base.get("unlogged", ())
-
-    def is_unlogged(name: str, how: tuple[str, ...]) -> bool:
-        key = short(name)
-        return recorded is not None and (
-            key in known or SECRET.issuperset(how) or recorded.get(key) == now.get(key)
-        )
-
-    return {name: how for name, how in differing.items() if is_unlogged(name, how)}
+    if record.get("form") != form_of(ctx.server.release()):
+        return []
+    with ctx.crash_guard("reading the definitions"), ctx.server.connect() as node:
+        now, before = ctx.flavor.definitions(node).recorded(), record["objects"]
+    return sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
 
 
-def _evidence(differing: Mapping[str, tuple[str, ...]]) -> list[dict[str, str]]:
-    return [{"table": name, "key_range": ", ".join(how)} for name, how in sorted(differing.items())[:_SHOWN]]
+def _named(listed: Mapping[str, str]) -> str:
+    shown = [f"{name}: {why}" for name, why in sorted(listed.items())]
+    more = [f"and {len(shown) - _LISTED} more, which the manifest names"] if len(shown) > _LISTED else []
+    return "; ".join([*shown[:_LISTED], *more])
+
+
+def _evidence(differing: Differing) -> dict[str, Any]:
+    if not differing:
+        return {}
+    found = [{"table": name, "key_range": ", ".join(how)} for name, how in sorted(differing.items())[:_SHOWN]]
+    tables = {n.partition(" ")[2]: how for n, how in sorted(differing.items()) if n.startswith("table ")}
+    missing = [name for name, how in tables.items() if how == _MISSING][:_SHOWN]
+    added = [name for name, how in tables.items() if how == _ADDED][:_SHOWN]
+    return {"differences": found} | {
+        name: names for name, names in (("missing_tables", missing), ("added_tables", added)) if names
+    }
 
 
 def _compare(ctx: JobContext) -> _Compared:
@@ -115,23 +132,16 @@ def _compare(ctx: JobContext) -> _Compared:
         name: how
         for name in theirs.objects.keys() | ours.objects.keys()
         if before.objects.get(name) == theirs.objects.get(name)
-        and (how := _difference(name, ours, theirs))
+        and (how := ours.differs(name, theirs))
         and not _excluded(ctx, name)
     }
-    return _Compared(ours, differing, theirs.hidden)
-
-
-def _difference(name: str, ours: Definitions, theirs: Definitions) -> tuple[str, ...]:
-    """Return in what the object differs; empty if the account on the primary may not see it."""
-    if any(name == h or f"every {name}".startswith(f"{h} ") for h in theirs.hidden):
-        return ()
-    there, here = theirs.objects.get(name), ours.objects.get(name)
-    if there is None or here is None:
-        return ("missing on the node" if here is None else "only on the node",)
-    return tuple(column for column in there if column in here and there[column] != here[column])
+    return _Compared(ours, theirs, differing)
 
 
 def _excluded(ctx: JobContext, name: str) -> bool:
+    kind, _, rest = name.partition(" ")
+    if kind == "table" and any(matches(p, *parted(rest)) for p in ctx.cluster.validate.exclude):
+        return True
     # A kind has up to three words; a name may contain spaces, too.
     words = name.split(" ")
     names = [" ".join(words[first:]) for first in range(min(len(words), 4))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,6 +28,8 @@ from airflow_restore_replay.core.jobs.checks.no_errant_transactions import NoErr
 from airflow_restore_replay.core.jobs.checks.position import PositionCheck
 from airflow_restore_replay.core.jobs.checks.same_data import SameDataCheck
 from airflow_restore_replay.core.jobs.context import JobContext
+
+log = logging.getLogger(__name__)
 
 #: checks of ``validate.checks`` in their order: those that write to or query the primary first, the longest last,
 #: because the comparison's position is the backup's
@@ -82,6 +85,8 @@ def run_checks(ctx: JobContext, checks: Sequence[Check]) -> list[CheckResult]:
         ctx.report.phase(check.name)
         result, error = _run(ctx, check)
         results.append(result)
+        if result.unfinished:
+            log.warning("%s: %s", check.name, result.unfinished)
         with ctx.node.changing() as state:
             state.facts.checks = results_for_records(results, carry=True)
         if error:

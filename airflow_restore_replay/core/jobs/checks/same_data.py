@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from functools import partial
 from typing import Any
 
+from airflow_restore_replay.core.decisions.definitions import not_replayable
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
@@ -20,6 +22,8 @@ from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.repository.transfer.unchanged_files import unchanged_files
 
+log = logging.getLogger(__name__)
+
 
 class SameDataCheck:
     """Check that MVCC tables have the primary's rows at one exact position: all tables, or those whose turn it is.
@@ -32,6 +36,10 @@ class SameDataCheck:
     blames: type[RestoreReplayError] = DataMismatch
 
     def run(self, ctx: JobContext, box: TimeBox) -> CheckResult:
+        """See :meth:`~airflow_restore_replay.core.jobs.checks.Check.run`.
+
+        :raises NotReplayable: only one side has some columns, so the primary changed outside its binary log.
+        """
         # A fresh full begins a new lineage, of which nothing was compared yet.
         coverage = Coverage.after(left_by_the_base(ctx, self.name), utc_now())
         before = deepcopy(coverage)
@@ -39,6 +47,12 @@ class SameDataCheck:
         with ctx.node.changing() as state:
             state.position = str(comparison.position)
             state.facts.compared = _summary(comparison) | {"coverage": coverage.summary()}
+        for name, why in comparison.uncompared.items():
+            log.warning("Table %s is not compared: %s", name, why)
+        rows_agree = not (comparison.differences or comparison.missing or comparison.added)
+        if comparison.unlike and rows_agree and not ctx.is_full:
+            # Unless the check of definitions runs, nothing says that the stored backup had other columns before.
+            raise not_replayable({f"table {name}": (how,) for name, how in comparison.unlike.items()})
         return CheckResult(
             name=self.name,
             passed=comparison.agrees,
@@ -88,6 +102,9 @@ def _observed(comparison: Comparison) -> str:
         return f"table {comparison.missing[0]} is missing on the node at {comparison.position}"
     if comparison.added:
         return f"table {comparison.added[0]} is only on the node at {comparison.position}"
+    if comparison.unlike:
+        name, how = next(iter(comparison.unlike.items()))
+        return f"table {name} has other columns at {comparison.position} ({how})"
     if comparison.differences:
         first = comparison.differences[0].describe()
         return (

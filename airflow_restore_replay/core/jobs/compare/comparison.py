@@ -34,6 +34,7 @@ class Comparison:
     :param differences: rows that differ at two positions.
     :param missing: tables that only the primary has, at two positions.
     :param added: tables that only the node has, at two positions.
+    :param unlike: tables of which only one side has some columns, at two positions → those columns.
     :param uncompared: ``schema.table`` → why the comparison does not cover it.
     :param snapshot: how the first snapshot was made exact, and for how many seconds that blocked writers.
     :param ended_for_ddl: whether the first pass ended early because DDL waited; the next cycle continues it.
@@ -46,6 +47,7 @@ class Comparison:
     differences: list[Difference] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
+    unlike: dict[str, str] = field(default_factory=dict)
     uncompared: dict[str, str] = field(default_factory=dict)
     snapshot: dict[str, Any] = field(default_factory=dict)
     ended_for_ddl: bool = False
@@ -53,7 +55,7 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        return not self.differences and not self.missing and not self.added
+        return not self.differences and not self.missing and not self.added and not self.unlike
 
 
 def compare_with_primary(
@@ -87,12 +89,15 @@ def compare_with_primary(
         result.differences += _confirmed(before, last)
         result.missing += sorted(before.missing & last.missing)
         result.added += sorted(before.added & last.added)
+        result.unlike |= {name: how for name, how in last.unlike.items() if before.unlike.get(name) == how}
         if not result.agrees:
             break
     result.position = last.position
     result.tables = len(compared)
-    by_ddl = dict.fromkeys(sorted(last.taken | last.added), "changed by DDL during the comparison")
-    result.uncompared = _uncompared(ctx) | first.too_large | by_ddl
+    by_ddl = dict.fromkeys(
+        sorted({*last.taken, *last.added, *last.unlike}), "changed by DDL during the comparison"
+    )
+    result.uncompared = _uncompared(ctx) | first.foreign | first.too_large | by_ddl
     return result
 
 
@@ -159,4 +164,5 @@ def evidence_of(comparison: Comparison) -> dict[str, Any]:
         "differences": [d.describe() for d in comparison.differences[:50]],
         "missing_tables": comparison.missing[:50],
         "added_tables": comparison.added[:50],
+        "other_columns": dict(list(comparison.unlike.items())[:50]),
     }

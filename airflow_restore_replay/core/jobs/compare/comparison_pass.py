@@ -22,8 +22,15 @@ from airflow_restore_replay.core.jobs.compare.ranges import (
     compare_range,
     compare_table,
     fetch,
+    fetch_theirs,
 )
-from airflow_restore_replay.core.jobs.compare.tables import TablePlan, plan_table, quote
+from airflow_restore_replay.core.jobs.compare.tables import (
+    TablePlan,
+    columns_of,
+    other_columns,
+    plan_table,
+    quote,
+)
 from airflow_restore_replay.core.jobs.compare.throttle import Throttle
 from airflow_restore_replay.core.jobs.context import JobContext
 
@@ -45,6 +52,8 @@ class ComparisonPass:
     :ivar taken: tables that DDL made unavailable to the snapshot.
     :ivar missing: tables that only the primary has.
     :ivar added: tables that only the node has.
+    :ivar foreign: table → why the primary's snapshot does not show its rows.
+    :ivar unlike: table → columns that only one side has, so that its rows were not compared.
     :ivar ended_for_ddl: whether the pass ended early because DDL waited for a table that its snapshot had read.
     :ivar too_large: table → why there will never be time for it.
     """
@@ -56,13 +65,20 @@ class ComparisonPass:
         self.plans: dict[str, TablePlan] = {}
         self.compared: set[str] = set()
         self.differences: dict[str, list[Difference]] = {}
+        self.unlike: dict[str, str] = {}
         self.ended_for_ddl = False
         self.too_large: dict[str, str] = {}
         self.ours = _comparable(ctx, sides.node)
         theirs = _comparable(ctx, sides.primary)
+        engines = {table.qualified: table.engine for table in ctx.flavor.tables(sides.primary)}
+        self.foreign = {
+            name: f"engine {engines[name]} on the primary has no snapshots"
+            for name in self.ours.keys() & engines.keys() - theirs.keys()
+        }
+        self.ours = {name: table for name, table in self.ours.items() if name not in self.foreign}
         self.missing = {n for n in theirs.keys() - self.ours.keys() if _in_snapshot(sides, theirs[n])}
         self.taken = theirs.keys() - self.ours.keys() - self.missing
-        self.added = self.ours.keys() - theirs.keys() - set(listed) - names_of(ctx, sides.primary)
+        self.added = self.ours.keys() - theirs.keys() - set(listed) - engines.keys()
         # A node that was just filled has no good estimates yet, so the larger one counts.
         self._total = sum(max(t.rows_estimate, theirs.get(n, t).rows_estimate) for n, t in self.ours.items())
         self._pace = Pace(ctx.cluster.validate.chunk_rows)
@@ -76,7 +92,7 @@ class ComparisonPass:
 
     @property
     def again(self) -> set[str]:
-        return set(self.differences) | self.missing | self.taken | self.added
+        return {*self.differences, *self.missing, *self.taken, *self.added, *self.unlike}
 
     def cover(self, coverage: Coverage) -> None:
         """Compare tables in their turn until the time is over: changed tables first, for a share of the time."""
@@ -103,6 +119,8 @@ class ComparisonPass:
     def _same_ranges(self, name: str, known: TablePlan, differing: list[Difference]) -> None:
         def again() -> list[Difference]:
             plan = self._plan(name)
+            if plan is None:
+                return []
             if plan.key != known.key:
                 return compare_table(
                     self._sides, plan, pace=self._pace, on_chunk=self._tell(name)
@@ -110,7 +128,7 @@ class ComparisonPass:
             found = [compare_range(self._sides, plan, difference.span) for difference in differing]
             return [difference for difference in found if difference]
 
-        if (found := self._unless_taken(name, again)) is not None:
+        if (found := self._unless_taken(name, again)) is not None and name not in self.unlike:
             self._note(name, found)
 
     def _table(self, name: str, coverage: Coverage, share: float) -> bool:
@@ -118,7 +136,7 @@ class ComparisonPass:
 
         def go_on() -> Compared | None:
             plan = self._plan(name)
-            if not plan.key and not self._fits(name):
+            if plan is None or not plan.key and not self._fits(name):
                 return None
             after = coverage.resume(name, plan.key)
             return compare_table(
@@ -132,7 +150,7 @@ class ComparisonPass:
 
         compared = self._unless_taken(name, go_on)
         if name in self.taken or compared is None:
-            return name in self.taken or name in self.too_large
+            return name in self.taken or name in self.too_large or name in self.unlike
         self._note(name, compared.differences)
         if compared.after is None:
             coverage.finished(name)
@@ -172,8 +190,22 @@ class ComparisonPass:
                 self._sides.primary
             )
 
-    def _plan(self, name: str) -> TablePlan:
-        self.plans[name] = plan_table(self._ctx.flavor, self._sides.node, self.ours[name])
+    def _plan(self, name: str) -> TablePlan | None:
+        """Plan the comparison of a table; None if node and primary have not the same columns.
+
+        The primary lists the columns of now. They are those of the snapshot as long as it can read the table.
+        """
+        table, sides = self.ours[name], self._sides
+        columns = columns_of(sides.node, table)
+        with asking_the_primary():
+            theirs = columns_of(sides.primary, table)
+        if found := other_columns(theirs, columns):
+            fetch_theirs(
+                sides.primary, f"SELECT 1 FROM {quote(table.schema)}.{quote(table.name)} LIMIT 1", []
+            )
+            self.unlike[name] = found
+            return None
+        self.plans[name] = plan_table(self._ctx.flavor, sides.node, table, columns)
         return self.plans[name]
 
     def _note(self, name: str, found: list[Difference]) -> None:

@@ -140,6 +140,8 @@ class Coverage:
         never = sorted(name for name, progress in self.tables.items() if not progress.since)
         if never:
             return {"never": never[:20], "never_count": len(never)}
+        if not self.tables:
+            return {}
         oldest = min((progress.since for progress in self.tables.values()), default=self.cycle)
         waiting = sum(progress.changed for progress in self.tables.values())
         return {"cycles": self.cycle - oldest + 1, "since": self.times.get(oldest, "")} | (

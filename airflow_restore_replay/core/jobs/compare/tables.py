@@ -8,9 +8,13 @@ from typing import Any
 
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
 Key = tuple[Any, ...]
+
+#: in a column's EXTRA: it is computed when it is read
+_VIRTUAL = "VIRTUAL GENERATED"
 
 #: Types whose order is the same for a literal as for the column; tables with other keys are compared as one range.
 _ORDERED = frozenset(
@@ -116,15 +120,40 @@ def quote(name: str) -> str:
     return identifier(name).replace("%", "%%")
 
 
-def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
-    """Plan the comparison by the table's definition on *conn* (the node, which has the definition of the position)."""
-    with conn.cursor() as cursor:
-        cursor.execute(
-            "SELECT column_name, column_type, extra, is_nullable FROM information_schema.columns "
-            "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
-            (table.schema, table.name),
+def columns_of(conn: Conn, table: Table) -> list[tuple[str, str, str, str]]:
+    """Return name, type, extra and nullability of each column of a table, in their order."""
+    found = rows(
+        conn,
+        "SELECT column_name, column_type, extra, is_nullable FROM information_schema.columns "
+        "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        (table.schema, table.name),
+    )
+    return [(str(name), str(kind), str(extra).upper(), str(null)) for name, kind, extra, null in found]
+
+
+def other_columns(theirs: Sequence[Sequence[str]], ours: Sequence[Sequence[str]]) -> str:
+    """Return which columns only one side has, or computes; ``""`` if the rows of both have the same columns."""
+    there, here = ({c[0]: _VIRTUAL in c[2] for c in side} for side in (theirs, ours))
+    both = there.keys() & here.keys()
+    return "; ".join(
+        f"columns {what}: {', '.join(sorted(names))}"
+        for what, names in (
+            ("only on the primary", there.keys() - both),
+            ("only on the node", here.keys() - both),
+            ("virtual on one side", {name for name in both if there[name] != here[name]}),
         )
-        columns = cursor.fetchall()
+        if names
+    )
+
+
+def plan_table(
+    flavor: Flavor, conn: Conn, table: Table, columns: Sequence[tuple[str, str, str, str]]
+) -> TablePlan:
+    """Plan the comparison by the table's definition on *conn* (the node, which has the definition of the position).
+
+    :param columns: of the table there, as :func:`columns_of` returns them.
+    """
+    with conn.cursor() as cursor:
         cursor.execute(
             "SELECT index_name, column_name, sub_part FROM information_schema.statistics WHERE table_schema = %s "
             "AND table_name = %s AND non_unique = 0 ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index",
@@ -136,8 +165,7 @@ def plan_table(flavor: Flavor, conn: Conn, table: Table) -> TablePlan:
             (table.schema, table.name),
         )
         kind = cursor.fetchone()
-    stored = [c for c in columns if "VIRTUAL GENERATED" not in str(c[2]).upper()]
-    cells = [_cell(flavor, str(name), str(kind)) for name, kind, _, _ in stored]
+    cells = [_cell(flavor, name, kind) for name, kind, extra, _ in columns if _VIRTUAL not in extra]
     return TablePlan(
         table=table,
         key=_usable_key(columns, indexes),
