@@ -18,8 +18,9 @@ from airflow_restore_replay.core.decisions.attempts import (
     Step,
     next_step,
 )
+from airflow_restore_replay.core.decisions.causes import differed_before, judge
 from airflow_restore_replay.core.decisions.choose import choose_base
-from airflow_restore_replay.core.decisions.diagnose import Next, diagnose, differed_before, same_fault
+from airflow_restore_replay.core.decisions.diagnose import Next, diagnose
 from airflow_restore_replay.core.decisions.freshness import freshness
 from airflow_restore_replay.core.decisions.holds import holds, released
 from airflow_restore_replay.core.errors import (
@@ -304,9 +305,15 @@ def test_same_fault_by_fingerprint() -> None:
     )
     alike = Failure.of(ChunkCorrupt("chunk 99 of 20260822T030000Z-ccdd is broken"))
     other = Failure.of(ChunkCorrupt("something else"))
-    assert same_fault(catalog([OLD], [base]), run=RUN, fallback=alike) == [base]
-    assert same_fault(catalog([OLD], [base]), run=RUN, fallback=other) == []
-    assert same_fault(catalog([OLD], [base]), run="orders/run-8", fallback=alike) == []
+
+    def withdrawn(failure: Failure, run: str) -> list[Verdict]:
+        judged = judge(catalog([OLD], [base]), failure, run=run, attempt=FULL, base_id="")
+        assert judged.failure is failure
+        return list(judged.withdraw)
+
+    assert withdrawn(alike, RUN) == [base]
+    assert withdrawn(other, RUN) == []
+    assert withdrawn(alike, "orders/run-8") == []
 
 
 def test_a_table_that_differs_again_after_a_fresh_full() -> None:

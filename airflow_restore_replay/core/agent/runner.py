@@ -25,8 +25,8 @@ from airflow_restore_replay.core.jobs.protocol import (
 )
 from airflow_restore_replay.core.jobs.registry import JOBS
 from airflow_restore_replay.core.jobs.verdicts import (
-    blame_in_context,
     is_evidence,
+    judge_in_context,
     record_failure,
     record_success,
 )
@@ -83,9 +83,10 @@ class JobRunner:
         failure = Failure.of(exc)
         verdict_id = ""
         try:
-            failure = blame_in_context(self.ctx, exc)
+            judgement = judge_in_context(self.ctx, exc)
+            failure = judgement.failure
             if not isinstance(exc, JobCancelled | LeaseLost):
-                verdict_id = record_failure(self.ctx, failure)
+                verdict_id = record_failure(self.ctx, judgement)
         except Exception as second:
             log.exception("the verdict could not be recorded")
             # A verdict that was not recorded decides nothing, so the run must not continue as if it were recorded.

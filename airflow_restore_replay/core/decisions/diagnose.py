@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -98,35 +98,8 @@ def _published(catalog: Catalog, attempts: Sequence[Verdict], run: str) -> bool:
 
 
 def _last(verdicts: Sequence[Verdict]) -> Verdict | None:
-    telling = [v for v in verdicts if v.outcome is not Outcome.RESTORED]
+    telling = [v for v in verdicts if v.outcome not in (Outcome.RESTORED, Outcome.WITHDRAWN)]
     return telling[-1] if telling else None
-
-
-def differed_before(catalog: Catalog, base_id: str, tables: Collection[str]) -> list[Verdict]:
-    """Return quarantines over any of *tables* that led to the fresh full at the root of *base_id*'s lineage.
-
-    If the same tables differ again, the primary is at fault, because a fresh full inherits no drift from an earlier
-    backup.
-    """
-    manifests = {m.backup_id: m for m in catalog.manifests}
-    root = manifests.get(base_id)
-    while root is not None and root.base.kind == "backup":
-        root = manifests.get(root.base.backup_id)
-    of_run = catalog.attempts(root.run) if root else []
-    bad = [v for v in of_run if v.outcome is Outcome.QUARANTINED and v.failure]
-    return [v for v in bad if v.failure and v.failure.tables & set(tables)]
-
-
-def same_fault(catalog: Catalog, *, run: str, fallback: Failure) -> list[Verdict]:
-    """Return this run's quarantine verdicts with the fingerprint of *fallback*, the failure of the fallback attempt.
-
-    If the fallback fails as the base did, the base was not at fault.
-    """
-    return [
-        v
-        for v in catalog.attempts(run)
-        if v.outcome is Outcome.QUARANTINED and v.failure and v.failure.fingerprint == fallback.fingerprint
-    ]
 
 
 def recovered_from(catalog: Catalog, *, run: str) -> list[Verdict]:

@@ -19,7 +19,8 @@
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
     │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
     │   ├── CheckUnfinished     ├── EngineFailed         ├── StoreDenied (a StoreFailed)
-    │   ├── AnswerUnreadable    └── NodeDamaged
+    │   ├── AnswerUnreadable    ├── NodeDamaged
+    │   └── CauseRemains
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
     │   ├── SourceShrank        ├── SourceUnexpected     └── Held
@@ -62,6 +63,7 @@ from airflow_restore_replay.core.errors.circumstances import (
     AnswerUnreadable,
     CatchUpDeadline,
     CatchUpStalled,
+    CauseRemains,
     CheckUnfinished,
     Circumstance,
     EngineFailed,
@@ -133,6 +135,7 @@ __all__ = [
     "Blame",
     "CatchUpDeadline",
     "CatchUpStalled",
+    "CauseRemains",
     "CheckUnfinished",
     "ChunkCorrupt",
     "ChunkMissing",

@@ -163,6 +163,13 @@ class CheckUnfinished(Circumstance):
     advice = "Raise validate.time_box, or configure fewer checks."
 
 
+class CauseRemains(Circumstance):
+    """Backups fail for the same cause, although a fresh full was made for it: it is in none of them."""
+
+    retryable = False
+    advice = "Find the cause in what the message says of primary and node. The next cycle takes a fresh full."
+
+
 class SeedFailed(Circumstance):
     """Filling the node from the primary failed for a reason that is not known to be the primary's."""
 

@@ -31,6 +31,6 @@ class ErrantFromFormerPrimary(Stranded):
 
 
 class NotReplayable(Stranded):
-    """The primary changed in a way that its binary log does not carry; a fresh full has the change."""
+    """The primary changed in a way that a node cannot replay, through no defect of the backup."""
 
-    advice = "No action; the fresh full has what the binary log lacks."
+    advice = "No action; the fresh full has what could not be replayed."

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_restore_replay.core.decisions.diagnose import differed_before, same_fault
+from airflow_restore_replay.core.decisions.causes import Judgement, judge
 from airflow_restore_replay.core.decisions.holds import holds
 from airflow_restore_replay.core.errors import (
     BackupFault,
@@ -15,9 +15,7 @@ from airflow_restore_replay.core.errors import (
     ErrantFromFormerPrimary,
     HistoryDiverged,
     PrimaryChanged,
-    ReplayConflict,
     RestoreReplayError,
-    SourceDrift,
     TableCheckFailed,
 )
 from airflow_restore_replay.core.errors.failure import Failure
@@ -54,15 +52,14 @@ def record_success(ctx: JobContext, result: dict[str, Any]) -> str:
     return ""
 
 
-def record_failure(ctx: JobContext, failure: Failure) -> str:
-    """Record *failure*.
+def record_failure(ctx: JobContext, judgement: Judgement) -> str:
+    """Record a failure, and withdraw the verdicts that it refutes.
 
     Evidence is about the base, circumstance about no backup. A corrupt primary puts the cluster on hold.
 
-    If the fallback fails as the base did, the base was not at fault, and its quarantine is withdrawn.
-
     :returns: the verdict's id.
     """
+    failure = judgement.failure
     outcome = {Blame.BACKUP: Outcome.QUARANTINED, Blame.STRANDED: Outcome.STRANDED}.get(
         failure.blame, Outcome.FAILED
     )
@@ -78,30 +75,37 @@ def record_failure(ctx: JobContext, failure: Failure) -> str:
             for check in ctx.state.facts.checks
         ]
     verdict_id = _record(ctx, outcome, backup_id=about, failure=failure, measured=measured)
-    if ctx.is_full:
-        _withdraw_alike(ctx, failure)
+    for refuted in judgement.withdraw:
+        _record(
+            ctx,
+            Outcome.WITHDRAWN,
+            backup_id=refuted.backup_id,
+            withdraws=[refuted.verdict_id],
+            reason=f"{'a fresh full' if ctx.is_full else f'backup {base}'} failed for the same cause "
+            f"(verdict {verdict_id}), so it is not in this backup",
+        )
     return verdict_id
 
 
-def blame_in_context(ctx: JobContext, exc: BaseException) -> Failure:
-    """Return the failure for *exc*, with the blame that fits the data of the node.
+def judge_in_context(ctx: JobContext, exc: BaseException) -> Judgement:
+    """Return the failure for *exc*, with the blame that fits the node's data and the verdicts about other backups.
 
     - On a fresh full, no backup can be at fault. Damage that a physical copy contains and rows that differ right after
       a full copy blame the source. A server that does not start on a fresh copy blames the environment.
-    - A table that differs again after a fresh full blames the source, too. Otherwise one backup after the other would
-      be quarantined for it.
     - A base whose history matched the primary's when replay began is not at fault for transactions that a failover has
       lost since.
+    - One cause never costs the standing of more than one backup.
     """
     if isinstance(exc, HistoryDiverged | ErrantFromFormerPrimary) and ctx.state.phase in _REPLAYED:
-        return Failure.of(_changed(exc))
+        return Judgement(Failure.of(_changed(exc)))
     failure = Failure.of(exc)
-    if failure.blame is not Blame.BACKUP:
-        return failure
-    if not ctx.is_full:
-        return _again(ctx, failure) if isinstance(exc, DataMismatch | ReplayConflict) else failure
-    source = isinstance(exc, TableCheckFailed | DataMismatch)
-    return msgspec.structs.replace(failure, blame=Blame.SOURCE if source else Blame.ENVIRONMENT)
+    if ctx.is_full and failure.blame is Blame.BACKUP:
+        source = isinstance(exc, TableCheckFailed | DataMismatch)
+        failure = msgspec.structs.replace(failure, blame=Blame.SOURCE if source else Blame.ENVIRONMENT)
+    if failure.blame is not Blame.BACKUP and not ctx.is_full:
+        return Judgement(failure)
+    run = ctx.request.run
+    return judge(ctx.repository.catalog(), failure, run=run.run, attempt=run.attempt, base_id=base_of(ctx))
 
 
 def _changed(exc: RestoreReplayError) -> PrimaryChanged:
@@ -112,23 +116,6 @@ def _changed(exc: RestoreReplayError) -> PrimaryChanged:
     )
 
 
-def _again(ctx: JobContext, failure: Failure) -> Failure:
-    before = differed_before(ctx.repository.catalog(), base_of(ctx), failure.tables)
-    if not before:
-        return failure
-    first = before[-1]
-    named = ", ".join(sorted(failure.tables & first.failure.tables)) if first.failure else ""
-    drift = SourceDrift(
-        f"The primary's binary log lacks changes to {named}: it differed in backup "
-        f"{first.backup_id}, a fresh full replaced it, and now it differs again. {failure.message}",
-        hint="Find what writes to it with sql_log_bin=0, or by statements that are not deterministic "
-        "(binlog_format=ROW avoids these), or list it in validate.exclude. `restore-replay cycle --full` takes a "
-        "backup meanwhile.",
-        evidence=failure.evidence,
-    )
-    return Failure.of(drift)
-
-
 def base_of(ctx: JobContext) -> str:
     """Return the id of the backup that this node replays from, ``""`` for none."""
     state = ctx.state
@@ -137,18 +124,6 @@ def base_of(ctx: JobContext) -> str:
         return base.backup_id
     params = state.fill.get("params", {})
     return str(params.get("backup_id", ctx.params.get("backup_id", "")))
-
-
-def _withdraw_alike(ctx: JobContext, failure: Failure) -> None:
-    alike = same_fault(ctx.repository.catalog(), run=ctx.request.run.run, fallback=failure)
-    for verdict in alike:
-        _record(
-            ctx,
-            Outcome.WITHDRAWN,
-            backup_id=verdict.backup_id,
-            withdraws=[verdict.verdict_id],
-            reason=f"the fallback failed in the same way ({failure.code}), so the base was not at fault",
-        )
 
 
 def _record(ctx: JobContext, outcome: Outcome, **fields: Any) -> str:
