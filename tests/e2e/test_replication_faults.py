@@ -122,6 +122,30 @@ def test_r3_conflict_that_does_not_recur(rig: Rig, backup_id: str) -> None:
     assert rig.catalog().backup(backup_id).proof is Proof.RESTORED
 
 
+@on_both
+def test_r3_a_table_that_the_backup_lost(rig: Rig, backup_id: str) -> None:
+    wrong = tampered(rig, backup_id, by_sql("DROP TABLE shop.notes"))
+    rig.primary.execute("INSERT INTO shop.notes VALUES ('to a table that the backup lost')")
+    report = rig.cycle()
+    rig.published(report)
+    assert report.quarantined == [wrong]
+    (verdict,) = rig.against(wrong)
+    assert verdict.failure is not None
+    assert (verdict.failure.code, verdict.failure.evidence["error"]) == ("ReplayConflict", 1146)
+
+
+@on_both
+def test_r3_a_table_that_the_primary_made_unlogged(own_rig: OwnRig) -> None:
+    rig = own_rig()
+    base = rig.newest
+    with rig.primary.connect() as conn, conn.cursor() as cursor:
+        cursor.execute("SET SESSION sql_log_bin=0")
+        cursor.execute("CREATE TABLE shop.unlogged (id INT PRIMARY KEY)")
+        cursor.execute("SET SESSION sql_log_bin=1")
+        cursor.execute("INSERT INTO shop.unlogged VALUES (1)")
+    assert_stranded(rig, base, rig.cycle(), "NotReplayable")
+
+
 def on_node(rig: Rig, *statements: str) -> Conn:
     """Run statements on the live node as its agent.
 

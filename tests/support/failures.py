@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from airflow_restore_replay.core import errors
 from airflow_restore_replay.core.errors import Blame, Circumstance, Refused, RestoreReplayError
-from airflow_restore_replay.core.flavor.classify import ErrorRules
+from airflow_restore_replay.core.flavor.classify import (
+    ROWS_CONFLICT,
+    TABLE_DAMAGED,
+    TABLE_MISSING,
+    ErrorRules,
+)
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mariadb import errorlog as mariadb_log
 from airflow_restore_replay.core.flavor.mariadb.classify import RULES as mariadb
@@ -105,7 +110,8 @@ LOGGED = {
     ),
 }
 #: row conflicts and the like: whatever is not known to be a circumstance is evidence
-CONFLICTS = (1032, 1062, 1146, 1050, 1051, 1054, 1091, 1396, 1397, 1452, 1594)
+#: examples of events that no node can replay
+UNREPLAYABLE = (1049, 1050, 1051, 1054, 1091, 1118, 1141, 1286, 1396, 1677)
 
 
 def classes() -> list[type[RestoreReplayError]]:
@@ -164,7 +170,7 @@ def known(
         yield "applier", str(number), "", rules.applier_error(number, "…", "…")
     yield "applier", "1021, 28", "No space left on device", rules.applier_error(1021, "…", "…")
     yield "applier", "any", "relay log read failure", rules.applier_error(1594, "Relay log read failure", "…")
-    for number in CONFLICTS:
+    for number in (*sorted(ROWS_CONFLICT), TABLE_MISSING, *sorted(TABLE_DAMAGED), *UNREPLAYABLE):
         yield "applier", str(number), "", rules.applier_error(number, "…", "…")
     yield "applier", "any other", "", rules.applier_error(9999, "…", "…")
 

@@ -46,9 +46,18 @@ _NO_SUCH_SCHEMA = 1049
 _MEMORY = {5, 12, 1037, 1038, 1041, 1135, 2008}
 # Killed by an administrator or a shutdown, or a lock wait that the node itself caused.
 _INTERRUPTED = {1053, 1180, 1205, 1213, 1317}
-# The node lacks installed software, not data: an engine, a plugin, a UDF.
-_MISSING_SOFTWARE = {1126, 1127, 1128, 1286}
+# The node lacks a plugin that the statement names.
 _MISSING_PLUGIN = {1524}
+_RELAY_LOG = {1594}
+#: rows that a row event needs are missing, or are there already: nothing but the data is behind it
+ROWS_CONFLICT = frozenset({1022, 1032, 1062, 1169, 1216, 1217, 1451, 1452, 1557, 1586, 1761, 1762})
+#: the node's server cannot read a table that it has
+TABLE_DAMAGED = frozenset(
+    {126, 127, 134, 144, 145, 1016, 1017, 1030, 1033, 1034, 1035, 1194, 1195, 1712, 1812, 1877, 1932}
+)
+#: evidence only if the base recorded the table and lacks it; jobs.catch_up asks for that
+TABLE_MISSING = 1146
+_EVIDENCE = ROWS_CONFLICT | TABLE_DAMAGED | {TABLE_MISSING}
 #: an administrator, or a time limit of the server, ended the statement
 STATEMENT_ENDED = frozenset({1317, 1969, 3024})
 _KILLED = 1317
@@ -85,6 +94,8 @@ _DIVERGED = re.compile(
 _DAMAGED = re.compile(
     r"corrupt|truncated|bogus data|event read from binlog|checksum|log event entry exceeded", re.I
 )
+# The file that it imports is in no binary log.
+_IMPORT = re.compile(r"\bQuery: '\s*ALTER\s+TABLE\s.*\bIMPORT\s+TABLESPACE\s*'", re.I | re.DOTALL)
 _TABLE = re.compile(r"on table ([^;]+?);|Table '([^']+)' doesn't exist")
 
 
@@ -93,7 +104,7 @@ class ErrorRules:
 
     :param transient: numbers of connection errors that the receiver retries by itself.
     :param denied: numbers that refuse an account or a privilege.
-    :param circumstance: numbers of an applier's errors that are not in the data.
+    :param circumstance: numbers of an applier's errors that memory, locks or whoever ended it caused.
     """
 
     def __init__(
@@ -102,7 +113,7 @@ class ErrorRules:
         self.transient = frozenset(_TRANSIENT.union(transient))
         self.denied_numbers = frozenset(_DENIED.union(denied))
         self.missing_plugin = frozenset(_MISSING_PLUGIN)
-        self.circumstance = frozenset(_MEMORY.union(_INTERRUPTED, _MISSING_SOFTWARE, circumstance))
+        self.circumstance = frozenset(_MEMORY.union(_INTERRUPTED, _RELAY_LOG, circumstance))
 
     def connect_error(self, exc: BaseException, endpoint: Endpoint) -> RestoreReplayError:
         """Classify a failed connection to *endpoint*."""
@@ -154,7 +165,12 @@ class ErrorRules:
         )
 
     def applier_error(self, number: int, text: str, position: str) -> RestoreReplayError:
-        """Classify ``Last_SQL_Errno`` and its message, or those of a worker, of a stopped applier."""
+        """Classify ``Last_SQL_Errno`` and its message, or those of a worker, of a stopped applier.
+
+        Only what a defect of the data can cause is evidence. The rest is an event that no node of this kind can replay:
+        the binary log lacks a setting or a file, or the node lacks software.
+        """
+        imports = bool(_IMPORT.search(text))
         text = redacted_message(number, text)
         evidence: dict[str, Any] = {"error": number, "text": text, "position": position}
         found = _TABLE.search(text)
@@ -166,7 +182,7 @@ class ErrorRules:
         if number in self.circumstance or _OUT_OF_MEMORY.search(text):
             return NodeServerCrashed(
                 f"The applier stopped at {position} for a reason that is not in the data, error {number}: {text}",
-                hint="See the node's memory, plugins and who killed the thread.",
+                hint="See the node's memory and who killed the thread.",
                 evidence=evidence,
             )
         if number in self.missing_plugin:
@@ -180,9 +196,9 @@ class ErrorRules:
                 f"The node's relay log is unreadable at {position}: {text}", evidence=evidence
             )
         about = f" in table {table}" if table else ""
-        return ReplayConflict(
-            f"The applier stopped at {position}{about}, error {number}: {text}", evidence=evidence
-        )
+        evident = number in _EVIDENCE and not imports
+        kind = ReplayConflict if evident else NotReplayable
+        return kind(f"The applier stopped at {position}{about}, error {number}: {text}", evidence=evidence)
 
 
 def number_and_text(exc: BaseException) -> tuple[int, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_restore_replay.core.errors import NodeServerCrashed, ReplayConflict, WrongPhase
+from airflow_restore_replay.core.errors import NodeServerCrashed, NotReplayable, ReplayConflict, WrongPhase
+from airflow_restore_replay.core.flavor.classify import TABLE_MISSING
 from airflow_restore_replay.core.flavor.values import Position
+from airflow_restore_replay.core.jobs.checks import left_by_the_base
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling, refuse_missing_file
 from airflow_restore_replay.core.jobs.node import require_phase
@@ -23,7 +25,8 @@ def catch_up(ctx: JobContext) -> dict[str, Any]:
     everything that the primary had logged before that time.
 
     After a conflict or a crash of the server, the node is rebuilt once, with one applier. Only a failure that recurs
-    after the rebuild is evidence.
+    after the rebuild is evidence, and a missing table only if the base has recorded it.
+
     :returns: goal, goal_read_at, position, transactions, seconds, transactions_per_s, appliers, rebuilt.
     """
     require_phase(
@@ -98,11 +101,35 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
             if ctx.as_of is not None:
                 refuse_beyond(goal, replayed.position, ctx.as_of)
             break
-        except (ReplayConflict, NodeServerCrashed) as exc:
+        except (ReplayConflict, NodeServerCrashed, NotReplayable) as exc:
+            # DDL beside a dump may leave a node on which the binary log cannot be replayed, and a second dump cures it.
+            if isinstance(exc, NotReplayable) and not ctx.is_full:
+                raise
             refuse_missing_file(ctx)
             rebuild(ctx, exc)
+            if isinstance(exc, ReplayConflict):
+                refuse_to_blame(ctx, exc)
     ctx.node.set_phase(Phase.CAUGHT_UP)
     return replayed
+
+
+def refuse_to_blame(ctx: JobContext, conflict: ReplayConflict) -> None:
+    """Raise if the table that the applier missed is missing through no defect of the base, which was just restored.
+
+    :raises NotReplayable: the base has the table, or it never had one of that name.
+    """
+    name = conflict.evidence.get("table")
+    if ctx.is_full or conflict.evidence.get("error") != TABLE_MISSING or not name:
+        return
+    with ctx.server.connect() as node:
+        there = any(table.qualified == name for table in ctx.flavor.tables(node))
+    recorded = left_by_the_base(ctx, "same_data").get("tables")
+    if there or (recorded is not None and name not in recorded):
+        has = "has it" if there else "was made when the primary had no such table"
+        raise NotReplayable(
+            f"The binary log lacks what was done to table {name}, of which the base {has}: {conflict.message}",
+            evidence=conflict.evidence,
+        )
 
 
 def check_history(ctx: JobContext) -> None:

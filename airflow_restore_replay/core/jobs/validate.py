@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import (
     ReplayConflict,
     RestoreReplayError,
 )
-from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
+from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal, refuse_to_blame
 from airflow_restore_replay.core.jobs.checks import CheckResult, results_for_records
 from airflow_restore_replay.core.jobs.checks.run import chosen, run_checks, standalone_checks
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -94,6 +94,8 @@ def validate_node(ctx: JobContext) -> list[CheckResult]:
             if ctx.is_full and isinstance(exc, DataMismatch):
                 raise
             rebuild(ctx, exc)
+            if isinstance(exc, ReplayConflict):
+                refuse_to_blame(ctx, exc)
             catch_up_to_goal(ctx)
     ctx.node.set_phase(Phase.VALIDATED)
     return results

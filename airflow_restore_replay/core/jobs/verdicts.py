@@ -14,6 +14,7 @@ from airflow_restore_replay.core.errors import (
     DataMismatch,
     ErrantFromFormerPrimary,
     HistoryDiverged,
+    NotReplayable,
     PrimaryChanged,
     RestoreReplayError,
     TableCheckFailed,
@@ -99,7 +100,7 @@ def judge_in_context(ctx: JobContext, exc: BaseException) -> Judgement:
     if isinstance(exc, HistoryDiverged | ErrantFromFormerPrimary) and ctx.state.phase in _REPLAYED:
         return Judgement(Failure.of(_changed(exc)))
     failure = Failure.of(exc)
-    if ctx.is_full and failure.blame is Blame.BACKUP:
+    if ctx.is_full and (failure.blame is Blame.BACKUP or isinstance(exc, NotReplayable)):
         source = isinstance(exc, TableCheckFailed | DataMismatch)
         failure = msgspec.structs.replace(failure, blame=Blame.SOURCE if source else Blame.ENVIRONMENT)
     if failure.blame is not Blame.BACKUP and not ctx.is_full:

@@ -83,13 +83,33 @@ def test_errors_of_the_io_thread(number: int, text: str, expected: type[Exceptio
             errors.ReplayConflict,
         ),
         (1146, "Error executing row event: 'Table 'a.t' doesn't exist'", errors.ReplayConflict),
-        (1396, "Error 'Operation CREATE USER failed for 'x'@'%'' on query.", errors.ReplayConflict),
+        (1396, "Error 'Operation CREATE USER failed for 'x'@'%'' on query.", errors.NotReplayable),
         (1114, "Could not execute Write_rows event on table a.t; The table 't' is full", errors.NodeFull),
         (3, "Error writing file '/x' (Errcode: 28 \"No space left on device\")", errors.NodeFull),
         (1317, "Query execution was interrupted", errors.NodeServerCrashed),
         (5, "Out of memory (Needed 8388608 bytes)", errors.NodeServerCrashed),
-        (1286, "Error 'Unknown storage engine 'FEDERATED'' on query.", errors.NodeServerCrashed),
-        (9999, "something nobody has seen", errors.ReplayConflict),
+        (1286, "Error 'Unknown storage engine 'FEDERATED'' on query.", errors.NotReplayable),
+        (9999, "something nobody has seen", errors.NotReplayable),
+        (1049, "Error 'Unknown database 'Sales'' on query.", errors.NotReplayable),
+        (1118, "Error 'Row size too large.' on query.", errors.NotReplayable),
+        (1677, "Column 1 of table 'a.t' cannot be converted from type 'a' to type 'b'", errors.NotReplayable),
+        (
+            1812,
+            "Could not execute Write_rows event on table a.t; Tablespace is missing",
+            errors.ReplayConflict,
+        ),
+        (
+            1812,
+            "Error 'Tablespace is missing' on query. Default database: ''. "
+            "Query: 'ALTER TABLE a.t IMPORT TABLESPACE'",
+            errors.NotReplayable,
+        ),
+        (
+            1062,
+            "Error 'Duplicate entry' on query. Query: 'INSERT INTO a.t VALUES (1, 'IMPORT TABLESPACE')'",
+            errors.ReplayConflict,
+        ),
+        (1594, "Relay log read failure", errors.NodeServerCrashed),
     ],
 )
 def test_errors_of_the_applier(number: int, text: str, expected: type[Exception]) -> None:

@@ -73,8 +73,9 @@ def test_a_missing_grant_is_named() -> None:
         (1062, "Error 'Duplicate entry '1' for key 't.PRIMARY'' on query", ReplayConflict),
         (1021, "Disk full (/tmp/x); waiting for someone to free some space", NodeFull),
         (1205, "Lock wait timeout exceeded", NodeServerCrashed),
-        (3121, "The DATA DIRECTORY location must be in a known directory.", NodeServerCrashed),
+        (3121, "The DATA DIRECTORY location must be in a known directory.", NotReplayable),
         (1524, "Plugin 'authentication_ldap_simple' is not loaded", NotReplayable),
+        (1141, "There is no such grant defined for user 'ops' on host '%'", NotReplayable),
     ],
 )
 def test_an_appliers_error_blames_the_data_only_if_it_is_in_the_data(

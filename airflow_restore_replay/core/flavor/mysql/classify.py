@@ -6,13 +6,9 @@ from airflow_restore_replay.core.flavor.classify import ErrorRules
 
 _MEMORY = {3170}
 _INTERRUPTED = {3572, 13118}
-# A keyring, a component.
-_MISSING_SOFTWARE = {3184, 3185, 3529}
-# The InnoDB of the node does not know a directory.
-_ELSEWHERE = {3121}
 
 RULES = ErrorRules(
     transient={2026, 3024, 4031, 13117},
     denied={1410, 3955, 13120},
-    circumstance=_MEMORY | _INTERRUPTED | _MISSING_SOFTWARE | _ELSEWHERE,
+    circumstance=_MEMORY | _INTERRUPTED,
 )

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.config.units import human_seconds
+from airflow_restore_replay.core.errors import NotReplayable
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
-from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
+from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof, Verdict
 from airflow_restore_replay.core.repository.pruning.credibility import contradictions, stored_as_made
 
 #: backups that a rule keeps, each with the reason
@@ -150,13 +151,18 @@ def _protected(catalog: Catalog, policy: Retention) -> Kept:
     for backup in catalog.backups:
         if catalog.unreadable:
             yield backup, "a damaged record may be about it"
-        if any(v.outcome is Outcome.STRANDED for v in backup.against):
+        if any(v.outcome is Outcome.STRANDED and not _only_unreplayable(v) for v in backup.against):
             yield backup, "stranded: may hold the only copy; release it to allow its deletion"
         if backup.state is BackupState.HEALTHY and catalog.held_by:
             # It is not known since when the primary is damaged, and so not which backup is the last good one.
             yield backup, f"held by {catalog.held_by[0].verdict_id}"
         if not policy.has_rule:
             yield backup, "no keep rule is configured"
+
+
+def _only_unreplayable(verdict: Verdict) -> bool:
+    """Return whether the primary has all that the backup has."""
+    return verdict.failure is not None and verdict.failure.code == NotReplayable.__name__
 
 
 def _not_yet(catalog: Catalog, policy: Retention, now: datetime) -> Kept:
