@@ -5,13 +5,43 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable
 
-from airflow_restore_replay.core.flavor.quoting import joined
-from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
+import pymysql
+
+from airflow_restore_replay.core.flavor.quoting import identifier, joined
+from airflow_restore_replay.core.flavor.redaction import redacted, redacted_message
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
 _AUXILIARY = re.compile(r"fts_[0-9a-f]{16}_", re.IGNORECASE)
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})
+#: The server cannot open the table: files that do not fit, a tablespace that is discarded or missing, a table of MERGE,
+#: an engine that is not loaded. Source: the servers' error codes.
+_NOT_OPENED = frozenset(
+    {*(126, 127, 134, 144, 145), *(1016, 1017, 1033, 1034, 1035, 1168, 1194, 1195, 1286), *(1812, 1814, 1932)}
+)
+
+
+def unreadable(conn: Conn, table: Table) -> str:
+    """Return why the server does not open the table, in its words; empty if it does, or if the table is gone."""
+    try:
+        run(conn, f"SELECT 1 FROM {identifier(table.schema)}.{identifier(table.name)} LIMIT 1")
+    except pymysql.err.MySQLError as exc:
+        number = exc.args[0] if exc.args else 0
+        if number not in _NOT_OPENED:
+            return ""
+        return redacted_message(number, str(exc.args[-1]))
+    return ""
+
+
+def complaint(conn: Conn, table: Table, option: str) -> str:
+    """Return the errors that ``CHECK TABLE`` reports for the table; empty for none."""
+    found = rows(conn, f"CHECK TABLE {identifier(table.schema)}.{identifier(table.name)} {option}")
+    bad = [str(text) for _, _, kind, text in found if kind.lower() == "error"]
+    status = [str(text) for _, _, kind, text in found if kind.lower() == "status"]
+    if bad or (status and status[-1] not in ("OK", "Table is already up to date")):
+        return redacted("; ".join(bad or status))
+    return ""
 
 
 def tables(conn: Conn, *, base: str) -> list[Table]:

@@ -97,7 +97,7 @@ def compare_with_primary(
     by_ddl = dict.fromkeys(
         sorted({*last.taken, *last.added, *last.unlike}), "changed by DDL during the comparison"
     )
-    result.uncompared = _uncompared(ctx) | first.foreign | first.too_large | by_ddl
+    result.uncompared = _uncompared(ctx) | first.left_out | by_ddl
     return result
 
 

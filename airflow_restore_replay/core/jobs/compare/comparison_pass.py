@@ -10,6 +10,7 @@ from typing import TypeVar
 import pymysql
 
 from airflow_restore_replay.core.errors import PrimaryUnreachable
+from airflow_restore_replay.core.flavor.tables import unreadable
 from airflow_restore_replay.core.flavor.values import Conn, Snapshot, Table
 from airflow_restore_replay.core.jobs.compare.coverage import Coverage
 from airflow_restore_replay.core.jobs.compare.primary_crash import classify_crash, up_since
@@ -52,10 +53,10 @@ class ComparisonPass:
     :ivar taken: tables that DDL made unavailable to the snapshot.
     :ivar missing: tables that only the primary has.
     :ivar added: tables that only the node has.
-    :ivar foreign: table → why the primary's snapshot does not show its rows.
     :ivar unlike: table → columns that only one side has, so that its rows were not compared.
     :ivar ended_for_ddl: whether the pass ended early because DDL waited for a table that its snapshot had read.
-    :ivar too_large: table → why there will never be time for it.
+    :ivar left_out: table → why it cannot be compared: the snapshot does not show its rows, there will never be time for
+        it, or the primary cannot open it.
     """
 
     def __init__(self, ctx: JobContext, sides: Sides, snapshot: Snapshot, listed: Collection[str]) -> None:
@@ -67,15 +68,14 @@ class ComparisonPass:
         self.differences: dict[str, list[Difference]] = {}
         self.unlike: dict[str, str] = {}
         self.ended_for_ddl = False
-        self.too_large: dict[str, str] = {}
         self.ours = _comparable(ctx, sides.node)
         theirs = _comparable(ctx, sides.primary)
         engines = {table.qualified: table.engine for table in ctx.flavor.tables(sides.primary)}
-        self.foreign = {
+        self.left_out = {
             name: f"engine {engines[name]} on the primary has no snapshots"
             for name in self.ours.keys() & engines.keys() - theirs.keys()
         }
-        self.ours = {name: table for name, table in self.ours.items() if name not in self.foreign}
+        self.ours = {name: table for name, table in self.ours.items() if name not in self.left_out}
         self.missing = {n for n in theirs.keys() - self.ours.keys() if _in_snapshot(sides, theirs[n])}
         self.taken = theirs.keys() - self.ours.keys() - self.missing
         self.added = self.ours.keys() - theirs.keys() - set(listed) - engines.keys()
@@ -150,7 +150,7 @@ class ComparisonPass:
 
         compared = self._unless_taken(name, go_on)
         if name in self.taken or compared is None:
-            return name in self.taken or name in self.too_large or name in self.unlike
+            return name in self.taken or name in self.left_out or name in self.unlike
         self._note(name, compared.differences)
         if compared.after is None:
             coverage.finished(name)
@@ -165,7 +165,7 @@ class ComparisonPass:
         budget_s = self._ctx.cluster.validate.compare_budget
         needed_s = self.ours[name].rows_estimate / rate
         if needed_s > budget_s:
-            self.too_large[name] = "no usable key, and too many rows for one cycle's validate.compare_budget"
+            self.left_out[name] = "no usable key, and too many rows for one cycle's validate.compare_budget"
         return needed_s <= budget_s - passed_s or not self.compared and needed_s <= budget_s
 
     def _over(self, share: float) -> bool:
@@ -219,10 +219,22 @@ class ComparisonPass:
         except PrimaryUnreachable as exc:
             raise classify_crash(self._ctx, name, self._up_since, exc) from exc
         except pymysql.err.MySQLError as exc:
-            if not self._ctx.server.alive() or not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
+            if not self._ctx.server.alive() or not exc.args:
                 raise
-            self.taken.add(name)
+            if exc.args[0] not in _TAKEN_BY_DDL:
+                self._leave_out(name)
+                if name not in self.left_out:
+                    raise
+            else:
+                self.taken.add(name)
             return None
+
+    def _leave_out(self, name: str) -> None:
+        """Leave out a table that the primary cannot open: that is its state, and no difference."""
+        # The thread of the primary's connection may still be busy with the query that failed on the node.
+        why = self._sides.pool.submit(unreadable, self._sides.primary, self.ours[name]).result()
+        if why:
+            self.left_out[name] = f"the primary does not open it: {why}"
 
     def _tell(self, name: str) -> Callable[[int], None]:
         def on_chunk(rows: int) -> None:

@@ -18,6 +18,7 @@ from airflow_restore_replay.core.flavor.carry.reading import Rules, read
 from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.sql import value
+from airflow_restore_replay.core.flavor.tables import unreadable as unreadable_table
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 from airflow_restore_replay.core.flavor.variables import follow_zone
 from airflow_restore_replay.core.system.processes import run_program
@@ -25,6 +26,9 @@ from airflow_restore_replay.core.system.processes import run_program
 #: seeds that begin again because objects were changed
 _TRIES = 5
 XA_WAIT_S = 120.0
+#: a dump met a table that the primary does not open, and that is not corrupt: discarded, of MERGE, without its engine
+_NOT_OPENED = (1168, 1286, 1814)
+_NO_ROWS = "only its definition is carried, because the primary does not open it"
 
 
 def seed_logical(
@@ -94,8 +98,10 @@ class _Seed:
         :raises SeedFailed: objects were changed at each of ``_TRIES`` times.
         """
         changed: list[str] = []
+        unreadable: dict[str, str] = {}
         for _ in range(_TRIES):
             objects = self._read()
+            objects.unreadable = frozenset(unreadable)
             with contextlib.closing(self.server.connect()) as node:
                 left_out = make_before_rows(node, objects, self.rules)
             again = _Again(objects, self._read)
@@ -104,7 +110,18 @@ class _Seed:
             except _Changed as exc:
                 changed = exc.names
                 continue
-            notes["left_out"] = left_out | notes.get("left_out", {})
+            except SeedFailed as exc:
+                if unreadable or exc.evidence.get("error") not in _NOT_OPENED:
+                    raise
+                unreadable = self._unreadable()
+                if not unreadable:
+                    raise
+                continue
+            states = {
+                f"table {name}": f"has no rows, the primary does not open it: {why}"
+                for name, why in unreadable.items()
+            }
+            notes["left_out"] = left_out | notes.get("left_out", {}) | states
             return position, notes
         raise SeedFailed(
             f"Objects of the primary were changed while each of {_TRIES} dumps began: {', '.join(changed[:20])}.",
@@ -151,6 +168,11 @@ class _Seed:
                 left_out = make_after_rows(node, objects, self.rules, counters)
                 notes = tools.finish(server, node, hold, position)
                 return position, notes | {"left_out": left_out | notes.get("left_out", {})}
+
+    def _unreadable(self) -> dict[str, str]:
+        """Return the tables that the primary does not open, with the reason."""
+        with contextlib.closing(self.flavor.connect(self.primary)) as conn:
+            return {t.qualified: why for t in self.flavor.tables(conn) if (why := unreadable_table(conn, t))}
 
     def _read(self) -> Objects:
         with contextlib.closing(self.flavor.connect(self.primary)) as conn:
