@@ -116,7 +116,7 @@ class History:
     def _record(self, outcome: Outcome, run: str, attempt: str, backup_id: str, **fields: object) -> None:
         verdict_id = f"v{len(self.verdicts)}"
         self.verdicts.append(
-            Verdict(  # type: ignore[arg-type]
+            Verdict(
                 verdict_id=verdict_id,
                 at=self._later(),
                 cluster="orders",
@@ -124,7 +124,7 @@ class History:
                 run=run,
                 attempt=attempt,
                 backup_id=backup_id,
-                **fields,
+                **fields,  # type: ignore[arg-type]
             )
         )
 

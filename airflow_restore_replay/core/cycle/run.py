@@ -28,7 +28,14 @@ from airflow_restore_replay.core.jobs.protocol import (
     RunRef,
     Secrets,
 )
-from airflow_restore_replay.core.repository.format.records import Manifest, Proof, Verdict, new_id, utc_now
+from airflow_restore_replay.core.repository.format.records import (
+    BackupState,
+    Manifest,
+    Proof,
+    Verdict,
+    new_id,
+    utc_now,
+)
 from airflow_restore_replay.core.repository.key_sources import read_repository_keys
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.quarantine import quarantine_shared
@@ -132,8 +139,12 @@ class _Cycle:
         self._go_on(epoch, self._diagnose(REPLAY, choice))
 
     def _diagnose(self, attempt: str, choice: Choice) -> Diagnosis:
+        catalog = self._repository.catalog()
+        # The attempt may have cleared a backup that an earlier one blamed.
+        quarantined = {b.backup_id for b in catalog.backups if b.state is BackupState.QUARANTINED}
+        self.report.quarantined = [b for b in self.report.quarantined if b in quarantined]
         diagnosis = diagnose(
-            self._repository.catalog(),
+            catalog,
             run=self._run,
             had_base=choice.base is not None,
             as_of=self.report.as_of,

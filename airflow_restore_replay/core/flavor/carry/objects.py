@@ -93,7 +93,7 @@ class Objects:
 
     :param rows: routines and events of servers that keep these in tables.
     :param left_out: object → why it is not carried.
-    :param unreadable: tables that the server does not open, so that only their definitions are carried.
+    :param unreadable: schema and name of tables that the server does not open: only their definitions are carried.
     :param next_values: schema and name of a sequence → its next value, and how often it began again.
     """
 
@@ -106,7 +106,7 @@ class Objects:
     events: list[Object] = field(default_factory=list)
     rows: list[Rows] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    unreadable: frozenset[str] = frozenset()
+    unreadable: frozenset[tuple[str, str]] = frozenset()
     next_values: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Object]:

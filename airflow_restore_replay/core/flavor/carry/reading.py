@@ -50,13 +50,13 @@ def without_rows(objects: Objects, rules: Rules) -> list[str]:
     named = [f"mysql.{name}" for name in (*rules.own_tables, *rules.in_rows)]
     named += [f"{made.schema}.{made.name}" for made in (*objects.views, *objects.sequences)]
     carried = {f"{table.schema}.{table.name}" for table in objects.tables if table.schema != "mysql"}
-    named += sorted(objects.unreadable)
-    carried -= objects.unreadable
+    unreadable = {f"{schema}.{name}" for schema, name in objects.unreadable}
+    carried -= unreadable
     if both := sorted(carried.intersection(named)):
         raise UnsupportedTables(
             f"A dump cannot tell these tables from views, because of the points: {both[:20]}."
         )
-    return named
+    return [*named, *sorted(unreadable)]
 
 
 def read(conn: Conn, rules: Rules) -> Objects:

@@ -10,6 +10,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.flavor.errorlog import most_telling
+from airflow_restore_replay.core.flavor.quoting import joined
 from airflow_restore_replay.core.flavor.tables import unreadable
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
 from airflow_restore_replay.core.jobs.checks.check_table import STATES, CheckTableCheck
@@ -49,7 +50,7 @@ def _of_others(lines: Sequence[str], states: Collection[str]) -> list[str]:
 
 def _tables(line: str) -> set[str]:
     """Return the tables that a line names, as files or as quoted names."""
-    named = {f"{schema}.{name}" for schema, name in _NAME.findall(line)}
+    named = {joined(schema, name) for schema, name in _NAME.findall(line)}
     return named | {name for path in _FILE.findall(line) if (name := table_of(path))}
 
 

@@ -16,6 +16,7 @@ from airflow_restore_replay.core.flavor.carry.carrying import make_after_rows, m
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import Rules, read
 from airflow_restore_replay.core.flavor.pipeline import pipe
+from airflow_restore_replay.core.flavor.quoting import parted
 from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.tables import unreadable as unreadable_table
@@ -101,7 +102,7 @@ class _Seed:
         unreadable: dict[str, str] = {}
         for _ in range(_TRIES):
             objects = self._read()
-            objects.unreadable = frozenset(unreadable)
+            objects.unreadable = frozenset(map(parted, unreadable))
             with contextlib.closing(self.server.connect()) as node:
                 left_out = make_before_rows(node, objects, self.rules)
             again = _Again(objects, self._read)
