@@ -80,6 +80,7 @@ def test_an_encrypted_backup_that_its_run_has_proven(seeded: Seeded, tmp_path: P
 def test_a_comparison_that_has_gone_blind_is_noticed(
     rig: Rig, backup_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The check of definitions still finds whole tables."""
     blind = CheckResult(name="same_data", passed=True, observed="", expected="")
     monkeypatch.setattr(SameDataCheck, "run", lambda self, ctx, box: blind)
     report = run(rig, tmp_path)
@@ -90,8 +91,6 @@ def test_a_comparison_that_has_gone_blind_is_noticed(
         "one row missing",
         "one row too many",
         "nine of ten rows missing",
-        "a table lost",
-        "a table too many",
     }
 
 

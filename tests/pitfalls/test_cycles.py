@@ -85,7 +85,7 @@ class Run:
             self.rig.published(report)
             strands = wanted.get("strands", [])
             full = wanted.get("full", bool(strands))
-            assert any(step.startswith("full.") for step in report.steps) == full
+            assert any(step.startswith("full.") for step in report.steps) == full, self.rig.verdicts_against()
             self._stranded(strands)
             self._lists(wanted.get("lists", []))
             return

@@ -1,6 +1,6 @@
 """Pitfalls of cycles that people reported, one file a case below ``nights``.
 
-A case has: ``flavors``; ``about``; ``nights``: SQL that root runs on the primary in one session, and then a cycle.
+A case runs on both flavors and has: ``about``; ``nights``: SQL that root runs on the primary in one session, and then a cycle.
 A night may say: ``full``: take a fresh full, with ``copy_of_files`` by CLONE or by the backup program; ``cluster``:
 keys of the cluster's section; ``base``: ``seed`` if a fresh full must follow; ``code``: the failure that is right;
 ``quarantined`` and ``stranded``: how many backups are so after the cycle; ``listed``: tables that the check
@@ -51,8 +51,6 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.get("alone")])
 def test_case(shared: Rig, name: str, tmp_path: Path) -> None:
-    if shared.primary.flavor not in CASES[name]["flavors"]:
-        pytest.skip("a case of the other flavor")
     rig = Rig(shared.primary, tmp_path)
     copy_repository(shared, rig)
     _assert_nights(rig, CASES[name]["nights"])

@@ -111,7 +111,7 @@ def _run_checks(ctx: JobContext) -> list[CheckResult]:
     try:
         return run_checks(ctx, chosen(ctx))
     except (RestoreReplayError, MySQLError) as exc:
-        if isinstance(exc, MySQLError) or exc.blame in (Blame.BACKUP, Blame.SOURCE):
+        if isinstance(exc, MySQLError) or exc.blame is not Blame.ENVIRONMENT:
             # What the account may not see any more looks as if the primary had dropped it. A primary that does not
             # answer hides nothing: reading a corrupt page may have ended it.
             with contextlib.suppress(Circumstance, MySQLError), ctx.flavor.connect(ctx.primary) as primary:

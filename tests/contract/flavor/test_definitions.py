@@ -79,12 +79,17 @@ def defined(primary: Primary) -> Definitions:
         return flavor.definitions(conn)
 
 
-@pytest.mark.parametrize(("create", "change", "differing", "flavors"), CHANGES, ids=[c[1] for c in CHANGES])
-def test_a_table_that_differs(
-    primary: Primary, create: str, change: str, differing: set[str], flavors: tuple[str, ...]
-) -> None:
-    if primary.flavor not in flavors:
-        pytest.skip("not a statement of this flavor")
+@pytest.mark.parametrize(
+    ("primary", "create", "change", "differing"),
+    [
+        pytest.param(flavor, *case, id=f"{flavor}-{case[1]}")
+        for flavor in BOTH
+        for *case, flavors in CHANGES
+        if flavor in flavors
+    ],
+    indirect=["primary"],
+)
+def test_a_table_that_differs(primary: Primary, create: str, change: str, differing: set[str]) -> None:
     kind = "SEQUENCE" if "SEQUENCE" in create else "TABLE"
     primary.execute("DROP DATABASE IF EXISTS d", "CREATE DATABASE d", create)
     before = defined(primary)
