@@ -1,6 +1,6 @@
 """Pitfalls of cycles that people reported, one file a case below ``nights``.
 
-A case runs on both flavors. It has: ``about``; ``nights``: SQL that root runs on the primary in one session, then a cycle.
+Each case runs on both flavors. It has: ``about``; ``nights``: SQL that root runs on the primary, and then a cycle.
 A night may say: ``full``: take a fresh full, with ``copy_of_files`` by CLONE or by the backup program; ``cluster``:
 keys of the cluster's section; ``base``: ``seed`` if a fresh full must follow; ``code``: the failure that is right;
 ``quarantined`` and ``stranded``: how many backups are so after the cycle; ``listed``: tables that the check
