@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -35,7 +33,7 @@ from airflow_restore_replay.core.repository.format.records import (
     utc_now,
 )
 from airflow_restore_replay.core.repository.format.refs import ChunkRef
-from airflow_restore_replay.core.repository.format.seals import Sealer
+from airflow_restore_replay.core.repository.format.seals import Seal, Sealer
 from airflow_restore_replay.core.repository.lease import Lease
 from airflow_restore_replay.core.repository.objects.chunks import ChunkStore
 from airflow_restore_replay.core.repository.objects.descriptor import (
@@ -57,19 +55,17 @@ from airflow_restore_replay.core.repository.objects.lists import (
 )
 from airflow_restore_replay.core.repository.objects.record_store import (
     FOLDERS,
+    RECORD_OBJECT,
+    read_all,
     read_manifest,
-    read_record,
     stranger,
     write_record,
 )
 from airflow_restore_replay.core.repository.objects.upgrade import legacy_names, record_upgrade
-from airflow_restore_replay.core.repository.store.base import ObjectMissing, ObjectStore
+from airflow_restore_replay.core.repository.store.base import ObjectInfo, ObjectMissing, ObjectStore
 from airflow_restore_replay.core.repository.store.opening import open_store
-from airflow_restore_replay.core.system.parallel import run_bounded
 
 LOG = logging.getLogger(__name__)
-_READERS = 8
-_RECORD = re.compile(r"[a-z]+/([^/]+)\.json")
 
 R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
 
@@ -193,7 +189,7 @@ class Repository:
         for manifest in manifests:
             needed.setdefault(manifest.key_id, []).append(manifest.backup_id)
         for path in unreadable:
-            match = _RECORD.fullmatch(path)
+            match = RECORD_OBJECT.fullmatch(path)
             if match and (key_id := stranger(self.store, path, self.sealer)):
                 needed.setdefault(key_id, []).append(match[1])
         return {k: ids for k, ids in needed.items() if not missing or (k and k not in self._chunks)}
@@ -277,7 +273,7 @@ class Repository:
     def records(self, kind: type[R]) -> tuple[list[R], dict[str, str]]:
         """Return all readable records of *kind*, unsorted, and path → error for the unreadable ones."""
         unreadable: dict[str, str] = {}
-        return self._read_all(kind, unreadable), unreadable
+        return [record for _, record, _ in self._read_all(kind, unreadable)], unreadable
 
     def condemned(self) -> frozenset[str]:
         """Return names of objects that pruning may delete at any time, so no new manifest may reference them.
@@ -297,40 +293,14 @@ class Repository:
     def catalog(self) -> Catalog:
         """Read all manifests and verdicts; damaged ones are reported in ``unreadable``, never ignored."""
         unreadable: dict[str, str] = {}
-        stored: dict[str, datetime] = {}
-        manifests = self._read_all(Manifest, unreadable, stored)
-        verdicts = self._read_all(Verdict, unreadable)
-        return Catalog.of(self.cluster, manifests, verdicts, unreadable, stored)
+        read = list(self._read_all(Manifest, unreadable))
+        verdicts = [verdict for _, verdict, _ in self._read_all(Verdict, unreadable)]
+        stored = {manifest.backup_id: info.modified for info, manifest, _ in read}
+        return Catalog.of(self.cluster, [manifest for _, manifest, _ in read], verdicts, unreadable, stored)
 
-    def _read_all(
-        self, kind: type[R], unreadable: dict[str, str], stored: dict[str, datetime] | None = None
-    ) -> list[R]:
-        prefix = f"{FOLDERS[kind][0]}/"
-        found: list[R] = []
-        ids: list[str] = []
-        for info in self.store.list(prefix):
-            match = _RECORD.fullmatch(info.path)
-            if match:
-                ids.append(match[1])
-                if stored is not None:
-                    stored[match[1]] = info.modified
-            else:
-                unreadable[info.path] = f"{info.path} is not a record's name."
-
-        def fetch(record_id: str) -> R | str | None:
-            try:
-                return read_record(self.store, kind, record_id, self.cluster, self.sealer)
-            except ManifestCorrupt as exc:
-                return exc.message
-            except ObjectMissing:  # pruned since the listing
-                return None
-
-        for record_id, record in run_bounded(ids, fetch, threads=_READERS):
-            if isinstance(record, str):
-                unreadable[f"{prefix}{record_id}.json"] = record
-            elif record is not None:
-                found.append(record)
-        return found
+    def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> Iterator[tuple[ObjectInfo, R, Seal]]:
+        listed = self.store.list(f"{FOLDERS[kind][0]}/")
+        return read_all(self.store, kind, self.cluster, self.sealer, listed, unreadable)
 
     def _require_marker(self) -> None:
         """Raise if the whole repository is gone: then a missing object is no evidence against a backup.

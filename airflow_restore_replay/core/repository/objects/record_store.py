@@ -6,7 +6,7 @@ A record's object has two lines: the JSON, and a seal over this line without its
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,13 +26,18 @@ from airflow_restore_replay.core.repository.format.seals import Seal, Sealer
 from airflow_restore_replay.core.repository.objects.succession import latest
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
+    ObjectInfo,
     ObjectMissing,
     ObjectStore,
     ObjectTooLarge,
     create_or_same,
 )
+from airflow_restore_replay.core.system.parallel import run_bounded
 
 MAX_RECORD_BYTES = 64 * 2**20
+#: name of a record's object, with its id
+RECORD_OBJECT = re.compile(r"[a-z]+/([^/]+)\.json")
+_READERS = 8
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 _UNKEYED = Sealer()
@@ -124,20 +129,13 @@ def read_manifest(store: ObjectStore, backup_id: str, cluster: str, sealer: Seal
     :raises ManifestCorrupt: it is damaged, or belongs to another backup or cluster.
     :raises ObjectMissing: there is no manifest of that id.
     """
-    return read_record(store, Manifest, backup_id, cluster, sealer)
-
-
-def read_record(
-    store: ObjectStore, kind: type[R], record_id: str, cluster: str, sealer: Sealer = _UNKEYED
-) -> R:
-    """Read a record of any kind; see :func:`read_manifest`."""
-    return read_sealed(store, kind, record_id, cluster, sealer)[0]
+    return read_sealed(store, Manifest, backup_id, cluster, sealer)[0]
 
 
 def read_sealed(
     store: ObjectStore, kind: type[R], record_id: str, cluster: str, sealer: Sealer
 ) -> tuple[R, Seal]:
-    """Read a record with its seal; see :func:`read_manifest`."""
+    """Read a record of any kind with its seal; see :func:`read_manifest`."""
     path = record_path(kind, record_id)
     try:
         record, seal = _decoded(store.get(path, max_bytes=MAX_RECORD_BYTES), kind, path, sealer)
@@ -145,6 +143,37 @@ def read_sealed(
         raise _corrupt(path, f"it is larger than {MAX_RECORD_BYTES} bytes") from None
     _check_belongs(path, getattr(record, FOLDERS[kind][1]), record_id, record.cluster, cluster)
     return record, seal
+
+
+def read_all(
+    store: ObjectStore,
+    kind: type[R],
+    cluster: str,
+    sealer: Sealer,
+    listed: Iterable[ObjectInfo],
+    unreadable: dict[str, str],
+) -> Iterator[tuple[ObjectInfo, R, Seal]]:
+    """Read the records of *kind* among *listed* objects, in any order, without those deleted since the listing.
+
+    :param unreadable: gets path → error for objects that are no record, or a damaged one.
+    """
+
+    def read(info: ObjectInfo) -> tuple[R, Seal] | str | None:
+        match = RECORD_OBJECT.fullmatch(info.path)
+        if not match:
+            return f"{info.path} is not a record's name."
+        try:
+            return read_sealed(store, kind, match[1], cluster, sealer)
+        except ManifestCorrupt as exc:
+            return exc.message
+        except ObjectMissing:
+            return None
+
+    for info, found in run_bounded(list(listed), read, threads=_READERS):
+        if isinstance(found, str):
+            unreadable[info.path] = found
+        elif found:
+            yield info, found[0], found[1]
 
 
 def stranger(store: ObjectStore, path: str, sealer: Sealer) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
-from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
+from airflow_restore_replay.core.errors import StoreFailed
 from airflow_restore_replay.core.repository.format.records import (
     Condemned,
     Manifest,
@@ -28,7 +27,7 @@ from airflow_restore_replay.core.repository.objects.lease_objects import (
 from airflow_restore_replay.core.repository.objects.record_store import (
     FOLDERS,
     manifest_path,
-    read_sealed,
+    read_all,
     record_path,
 )
 from airflow_restore_replay.core.repository.objects.succession import LEASE_OBJECT, UPGRADE
@@ -146,33 +145,17 @@ class _Look:
         return found
 
     def _read(self, kind: type[Any], limit: int | None) -> None:
-        repository, (folder, id_key) = self._repository, FOLDERS[kind]
-        ids = []
-        listed = sorted(repository.store.list(f"{folder}/"), key=lambda info: info.modified, reverse=True)
+        repository = self._repository
+        listed = sorted(
+            repository.store.list(f"{FOLDERS[kind][0]}/"), key=lambda info: info.modified, reverse=True
+        )
         self._there |= {info.path for info in listed}
-        for info in listed[:limit]:
-            name = PurePosixPath(info.path)
-            if info.path == f"{folder}/{name.stem}.json":
-                ids.append(name.stem)
-            else:
-                self.unreadable[info.path] = f"{info.path} is not a record's name."
+        for info, record, seal in read_all(
+            repository.store, kind, repository.cluster, repository.sealer, listed[:limit], self.unreadable
+        ):
+            self._note(info.path, record, seal)
 
-        def read(record_id: str) -> tuple[Any, Seal] | str | None:
-            try:
-                return read_sealed(repository.store, kind, record_id, repository.cluster, repository.sealer)
-            except ManifestCorrupt as exc:
-                return exc.message
-            except ObjectMissing:  # deleted since the listing
-                return None
-
-        for record_id, found in run_bounded(ids, read, threads=_READERS):
-            if isinstance(found, str):
-                self.unreadable[f"{folder}/{record_id}.json"] = found
-            elif found:
-                self._note(getattr(found[0], id_key), *found)
-
-    def _note(self, record_id: str, record: Any, seal: Seal) -> None:
-        path = record_path(type(record), record_id)
+    def _note(self, path: str, record: Any, seal: Seal) -> None:
         for name in [*seal.after, *_names_in(record)]:
             self._named.setdefault(name, path)
         if seal.key_id:
