@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.mariadb import dump as mariadb_dump
+from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
 from airflow_restore_replay.core.flavor.program_output import error_number
 
@@ -38,7 +38,7 @@ def test_the_number_of_an_error_is_first_or_last(line: str, number: int) -> None
     assert error_number(line) == number
 
 
-@pytest.mark.parametrize("fail", [mariadb_dump.dump_error, MySqlDump().dump_error], ids=["mariadb", "mysql"])
+@pytest.mark.parametrize("fail", [MariaDbDump().dump_error, MySqlDump().dump_error], ids=["mariadb", "mysql"])
 def test_a_dump_that_the_primary_denies_or_ends_says_what_to_change(
     fail: Callable[[int, str], RestoreReplayError],
 ) -> None:

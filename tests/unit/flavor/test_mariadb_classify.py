@@ -158,7 +158,7 @@ def test_a_refused_replica_reads_which_grant_is_missing() -> None:
     ],
 )
 def test_errors_of_a_dump(stderr: str, expected: type[Exception]) -> None:
-    assert type(dump.dump_error(2, stderr)) is expected
+    assert type(dump.MariaDbDump().dump_error(2, stderr)) is expected
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.classify import ErrorRules
 from airflow_restore_replay.core.flavor.errorlog import read_from
 from airflow_restore_replay.core.flavor.mariadb import backup
-from airflow_restore_replay.core.flavor.mariadb import dump as mariadb_dump
 from airflow_restore_replay.core.flavor.mariadb.classify import RULES as MARIADB
+from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
 from airflow_restore_replay.core.flavor.mysql.classify import RULES as MYSQL
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
 from airflow_restore_replay.core.flavor.program_output import last_line
@@ -205,7 +205,7 @@ def test_the_error_of_a_receiver_is_shown_as_it_is(rules: ErrorRules, text: str)
     ("fail", "stderr", "kept"),
     [
         (
-            mariadb_dump.load_error,
+            MariaDbDump().load_error,
             f"ERROR 1062 (23000) at line 42: Duplicate entry '{SECRET}' for key 'PRIMARY'",
             "ERROR 1062 (23000) at line 42: Duplicate entry '…' for key 'PRIMARY'",
         ),
@@ -216,12 +216,12 @@ def test_the_error_of_a_receiver_is_shown_as_it_is(rules: ErrorRules, text: str)
             "near '…' at line 2",
         ),
         (
-            mariadb_dump.load_error,
+            MariaDbDump().load_error,
             f"ERROR 1644 (45000) at line 9: no card {SECRET}",
             "ERROR 1644 (45000) at line 9",
         ),
         (
-            mariadb_dump.load_error,
+            MariaDbDump().load_error,
             f"ERROR 1366 (22007) at line 3: Incorrect integer value: '{SECRET}' for column `a`.`b`.`c` at row 2",
             "for column `a`.`b`.`c` at row 2",
         ),

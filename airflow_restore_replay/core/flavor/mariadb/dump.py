@@ -11,37 +11,24 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.errors import (
-    NodeFull,
-    NodeServerCrashed,
     PreflightFailed,
-    PrimaryUnreachable,
-    RestoreReplayError,
     SeedFailed,
-    SourceCorrupt,
 )
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
-from airflow_restore_replay.core.flavor.classify import (
-    STATEMENT_ENDED,
-    denied,
-    disk_full,
-    dump_ended,
-    program_failed,
-)
+from airflow_restore_replay.core.flavor.dump_errors import DumpErrors
 from airflow_restore_replay.core.flavor.mariadb import tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
-from airflow_restore_replay.core.flavor.program_output import error_number, telling_line
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.session import SESSION, inherited
-from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, dicts, rows, run, value
+from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.tables import data_bytes
-from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
@@ -51,12 +38,6 @@ _GTID = re.compile(rb"^(?:-- )?SET GLOBAL gtid_slave_pos='([0-9,\- ]*)';", re.MU
 _FIRST_ROWS = b"\nUSE `"
 #: upper limit of a dump's head before its first database, which has only options and the position
 _HEAD_BYTES = 16 * 2**10
-_CORRUPT = re.compile(
-    r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
-    r"seems to be corrupted|Corrupted|checksum mismatch",
-    re.IGNORECASE,
-)
-_GONE = {1053, 1927, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040, 1203, 1226}
 _RULES = Rules(
     foreign=frozenset(VIRTUAL),
     own_tables=frozenset(
@@ -134,35 +115,6 @@ def dumped_position(tail: bytes, head: bytes = b"") -> MariaDbPosition:
     return MariaDbPosition.parse(found[-1].decode(errors="replace"))
 
 
-def dump_error(status: int, stderr: str) -> RestoreReplayError:
-    """Classify a failed ``mariadb-dump`` by its blame."""
-    line = telling_line(stderr, "mariadb-dump", status)
-    number = error_number(line)
-    if number in (1044, 1045, 1142, 1143, 1227, 1370, 1698):
-        return denied(number, line, "the dump's account")
-    if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
-        return SourceCorrupt(
-            f"The primary cannot read its own data: {line}",
-            hint="Repair the table on the primary; the last good backup is kept.",
-            evidence={"error": number},
-        )
-    if number in STATEMENT_ENDED:
-        return dump_ended(number, line)
-    if number in _GONE:
-        return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
-    return program_failed("mariadb-dump", status, line)
-
-
-def load_error(status: int, stderr: str) -> RestoreReplayError:
-    """Classify a failed load of the dump on the node."""
-    line = telling_line(stderr, "mariadb", status)
-    if disk_full(line):
-        return NodeFull(f"The node's disk is full: {line}")
-    if error_number(line) in _GONE:
-        return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")
-    return program_failed("Loading the dump", status, line)
-
-
 def begin_readable_log(primary: Conn) -> None:
     """Rotate the primary's binary log if mariadb-dump would crash because of it.
 
@@ -184,8 +136,12 @@ def begin_readable_log(primary: Conn) -> None:
             ) from exc
 
 
-class MariaDbDump:
+class MariaDbDump(DumpErrors):
     """See :class:`~airflow_restore_replay.core.flavor.seeding.DumpTools`."""
+
+    programs = ("mariadb-dump", "mariadb")
+    denied_numbers = DumpErrors.denied_numbers | {1143}
+    gone_numbers = DumpErrors.gone_numbers | {1927}
 
     def data_bytes(self, primary: Conn) -> int:
         return data_bytes(primary)
@@ -239,9 +195,6 @@ class MariaDbDump:
         run(node, "SET GLOBAL gtid_slave_pos = %s", (str(position),))
         server.create_account_again(node)
         return {}
-
-    dump_error = staticmethod(dump_error)
-    load_error = staticmethod(load_error)
 
 
 def _dumps_history(server: NodeServer) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,52 +10,28 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.errors import (
-    NodeFull,
-    NodeServerCrashed,
-    PrimaryUnreachable,
-    RestoreReplayError,
-    SeedFailed,
-    SourceCorrupt,
-)
+from airflow_restore_replay.core.errors import SeedFailed
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
-from airflow_restore_replay.core.flavor.classify import (
-    STATEMENT_ENDED,
-    denied,
-    disk_full,
-    dump_ended,
-    program_failed,
-)
+from airflow_restore_replay.core.flavor.dump_errors import DumpErrors
 from airflow_restore_replay.core.flavor.mysql import accounts, extras, snapshot, tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
-from airflow_restore_replay.core.flavor.program_output import error_number, telling_line
 from airflow_restore_replay.core.flavor.quoting import identifier
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.session import SESSION
-from airflow_restore_replay.core.flavor.sql import CORRUPT_NUMBERS, rows, run
+from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.tables import data_bytes
-from airflow_restore_replay.core.flavor.tls import unreachable_hint
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 _LOCK_WAIT_S = 60
 #: the dump prints this after it has opened its snapshot, and before any row
 _SNAPSHOT_IS_OPEN = b"\nUSE `"
-_CORRUPT = re.compile(
-    r"is corrupt|marked as crashed|Incorrect key file|doesn't exist in engine|page corruption|"
-    r"seems to be corrupted|Corrupted|checksum mismatch|is missing for table",
-    re.IGNORECASE,
-)
-_DENIED = (1044, 1045, 1142, 1227, 1370, 1698)
-_GONE = {1053, 2002, 2003, 2005, 2006, 2013, 2026, 1158, 1159, 1160, 1161, 1040, 1203, 1226, 4031}
 _NO_XA_RIGHT = 1401
-
-
 _RULES = Rules(
     foreign=frozenset({*VIRTUAL, "ndbinfo"}),
     own_tables=frozenset(
@@ -120,8 +95,12 @@ def load_command(program: str, options: Path) -> list[str]:
     ]
 
 
-class MySqlDump:
+class MySqlDump(DumpErrors):
     """See :class:`~airflow_restore_replay.core.flavor.seeding.DumpTools`."""
+
+    programs = ("mysqldump", "mysql")
+    gone_numbers = DumpErrors.gone_numbers | {4031}
+    corrupt = f"{DumpErrors.corrupt}|is missing for table"
 
     def data_bytes(self, primary: Conn) -> int:
         tables.forget_cached_estimates(primary)
@@ -131,7 +110,7 @@ class MySqlDump:
         try:
             return len(rows(primary, "XA RECOVER"))
         except pymysql.err.MySQLError as exc:
-            if exc.args and exc.args[0] in (*_DENIED, _NO_XA_RIGHT):
+            if exc.args and exc.args[0] in (*self.denied_numbers, _NO_XA_RIGHT):
                 return -1
             raise
 
@@ -198,33 +177,6 @@ class MySqlDump:
         refused = accounts.apply(node, hold.accounts)
         left_out["mysql"] = "schema of a managed service: time zones, help, its own procedures"
         return {"left_out": left_out} | ({"accounts_refused": refused} if refused else {})
-
-    def dump_error(self, status: int, stderr: str) -> RestoreReplayError:
-        """Classify a failed ``mysqldump`` by its blame."""
-        line = telling_line(stderr, "mysqldump", status)
-        number = error_number(line)
-        if number in _DENIED:
-            return denied(number, line, "the dump's account")
-        if number in CORRUPT_NUMBERS or _CORRUPT.search(line):
-            return SourceCorrupt(
-                f"The primary cannot read its own data: {line}",
-                hint="Repair the table on the primary; the last good backup is kept.",
-                evidence={"error": number},
-            )
-        if number in STATEMENT_ENDED:
-            return dump_ended(number, line)
-        if number in _GONE:
-            return PrimaryUnreachable(f"The dump lost the primary: {line}", hint=unreachable_hint(line))
-        return program_failed("mysqldump", status, line)
-
-    def load_error(self, status: int, stderr: str) -> RestoreReplayError:
-        """Classify a failed load of the dump on the node."""
-        line = telling_line(stderr, "mysql", status)
-        if disk_full(line):
-            return NodeFull(f"The node's disk is full: {line}")
-        if error_number(line) in _GONE:
-            return NodeServerCrashed(f"The node's server went away while the dump was loaded: {line}")
-        return program_failed("Loading the dump", status, line)
 
 
 class _Hold:
