@@ -13,7 +13,7 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.session import SESSION
@@ -97,12 +97,12 @@ def differences(primary: Primary, copy: Copy) -> list[str]:
             there, here = (_listed(conn, query) for conn in (theirs, ours))
             found += [f"{kind} {name}: only on one side" for name in sorted(there ^ here)]
             for schema, name in sorted(there & here):
-                show = f"SHOW CREATE {kind} {identifier(schema)}.{identifier(name)}"
+                show = f"SHOW CREATE {kind} {qualified(schema, name)}"
                 # The last column of a trigger is its age.
                 columns = 6 if kind == "trigger" else None
                 if (shown := _shown(theirs, show, columns)) != (copied := _shown(ours, show, columns)):
                     found.append(f"{kind} {schema}.{name}: {shown} {copied}")
-                select = f"SELECT * FROM {identifier(schema)}.{identifier(name)}"
+                select = f"SELECT * FROM {qualified(schema, name)}"
                 if kind == "table" and sorted(map(repr, rows(theirs, select))) != sorted(
                     map(repr, rows(ours, select))
                 ):

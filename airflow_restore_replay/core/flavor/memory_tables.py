@@ -22,7 +22,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     UnsupportedTables,
 )
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -51,7 +51,7 @@ class _Found:
         return f"{self.schema}.{self.name}"
 
     def alter(self, node: Conn, engine: str, min_rows: int) -> None:
-        table = f"{identifier(self.schema)}.{identifier(self.name)}"
+        table = qualified(self.schema, self.name)
         run(node, f"ALTER TABLE {table} ENGINE={engine} MIN_ROWS={min_rows}")
 
 

@@ -12,6 +12,11 @@ def identifier(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def qualified(schema: str, name: str) -> str:
+    """Return *schema* and *name*, each quoted as an identifier, joined by a point."""
+    return f"{identifier(schema)}.{identifier(name)}"
+
+
 def literal(text: str) -> str:
     """Return *text* quoted as a string, for servers without NO_BACKSLASH_ESCAPES."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
@@ -25,7 +30,7 @@ def unquoted(quoted: str) -> str:
 def joined(schema: str, name: str) -> str:
     """Return ``schema.name``, quoted where the point alone would not say where the schema ends."""
     if any(mark in part for part in (schema, name) for mark in ".`"):
-        return f"{identifier(schema)}.{identifier(name)}"
+        return qualified(schema, name)
     return f"{schema}.{name}"
 
 

@@ -12,7 +12,7 @@ import pymysql
 
 from airflow_restore_replay.core.flavor.examination import Examination, Observation, PrimaryFacts
 from airflow_restore_replay.core.flavor.primary_examinations import named
-from airflow_restore_replay.core.flavor.quoting import identifier, joined
+from airflow_restore_replay.core.flavor.quoting import identifier, joined, qualified
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -73,7 +73,7 @@ def _candidates(conn: Conn, escaped: bool) -> dict[tuple[str, str], str]:
             if any(identifier(time) in expression for time in times.get(key, ()))
         ]
         if about:
-            found[key] = f"{identifier(key[0])}.{identifier(key[1])} WHERE {' OR '.join(about)}"
+            found[key] = f"{qualified(*key)} WHERE {' OR '.join(about)}"
     return found
 
 

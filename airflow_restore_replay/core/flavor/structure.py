@@ -11,7 +11,7 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.flavor.quoting import identifier, joined
+from airflow_restore_replay.core.flavor.quoting import joined, qualified
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts, rows
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -167,7 +167,7 @@ def _add_table(found: Found, table: dict[str, Any]) -> None:
 
 def _add_shown_keys(conn: Conn, defined: dict[str, list[tuple[Any, ...]]], schema: str, name: str) -> None:
     with _unless_dropped():
-        create = str(rows(conn, f"SHOW CREATE TABLE {identifier(schema)}.{identifier(name)}")[0][1])
+        create = str(rows(conn, f"SHOW CREATE TABLE {qualified(schema, name)}")[0][1])
         for line in create.splitlines():
             if line.strip().startswith(_SHOWN_KEYS):
                 defined[f"shown key {line.split('`')[1]}"].append((line.strip().rstrip(","),))
@@ -176,7 +176,7 @@ def _add_shown_keys(conn: Conn, defined: dict[str, list[tuple[Any, ...]]], schem
 def _add_sequence(conn: Conn, found: Found, schema: str, name: str) -> None:
     """Read how a sequence counts; where it stands is no definition."""
     with _unless_dropped():
-        (values,) = dicts(conn, f"SELECT * FROM {identifier(schema)}.{identifier(name)}")
+        (values,) = dicts(conn, f"SELECT * FROM {qualified(schema, name)}")
         known = {column.upper(): value for column, value in values.items()}
         for column in _SEQUENCE:
             found[f"sequence {joined(schema, name)}"][column.lower().replace("_", " ")].append(

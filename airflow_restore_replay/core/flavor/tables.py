@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable
 
 import pymysql
 
-from airflow_restore_replay.core.flavor.quoting import identifier, joined
+from airflow_restore_replay.core.flavor.quoting import joined, qualified
 from airflow_restore_replay.core.flavor.redaction import redacted, redacted_message
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
@@ -25,7 +25,7 @@ _NOT_OPENED = frozenset(
 def unreadable(conn: Conn, table: Table) -> str:
     """Return why the server does not open the table, in its words; empty if it does, or if the table is gone."""
     try:
-        run(conn, f"SELECT 1 FROM {identifier(table.schema)}.{identifier(table.name)} LIMIT 1")
+        run(conn, f"SELECT 1 FROM {qualified(table.schema, table.name)} LIMIT 1")
     except pymysql.err.MySQLError as exc:
         number = exc.args[0] if exc.args else 0
         if number not in _NOT_OPENED:
@@ -36,7 +36,7 @@ def unreadable(conn: Conn, table: Table) -> str:
 
 def complaint(conn: Conn, table: Table, option: str) -> str:
     """Return the errors that ``CHECK TABLE`` reports for the table; empty for none."""
-    found = rows(conn, f"CHECK TABLE {identifier(table.schema)}.{identifier(table.name)} {option}")
+    found = rows(conn, f"CHECK TABLE {qualified(table.schema, table.name)} {option}")
     bad = [str(text) for _, _, kind, text in found if kind.lower() == "error"]
     status = [str(text) for _, _, kind, text in found if kind.lower() == "status"]
     if bad or (status and status[-1] not in ("OK", "Table is already up to date")):

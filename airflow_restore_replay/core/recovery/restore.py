@@ -18,7 +18,7 @@ import msgspec
 from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import NoSuchBackup, TargetNotEmpty
-from airflow_restore_replay.core.flavor.quoting import identifier, parted
+from airflow_restore_replay.core.flavor.quoting import parted, qualified
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
@@ -157,7 +157,7 @@ def event_statements(states: dict[str, str]) -> Iterable[str]:
     for event, status in sorted(states.items()):
         if status.upper() == "ENABLED":
             schema, name = parted(event)
-            yield f"ALTER EVENT {identifier(schema)}.{identifier(name)} ENABLE;"
+            yield f"ALTER EVENT {qualified(schema, name)} ENABLE;"
 
 
 def _held(target: Path) -> Beneath:

@@ -23,7 +23,7 @@ from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mariadb.flavor import MariaDbFlavor
 from airflow_restore_replay.core.flavor.mariadb.physical_seed import seed_physical
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 from airflow_restore_replay.core.jobs.seed import logical
@@ -74,7 +74,7 @@ def _assert_same(flavor: MariaDbFlavor, primary: Conn, node: Conn) -> None:
     tables = flavor.tables(primary)
     assert [t.qualified for t in flavor.tables(node)] == [t.qualified for t in tables]
     for table in tables:
-        name = f"{identifier(table.schema)}.{identifier(table.name)}"
+        name = qualified(table.schema, table.name)
         assert rows(node, f"SHOW CREATE TABLE {name}") == rows(primary, f"SHOW CREATE TABLE {name}")
         query = f"SELECT * FROM {name}"
         assert sorted(map(str, rows(node, query))) == sorted(map(str, rows(primary, query))), name

@@ -10,7 +10,7 @@ from airflow_restore_replay.core.flavor.carry.making import Maker
 from airflow_restore_replay.core.flavor.carry.objects import Object, Objects, Rows
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules
 from airflow_restore_replay.core.flavor.carry.views import make_views
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import identifier, qualified
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -34,9 +34,9 @@ def make_before_rows(node: Conn, objects: Objects, rules: Rules) -> dict[str, st
     _must(_make_all(maker, (schema for schema in objects.schemas if schema.schema not in spared), present))
     for made in objects.tables:
         if made.schema == _REPLACED:
-            maker.run(f"DROP TABLE IF EXISTS {_quoted(made)}")
+            maker.run(f"DROP TABLE IF EXISTS {qualified(made.schema, made.name)}")
         elif made.key in present:
-            maker.run(f"DELETE FROM {_quoted(made)}")
+            maker.run(f"DELETE FROM {qualified(made.schema, made.name)}")
     tables_to_fill = (table.without_counter() if table.only_counts_up else table for table in objects.tables)
     _must(_make_all(maker, (*tables_to_fill, *objects.sequences), present))
     for table in objects.rows:
@@ -45,7 +45,7 @@ def make_before_rows(node: Conn, objects: Objects, rules: Rules) -> dict[str, st
     views = [view for view in objects.views if view.key not in present]
     for view in views:
         if view.schema == _REPLACED:
-            maker.run(f"DROP VIEW IF EXISTS {_quoted(view)}")
+            maker.run(f"DROP VIEW IF EXISTS {qualified(view.schema, view.name)}")
     tables = {(table.schema, table.name): table for table in objects.tables if table.schema not in spared}
     refused |= make_views(maker, views, tables)
     maker.finish()
@@ -63,9 +63,9 @@ def make_after_rows(node: Conn, objects: Objects, rules: Rules, counters: Object
     before = {table.key: table.counter() for table in objects.tables}
     for table in counters.tables:
         if table.counter() > before.get(table.key, table.counter()) and b"ENGINE=InnoDB" in table.statement:
-            maker.run(f"ALTER TABLE {_quoted(table)} AUTO_INCREMENT = {table.counter()}")
+            maker.run(f"ALTER TABLE {qualified(table.schema, table.name)} AUTO_INCREMENT = {table.counter()}")
     for (schema, name), (following, rounds) in counters.next_values.items():
-        maker.run(f"DO SETVAL({identifier(schema)}.{identifier(name)}, {following}, 0, {rounds})")
+        maker.run(f"DO SETVAL({qualified(schema, name)}, {following}, 0, {rounds})")
     refused = _make_all(maker, (*objects.triggers, *objects.events), present)
     maker.finish()
     return refused
@@ -113,7 +113,3 @@ def _present(node: Conn, schemas: frozenset[str]) -> frozenset[tuple[str, str, s
         listed: list[tuple[Any, ...]] = rows(node, f"{select} FROM information_schema.{table}")
         found.update((kind, schema, name) for kind, schema, name in listed if schema in schemas)
     return frozenset(found)
-
-
-def _quoted(made: Object) -> str:
-    return f"{identifier(made.schema)}.{identifier(made.name)}"

@@ -12,7 +12,7 @@ import pymysql
 from airflow_restore_replay.core.errors import ReplicationDenied, UnsupportedTables
 from airflow_restore_replay.core.flavor.carry.objects import Object, Objects, Rows, Settings
 from airflow_restore_replay.core.flavor.carry.raw import byte_rows, return_bytes, text
-from airflow_restore_replay.core.flavor.quoting import identifier, literal
+from airflow_restore_replay.core.flavor.quoting import identifier, literal, qualified
 from airflow_restore_replay.core.flavor.values import Conn
 
 #: schemas that consist of the server's memory
@@ -104,7 +104,7 @@ def _read_tables(conn: Conn, found: Objects, carried: set[str], rules: Rules) ->
             continue
         if kind == "SEQUENCE":
             found.sequences.append(_shown(conn, "sequence", schema, name))
-            query = f"SELECT next_not_cached_value, cycle_count FROM {_qualified(schema, name)}"
+            query = f"SELECT next_not_cached_value, cycle_count FROM {qualified(schema, name)}"
             found.next_values[schema, name] = byte_rows(conn, query)[0][:2]
         elif kind == "VIEW":
             found.views.append(_read_view(conn, schema, name))
@@ -113,13 +113,13 @@ def _read_tables(conn: Conn, found: Objects, carried: set[str], rules: Rules) ->
 
 
 def _shown(conn: Conn, kind: str, schema: str, name: str) -> Object:
-    shown = byte_rows(conn, f"SHOW CREATE {kind.upper()} {_qualified(schema, name)}")[0][1]
+    shown = byte_rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0][1]
     return Object(kind, schema, name, shown)
 
 
 def _read_view(conn: Conn, schema: str, name: str) -> Object:
     try:
-        shown = byte_rows(conn, f"SHOW CREATE VIEW {_qualified(schema, name)}")[0]
+        shown = byte_rows(conn, f"SHOW CREATE VIEW {qualified(schema, name)}")[0]
         return Object(
             "view", schema, name, shown[1], Settings(client=text(shown[2]), connection=text(shown[3]))
         )
@@ -140,7 +140,7 @@ def _composed_view(conn: Conn, schema: str, name: str) -> Object:
     user, _, host = text(definer).rpartition("@")
     head = (
         f"CREATE DEFINER={identifier(user)}@{identifier(host)} SQL SECURITY {text(security)}"
-        f" VIEW {_qualified(schema, name)} AS "
+        f" VIEW {qualified(schema, name)} AS "
     )
     tail = b"" if check == b"NONE" else b" WITH " + check + b" CHECK OPTION"
     settings = Settings(client="utf8mb4", connection=text(connection))
@@ -156,7 +156,7 @@ def _read_routines(conn: Conn, carried: set[str]) -> list[Object]:
     for raw_schema, raw_name, raw_kind, created, comment in byte_rows(conn, query):
         schema, name, kind = text(raw_schema), text(raw_name), text(raw_kind).lower()
         if schema in carried:
-            shown = byte_rows(conn, f"SHOW CREATE {kind.upper()} {_qualified(schema, name)}")[0]
+            shown = byte_rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0]
             statement = _with_plain_comment(shown[2], comment, shown[1])
             made.append(
                 _with_settings(kind, schema, name, shown[1], statement, shown[3:6], created, "SELECT")
@@ -172,7 +172,7 @@ def _read_events(conn: Conn, carried: set[str]) -> list[Object]:
     for raw_schema, raw_name, created, comment in byte_rows(conn, query):
         schema, name = text(raw_schema), text(raw_name)
         if schema in carried:
-            shown = byte_rows(conn, f"SHOW CREATE EVENT {_qualified(schema, name)}")[0]
+            shown = byte_rows(conn, f"SHOW CREATE EVENT {qualified(schema, name)}")[0]
             statement = _with_plain_comment(shown[3], comment, shown[1])
             zone = text(shown[2])
             made.append(
@@ -207,7 +207,7 @@ def _read_triggers(conn: Conn, carried: set[str]) -> list[Object]:
     for raw_schema, raw_name, created in byte_rows(conn, query):
         schema, name = text(raw_schema), text(raw_name)
         if schema in carried:
-            shown = byte_rows(conn, f"SHOW CREATE TRIGGER {_qualified(schema, name)}")[0]
+            shown = byte_rows(conn, f"SHOW CREATE TRIGGER {qualified(schema, name)}")[0]
             made.append(
                 _with_settings("trigger", schema, name, shown[1], shown[2], shown[3:6], created, "TRIGGER")
             )
@@ -253,10 +253,6 @@ def _hidden(what: str, privilege: str) -> ReplicationDenied:
     return ReplicationDenied(
         f"The account may not see the text of {what}.", hint=f"Grant it {privilege} on every schema."
     )
-
-
-def _qualified(schema: str, name: str) -> str:
-    return f"{identifier(schema)}.{identifier(name)}"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from airflow_restore_replay.core.flavor.carry.making import Maker
 from airflow_restore_replay.core.flavor.carry.objects import Object
-from airflow_restore_replay.core.flavor.quoting import identifier, literal
+from airflow_restore_replay.core.flavor.quoting import identifier, literal, qualified
 
 _Name = tuple[str, str]
 
@@ -103,8 +103,10 @@ class _StandIns:
         if count and name not in self._functions:
             return False
         arguments = ", ".join(f"a{number} TEXT" for number in range(count))
-        self._maker.run(f"DROP FUNCTION IF EXISTS {_quoted(name)}")
-        self._maker.run(f"CREATE FUNCTION {_quoted(name)} ({arguments}) RETURNS TEXT DETERMINISTIC RETURN 1")
+        self._maker.run(f"DROP FUNCTION IF EXISTS {qualified(*name)}")
+        self._maker.run(
+            f"CREATE FUNCTION {qualified(*name)} ({arguments}) RETURNS TEXT DETERMINISTIC RETURN 1"
+        )
         self._functions.append(name)
         return True
 
@@ -114,17 +116,17 @@ class _StandIns:
             return False
         view, table = self._views.get(name), self._tables.get(name)
         if view:
-            self._maker.run(f"DROP VIEW IF EXISTS {_quoted(name)}")
+            self._maker.run(f"DROP VIEW IF EXISTS {qualified(*name)}")
             self.replaced_views.append(view)
         elif table:
-            self._maker.run(f"DROP TABLE {_quoted(name)}")
+            self._maker.run(f"DROP TABLE {qualified(*name)}")
             self._replaced.append(table)
         self._columns[name] = []
         # MariaDB writes the schema before the column of a table, and not before that of a view.
-        like_a_view = f"{_quoted(name)}.`".encode() not in wanting.statement
+        like_a_view = f"{qualified(*name)}.`".encode() not in wanting.statement
         if view or (like_a_view and not table):
             self._behind_views[name] = (name[0], f"stand-in {len(self._columns)}")
-        self._maker.run(f"CREATE TABLE {_quoted(self._table(name))} (`stand-in` INT)")
+        self._maker.run(f"CREATE TABLE {qualified(*self._table(name))} (`stand-in` INT)")
         self._show(name)
         return True
 
@@ -134,34 +136,36 @@ class _StandIns:
     def _show(self, name: _Name) -> None:
         if name in self._behind_views:
             table = self._behind_views[name]
-            self._maker.run(f"CREATE OR REPLACE VIEW {_quoted(name)} AS SELECT * FROM {_quoted(table)}")
+            self._maker.run(f"CREATE OR REPLACE VIEW {qualified(*name)} AS SELECT * FROM {qualified(*table)}")
 
     def _stand_in_for_all(self, view: Object) -> bool:
         """Stand in for all tables of *view*: the server names an alias of the one that lacks a column."""
-        named = [name for name in self._tables if _quoted(name).encode() in view.statement]
+        named = [name for name in self._tables if qualified(*name).encode() in view.statement]
         return any([self._stand_in(name, view) for name in named])
 
-    def _add_column(self, qualified: str, view: Object) -> bool:
-        """Add the column that *qualified* ends with to the stand-in that it names, or to all."""
-        path, _, column = qualified.rpartition(".")
+    def _add_column(self, wanted: str, view: Object) -> bool:
+        """Add the column that *wanted* ends with to the stand-in that it names, or to all."""
+        path, _, column = wanted.rpartition(".")
         schema, _, table = path.partition(".")
         if table and (schema, table) in self._tables and (schema, table) not in self._columns:
             return self._stand_in((schema, table), view)
         lacking = [n for n, columns in self._columns.items() if column not in columns]
         named = [name for name in lacking if ".".join(name) == path] or lacking
         for name in named:
-            self._maker.run(f"ALTER TABLE {_quoted(self._table(name))} ADD COLUMN {identifier(column)} TEXT")
+            self._maker.run(
+                f"ALTER TABLE {qualified(*self._table(name))} ADD COLUMN {identifier(column)} TEXT"
+            )
             self._show(name)
             self._columns[name].append(column)
         return bool(named)
 
     def _remove(self) -> None:
         for name in self._columns:
-            self._maker.run(f"DROP TABLE IF EXISTS {_quoted(self._table(name))}")
+            self._maker.run(f"DROP TABLE IF EXISTS {qualified(*self._table(name))}")
         for name in self._behind_views:
-            self._maker.run(f"DROP VIEW IF EXISTS {_quoted(name)}")
+            self._maker.run(f"DROP VIEW IF EXISTS {qualified(*name)}")
         for name in self._functions:
-            self._maker.run(f"DROP FUNCTION IF EXISTS {_quoted(name)}")
+            self._maker.run(f"DROP FUNCTION IF EXISTS {qualified(*name)}")
         for account in self._accounts:
             self._maker.run(f"DROP USER IF EXISTS {account}")
         for table in self._replaced:
@@ -172,8 +176,4 @@ def _named(text: str, view: Object) -> _Name:
     """Return schema and name of *text*, which a server's message joins with a point, as *view* names them."""
     points = [place for place, letter in enumerate(text) if letter == "."]
     names = [(text[:place], text[place + 1 :]) for place in points if 0 < place < len(text) - 1]
-    return next((name for name in names if _quoted(name).encode() in view.statement), names[0])
-
-
-def _quoted(name: _Name) -> str:
-    return f"{identifier(name[0])}.{identifier(name[1])}"
+    return next((name for name in names if qualified(*name).encode() in view.statement), names[0])

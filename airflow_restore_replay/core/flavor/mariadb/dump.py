@@ -24,7 +24,7 @@ from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.session import SESSION, inherited
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
@@ -155,7 +155,7 @@ class MariaDbDump(DumpErrors):
         with contextlib.closing(connect(primary)) as guard:
             loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
             if loose:
-                _lock(guard, [f"{identifier(t.schema)}.{identifier(t.name)}" for t in loose])
+                _lock(guard, [qualified(t.schema, t.name) for t in loose])
             yield _Hold()
 
     def rules(self, primary: Conn) -> Rules:

@@ -6,7 +6,7 @@ import re
 
 from airflow_restore_replay.core.flavor import tables as base
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
-from airflow_restore_replay.core.flavor.quoting import identifier, joined
+from airflow_restore_replay.core.flavor.quoting import joined, qualified
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 
@@ -64,7 +64,7 @@ def _unsupported_option(conn: Conn, schema: str, name: str, options: str) -> str
         return "encrypted at rest; the node has no keyring"
     # Only SHOW CREATE TABLE shows the directories of partitions.
     if "partitioned" in options:
-        shown = rows(conn, f"SHOW CREATE TABLE {identifier(schema)}.{identifier(name)}")[0][1]
+        shown = rows(conn, f"SHOW CREATE TABLE {qualified(schema, name)}")[0][1]
         if re.search(r"\b(DATA|INDEX) DIRECTORY = '", shown):
             return _ELSEWHERE
     return ""

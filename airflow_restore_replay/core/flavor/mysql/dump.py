@@ -21,7 +21,7 @@ from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import identifier, qualified
 from airflow_restore_replay.core.flavor.seeding import Hold
 from airflow_restore_replay.core.flavor.session import SESSION
 from airflow_restore_replay.core.flavor.sql import rows, run
@@ -124,7 +124,7 @@ class MySqlDump(DumpErrors):
             carried = accounts.statements(guard) if accounts.is_managed(guard) else []
             loose = [t for t in tables.tables(guard) if not t.mvcc and t.engine != "MEMORY"]
             if loose:
-                names = ", ".join(f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in loose)
+                names = ", ".join(f"{qualified(t.schema, t.name)} READ" for t in loose)
                 run(guard, f"SET SESSION lock_wait_timeout={_LOCK_WAIT_S}")
                 run(guard, f"LOCK TABLES {names}")
             yield _Hold(position, held, carried, extras.histograms(guard))

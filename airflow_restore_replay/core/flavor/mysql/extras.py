@@ -5,7 +5,7 @@ from __future__ import annotations
 import pymysql
 
 from airflow_restore_replay.core.flavor.mysql.connect import release
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import identifier, qualified
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -54,7 +54,7 @@ def create_histograms(node: Conn, wanted: list[tuple[str, str, str, str]]) -> di
     run(node, "SET GLOBAL read_only = OFF")
     for schema, table, column, content in wanted:
         sql = (
-            f"ANALYZE NO_WRITE_TO_BINLOG TABLE {identifier(schema)}.{identifier(table)}"
+            f"ANALYZE NO_WRITE_TO_BINLOG TABLE {qualified(schema, table)}"
             f" UPDATE HISTOGRAM ON {identifier(column)} USING DATA %s"
         )
         try:

@@ -12,7 +12,7 @@ from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, Source
 from airflow_restore_replay.core.flavor.mysql.memory_filter import filtered_tables
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ReplicationStatus
 
@@ -47,9 +47,7 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     if until is not None and executed_position(node).contains(until):
         return
     run(node, f"SET GLOBAL {words.variable}_parallel_workers = %s", (max(appliers, 1),))
-    ignored = ", ".join(
-        f"{identifier(t.schema)}.{identifier(t.name)}" for t in filtered_tables(node, primary)
-    )
+    ignored = ", ".join(qualified(t.schema, t.name) for t in filtered_tables(node, primary))
     run(
         node,
         f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({ignored}), REPLICATE_WILD_IGNORE_TABLE = ({_SERVICE})",

@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import PrimaryUnreachable
 from airflow_restore_replay.core.flavor.mysql import tables
 from airflow_restore_replay.core.flavor.mysql.connect import connect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.sql import rows, run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Snapshot
 
@@ -146,7 +146,7 @@ def _lock(conn: Conn) -> str:
     except pymysql.err.MySQLError as exc:
         if not exc.args or exc.args[0] not in _ACCESS_DENIED:
             raise
-    names = [f"{identifier(t.schema)}.{identifier(t.name)} READ" for t in tables.tables(conn)]
+    names = [f"{qualified(t.schema, t.name)} READ" for t in tables.tables(conn)]
     if names:
         _patiently(lambda: run(conn, f"LOCK TABLES {', '.join(names)}"))
     return "LOCK TABLES"

@@ -11,7 +11,7 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     SourceFiltered,
 )
-from airflow_restore_replay.core.flavor.quoting import identifier, parted
+from airflow_restore_replay.core.flavor.quoting import parted, qualified
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -34,7 +34,7 @@ class CanaryCheck:
         place = ctx.cluster.validate.canary
         if place is None:
             return CheckResult(name=self.name, passed=True, observed="not configured", expected="")
-        table = ".".join(identifier(part) for part in parted(place))
+        table = qualified(*parted(place))
         token = secrets.token_hex(16)
         _write(ctx, table, place, token)
         position = follow_primary(ctx)

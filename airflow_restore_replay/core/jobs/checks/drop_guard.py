@@ -9,7 +9,7 @@ import pymysql
 
 from airflow_restore_replay.core.decisions.holds import released
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError, SourceShrank
-from airflow_restore_replay.core.flavor.quoting import identifier
+from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, carried
@@ -138,7 +138,7 @@ def _large(table: Table) -> bool:
 
 def _rows_of(ctx: JobContext, conn: Conn, table: Table) -> int | None:
     try:
-        return int(value(conn, f"SELECT COUNT(*) FROM {identifier(table.schema)}.{identifier(table.name)}"))
+        return int(value(conn, f"SELECT COUNT(*) FROM {qualified(table.schema, table.name)}"))
     except pymysql.err.MySQLError:
         # The table was dropped meanwhile, or is damaged, which other checks report.
         if not ctx.server.alive():
