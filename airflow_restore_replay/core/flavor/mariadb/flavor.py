@@ -32,13 +32,7 @@ from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.tables import event_states
-from airflow_restore_replay.core.flavor.values import (
-    Conn,
-    Cut,
-    Endpoint,
-    EventStamp,
-    Position,
-)
+from airflow_restore_replay.core.flavor.values import Conn, Cut, Endpoint, Position
 
 
 class MariaDbFlavor:
@@ -83,6 +77,8 @@ class MariaDbFlavor:
     clock = staticmethod(clock)
     open_snapshot = staticmethod(snapshot.open_snapshot)
     release_metadata_locks = staticmethod(snapshot.release_metadata_locks)
+    last_events = staticmethod(history.last_events)
+    check_history = staticmethod(history.check_history)
     executed_position = staticmethod(replication.executed_position)
     set_executed = staticmethod(replication.set_executed)
     start_replication = staticmethod(replication.start_replication)
@@ -108,14 +104,6 @@ class MariaDbFlavor:
         return cut_before(
             binlog.LOG, primary, boundary, MariaDbPosition.parse(str(start)), read=binlog.transactions
         )
-
-    def last_events(
-        self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()
-    ) -> list[EventStamp]:
-        return history.last_events(primary, MariaDbPosition.parse(str(position)), hints)
-
-    def check_history(self, primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
-        history.check_history(primary, MariaDbPosition.parse(str(position)), recorded)
 
     def row_digest(self, expression: str) -> str:
         return f"MD5({expression})"

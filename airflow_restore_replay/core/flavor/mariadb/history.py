@@ -16,7 +16,7 @@ from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.identity import identity
 from airflow_restore_replay.core.flavor.mariadb.snapshot import primary_position
-from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Endpoint, EventStamp
+from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Endpoint, EventStamp, Position
 
 
 class _Log(history.Log[Gtid, list[Gtid]]):
@@ -29,29 +29,28 @@ class _Log(history.Log[Gtid, list[Gtid]]):
         return max((gtid.seq for gtid in self.before(file) if gtid.domain == domain), default=0)
 
 
-def last_events(
-    primary: Endpoint, position: MariaDbPosition, hints: Sequence[EventStamp] = ()
-) -> list[EventStamp]:
+def last_events(primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()) -> list[EventStamp]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.last_events`."""
     with contextlib.closing(connect(primary)) as conn:
-        return _Log(primary, conn, identity(conn).uid).stamps(position, hints)
+        return _Log(primary, conn, identity(conn).uid).stamps(MariaDbPosition.parse(str(position)), hints)
 
 
-def check_history(primary: Endpoint, position: MariaDbPosition, recorded: Sequence[EventStamp]) -> None:
+def check_history(primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.check_history`."""
+    base = MariaDbPosition.parse(str(position))
     stamps = {stamp.gtid: stamp for stamp in recorded}
     with contextlib.closing(connect(primary)) as conn:
         who = identity(conn)
         has = primary_position(conn)
         log = _Log(primary, conn, who.uid)
-        for gtid in position:
+        for gtid in base:
             if not has.has(gtid):
                 beyond = (
                     f"the primary's last transaction of domain {gtid.domain} is {has.domain(gtid.domain)}"
                 )
                 raise _foreign(gtid, who.server_id, f"The backup has {gtid}; {beyond}.")
             _check_transaction(log, gtid, stamps.get(str(gtid)), who.server_id)
-        _check_kept(log, position)
+        _check_kept(log, base)
 
 
 def _check_transaction(log: _Log, gtid: Gtid, stamp: EventStamp | None, server_id: int) -> None:

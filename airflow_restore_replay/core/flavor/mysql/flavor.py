@@ -31,13 +31,7 @@ from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
-from airflow_restore_replay.core.flavor.values import (
-    Conn,
-    Cut,
-    Endpoint,
-    EventStamp,
-    Position,
-)
+from airflow_restore_replay.core.flavor.values import Conn, Cut, Endpoint, Position
 
 
 class MySqlFlavor:
@@ -82,6 +76,8 @@ class MySqlFlavor:
     clock = staticmethod(clock)
     open_snapshot = staticmethod(snapshot.open_snapshot)
     release_metadata_locks = staticmethod(snapshot.release_metadata_locks)
+    last_events = staticmethod(history.last_events)
+    check_history = staticmethod(history.check_history)
     executed_position = staticmethod(replication.executed_position)
     set_executed = staticmethod(replication.set_executed)
     start_replication = staticmethod(replication.start_replication)
@@ -108,14 +104,6 @@ class MySqlFlavor:
         return cut_before(
             binlog.LOG, primary, boundary, MySqlPosition.parse(str(start)), read=binlog.transactions
         )
-
-    def last_events(
-        self, primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()
-    ) -> list[EventStamp]:
-        return history.last_events(primary, MySqlPosition.parse(str(position)), hints)
-
-    def check_history(self, primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
-        history.check_history(primary, MySqlPosition.parse(str(position)), recorded)
 
     def limit_statements(self, conn: Conn, seconds: float) -> None:
         run(conn, f"SET SESSION max_execution_time = {max(1, round(seconds * 1000))}")

@@ -17,7 +17,7 @@ from airflow_restore_replay.core.flavor.mysql.gtid import Gtid, MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.identity import NODE_UUID_PREFIX, identity
 from airflow_restore_replay.core.flavor.mysql.snapshot import primary_position
 from airflow_restore_replay.core.flavor.sql import value
-from airflow_restore_replay.core.flavor.values import Endpoint, EventStamp
+from airflow_restore_replay.core.flavor.values import Endpoint, EventStamp, Position
 
 
 class _Log(history.Log[Gtid, MySqlPosition]):
@@ -27,28 +27,28 @@ class _Log(history.Log[Gtid, MySqlPosition]):
         return self.before(file).has(gtid)
 
 
-def last_events(
-    primary: Endpoint, position: MySqlPosition, hints: Sequence[EventStamp] = ()
-) -> list[EventStamp]:
+def last_events(primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()) -> list[EventStamp]:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.last_events`."""
+    last = MySqlPosition.parse(str(position)).last()
     with contextlib.closing(connect(primary)) as conn:
-        return _Log(primary, conn, identity(conn).uid).stamps(position.last(), hints)
+        return _Log(primary, conn, identity(conn).uid).stamps(last, hints)
 
 
-def check_history(primary: Endpoint, position: MySqlPosition, recorded: Sequence[EventStamp]) -> None:
+def check_history(primary: Endpoint, position: Position, recorded: Sequence[EventStamp]) -> None:
     """See :meth:`~airflow_restore_replay.core.flavor.base.Flavor.check_history`."""
+    base = MySqlPosition.parse(str(position))
     stamps = {stamp.gtid: stamp for stamp in recorded}
     with contextlib.closing(connect(primary)) as conn:
         uid = identity(conn).uid
-        lacking = primary_position(conn).missing(position)
+        lacking = primary_position(conn).missing(base)
         if lacking:
             raise _foreign(lacking, uid)
         purged = MySqlPosition.parse(str(value(conn, "SELECT @@GLOBAL.gtid_purged")))
-        lost = position.missing(purged)
+        lost = base.missing(purged)
         log = _Log(primary, conn, uid)
         if lost:
             raise log.purged(str(lost))
-        for gtid in position.last():
+        for gtid in base.last():
             stamp = stamps.get(str(gtid))
             if stamp is None or log.file_of(gtid) is None:
                 continue
