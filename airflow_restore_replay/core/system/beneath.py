@@ -11,6 +11,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from airflow_restore_replay.core.system.libc import LIBC, checked
+
 #: permissions of others to write
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
@@ -115,17 +117,9 @@ def _has_openat2() -> bool:
     return True
 
 
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def _openat2(directory: int, path: str, flags: int) -> int:
     how = _OpenHow(flags, 0o600 if flags & os.O_CREAT else 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+    arguments = (_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     while True:
-        found = _libc().syscall(_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
-        if found >= 0:
-            return int(found)
-        error = ctypes.get_errno()
-        if error != errno.EINTR:
-            raise OSError(error, os.strerror(error), path)
+        with contextlib.suppress(InterruptedError):
+            return checked(LIBC.syscall(*arguments), path)

@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from airflow_restore_replay.core.system.libc import LIBC, checked
+
 T = TypeVar("T")
 
 # Before version 2, a confined process cannot rename a file into another directory, which servers do.
@@ -62,7 +64,7 @@ class Confinement:
 @cache
 def landlock_version() -> int:
     """Return the version of Landlock's interface that this kernel offers; 0 if it offers none."""
-    version: int = _libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _QUERY_VERSION)
+    version: int = LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _QUERY_VERSION)
     return max(0, version)
 
 
@@ -100,7 +102,7 @@ def _restrict(confinement: Confinement) -> None:
         if version >= 4:
             for port in confinement.tcp_ports or ():
                 _add_rule(ruleset, _NET_PORT, struct.pack("=QQ", _CONNECT_TCP, port))
-        _check(_libc().prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "prctl")
+        checked(LIBC.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "prctl")
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
@@ -133,16 +135,4 @@ def _add_rule(ruleset: int, kind: int, rule: bytes) -> None:
 
 
 def _call(number: int, *arguments: object) -> int:
-    return _check(_libc().syscall(number, *arguments), f"Landlock call {number}")
-
-
-def _check(result: int, what: str) -> int:
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"{what}: {os.strerror(error)}")
-    return result
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+    return checked(LIBC.syscall(number, *arguments), f"Landlock call {number}")

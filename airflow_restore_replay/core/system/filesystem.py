@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import sys
 from pathlib import Path
+
+from airflow_restore_replay.core.system.libc import LIBC, checked
 
 #: local file systems with reliable timestamps and inode numbers, by the magic number of statfs(2)
 _KNOWN = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs", 0x01021994: "tmpfs"}
@@ -15,17 +16,12 @@ _STATFS_BYTES = 256
 _SYNCFS_SINCE = (5, 8)
 
 
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
 def known_file_system(path: Path) -> str | None:
     """Return ``ext4``, ``xfs``, ``btrfs`` or ``tmpfs``; None for any other, and if it cannot be determined."""
     if not sys.platform.startswith("linux"):
         return None
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
-    if _libc().statfs(os.fsencode(path), buffer) != 0:
+    if LIBC.statfs(os.fsencode(path), buffer) != 0:
         return None
     magic = ctypes.cast(buffer, ctypes.POINTER(ctypes.c_long))[0]
     return _KNOWN.get(magic & 0xFFFFFFFF)
@@ -51,6 +47,4 @@ def sync_whole(descriptor: int) -> None:
     :param descriptor: open on that file system since before the first write that must be covered.
     :raises OSError: some data could not be written.
     """
-    if _libc().syncfs(descriptor) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
+    checked(LIBC.syncfs(descriptor))

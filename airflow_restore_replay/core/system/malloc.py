@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+
+from airflow_restore_replay.core.system.libc import LIBC
 
 _M_MMAP_THRESHOLD = -3
 _LARGE_BYTES = 2**20
@@ -17,4 +18,4 @@ def give_large_blocks_back() -> None:
     then grow with the number of chunks. Other C libraries lack mallopt, and nothing is set.
     """
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        LIBC.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

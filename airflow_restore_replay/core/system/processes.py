@@ -6,7 +6,6 @@ A process is identified by its pid *and* the kernel's start time, so that a reus
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import IO
 import msgspec
 
 from airflow_restore_replay.core.system.confinement import Confinement, run_confined
+from airflow_restore_replay.core.system.libc import LIBC
 
 #: module that runs a node's jobs; a job's arguments are ``… -m AGENT_MODULE run <node> …``
 AGENT_MODULE = "airflow_restore_replay.core.agent"
@@ -96,7 +96,7 @@ def protect_memory() -> None:
 
     The node's server has the same account. Without this, a server that an attacker controls could read them.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def identify(pid: int) -> ProcessId:
