@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from airflow_restore_replay.core.config.units import human_bytes
@@ -12,7 +11,7 @@ from airflow_restore_replay.core.jobs.checks.rotation import RotatingCheck
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.repository.transfer.restored_state import FileStat
 from airflow_restore_replay.core.repository.transfer.unchanged_files import unchanged_files
-from airflow_restore_replay.core.system.processes import program_environment
+from airflow_restore_replay.core.system.processes import run_program
 
 _PROGRAM = "innochecksum"
 _LINES = 5
@@ -51,14 +50,12 @@ def _damage(program: str, path: Path, known: FileStat) -> str:
     """Return the errors that the program reports for the file, ``""`` for none, or if the server has written to it."""
     try:
         with path.open("rb") as file:
-            done = subprocess.run(
-                [program, "-"], stdin=file, capture_output=True, env=program_environment(), check=False
-            )
+            done = run_program([program, "-"], stdin=file)
         if done.returncode == 0 or FileStat.of(path.lstat()) != known:
             return ""
     except FileNotFoundError:
         return ""
-    lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
     if done.returncode != 1 or not any(line.startswith("Fail") for line in lines):
         raise CheckUnfinished(
             f"{_PROGRAM} ended with {done.returncode} on {path.name}: {'; '.join(lines[:_LINES])}",
