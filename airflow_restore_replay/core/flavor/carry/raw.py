@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from airflow_restore_replay.core.flavor.quoting import literal
-from airflow_restore_replay.core.flavor.sql import rows, run
+from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn
 
 
@@ -13,11 +13,6 @@ def return_bytes(conn: Conn) -> None:
     """Make *conn* return every text as the bytes that the server stores."""
     cast("Any", conn).use_unicode = False
     run(conn, "SET SESSION character_set_results = binary")
-
-
-def byte_rows(conn: Conn, sql: str) -> list[tuple[Any, ...]]:
-    """Return all rows of *sql* on a connection of :func:`return_bytes`."""
-    return rows(conn, sql)
 
 
 def execute(conn: Conn, statement: bytes) -> None:

@@ -11,8 +11,9 @@ import pymysql
 
 from airflow_restore_replay.core.errors import ReplicationDenied, UnsupportedTables
 from airflow_restore_replay.core.flavor.carry.objects import Object, Objects, Rows, Settings
-from airflow_restore_replay.core.flavor.carry.raw import byte_rows, return_bytes, text
+from airflow_restore_replay.core.flavor.carry.raw import return_bytes, text
 from airflow_restore_replay.core.flavor.quoting import identifier, literal, qualified
+from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn
 
 #: schemas that consist of the server's memory
@@ -76,12 +77,12 @@ def read(conn: Conn, rules: Rules) -> Objects:
 def _read(conn: Conn, rules: Rules) -> Objects:
     return_bytes(conn)
     found = Objects()
-    for (raw_name,) in byte_rows(conn, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1"):
+    for (raw_name,) in rows(conn, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1"):
         name = text(raw_name)
         if name.startswith(_NO_SCHEMA):
             found.left_out[f"directory {name.removeprefix(_NO_SCHEMA)}"] = "it is no schema of the server"
         elif name not in rules.foreign:
-            shown = byte_rows(conn, f"SHOW CREATE DATABASE {identifier(name)}")[0][1]
+            shown = rows(conn, f"SHOW CREATE DATABASE {identifier(name)}")[0][1]
             found.schemas.append(Object("schema", name, "", shown))
     carried = {schema.schema for schema in found.schemas}
     _read_tables(conn, found, carried, rules)
@@ -98,14 +99,14 @@ def _read_tables(conn: Conn, found: Objects, carried: set[str], rules: Rules) ->
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES"
         f" WHERE TABLE_SCHEMA NOT IN ({_list(VIRTUAL)}) ORDER BY 1, 2"
     )
-    for raw_schema, raw_name, raw_kind in byte_rows(conn, query):
+    for raw_schema, raw_name, raw_kind in rows(conn, query):
         schema, name, kind = text(raw_schema), text(raw_name), text(raw_kind)
         if schema not in carried or (schema == "mysql" and name in rules.own_tables):
             continue
         if kind == "SEQUENCE":
             found.sequences.append(_shown(conn, "sequence", schema, name))
             query = f"SELECT next_not_cached_value, cycle_count FROM {qualified(schema, name)}"
-            found.next_values[schema, name] = byte_rows(conn, query)[0][:2]
+            found.next_values[schema, name] = rows(conn, query)[0][:2]
         elif kind == "VIEW":
             found.views.append(_read_view(conn, schema, name))
         else:
@@ -113,13 +114,13 @@ def _read_tables(conn: Conn, found: Objects, carried: set[str], rules: Rules) ->
 
 
 def _shown(conn: Conn, kind: str, schema: str, name: str) -> Object:
-    shown = byte_rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0][1]
+    shown = rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0][1]
     return Object(kind, schema, name, shown)
 
 
 def _read_view(conn: Conn, schema: str, name: str) -> Object:
     try:
-        shown = byte_rows(conn, f"SHOW CREATE VIEW {qualified(schema, name)}")[0]
+        shown = rows(conn, f"SHOW CREATE VIEW {qualified(schema, name)}")[0]
         return Object(
             "view", schema, name, shown[1], Settings(client=text(shown[2]), connection=text(shown[3]))
         )
@@ -130,7 +131,7 @@ def _read_view(conn: Conn, schema: str, name: str) -> Object:
 
 def _composed_view(conn: Conn, schema: str, name: str) -> Object:
     where = f"TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(name)}"
-    definition, check, definer, security, client, connection = byte_rows(
+    definition, check, definer, security, client, connection = rows(
         conn,
         "SELECT VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION"
         f" FROM information_schema.VIEWS WHERE {where}",
@@ -153,10 +154,10 @@ def _read_routines(conn: Conn, carried: set[str]) -> list[Object]:
         " ORDER BY 1, 2, 3"
     )
     made = []
-    for raw_schema, raw_name, raw_kind, created, comment in byte_rows(conn, query):
+    for raw_schema, raw_name, raw_kind, created, comment in rows(conn, query):
         schema, name, kind = text(raw_schema), text(raw_name), text(raw_kind).lower()
         if schema in carried:
-            shown = byte_rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0]
+            shown = rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0]
             statement = _with_plain_comment(shown[2], comment, shown[1])
             made.append(
                 _with_settings(kind, schema, name, shown[1], statement, shown[3:6], created, "SELECT")
@@ -169,10 +170,10 @@ def _read_events(conn: Conn, carried: set[str]) -> list[Object]:
     query = (
         "SELECT EVENT_SCHEMA, EVENT_NAME, CREATED, EVENT_COMMENT FROM information_schema.EVENTS ORDER BY 1, 2"
     )
-    for raw_schema, raw_name, created, comment in byte_rows(conn, query):
+    for raw_schema, raw_name, created, comment in rows(conn, query):
         schema, name = text(raw_schema), text(raw_name)
         if schema in carried:
-            shown = byte_rows(conn, f"SHOW CREATE EVENT {qualified(schema, name)}")[0]
+            shown = rows(conn, f"SHOW CREATE EVENT {qualified(schema, name)}")[0]
             statement = _with_plain_comment(shown[3], comment, shown[1])
             zone = text(shown[2])
             made.append(
@@ -204,10 +205,10 @@ def _read_triggers(conn: Conn, carried: set[str]) -> list[Object]:
         " ORDER BY EVENT_OBJECT_SCHEMA, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER"
     )
     made = []
-    for raw_schema, raw_name, created in byte_rows(conn, query):
+    for raw_schema, raw_name, created in rows(conn, query):
         schema, name = text(raw_schema), text(raw_name)
         if schema in carried:
-            shown = byte_rows(conn, f"SHOW CREATE TRIGGER {qualified(schema, name)}")[0]
+            shown = rows(conn, f"SHOW CREATE TRIGGER {qualified(schema, name)}")[0]
             made.append(
                 _with_settings("trigger", schema, name, shown[1], shown[2], shown[3:6], created, "TRIGGER")
             )
