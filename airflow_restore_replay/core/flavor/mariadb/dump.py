@@ -10,16 +10,16 @@ from typing import Any
 
 import pymysql
 
-from airflow_restore_replay.core.errors import (
-    PreflightFailed,
-    SeedFailed,
-)
+from airflow_restore_replay.core.errors import SeedFailed
 from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
 from airflow_restore_replay.core.flavor.dump_errors import DumpErrors
-from airflow_restore_replay.core.flavor.mariadb import tables
+from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
+from airflow_restore_replay.core.flavor.findings import refuse
+from airflow_restore_replay.core.flavor.mariadb import grants, tables
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
+from airflow_restore_replay.core.flavor.mariadb.examinations import HISTORY
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
@@ -162,8 +162,8 @@ class MariaDbDump(DumpErrors):
         return _RULES
 
     def prepare(self, server: NodeServer, primary: Conn) -> dict[str, str]:
-        if not _dumps_history(server):
-            _refuse_history(server, primary)
+        wanted = Wanted(seed="logical", keep_s=0, node_release=server.release())
+        refuse(examine_primary(primary, wanted, [HISTORY], privileges_of=grants.held), seeding=True)
         begin_readable_log(primary)
         return {}
 
@@ -184,7 +184,7 @@ class MariaDbDump(DumpErrors):
                     server.program("mariadb-dump"),
                     source,
                     [schema.schema for schema in objects.schemas],
-                    history=_dumps_history(server),
+                    history=series_of(server.release()) >= tables.DUMPS_HISTORY,
                     limited=limited,
                 ),
                 load_command(server.program("mariadb"), sink),
@@ -195,23 +195,6 @@ class MariaDbDump(DumpErrors):
         run(node, "SET GLOBAL gtid_slave_pos = %s", (str(position),))
         server.create_account_again(node)
         return {}
-
-
-def _dumps_history(server: NodeServer) -> bool:
-    return series_of(server.release()) >= tables.DUMPS_HISTORY
-
-
-def _refuse_history(server: NodeServer, primary: Conn) -> None:
-    """Raise if the primary has system-versioned tables.
-
-    :raises PreflightFailed: their history rows would be missing on the node.
-    """
-    found = tables.versioned_tables(primary)
-    if found:
-        raise PreflightFailed(
-            f"mariadb-dump {server.release()} leaves out the history of system-versioned tables: {', '.join(found)}.",
-            hint=tables.SEED_HISTORY,
-        )
 
 
 def _lock(guard: Conn, names: Sequence[str]) -> None:

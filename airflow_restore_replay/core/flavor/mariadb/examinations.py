@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from airflow_restore_replay.core.flavor import primary_examinations as common
 from airflow_restore_replay.core.flavor.examination import Examination, Observation, PrimaryFacts
@@ -40,7 +41,7 @@ def _history(facts: PrimaryFacts) -> Observation | None:
         not found,
         common.named(found),
         f"none: the mariadb-dump of {release_of(release)} leaves out their history",
-        tables.SEED_HISTORY,
+        "Set seed.method: physical, which copies history rows; or ALTER TABLE … DROP SYSTEM VERSIONING.",
     )
 
 
@@ -94,6 +95,8 @@ def _upstream(facts: PrimaryFacts) -> Upstream:
 
 #: what is examined again before a backup is published
 SIGHT = sight(grants.SEEING, grants.PRIVILEGES, tables.unlisted_tables)
+#: is examined again before a dump, whose account may be another one, and may lack SELECT
+HISTORY = Examination(name="system-versioned tables", observe=_history, seeds=["logical"], for_seed=True)
 EXAMINATIONS: tuple[Examination, ...] = (
     common.flavor("MariaDB", lambda version: "mariadb" in version.lower()),
     common.release("MariaDB", (10, 5), series_of),
@@ -123,9 +126,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     common.SERVER_ID,
     *followed(VARIABLES),
     common.carried(tables.unsupported_tables, "Convert or drop them."),
-    Examination(
-        name="system-versioned tables", observe=_history, seeds=["logical"], for_seed=True, needs=["SELECT"]
-    ),
+    replace(HISTORY, needs=["SELECT"]),
     Examination(
         name="transaction-precise tables", observe=_transaction_history, for_seed=True, needs=["SELECT"]
     ),

@@ -17,9 +17,6 @@ CARRIED_ENGINES = frozenset(
 
 #: the first release whose mariadb-dump has --dump-history
 DUMPS_HISTORY = (10, 11)
-SEED_HISTORY = (
-    "Set seed.method: physical, which copies history rows; or ALTER TABLE … DROP SYSTEM VERSIONING."
-)
 
 _ELSEWHERE = "DATA DIRECTORY or INDEX DIRECTORY: its files lie outside the data directory"
 # In the engine's names, a slash is only between schema and table, and #P# only before a partition.
