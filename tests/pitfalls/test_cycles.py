@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from airflow_restore_replay.core.flavor.session import SESSION
-from tests.support.copies import primary_of
+from tests.support.copies import answers, primary_of
 from tests.support.findings import doctor
 from tests.support.primary import Primary
 from tests.support.rig import Once, Rig
@@ -127,12 +127,4 @@ class Run:
 
     def same(self, queries: list[str]) -> None:
         with running(self.rig.restores(self.rig.newest), self.rig) as conn, self.primary.connect() as there:
-            for query in queries:
-                assert _answer(conn, query) == _answer(there, query), query
-
-
-def _answer(conn: Any, query: str) -> Any:
-    with conn.cursor() as cursor:
-        cursor.execute(SESSION)
-        cursor.execute(query)
-        return cursor.fetchall()
+            assert answers(conn, queries) == answers(there, queries)

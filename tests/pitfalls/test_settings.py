@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_restore_replay.core.flavor.session import SESSION
 from airflow_restore_replay.core.recovery.restore import OPTION_FILE
+from tests.support.copies import answers
 from tests.support.flavors import KITS
 from tests.support.primary import Primary
 from tests.support.rig import Rig
@@ -29,7 +29,6 @@ CASES: dict[str, dict[str, Any]] = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in sorted((Path(__file__).parent / "settings").glob("*.yaml"))
 }
-Answers = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Outcome:
 
     bases: list[str]
     blamed: list[str]
-    there: Answers
-    here: Answers
+    there: dict[str, Any]
+    here: dict[str, Any]
 
 
 def _cases_of(flavor: str) -> list[dict[str, Any]]:
@@ -51,16 +50,6 @@ def _cases_of(flavor: str) -> list[dict[str, Any]]:
 
 def _all(cases: list[dict[str, Any]], key: str) -> list[str]:
     return [word for case in cases for word in case.get(key, ())]
-
-
-def _answers(server: Primary, queries: list[str]) -> Answers:
-    found: Answers = {}
-    with server.connect() as conn, conn.cursor() as cursor:
-        cursor.execute(SESSION)
-        for query in queries:
-            cursor.execute(query)
-            found[query] = cursor.fetchall()
-    return found
 
 
 @contextlib.contextmanager
@@ -90,11 +79,13 @@ def _run(cases: list[dict[str, Any]], method: str, root: Path) -> Outcome:
         primary.execute(*_all(cases, "after"))
         newest = rig.published(rig.cycle())
         bases, blamed = _outcomes(rig)
-        there = _answers(primary, queries)
+        with primary.connect() as conn:
+            there = answers(conn, queries)
         target = rig.restores(newest, root / "restored" / "data")
         copy = type(primary).start(root / "restored", defaults=target / OPTION_FILE)
         try:
-            return Outcome(bases, blamed, there, _answers(copy, queries))
+            with copy.connect() as conn:
+                return Outcome(bases, blamed, there, answers(conn, queries))
         finally:
             copy.discard()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,12 @@ class Copy:
     def left_out(self) -> dict[str, str]:
         found: dict[str, str] = self.notes.get("left_out", {})
         return found
+
+
+def answers(conn: Conn, queries: Iterable[str]) -> dict[str, Any]:
+    """Return query → what a server answers in a session with the settings of ours."""
+    run(conn, SESSION)
+    return {query: rows(conn, query) for query in queries}
 
 
 @contextlib.contextmanager
