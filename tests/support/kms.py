@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
-import shutil
 import ssl
 import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
-from tests.support.primary import free_port
 from tests.support.proxy import FaultyProxy
+from tests.support.service import Service
 from tests.support.stores.moto import Moto
 from tests.support.stores.s3 import CREDENTIALS
 
-_START_TIMEOUT_S = 60
 _ROOT = "root-token-5c1d"
 
 
@@ -46,34 +39,32 @@ class Keys(Protocol):
     def rotate(self, key: str) -> None: ...
 
 
-class OpenBao:
-    """A server with a transit engine, over TLS, which keeps everything in memory; a context manager."""
+class OpenBao(Service):
+    """A server with a transit engine, over TLS, which keeps everything in memory."""
 
     kind = "vault"
 
     def __init__(self) -> None:
-        self.port = free_port()
-        self.root = Path(tempfile.mkdtemp(prefix="rr-bao-"))
-        self.ca_file = self.root / "tls" / "vault-ca.pem"
         self.variables = {"VAULT_TOKEN": _ROOT}
+        super().__init__()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         (self.root / "tls").mkdir()
         program = Path(sys.executable).with_name("bao")
-        argv = [str(program), "server", "-dev", "-dev-tls", f"-dev-tls-cert-dir={self.root}/tls"]
+        argv = ["server", "-dev", "-dev-tls", f"-dev-tls-cert-dir={self.root}/tls", "-dev-no-store-token"]
         argv += [f"-dev-listen-address=127.0.0.1:{self.port}", f"-dev-root-token-id={_ROOT}"]
-        with (self.root / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [*argv, "-dev-no-store-token"],
-                env={**os.environ, "HOME": str(self.root)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            self._wait()
-            self.ask("POST", "sys/mounts/transit", {"type": "transit"})
-        except BaseException:
-            self.stop()
-            raise
+        return self._run(program, *argv)
+
+    def _is_up(self) -> bool:
+        self.ask("POST", "sys/mounts/transit", {"type": "transit"})
+        return True
+
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca_file))
+
+    @property
+    def ca_file(self) -> Path:
+        return self.root / "tls" / "vault-ca.pem"
 
     @property
     def address(self) -> str:
@@ -117,42 +108,9 @@ class OpenBao:
 
         :raises OSError: the server answers with an error.
         """
-        context = ssl.create_default_context(cafile=str(self.ca_file))
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
-        try:
-            content = None if body is None else json.dumps(body)
-            connection.request(method, f"/v1/{path}", content, {"X-Vault-Token": _ROOT})
-            answer = connection.getresponse()
-            data = answer.read()
-        finally:
-            connection.close()
-        if answer.status >= 300:
-            raise OSError(f"{method} {path}: {answer.status} {data[:200]!r}")
+        content = None if body is None else json.dumps(body)
+        data = self.request(method, f"/v1/{path}", content, {"X-Vault-Token": _ROOT})[1]
         return json.loads(data) if data else {}
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        shutil.rmtree(self.root, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        why: object = "it refuses"
-        while self._process.poll() is None and time.monotonic() < deadline:
-            try:
-                self.ask("GET", "sys/health")
-                return
-            except (OSError, http.client.HTTPException) as exc:
-                why = exc
-            time.sleep(0.05)
-        log = (self.root / "log").read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"OpenBao did not start on port {self.port}: {why}\n{log}")
 
 
 class MotoKms(FaultyProxy):

@@ -6,7 +6,6 @@ import base64
 import functools
 import hashlib
 import hmac
-import http.client
 import subprocess
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -71,16 +70,7 @@ class Azurite(Store):
         headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2023-11-03"}
         headers |= {"x-ms-blob-type": blob_type} if blob_type else {}
         headers["Authorization"] = _authorization(method, target, query, len(body or b""), headers)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, f"{target}?{query}".rstrip("?"), body, headers)
-            answer = connection.getresponse()
-            data = answer.read()
-        finally:
-            connection.close()
-        if answer.status >= 300:
-            raise OSError(f"{method} {path}: {answer.status} {data[:200]!r}")
-        return data
+        return self.request(method, f"{target}?{query}".rstrip("?"), body, headers)[1]
 
 
 def _authorization(method: str, target: str, query: str, size_bytes: int, headers: dict[str, str]) -> str:

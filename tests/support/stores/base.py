@@ -3,63 +3,36 @@
 from __future__ import annotations
 
 import http.client
-import os
-import shutil
-import subprocess
-import tempfile
-import time
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.config.store_options import StoreOptions
 from airflow_restore_replay.core.decoding import convert
-from tests.support.primary import free_port
-
-_START_TIMEOUT_S = 60
-#: another process may take a port between the choice and the start
-_TRIES = 3
+from tests.support.service import Service
 
 
-class Store(ABC):
-    """A server that holds objects, and nothing after it was stopped; a context manager.
+class Store(Service):
+    """A server that holds objects.
 
     Paths begin with the bucket: ``bucket-1/orders/repository.json``.
 
     :cvar scheme: of repositories' URLs. :cvar region: what their options say about it.
-    :ivar credentials: what :meth:`~...Repository.open` needs. :ivar port: of the API.
-    :ivar root: a directory for its files, gone when it stops.
+    :ivar credentials: what :meth:`~...Repository.open` needs.
     """
 
     scheme: ClassVar[str]
     region: ClassVar[str | None] = None
     credentials: Mapping[str, str]
 
-    def __init__(self) -> None:
-        self._shared = ""
-        for attempt in range(_TRIES):
-            self.port = free_port()
-            self.root = Path(tempfile.mkdtemp(prefix="rr-store-"))
-            self._process = self._start()
-            try:
-                self._wait()
-                return
-            except RuntimeError:
-                self.stop()
-                if attempt == _TRIES - 1:
-                    raise
+    _shared = ""
 
     @property
     def endpoint(self) -> str:
         """Return the URL of the API, as ``repository.options.endpoint`` has it."""
         return f"http://127.0.0.1:{self.port}"
-
-    @abstractmethod
-    def _start(self) -> subprocess.Popen[bytes]: ...
 
     @abstractmethod
     def _make_bucket(self, name: str) -> None: ...
@@ -100,30 +73,6 @@ class Store(ABC):
             options=convert({**own, **options}, StoreOptions),
         )
 
-    def stop(self) -> None:
-        """Idempotent. What a store holds is thrown away, so it need not end in good order, which can take long."""
-        self._process.kill()
-        self._process.wait()
-        shutil.rmtree(self.root, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
-
-    def _run(self, *argv: str | Path, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a program whose settings are ours alone, with a log in :attr:`root`."""
-        with (self.root / "log").open("wb") as log:
-            return subprocess.Popen(
-                argv,
-                cwd=self.root,
-                env={**os.environ, "HOME": str(self.root), **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
     def _is_up(self) -> bool:
         """Return whether it serves.
 
@@ -135,16 +84,3 @@ class Store(ABC):
             return connection.getresponse().status < 500
         finally:
             connection.close()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        why: object = "it refuses"
-        while self._process.poll() is None and time.monotonic() < deadline:
-            try:
-                if self._is_up():
-                    return
-            except (OSError, http.client.HTTPException) as exc:
-                why = exc
-            time.sleep(0.05)
-        log = (self.root / "log").read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"{type(self).__name__} did not start on port {self.port}: {why}\n{log}")

@@ -45,25 +45,17 @@ class GcsStore(Store):
 
     def _make_bucket(self, name: str) -> None:
         made = json.dumps({"name": name}).encode()
-        self._ask("POST", "/storage/v1/b?project=tests", made, {"Content-Type": "application/json"})
+        self.request("POST", "/storage/v1/b?project=tests", made, {"Content-Type": "application/json"})
 
     def read(self, path: str) -> bytes:
-        return self._ask("GET", f"{_object(path)}?alt=media")
+        return self.request("GET", f"{_object(path)}?alt=media")[1]
 
     def write(self, path: str, data: bytes) -> None:
         target, body, headers = _upload(path, data, {})
-        self._ask("POST", target, body, headers)
+        self.request("POST", target, body, headers)
 
     def remove(self, path: str) -> None:
-        self._ask("DELETE", _object(path))
-
-    def _ask(
-        self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> bytes:
-        status, _, data = _forward(self.port, method, target, body, headers or {})
-        if status >= 300:
-            raise OSError(f"{method} {target}: {status} {data[:200]!r}")
-        return data
+        self.request("DELETE", _object(path))
 
 
 class FakeGcs(GcsStore):

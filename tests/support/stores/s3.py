@@ -89,19 +89,9 @@ class S3Store(Store):
         self.raw("GET", "/")
         return True
 
+    def _tls(self) -> ssl.SSLContext | None:
+        return ssl._create_unverified_context() if self.tls else None
+
     def _ask(self, method: str, path: str, body: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
-        kind: type[http.client.HTTPConnection] = http.client.HTTPConnection
-        options: dict[str, Any] = {"timeout": 30}
-        if self.tls:
-            kind, options["context"] = http.client.HTTPSConnection, ssl._create_unverified_context()
-        connection = kind("127.0.0.1", self.port, **options)
         target = quote(path, safe="/-_.~")
-        try:
-            connection.request(method, target, body, signed(method, f"{self.endpoint}{target}", body, {}))
-            answer = connection.getresponse()
-            data = answer.read()
-        finally:
-            connection.close()
-        if answer.status >= 300:
-            raise OSError(f"{method} {path}: {answer.status} {data[:200]!r}")
-        return answer, data
+        return self.request(method, target, body, signed(method, f"{self.endpoint}{target}", body, {}))
