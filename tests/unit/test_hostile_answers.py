@@ -306,6 +306,14 @@ def test_x14_no_text_of_a_server_takes_for_ever(text: str) -> None:
             rules.telling(rules.data_errors(log) + rules.data_errors(long))
 
 
+def test_x14_a_greeting_that_ends_anywhere_is_an_error() -> None:
+    """A packet whose length says so; the cases above end the stream."""
+    whole = _handshake("mysql_native_password")
+    for length in range(len(whole)):
+        with pytest.raises(pymysql.err.MySQLError):
+            connected(_spoken([(0, whole[:length])]), lambda conn: None)
+
+
 @pytest.mark.parametrize("row", [{}, {"Replica_IO_Running": None}, {"Last_SQL_Errno": "x"}])
 def test_x14_a_status_that_no_server_gives_is_an_error(row: dict[str, Any]) -> None:
     @understood

@@ -47,7 +47,16 @@ def _malformed() -> Iterator[None]:
         yield
     except OSError:  # some of them are a ValueError, too
         raise
-    except (struct.error, LookupError, ValueError, TypeError, AttributeError, AssertionError) as exc:
+    # NameError: the driver uses a variable of a part that a short greeting does not have.
+    except (
+        struct.error,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        NameError,
+    ) as exc:
         raise OperationalError(
             CR.CR_MALFORMED_PACKET, f"Malformed packet ({type(exc).__name__}: {exc})"
         ) from exc
