@@ -34,7 +34,7 @@ def command() -> None:
 def new(path: Path | None, kms: bool, config: str | None, cluster: str | None) -> None:
     """Write a new random key to FILE (mode 0600) and print its id. An existing file is never overwritten.
 
-    With --kms, wrap the key by the KMS, store the wrapped key in the repository, and show the key to nobody.
+    With --kms, wrap the key by the KMS, store the wrapped key in the repository, and print no key.
     """
     if kms == (path is not None):
         raise click.UsageError("Give either FILE or --kms.")

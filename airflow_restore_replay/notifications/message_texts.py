@@ -18,7 +18,7 @@ _MAX_VALUE = 1200
 
 _BLAMES = {
     Blame.BACKUP: "the backup",
-    Blame.STRANDED: "nobody: the backup is restorable, but the primary can no longer continue it",
+    Blame.STRANDED: "no party: the backup is restorable, but the primary can no longer continue it",
     Blame.SOURCE: "the primary",
     Blame.ENVIRONMENT: "the environment (store, network, node, credentials); no backup",
 }

@@ -126,6 +126,20 @@ def test_a_damaged_marker_is_refused(place: Place, content: bytes) -> None:
         place.open()
 
 
+def test_a_lost_marker_is_not_replaced_by_another_repositorys(place: Place, tree: Path) -> None:
+    """A new one would have another id, with which no sealed record is valid any more."""
+    back_up(place.open(), tree)
+    marker = place.damage.read("repository.json")
+    place.damage.remove("repository.json")
+    for write in (True, False):
+        with pytest.raises(RepositoryMismatch, match="missing in .* has records") as caught:
+            place.open(write=write)
+        assert "Restore repository.json from the store's versions" in caught.value.hint
+    assert place.store().size("repository.json") is None
+    place.damage.write("repository.json", marker)
+    assert len(place.open().catalog().healthy()) == 1
+
+
 def test_a_newer_repository_is_refused(place: Place) -> None:
     place.open()
     marker = json.loads(place.damage.read("repository.json").splitlines()[0]) | {"format": 3}

@@ -23,8 +23,8 @@ from airflow_restore_replay.core.flavor.mysql.classify import RULES as mysql
 _HEAD = """\
 # Every failure
 
-Made from the code by `python -m tests.support.failures`. Whom an error blames decides what the run does; what stands
-in the last column is for you.
+Made from the code by `python -m tests.support.failures`. The blame of an error decides what the run does. The last
+column tells you what to do.
 
 | blames | the run | the backup |
 |---|---|---|
@@ -179,7 +179,7 @@ def logged(rules: LogRules, line: str) -> str:
     """Return what a line of the error log blames."""
     if rules.data_errors(line):
         return "backup"
-    return "environment" if rules.environment_errors(line) else "nobody"
+    return "environment" if rules.environment_errors(line) else "no blame"
 
 
 def _row(thread: str, number: str, text: str, error: RestoreReplayError | None) -> str:

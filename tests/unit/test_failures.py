@@ -53,4 +53,4 @@ def test_only_conflicts_of_the_data_are_held_against_a_backup(flavor: str, rules
 @pytest.mark.parametrize(("flavor", "rules"), [("mariadb", mariadb_log), ("mysql", mysql_log)])
 def test_a_log_line_blames_the_data_the_host_or_nobody(flavor: str, rules: ModuleType) -> None:
     judged = [logged(rules.RULES, line) for line in LOGGED[flavor]]
-    assert judged == ["backup"] * 5 + ["environment"] * 4 + ["nobody"] * 2
+    assert judged == ["backup"] * 5 + ["environment"] * 4 + ["no blame"] * 2

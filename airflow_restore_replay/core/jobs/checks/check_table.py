@@ -24,7 +24,7 @@ class CheckTableCheck(RotatingCheck):
     """Check of every base table by ``CHECK TABLE``, with the option ``validate.check_table``.
 
     A table that the primary cannot open either, or that its ``CHECK TABLE`` reports, too, is in the primary's state. It
-    is listed, and nobody is blamed.
+    is listed, and no party is blamed.
     """
 
     name = "check_table"

@@ -15,12 +15,14 @@ from airflow_restore_replay.core.repository.format.keyring import SCHEME
 from airflow_restore_replay.core.repository.format.records import (
     FORMAT_VERSION,
     READABLE_FORMATS,
+    Manifest,
     Record,
     Stamped,
+    Verdict,
     utc_now,
 )
 from airflow_restore_replay.core.repository.objects.chunks import CHUNK_SIZE_BYTES
-from airflow_restore_replay.core.repository.objects.record_store import sealed, unsealed
+from airflow_restore_replay.core.repository.objects.record_store import FOLDERS, sealed, unsealed
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
     ObjectMissing,
@@ -58,26 +60,34 @@ def opened_for_writing(store: ObjectStore, cluster: str, key_id: str) -> Marker:
     """Read or create the marker, and prove that the store supports conditional creates.
 
     :param key_id: id of the first key of a new repository; empty if it is not encrypted.
+    :raises RepositoryMismatch: the marker is missing, but there are records.
     :raises StoreUnsafe: the store replaces objects.
     """
     try:
         marker, stored = _decoded_marker(store)
     except ObjectMissing:
-        fresh = Marker(
-            format=FORMAT_VERSION,
-            cluster=cluster,
-            repository_id=secrets.token_hex(16),
-            chunk_size_bytes=CHUNK_SIZE_BYTES,
-            created_at=utc_now(),
-            encryption=EncryptionMark(scheme=SCHEME, key_id=key_id) if key_id else None,
-        )
-        try:
-            store.put_new(MARKER, sealed(encode(fresh)))
-        except AlreadyExists:
-            LOG.info("Another run created the repository %s at the same moment.", store.url)
+        if _has_records(store):
+            read_marker(store)  # raises, unless another run has just created the repository
+        else:
+            _create_marker(store, cluster, key_id)
         marker, stored = _decoded_marker(store)
     prove_conditional_create(store, MARKER, stored)
     return marker
+
+
+def _create_marker(store: ObjectStore, cluster: str, key_id: str) -> None:
+    fresh = Marker(
+        format=FORMAT_VERSION,
+        cluster=cluster,
+        repository_id=secrets.token_hex(16),
+        chunk_size_bytes=CHUNK_SIZE_BYTES,
+        created_at=utc_now(),
+        encryption=EncryptionMark(scheme=SCHEME, key_id=key_id) if key_id else None,
+    )
+    try:
+        store.put_new(MARKER, sealed(encode(fresh)))
+    except AlreadyExists:
+        LOG.info("Another run created the repository %s at the same moment.", store.url)
 
 
 def proven_marker(store: ObjectStore) -> Marker | None:
@@ -101,10 +111,20 @@ def read_marker(store: ObjectStore) -> Marker:
     try:
         return _decoded_marker(store)[0]
     except ObjectMissing:
+        lost = _has_records(store)
         raise RepositoryMismatch(
-            f"There is no repository at {store.url}: {MARKER} is missing.",
-            hint="Check repository.url; the first cycle creates the repository.",
+            f"{MARKER} is missing in {store.url}, which has records of backups."
+            if lost
+            else f"There is no repository at {store.url}: {MARKER} is missing.",
+            hint=f"Restore {MARKER} from the store's versions or from a copy of the repository: records are checked "
+            "by the id in it."
+            if lost
+            else "Check repository.url; the first cycle creates the repository.",
         ) from None
+
+
+def _has_records(store: ObjectStore) -> bool:
+    return any(True for kind in (Manifest, Verdict) for _ in store.list(f"{FOLDERS[kind][0]}/"))
 
 
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:
