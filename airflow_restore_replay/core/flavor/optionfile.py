@@ -18,29 +18,35 @@ def option_file(
     tls: Callable[[Endpoint], Mapping[str, str]],
     *,
     ignored_tables: Sequence[str] = (),
+    session: str = "",
 ) -> Iterator[Path]:
     """Write an option file for *endpoint*, and delete it at the end of the context.
 
     :param tls: returns the programs' options for TLS.
     :param ignored_tables: tables that a dump leaves out, as ``schema.name``; too many for a command line.
+    :param session: a statement that MariaDB's programs execute when they have connected, without braces in it.
     :returns: path of the file.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / f"client-{secrets.token_hex(8)}.cnf"
     try:
         ignored = "".join(f"ignore-table={_quoted(name)}\n" for name in ignored_tables)
-        write_private(path, f"{_content(endpoint, tls(endpoint))}[mysqldump]\n{ignored}")
+        write_private(path, f"{_content(endpoint, tls(endpoint), session)}[mysqldump]\n{ignored}")
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def _content(endpoint: Endpoint, tls: Mapping[str, str]) -> str:
+def _content(endpoint: Endpoint, tls: Mapping[str, str], session: str) -> str:
     settings = {"user": endpoint.user, "password": endpoint.password}
     if endpoint.socket:
         settings |= {"socket": endpoint.socket, "protocol": "socket"}
     else:
         settings |= {"host": endpoint.host, "port": str(endpoint.port), "protocol": "tcp"}
+    if session:
+        # MariaDB Connector/C takes a host with "=" for a connection string, which may have an initial statement. There
+        # is no other way to give mariadb-dump one. Hosts are names and addresses (core/config/sections.py).
+        settings["host"] = f"host={endpoint.host};init-command={{{session}}}"
     settings |= tls
     return "[client]\n" + "".join(f"{name}={_quoted(text)}\n" for name, text in settings.items())
 

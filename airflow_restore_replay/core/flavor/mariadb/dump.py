@@ -175,8 +175,9 @@ class MariaDbDump(DumpErrors):
         ignored = without_rows(objects, _RULES)
         with contextlib.closing(connect(primary)) as conn:
             limited = int(value(conn, f"SELECT {inherited('sql_select_limit')}")) != 2**64 - 1
+        session = SESSION if series_of(server.release()) >= tables.TAKES_SESSION else ""
         with (
-            option_file(primary, secrets_dir, tls_options, ignored_tables=ignored) as source,
+            option_file(primary, secrets_dir, tls_options, ignored_tables=ignored, session=session) as source,
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
         ):
             yield (
@@ -185,7 +186,7 @@ class MariaDbDump(DumpErrors):
                     source,
                     [schema.schema for schema in objects.schemas],
                     history=series_of(server.release()) >= tables.DUMPS_HISTORY,
-                    limited=limited,
+                    limited=limited and not session,
                 ),
                 load_command(server.program("mariadb"), sink),
             )

@@ -65,11 +65,14 @@ def _transaction_history(facts: PrimaryFacts) -> Observation:
 
 
 def _limits(facts: PrimaryFacts) -> Observation:
-    """Observe limits of the account's sessions that mariadb-dump has no option for."""
-    names = ("sql_big_selects", "tmp_disk_table_size")
-    least = {"sql_big_selects": 1, "tmp_disk_table_size": _TEMPORARY_BYTES}
-    got = rows(facts.conn, f"SELECT {', '.join(inherited(name) for name in names)}")[0]
-    low = {name: int(text) for name, text in zip(names, got, strict=True) if int(text) < least[name]}
+    """Observe limits of the account's sessions that the seed's program inherits."""
+    logical = facts.wanted.seed == "logical"
+    if logical and facts.wanted.node_release and series_of(facts.wanted.node_release) >= tables.TAKES_SESSION:
+        return Observation(True, "none: the dump sets its own", "none", "")
+    least = {"tmp_disk_table_size": _TEMPORARY_BYTES, "sql_select_limit": 2**64 - 1}
+    least |= {"sql_big_selects": 1} if logical else {}
+    got = rows(facts.conn, f"SELECT {', '.join(map(inherited, least))}")[0]
+    low = {name: int(text) for name, text in zip(least, got, strict=True) if int(text) < least[name]}
     # This way the limit stays for everybody else.
     is_ours = f"CURRENT_USER() = {literal(str(value(facts.conn, 'SELECT CURRENT_USER()')))}"
     exempted = ", ".join(f"{name} = IF({is_ours}, {least[name]}, @@{name})" for name in low)
@@ -77,8 +80,10 @@ def _limits(facts: PrimaryFacts) -> Observation:
     return Observation(
         not low,
         ", ".join(f"{name}={text}" for name, text in low.items()) or "none",
-        "none: max_join_size (with sql_big_selects) and tmp_disk_table_size end the statements of mariadb-dump",
-        f"SET GLOBAL init_connect = {literal(statements)}; and the same {_IN_FILE}, or seed physically.",
+        f"none: {'mariadb-dump of this release' if logical else 'mariadb-backup'} inherits them, and fails or reads too"
+        " little",
+        f"SET GLOBAL init_connect = {literal(statements)}; and the same {_IN_FILE}"
+        f"{', or seed physically' if logical else ''}.",
     )
 
 
@@ -131,7 +136,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
         name="transaction-precise tables", observe=_transaction_history, for_seed=True, needs=["SELECT"]
     ),
     common.TRUSTED_FUNCTIONS,
-    Examination(name="session limits", observe=_limits, seeds=["logical"], for_seed=True),
+    Examination(name="session limits", observe=_limits, seeds=["logical", "physical"], for_seed=True),
     common.LOADABLE_FUNCTIONS,
     recomputed("Set seed.method: physical", escaped=False),
     common.rounded_floats("mariadb-dump", "seed physically"),

@@ -17,6 +17,8 @@ CARRIED_ENGINES = frozenset(
 
 #: the first release whose mariadb-dump has --dump-history
 DUMPS_HISTORY = (10, 11)
+#: a release from which on mariadb-dump can be given a first statement; that of 10.5 cannot
+TAKES_SESSION = (10, 11)
 
 _ELSEWHERE = "DATA DIRECTORY or INDEX DIRECTORY: its files lie outside the data directory"
 # In the engine's names, a slash is only between schema and table, and #P# only before a partition.
