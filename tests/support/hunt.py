@@ -2,29 +2,39 @@
 
 ``python -m tests.support.hunt --cycles 30 --flavor mysql --seed 1`` prints a line for each cycle, and ends with an
 error at the first one that blames anybody. A cycle's seed is the hunt's and its number; ``--first`` is the number to
-begin with; ``--innodb`` leaves out tables of other engines.
+begin with; ``--innodb`` leaves out tables of other engines; ``--hostile`` adds the statements of
+:mod:`tests.support.hostile_load`, and compares every third backup with the primary by the servers' own dumps.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import random
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.errors import Blame
+from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.checks.run import OPTIONAL
 from airflow_restore_replay.core.jobs.protocol import JobState
+from airflow_restore_replay.core.repository.format.records import Outcome
+from tests.support import hostile_load
 from tests.support.flavors import KITS
-from tests.support.mixed_load import BALANCE, MixedLoad
-from tests.support.primary import Primary
+from tests.support.independent import dump_text
+from tests.support.mixed_load import BALANCE, Kind, MixedLoad
+from tests.support.primary import ROOT_PASSWORD, Primary
 from tests.support.rig import Rig
+from tests.support.tamper import running
 
+_QUOTED = re.compile(r"`([^`]+)`")
 _CANARY = (
     "CREATE TABLE hunt.canary (cluster VARCHAR(63) PRIMARY KEY, token CHAR(32) NOT NULL, written_at DATETIME NOT NULL)",
     "GRANT INSERT, UPDATE ON hunt.canary TO restore_replay",
@@ -57,11 +67,19 @@ class Hunted:
 
 
 def hunt(
-    root: Path, flavor: str, *, seed: int, cycles: int, first: int = 1, innodb: bool = False
+    root: Path,
+    flavor: str,
+    *,
+    seed: int,
+    cycles: int,
+    first: int = 1,
+    innodb: bool = False,
+    hostile: bool = False,
 ) -> Iterator[Hunted]:
     """Run cycles on a primary of the hunt's own.
 
     :param innodb: no table of another engine; MySQL's CLONE leaves those out, and a dump is the seed then.
+    :param hostile: see the module.
     """
     kit = KITS[flavor]
     primary = kit.start(root / "primary")
@@ -70,14 +88,21 @@ def hunt(
         primary.execute(*_CANARY)
         if innodb:
             primary.execute(*(f"ALTER TABLE hunt.{name} ENGINE=InnoDB" for name in ("files", "cache")))
+        more = {}
+        if hostile:
+            hostile_load.prepare(primary)
+            more = hostile_load.kinds(primary)
         rig = Rig(primary, root)
         for number in range(first, first + cycles):
-            yield _cycle(rig, f"{seed}-{number}", kit.seeds, full=number == first)
+            hunted = _cycle(rig, f"{seed}-{number}", kit.seeds, full=number == first, more=more)
+            if hostile and number % 3 == 0 and not hunted.wrong:
+                hunted = replace(hunted, wrong=_silent_difference(rig))
+            yield hunted
     finally:
         primary.stop()
 
 
-def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted:
+def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Mapping[Kind, int]) -> Hunted:
     dice = random.Random(seed)
     settings: dict[str, Any] = {
         "validate": _EVERY_CHECK
@@ -100,7 +125,7 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
         if state and state.failure:
             said[f"{step} failed: {state.failure.message}"] = None
 
-    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32)) as load:
+    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32), more=more) as load:
         time.sleep(dice.uniform(0.5, 3))
         report = rig.cycle(force_full=full, watch=watch, **settings)
     seeded = report.steps.get("full.seed")
@@ -108,18 +133,53 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool) -> Hunted
     if restart:
         _restart(rig.primary)
         how += "; the primary restarted after it"
-    blamed = [str(v.failure) for v in rig.verdicts_against()[verdicts:]]
+    against = rig.verdicts_against()[verdicts:]
+    # What the binary log does not carry cannot be replayed; then a fresh full follows, and no backup is to blame.
+    stranded = [v for v in against if more and v.outcome is Outcome.STRANDED]
+    blamed = [str(v.failure) for v in against if v not in stranded]
     blamed += [f"errors of the load: {load.errors}"] if load.errors else []
     # A dump that DDL invalidates repeatedly is circumstance: the run fails, and no backup is blamed.
-    red = report.failure if report.failure and report.failure.blame is Blame.ENVIRONMENT else None
+    red = report.failure if report.failure and _innocent(report.failure, hostile=bool(more)) else None
     blamed += [str(report.failure)] if report.failure and not red else []
-    how += "; red" if red else ""
+    how += f"; red: {red.message[:200]}" if red else ""
+    how += "".join(f"; stranded: {v.failure.message[:200]}" for v in stranded if v.failure)
     how += "".join(f"; {line}" for line in said)
     rows = 0
     if report.published_id:
         rows = int(rig.catalog().backup(report.published_id).manifest.compared["rows"])
     seconds = time.monotonic() - started
     return Hunted(seed, how, load.done.total(), rows, seconds, "; ".join(blamed))
+
+
+def _innocent(failure: Failure, *, hostile: bool) -> bool:
+    """Return whether the failure blames who is to blame: the host, or a primary that did not log a table of ours."""
+    unlogged = hostile and failure.blame is Blame.SOURCE and failure.tables
+    return failure.blame is Blame.ENVIRONMENT or bool(
+        unlogged and all(re.fullmatch(r"odd\.(u\d|t)", name) for name in failure.tables)
+    )
+
+
+def _silent_difference(rig: Rig) -> str:
+    """Return in what a backup of the quiet primary differs by the servers' own dumps, and that it does not list."""
+    report = rig.cycle()
+    if not report.published_id:
+        return f"the quiet cycle failed: {report.failure}"
+    manifest = rig.catalog().backup(report.published_id).manifest
+    listed = str([manifest.notes, [check.get("unfinished") for check in manifest.checks], manifest.compared])
+    with running(rig.restores(report.published_id), rig) as conn:
+        root = Endpoint(socket=str(conn.unix_socket), user="root", password=ROOT_PASSWORD)
+        ours = dump_text(root, rig.primary, forced=True).splitlines()
+    theirs = dump_text(rig.primary.endpoint(), rig.primary, forced=True).splitlines()
+    silent = [
+        line
+        for line in difflib.unified_diff(theirs, ours, "primary", "copy", lineterm="", n=0)
+        if not any(name in listed for name in _QUOTED.findall(line))
+    ]
+    return (
+        ""
+        if not [line for line in silent if line[:3] not in ("---", "+++", "@@ ")]
+        else "\n".join(silent[:40])
+    )
 
 
 def _restart(primary: Primary) -> None:
@@ -136,6 +196,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--innodb", action="store_true")
+    parser.add_argument("--hostile", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rr-hunt-") as root:
         for hunted in hunt(Path(root), **vars(asked)):

@@ -26,12 +26,13 @@ _OWN = {
 }
 
 
-def dump_text(endpoint: Endpoint, primary: Primary) -> str:
+def dump_text(endpoint: Endpoint, primary: Primary, *, forced: bool = False) -> str:
     """Return everything that a server holds as SQL, with accounts and stored programs.
 
     It lacks what may differ on a replica (next AUTO_INCREMENT values, event states, comments).
 
     :param primary: a server of the same flavor and programs.
+    :param forced: continue after an object that cannot be dumped, for example a view on a table that is gone.
     """
     flavor = primary.flavor
     with tempfile.TemporaryDirectory() as private:
@@ -51,8 +52,11 @@ def dump_text(endpoint: Endpoint, primary: Primary) -> str:
             "--triggers",
             "--skip-extended-insert",
         ]
+        argv += ["--force"] if forced else []
         argv += [f"--ignore-table=mysql.{name}" for name in _OWN[flavor]]
-        text = subprocess.run(argv, check=True, capture_output=True).stdout.decode("utf-8", "surrogateescape")
+        text = subprocess.run(argv, check=not forced, capture_output=True).stdout.decode(
+            "utf-8", "surrogateescape"
+        )
     text = re.sub(r" AUTO_INCREMENT=\d+", "", text)
     # A password's hash may hold line ends.
     text = re.sub(rf"INSERT INTO `user` VALUES \('localhost','{_AGENT}'.*?\);\n", "", text, flags=re.DOTALL)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pymysql
@@ -41,6 +41,7 @@ _TABLES = (
 )
 
 Statements = Sequence[str]
+Kind = Callable[[random.Random], Statements]
 
 
 def _transfer(d: random.Random) -> Statements:
@@ -210,7 +211,7 @@ def _account(d: random.Random) -> Statements:
 
 
 #: how often which
-_KINDS: dict[Callable[[random.Random], Statements], int] = {
+_KINDS: dict[Kind, int] = {
     _transfer: 20,
     _insert: 20,
     _update: 10,
@@ -255,13 +256,24 @@ _RACES = frozenset(
 class MixedLoad:
     """Threads that run random statements until stopped.
 
+    :param more: further kinds of statements, and how often each comes. With them, any statement may fail.
     :ivar errors: numbers of the servers' errors that no race explains, with one statement each.
     """
 
-    def __init__(self, primary: Primary, seed: int, *, threads: int = 3, pause_s: float = 0.02) -> None:
+    def __init__(
+        self,
+        primary: Primary,
+        seed: int,
+        *,
+        threads: int = 3,
+        pause_s: float = 0.02,
+        more: Mapping[Kind, int] | None = None,
+    ) -> None:
         self.done: Counter[str] = Counter()
         self.errors: dict[int, str] = {}
         self._primary = primary
+        self._kinds = {**_KINDS, **(more or {})}
+        self._any_error = bool(more)
         self._pause_s = pause_s
         self._stop = threading.Event()
         self._threads = [
@@ -293,19 +305,19 @@ class MixedLoad:
 
     def _work(self, conn: Connection[Any], dice: random.Random) -> None:
         while not self._stop.is_set():
-            kind = dice.choices(list(_KINDS), weights=list(_KINDS.values()))[0]
+            kind = dice.choices(list(self._kinds), weights=list(self._kinds.values()))[0]
             statements = kind(dice)
             statement = ""
             try:
                 with conn.cursor() as cursor:
                     for statement in statements:
                         cursor.execute(statement)
-                self.done[kind.__name__.strip("_")] += 1
+                self.done[getattr(kind, "func", kind).__name__.strip("_")] += 1
             except pymysql.err.MySQLError as exc:
                 number = int(exc.args[0]) if exc.args else 0
                 if not 1000 <= number < 2000 and not 3000 <= number < 5000:
                     raise
-                if number not in _RACES:
+                if number not in _RACES and not self._any_error:
                     self.errors.setdefault(number, f"{exc.args[1]}: {statement}"[:300])
                 return  # a new session has no open transaction
             self._stop.wait(self._pause_s)
