@@ -10,6 +10,7 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.flavor import structure
+from airflow_restore_replay.core.flavor.dropped import again_if_dropped
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -180,6 +181,12 @@ def read(
     :param parts: of a table, as this flavor and release shows them.
     :param ours: whether an account is left out of the comparison: the agent's, or the server's own.
     """
+    return again_if_dropped(lambda: _read(conn, sources, parts, ours))
+
+
+def _read(
+    conn: Conn, sources: Sequence[Source], parts: Sequence[structure.Part], ours: Callable[[str], bool]
+) -> Definitions:
     found = Definitions()
     for name, defined in structure.read(conn, parts).items():
         found.objects[name] = {part: _digest(sorted(values, key=repr)) for part, values in defined.items()}

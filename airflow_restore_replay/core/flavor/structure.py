@@ -11,6 +11,7 @@ from typing import Any
 
 import pymysql
 
+from airflow_restore_replay.core.flavor.dropped import row_of
 from airflow_restore_replay.core.flavor.quoting import joined, qualified
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts, rows
 from airflow_restore_replay.core.flavor.values import Conn
@@ -167,7 +168,7 @@ def _add_table(found: Found, table: dict[str, Any]) -> None:
 
 def _add_shown_keys(conn: Conn, defined: dict[str, list[tuple[Any, ...]]], schema: str, name: str) -> None:
     with _unless_dropped():
-        create = str(rows(conn, f"SHOW CREATE TABLE {qualified(schema, name)}")[0][1])
+        create = str(row_of(conn, f"SHOW CREATE TABLE {qualified(schema, name)}", name)[1])
         for line in create.splitlines():
             if line.strip().startswith(_SHOWN_KEYS):
                 defined[f"shown key {line.split('`')[1]}"].append((line.strip().rstrip(","),))

@@ -12,6 +12,7 @@ import pymysql
 from airflow_restore_replay.core.errors import ReplicationDenied, UnsupportedTables
 from airflow_restore_replay.core.flavor.carry.objects import Object, Objects, Rows, Settings
 from airflow_restore_replay.core.flavor.carry.raw import return_bytes, text
+from airflow_restore_replay.core.flavor.dropped import again_if_dropped, row_of
 from airflow_restore_replay.core.flavor.quoting import identifier, literal, qualified
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn
@@ -20,9 +21,6 @@ from airflow_restore_replay.core.flavor.values import Conn
 VIRTUAL = ("information_schema", "performance_schema")
 #: the prefix of a directory whose name is not that of a schema, for example lost+found
 _NO_SCHEMA = "#mysql50#"
-#: an object was dropped after it was listed: schema, table, routine, trigger or event
-_DROPPED_MEANWHILE = frozenset({1049, 1146, 1305, 1360, 1539})
-_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,7 @@ def read(conn: Conn, rules: Rules) -> Objects:
 
     :raises ReplicationDenied: the account may not see the text of an object.
     """
-    for _ in range(_TRIES - 1):
-        try:
-            return _read(conn, rules)
-        except pymysql.err.MySQLError as exc:
-            if exc.args[0] not in _DROPPED_MEANWHILE:
-                raise
-    return _read(conn, rules)
+    return again_if_dropped(lambda: _read(conn, rules))
 
 
 def _read(conn: Conn, rules: Rules) -> Objects:
@@ -82,7 +74,7 @@ def _read(conn: Conn, rules: Rules) -> Objects:
         if name.startswith(_NO_SCHEMA):
             found.left_out[f"directory {name.removeprefix(_NO_SCHEMA)}"] = "it is no schema of the server"
         elif name not in rules.foreign:
-            shown = rows(conn, f"SHOW CREATE DATABASE {identifier(name)}")[0][1]
+            shown = row_of(conn, f"SHOW CREATE DATABASE {identifier(name)}", name)[1]
             found.schemas.append(Object("schema", name, "", shown))
     carried = {schema.schema for schema in found.schemas}
     _read_tables(conn, found, carried, rules)
@@ -106,7 +98,7 @@ def _read_tables(conn: Conn, found: Objects, carried: set[str], rules: Rules) ->
         if kind == "SEQUENCE":
             found.sequences.append(_shown(conn, "sequence", schema, name))
             query = f"SELECT next_not_cached_value, cycle_count FROM {qualified(schema, name)}"
-            found.next_values[schema, name] = rows(conn, query)[0][:2]
+            found.next_values[schema, name] = row_of(conn, query, name)[:2]
         elif kind == "VIEW":
             found.views.append(_read_view(conn, schema, name))
         else:
@@ -114,13 +106,13 @@ def _read_tables(conn: Conn, found: Objects, carried: set[str], rules: Rules) ->
 
 
 def _shown(conn: Conn, kind: str, schema: str, name: str) -> Object:
-    shown = rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0][1]
+    shown = row_of(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}", name)[1]
     return Object(kind, schema, name, shown)
 
 
 def _read_view(conn: Conn, schema: str, name: str) -> Object:
     try:
-        shown = rows(conn, f"SHOW CREATE VIEW {qualified(schema, name)}")[0]
+        shown = row_of(conn, f"SHOW CREATE VIEW {qualified(schema, name)}", name)
         return Object(
             "view", schema, name, shown[1], Settings(client=text(shown[2]), connection=text(shown[3]))
         )
@@ -131,11 +123,12 @@ def _read_view(conn: Conn, schema: str, name: str) -> Object:
 
 def _composed_view(conn: Conn, schema: str, name: str) -> Object:
     where = f"TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(name)}"
-    definition, check, definer, security, client, connection = rows(
+    definition, check, definer, security, client, connection = row_of(
         conn,
         "SELECT VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION"
         f" FROM information_schema.VIEWS WHERE {where}",
-    )[0]
+        name,
+    )
     if not definition:
         raise _hidden(f"view {schema}.{name}", "SHOW VIEW")
     user, _, host = text(definer).rpartition("@")
@@ -157,7 +150,7 @@ def _read_routines(conn: Conn, carried: set[str]) -> list[Object]:
     for raw_schema, raw_name, raw_kind, created, comment in rows(conn, query):
         schema, name, kind = text(raw_schema), text(raw_name), text(raw_kind).lower()
         if schema in carried:
-            shown = rows(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}")[0]
+            shown = row_of(conn, f"SHOW CREATE {kind.upper()} {qualified(schema, name)}", name)
             statement = _with_plain_comment(shown[2], comment, shown[1])
             made.append(
                 _with_settings(kind, schema, name, shown[1], statement, shown[3:6], created, "SELECT")
@@ -173,7 +166,7 @@ def _read_events(conn: Conn, carried: set[str]) -> list[Object]:
     for raw_schema, raw_name, created, comment in rows(conn, query):
         schema, name = text(raw_schema), text(raw_name)
         if schema in carried:
-            shown = rows(conn, f"SHOW CREATE EVENT {qualified(schema, name)}")[0]
+            shown = row_of(conn, f"SHOW CREATE EVENT {qualified(schema, name)}", name)
             statement = _with_plain_comment(shown[3], comment, shown[1])
             zone = text(shown[2])
             made.append(
@@ -208,7 +201,7 @@ def _read_triggers(conn: Conn, carried: set[str]) -> list[Object]:
     for raw_schema, raw_name, created in rows(conn, query):
         schema, name = text(raw_schema), text(raw_name)
         if schema in carried:
-            shown = rows(conn, f"SHOW CREATE TRIGGER {qualified(schema, name)}")[0]
+            shown = row_of(conn, f"SHOW CREATE TRIGGER {qualified(schema, name)}", name)
             made.append(
                 _with_settings("trigger", schema, name, shown[1], shown[2], shown[3:6], created, "TRIGGER")
             )

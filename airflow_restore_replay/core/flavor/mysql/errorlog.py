@@ -15,6 +15,8 @@ RULES = LogRules.of(
         r"error (re)?connecting to source",
         r"TLS|SSL|libaio|io_setup|RSA (private|public) key",
         r"MY-011071|MY-013946",
+        # DISCARD TABLESPACE for a table that has none any more, as on the primary.
+        r"Cannot delete tablespace \d+ in DISCARD TABLESPACE",
     ],
     aftermath="Data Dictionary initialization failed|Failed to initialize DD Storage Engine"
     "|Plugin initialization aborted|Failed to initialize builtin plugins"
