@@ -83,7 +83,7 @@ THREATS: dict[str, tuple[Cell, ...]] = {
     "who can create objects in the store": (
         no("S5", "X10"),
         no("X10", "X28"),
-        no("S5", "X26", "X44"),
+        no("S5", "X26", "X44", "X47"),
         no("X4", "X12", "X42", on="if encrypted"),
         see("Encryption", "may not if encrypted"),
         no("X43"),
@@ -92,7 +92,7 @@ THREATS: dict[str, tuple[Cell, ...]] = {
     "the owner of the store": (
         no("S5", "X10"),
         no("X10", "X28"),
-        no("S5", "X26", "X44"),
+        no("S5", "X26", "X44", "X47"),
         no("X4", "X41", "X42", on="unnoticed, if encrypted"),
         no("X46", on="if encrypted"),
         no("X46"),

@@ -32,7 +32,7 @@ from airflow_restore_replay.core.flavor.server_options import relay_dir
 from airflow_restore_replay.core.flavor.server_record import ServerRecord
 from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
-from airflow_restore_replay.core.flavor.variables import PLUGINS, SYSTEM_ZONE, Variables, follow_zone
+from airflow_restore_replay.core.flavor.variables import PLUGINS, Variables, follow_zone, zone_of_system
 from airflow_restore_replay.core.system.processes import running, spawn, terminate
 
 # Crash recovery of a large restored copy that was hot takes long; a dead process is noticed at once.
@@ -101,7 +101,7 @@ class NodeProcess(abc.ABC):
         offset = self.layout.log_path.stat().st_size if self.layout.log_path.exists() else 0
         argv = self._command(socket=socket, init_file=init_file, replaying=replaying)
         confinement = server_confinement(self.layout, socket_directory=socket.parent)
-        zone = self.layout.variables.get(SYSTEM_ZONE)
+        zone = zone_of_system(self.layout.variables)
         started = spawn(argv, self.layout.log_path, confinement, environment={"TZ": zone} if zone else {})
         self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset))
         try:

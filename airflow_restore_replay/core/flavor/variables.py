@@ -28,6 +28,8 @@ PLUGINS = "plugin_load_add"
 #: settings that a data directory is created with, and the value that they had before manifests kept them
 BIRTH: Mapping[str, str] = {"lower_case_table_names": "0", "innodb_page_size": "16384"}
 _OFFSET = re.compile(r"[+-]\d\d:\d\d")
+# The C library takes any path for a zone.
+_ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _ENGINE = "default_storage_engine"
 #: engines without a library of their own
 _BUILT_IN = {"INNODB", "MYISAM", "ARIA", "MEMORY", "CSV", "MRG_MYISAM"}
@@ -158,10 +160,13 @@ class Variables:
 
         :param plugins: libraries that the server can load, without ``.so``; None for all.
         """
-        able = [p for p in values.get(PLUGINS, "").split(",") if p and (plugins is None or p in plugins)]
+        listed = [p for p in values.get(PLUGINS, "").split(",") if p in self.plugins]
+        able = [p for p in listed if plugins is None or p in plugins]
         found = {}
-        for name, text in values.items():
-            if name in (ZONE, SYSTEM_ZONE, PLUGINS) or not (text or name in self.empty):
+        # The values may be those of a manifest, which others may have written.
+        for name in sorted(values.keys() & {*self.primarys, *self.files} - {ZONE, SYSTEM_ZONE}):
+            text = values[name]
+            if not (text or name in self.empty):
                 continue
             if not self._usable(name, text):
                 continue
@@ -196,8 +201,8 @@ class Variables:
         :param server: name of the server's section.
         """
         settings = self.settings(values)
-        zone, system = values.get(ZONE, ""), values.get(SYSTEM_ZONE, "")
-        if zone and zone != "SYSTEM":
+        zone, system = values.get(ZONE, ""), zone_of_system(values)
+        if zone != "SYSTEM" and (_OFFSET.fullmatch(zone) or _ZONE_NAME.fullmatch(zone)):
             settings["default_time_zone"] = zone
         lines = [
             "# The primary's settings that the data depend on, as restore-replay recorded them.",
@@ -228,6 +233,12 @@ STOPWORD_FILE = Refusal(
 
 def _can_be_default(engine: str, plugins: Collection[str]) -> bool:
     return engine.upper() in _BUILT_IN or _LIBRARIES.get(engine.upper()) in plugins
+
+
+def zone_of_system(values: Mapping[str, str]) -> str:
+    """Return the name of the zone that the primary calls SYSTEM; empty if it is not known, or is no name of a zone."""
+    zone = values.get(SYSTEM_ZONE, "")
+    return zone if _ZONE_NAME.fullmatch(zone) else ""
 
 
 def follow_zone(node: Conn, values: Mapping[str, str]) -> None:

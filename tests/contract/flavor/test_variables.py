@@ -12,7 +12,7 @@ from airflow_restore_replay.core.flavor.findings import Severity
 from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.sql import value
-from airflow_restore_replay.core.flavor.variables import Treatment
+from airflow_restore_replay.core.flavor.variables import Treatment, zone_of_system
 from airflow_restore_replay.core.flavor.zones import system_zone
 from tests.contract.flavor.conftest import layout_at
 from tests.support.findings import examined
@@ -104,6 +104,28 @@ def test_no_value_leads_out_of_the_data_directory_or_into_another_line() -> None
     values = {"innodb_data_file_path": "/etc/x:10M", "old_mode": "a\nplugin_load_add=evil"}
     assert VARIABLES.options(values, []) == VARIABLES.birth_options(values) == []
     assert "evil" not in VARIABLES.option_file(values, server="mariadbd")
+
+
+#: variables of a manifest that somebody wrote who can only create objects
+FORGED = {
+    "plugin_dir": "/var/lib/mysql/evil",
+    "init_file": "/var/lib/mysql/evil.sql",
+    "old_mode\n[mysqld_safe]\nledir": "evil",
+    "plugin_load_add": "../evil,ha_archive",
+    "time_zone": "UTC\nplugin_load_add=evil",
+    "system_time_zone": "UTC\nmalloc-lib=evil.so",
+}
+
+
+def test_x47_a_manifest_names_no_options_of_its_own() -> None:
+    assert VARIABLES.options(FORGED, ["ha_archive", "../evil"]) == ["--loose-plugin-load-add=ha_archive.so"]
+    assert "evil" not in VARIABLES.option_file(FORGED, server="mariadbd")
+
+
+@pytest.mark.parametrize("zone", ["UTC\nmalloc-lib=evil.so", "/etc/evil", "../evil", ":evil", "a\0b"])
+def test_x47_a_zone_is_the_name_of_a_zone(zone: str) -> None:
+    assert zone_of_system({"system_time_zone": zone}) == ""
+    assert zone_of_system({"system_time_zone": "America/Port-au-Prince"}) == "America/Port-au-Prince"
 
 
 def test_a_base_keeps_what_describes_its_files_and_takes_the_rest_of_the_primary() -> None:
