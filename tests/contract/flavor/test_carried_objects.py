@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_restore_replay.core.errors import SeedFailed
+from airflow_restore_replay.core.errors import SeedFailed, UnsupportedTables
 from airflow_restore_replay.core.flavor.mysql import dump
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.registry import get_flavor
@@ -279,6 +279,34 @@ def test_objects_that_always_change_are_named(
         seeded(primary, tmp_path / "node", flavor=flavor),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("table", "view"), [("prices", "Prices"), ("\u00e9", "\u00a9"), ("\u0100", "\u0180")]
+)
+def test_d6_a_table_that_a_dump_would_take_for_a_view_is_refused(
+    primary: Primary, attacker: pymysql.Connection[Any], tmp_path: Path, table: str, view: str
+) -> None:
+    """The programs compare the names that they leave out without regard to case, as latin1."""
+    primary.execute(
+        f"CREATE TABLE app.`{table}` (id INT PRIMARY KEY)", f"INSERT INTO app.`{table}` VALUES (1), (2)"
+    )
+    _create(attacker, f"CREATE VIEW app.`{view}` AS SELECT 1")
+    with pytest.raises(UnsupportedTables, match=f"app.{table}"), seeded(primary, tmp_path / "node"):
+        pass
+
+
+def test_d6_a_table_whose_name_a_dump_can_tell_from_a_views_is_carried(
+    primary: Primary, attacker: pymysql.Connection[Any], tmp_path: Path
+) -> None:
+    primary.execute(
+        *(f"CREATE TABLE app.`{name}` (id INT)" for name in ("n\u00e9", "pi\u00f1a", "\u03c0")),
+        *(f"INSERT INTO app.`{name}` VALUES (1)" for name in ("n\u00e9", "pi\u00f1a", "\u03c0")),
+    )
+    for name in ("ne", "N\u00c9", "pina", "p", "\u03a0"):
+        _create(attacker, f"CREATE VIEW app.`{name}` AS SELECT 1")
+    with seeded(primary, tmp_path / "node") as copy:
+        assert differences(primary, copy) == []
 
 
 # --- the client's own option files ------------------------------------------------------------------------------

@@ -21,6 +21,13 @@ from airflow_restore_replay.core.flavor.values import Conn
 VIRTUAL = ("information_schema", "performance_schema")
 #: the prefix of a directory whose name is not that of a schema, for example lost+found
 _NO_SCHEMA = "#mysql50#"
+# Source: sort_order_latin1 in strings/ctype-latin1.c of both servers; what it does not list keeps its place.
+_UPPER = bytes(range(ord("a"), ord("z") + 1)), bytes(range(ord("A"), ord("Z") + 1))
+_ACCENTED = b"AAAA\\[\\CEEEEIIIIDNOOOO]\xd7\xd8UUUYY\xde\xdf"
+_LATIN1_SWEDISH_CI = bytes.maketrans(
+    _UPPER[0] + bytes(range(0xC0, 0xF7)) + bytes(range(0xF8, 0xFF)),
+    _UPPER[1] + _ACCENTED + _ACCENTED[:0x17] + _ACCENTED[0x18:0x1F],
+)
 
 
 @dataclass(frozen=True)
@@ -44,18 +51,28 @@ class Rules:
 def without_rows(objects: Objects, rules: Rules) -> list[str]:
     """Return what a dump of rows leaves out, as its option ``ignore-table`` names it.
 
-    :raises UnsupportedTables: a table has the same name as one of them there, because names contain points.
+    :raises UnsupportedTables: a table has the same name as one of them there, because names contain points, or because
+        the programs compare names without regard to case.
     """
     named = [f"mysql.{name}" for name in (*rules.own_tables, *rules.in_rows)]
     named += [f"{made.schema}.{made.name}" for made in (*objects.views, *objects.sequences)]
     carried = {f"{table.schema}.{table.name}" for table in objects.tables if table.schema != "mysql"}
     unreadable = {f"{schema}.{name}" for schema, name in objects.unreadable}
     carried -= unreadable
-    if both := sorted(carried.intersection(named)):
+    left_out = {_compared(name) for name in named}
+    if both := sorted(name for name in carried if _compared(name) in left_out):
         raise UnsupportedTables(
-            f"A dump cannot tell these tables from views, because of the points: {both[:20]}."
+            "A dump would leave out the rows of these tables, because its programs take their names for those of views "
+            f"or sequences: {both[:20]}.",
+            hint="Rename one of both, or use another seed.method. The programs ignore case and some accents, and do "
+            "not see which point ends the schema's name.",
         )
     return [*named, *sorted(unreadable)]
+
+
+def _compared(name: str) -> bytes:
+    """Return *name* as the dump programs compare it: its UTF-8 as if that was latin1_swedish_ci (measured)."""
+    return name.encode().translate(_LATIN1_SWEDISH_CI)
 
 
 def read(conn: Conn, rules: Rules) -> Objects:
