@@ -12,7 +12,9 @@ import msgspec
 import pytest
 
 from airflow_restore_replay.core.config.sections import Retention
-from airflow_restore_replay.core.errors import LeaseLost, PruneUnsafe, StoreDenied, StoreFailed
+from airflow_restore_replay.core.config.units import Seconds
+from airflow_restore_replay.core.errors import LeaseLost, NotReplayable, PruneUnsafe, StoreDenied, StoreFailed
+from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import (
     Condemned,
     FileEntry,
@@ -221,6 +223,19 @@ def test_x12_the_store_says_when_a_manifest_was_written(place: Place, tree: Path
     assert set(report.doubtful) == set(forged)
     assert all(name in report.complaint for name in forged)
     assert ids(repository) == {one.backup_id, two.backup_id, *forged}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.QUARANTINED, Outcome.STRANDED])
+def test_x12_a_verdict_counts_from_when_the_store_got_it(place: Place, tree: Path, outcome: Outcome) -> None:
+    """Who can only create dates a verdict against a real backup back, so that its time to be kept is over."""
+    repository = place.open()
+    one, _ = back_up(repository, tree, run="run-1")
+    two, _ = back_up(repository, tree, run="run-2")
+    failure = Failure.of(NotReplayable("it is said to lack something"))
+    old = repository.new_verdict(outcome, "r", backup_id=one.backup_id, failure=failure)
+    repository.record(msgspec.structs.replace(old, at=utc_now() - timedelta(days=900)))
+    assert run_prune(repository, policy(last=2, quarantined_within=Seconds("90d"))).deleted == []
+    assert ids(repository) == {one.backup_id, two.backup_id}
 
 
 @pytest.mark.parametrize("seconds", [-400, 400])

@@ -88,6 +88,7 @@ class Catalog:
     :param verdicts: oldest first.
     :param unreadable: record path → error; damaged backups are reported, but cannot be selected.
     :param stored: backup id → when the store got the manifest, by the store's own clock, which no writer can set.
+    :param recorded: verdict id → when the store got the verdict, by the same clock.
     """
 
     cluster: str
@@ -95,6 +96,7 @@ class Catalog:
     verdicts: tuple[Verdict, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
     stored: Mapping[str, datetime] = field(default_factory=dict)
+    recorded: Mapping[str, datetime] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -104,6 +106,7 @@ class Catalog:
         verdicts: Iterable[Verdict],
         unreadable: Mapping[str, str] | None = None,
         stored: Mapping[str, datetime] | None = None,
+        recorded: Mapping[str, datetime] | None = None,
     ) -> Catalog:
         return cls(
             cluster,
@@ -111,6 +114,7 @@ class Catalog:
             tuple(sorted(verdicts, key=lambda v: (v.at, v.verdict_id))),
             unreadable or {},
             stored or {},
+            recorded or {},
         )
 
     @cached_property
@@ -172,7 +176,7 @@ class Catalog:
         """Return the catalog without these records, for example to see only what a run did since it was cleared."""
         manifests = [m for m in self.manifests if m.backup_id not in ids]
         verdicts = [v for v in self.verdicts if v.verdict_id not in ids]
-        return Catalog.of(self.cluster, manifests, verdicts, self.unreadable, self.stored)
+        return Catalog.of(self.cluster, manifests, verdicts, self.unreadable, self.stored, self.recorded)
 
     @property
     def held_by(self) -> list[Verdict]:

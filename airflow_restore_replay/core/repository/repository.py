@@ -294,9 +294,15 @@ class Repository:
         """Read all manifests and verdicts; damaged ones are reported in ``unreadable``, never ignored."""
         unreadable: dict[str, str] = {}
         read = list(self._read_all(Manifest, unreadable))
-        verdicts = [verdict for _, verdict, _ in self._read_all(Verdict, unreadable)]
-        stored = {manifest.backup_id: info.modified for info, manifest, _ in read}
-        return Catalog.of(self.cluster, [manifest for _, manifest, _ in read], verdicts, unreadable, stored)
+        judged = list(self._read_all(Verdict, unreadable))
+        return Catalog.of(
+            self.cluster,
+            [manifest for _, manifest, _ in read],
+            [verdict for _, verdict, _ in judged],
+            unreadable,
+            stored={manifest.backup_id: info.modified for info, manifest, _ in read},
+            recorded={verdict.verdict_id: info.modified for info, verdict, _ in judged},
+        )
 
     def _read_all(self, kind: type[R], unreadable: dict[str, str]) -> Iterator[tuple[ObjectInfo, R, Seal]]:
         listed = self.store.list(f"{FOLDERS[kind][0]}/")

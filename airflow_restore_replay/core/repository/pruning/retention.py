@@ -7,7 +7,7 @@ backups alone, and to backups whose times the store confirms: see :mod:`.credibi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -170,15 +170,18 @@ def _not_yet(catalog: Catalog, policy: Retention, now: datetime) -> Kept:
     for backup in catalog.backups:
         if now - backup.manifest.created_at < timedelta(seconds=policy.grace):
             yield backup, f"younger than {human_seconds(policy.grace)}"
-        since = _out_since(backup)
+        since = _out_since(backup, catalog.recorded)
         if since and now - since < timedelta(seconds=policy.quarantined_within):
             yield backup, f"{_why(backup)}: kept for {human_seconds(policy.quarantined_within)}"
 
 
-def _out_since(backup: Backup) -> datetime | None:
-    """Return since when the backup is quarantined, stranded or unproven; None if it is healthy and proven."""
+def _out_since(backup: Backup, recorded: Mapping[str, datetime]) -> datetime | None:
+    """Return since when the backup is quarantined, stranded or unproven; None if it is healthy and proven.
+
+    A verdict counts from when the store got it: its writer may have dated it back, so that the backup is deleted soon.
+    """
     if backup.against:
-        return max(v.at for v in backup.against)
+        return max(max(v.at, recorded.get(v.verdict_id, v.at)) for v in backup.against)
     return backup.manifest.created_at if backup.proof.rank < Proof.READ_BACK.rank else None
 
 
