@@ -12,7 +12,9 @@ from airflow_restore_replay.core.errors import ConfinementUnavailable
 from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.system.confinement import LEAST_VERSION, Confinement, landlock_version
 
-_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store")
+_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
+# Beside the directory of a program that was installed elsewhere. Its whole parent may be a home directory, or "/".
+_BESIDE = ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share")
 # What programs, the C library and TLS read at start. Of /proc nothing that belongs to a process: root may read the
 # environment of processes that it could not trace.
 _READABLE = (
@@ -54,11 +56,14 @@ _READABLE = (
 _DNS_PORT = 53
 
 
-def server_confinement(layout: ServerLayout, *, socket_directory: Path) -> Confinement | None:
+def server_confinement(
+    layout: ServerLayout, *, socket_directory: Path, program: Path | None = None
+) -> Confinement | None:
     """Return what the server of *layout* may use; None if it runs without confinement.
 
     The node's state, its jobs, and the plugins that the server may load are outside what it can write.
 
+    :param program: the server's program; a link leads to where it is installed.
     :raises ConfinementUnavailable: ``node.confine`` is ``require``, and this kernel offers no Landlock.
     """
     if layout.confine == "off":
@@ -70,8 +75,8 @@ def server_confinement(layout: ServerLayout, *, socket_directory: Path) -> Confi
             )
         return None
     programs = [*map(Path, _PROGRAMS), layout.plugin_dir, *layout.readable]
-    if layout.bindir:
-        programs.append(layout.bindir.parent)
+    for directory in filter(None, (layout.bindir, program and program.resolve().parent)):
+        programs += [directory, *(directory.parent / name for name in _BESIDE)]
     return Confinement(
         programs=programs,
         readable=[*map(Path, _READABLE)],

@@ -100,7 +100,7 @@ class NodeProcess(abc.ABC):
         socket = server_record.socket_path(self.layout.run_dir)
         offset = self.layout.log_path.stat().st_size if self.layout.log_path.exists() else 0
         argv = self._command(socket=socket, init_file=init_file, replaying=replaying)
-        confinement = server_confinement(self.layout, socket_directory=socket.parent)
+        confinement = server_confinement(self.layout, socket_directory=socket.parent, program=Path(argv[0]))
         zone = zone_of_system(self.layout.variables)
         started = spawn(argv, self.layout.log_path, confinement, environment={"TZ": zone} if zone else {})
         self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset))

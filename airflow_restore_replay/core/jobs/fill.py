@@ -249,7 +249,7 @@ def _seed(ctx: JobContext, method: str) -> dict[str, Any]:
         server=ctx.server,
         primary=ctx.primary,
         policy=ctx.cluster.seed,
-        secrets_dir=ctx.node.path / "run",
+        secrets_dir=ctx.node.secrets,
         progress=ctx.report.count,
         cancelled=ctx.cancelled,
     )

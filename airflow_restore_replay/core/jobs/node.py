@@ -33,6 +33,7 @@ from airflow_restore_replay.core.errors import (
     TargetNotEmpty,
     WrongPhase,
 )
+from airflow_restore_replay.core.flavor import server_record
 from airflow_restore_replay.core.flavor.values import (
     NODE_SERVER_IDS,
     READER_SERVER_IDS,
@@ -219,6 +220,11 @@ class NodeDir:
     @property
     def run(self) -> Path:
         return self.path / "run"
+
+    @property
+    def secrets(self) -> Path:
+        """The directory of short-lived option files with passwords, which the server can neither read nor write."""
+        return self.path / server_record.DIRECTORY
 
     @property
     def pages(self) -> Path:

@@ -17,10 +17,12 @@ from airflow_restore_replay.core.errors import ConfinementUnavailable
 from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.server_process import NodeProcess
 from airflow_restore_replay.core.flavor.server_record import recorded
 from airflow_restore_replay.core.flavor.sql import run, value
-from airflow_restore_replay.core.flavor.values import Conn
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.jobs.node import NodeDir
 from airflow_restore_replay.core.system.confinement import Confinement, landlock_version, run_confined
 from tests.contract.flavor import conftest as mariadb
 from tests.support import mysql_node, templates
@@ -108,6 +110,40 @@ def test_x10_the_server_cannot_see_secrets_of_its_account(server: NodeProcess, e
         assert secret.exists()
         assert "Permission denied" in output_of(confinement, "/bin/cat", str(secret))
     assert "root" in output_of(confinement, "/bin/cat", "/etc/passwd")
+
+
+def test_x10_beside_its_program_the_server_reads_programs_and_libraries_only(
+    server: NodeProcess, tmp_path: Path
+) -> None:
+    """A server may be installed in a home directory, or node.bindir be /bin; Airflow's home may be /opt/airflow."""
+    for name in ("bin", "lib", ".ssh"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("content")
+    for layout, program in (
+        (replace(server.layout, bindir=tmp_path / "bin"), None),
+        (replace(server.layout, bindir=None), tmp_path / "bin" / "server"),
+    ):
+        confinement = confine.server_confinement(
+            layout, socket_directory=server.layout.run_dir, program=program
+        )
+        assert confinement is not None
+        assert (
+            output_of(confinement, "/bin/cat", f"{tmp_path}/bin/file", f"{tmp_path}/lib/file")
+            == "content" * 2
+        )
+        assert "Permission denied" in output_of(confinement, "/bin/cat", f"{tmp_path}/.ssh/file")
+        assert "Permission denied" in output_of(confinement, "/bin/ls", "/opt")
+
+
+def test_x28_the_server_cannot_read_option_files_of_programs(server: NodeProcess, tmp_path: Path) -> None:
+    """They hold the primary's password while a seed runs, and could lead a program that is not confined elsewhere."""
+    node = NodeDir(server.layout.run_dir.parent)
+    confinement = confine.server_confinement(server.layout, socket_directory=server.layout.run_dir)
+    assert confinement is not None
+    with option_file(Endpoint(password="secret"), node.secrets, lambda _: {}) as options:
+        assert "Permission denied" in output_of(confinement, "/bin/cat", str(options))
+        assert "Permission denied" in output_of(confinement, "/bin/sh", "-c", f"> {options}")
+        assert "secret" in options.read_text()
 
 
 def test_x10_a_confined_process_can_signal_no_other(tmp_path: Path) -> None:
