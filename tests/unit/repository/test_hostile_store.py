@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.decoding import encode
-from airflow_restore_replay.core.errors import ChunkCorrupt, ManifestCorrupt, RestoreReplayError
+from airflow_restore_replay.core.errors import ChunkCorrupt, ManifestCorrupt, RestoreReplayError, StoreFailed
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError
 from airflow_restore_replay.core.repository.format.entries import check_entries
@@ -50,7 +52,8 @@ from airflow_restore_replay.core.repository.objects.record_store import (
 )
 from airflow_restore_replay.core.repository.objects.upgrade import Upgrade, upgrade_complaint
 from airflow_restore_replay.core.repository.store.base import ObjectInfo, ObjectTooLarge
-from tests.support.hostile import FEW, MANY, Case, bounded
+from airflow_restore_replay.core.repository.store.local import LocalStore
+from tests.support.hostile import FEW, MANY, Case, bounded, ends
 from tests.support.keys import NEW, OLD
 
 NOW = utc_now()
@@ -324,3 +327,11 @@ def test_x14_a_claimed_size_costs_no_memory() -> None:
         with pytest.raises(ChunkCorrupt, match="has more than"):
             ChunkStore(shelf(b""), PLAIN).read(Piece(NAME, NAME, 0, 2**62), CHUNK)
         ranges_of([Piece(NAME, NAME, 0, 1), Piece(NAME, NAME, 2**62, 1)])
+
+
+def test_x14_a_pipe_in_the_place_of_an_object_is_refused(tmp_path: Path) -> None:
+    """Who may write to a directory that is a store can make one; to open it waits for a writer."""
+    os.mkfifo(tmp_path / "repository.json")
+    store = LocalStore(tmp_path)
+    with ends(), pytest.raises(StoreFailed, match=r"repository\.json in .* is no file"):
+        store.get("repository.json")

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -140,11 +141,17 @@ class LocalStore:
         """Open the file of an object for reading.
 
         :raises ObjectMissing: the object does not exist.
+        :raises StoreFailed: something else than a file has its name.
         """
+        # To open a named pipe would block until somebody writes to it.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(self._resolve(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(self._resolve(path), flags)
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissing(path) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise StoreFailed(f"{path} in {self.url} is no file.")
         return open(descriptor, "rb", buffering=0)
 
     def _resolve(self, path: str) -> Path:
