@@ -350,7 +350,7 @@ def test_nothing_of_the_replication_is_left_in_the_copy(
 def test_x28_no_file_of_the_node_holds_the_primarys_password(
     primary: MariaDbPrimary, endpoint: Endpoint, node: MariaDbServer, driver: Driver, flavor: MariaDbFlavor
 ) -> None:
-    """While it replicates, after the connection was lost, and when replication starts again."""
+    """While it replicates, after the connection was lost, and when replication starts again, with all logs on."""
 
     def holding() -> list[str]:
         files = [path for path in node.layout.datadir.parent.rglob("*") if path.is_file()]
@@ -360,8 +360,12 @@ def test_x28_no_file_of_the_node_holds_the_primarys_password(
     with node.connect() as conn, flavor.connect(endpoint) as reader:
         # Behind the creation of the account, whose statement is in the binary log.
         flavor.set_executed(conn, flavor.primary_position(reader))
+        # As a replicated function could.
+        for setting in ("log_output='FILE,TABLE'", "general_log=1", "long_query_time=0", "slow_query_log=1"):
+            run(conn, f"SET GLOBAL {setting}")
         for number in range(2):
-            flavor.start_replication(conn, endpoint, until=None, appliers=1)
+            with node.connect() as session:
+                flavor.start_replication(session, endpoint, until=None, appliers=1)
             driver.wait(conn, lambda s: s.io_running and s.applier_running)
             assert holding() == []
             primary.restart()

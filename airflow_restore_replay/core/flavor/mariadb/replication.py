@@ -17,6 +17,9 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, 
 # The engine is a plugin that is loaded for the run of the server only; a restored copy must not ask for it.
 _LOAD_BLACKHOLE = ("INSTALL SONAME 'ha_blackhole'", "DELETE FROM mysql.plugin WHERE name = 'BLACKHOLE'")
 
+# Replicated SQL may have turned logs on, which are in the copy; the server writes the password there as it is.
+_UNLOGGED = "SET SESSION sql_log_off = 1, slow_query_log = 0"
+
 # Counters that change while one long event is applied, when the positions do not. Counters that reading the status
 # changes itself (Handler_write, Handler_read_rnd_next: SHOW fills a temporary table) would hide every stall.
 _COUNTERS = "'Innodb_data_written','Handler_update','Handler_delete','Key_write_requests'"
@@ -43,6 +46,7 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     _set_global(node, "slave_parallel_threads", appliers if appliers > 1 else 0)
     _set_global(node, "slave_parallel_mode", "optimistic")
     memory_tables.set_aside(node, load=_LOAD_BLACKHOLE)
+    run(node, _UNLOGGED)
     run(node, *_change_master(primary))
     if until is None:
         run(node, "START SLAVE")
