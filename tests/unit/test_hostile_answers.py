@@ -58,7 +58,7 @@ from airflow_restore_replay.core.runtime.container import _frames
 from airflow_restore_replay.core.runtime.host import answer_field, findings_in, information, nodes_in
 from airflow_restore_replay.core.system.processes import ProcessId
 from tests.support.hostile import FEW, MANY, Case, ends
-from tests.unit.flavor.test_safe_connection import _handshake
+from tests.support.impostor import handshake
 
 UUID = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 PRIMARY = Endpoint(host="db", port=3306, user="u", password="p")
@@ -84,7 +84,7 @@ def connected(stream: bytes, use: Callable[[SafeConnection], object]) -> None:
 
 def _greeted(*answer: tuple[int, bytes]) -> bytes:
     # The greeting, the answer to the login, and the one to SET AUTOCOMMIT.
-    return _spoken([(0, _handshake("mysql_native_password")), (2, OK), (1, OK), (1, OK), *answer])
+    return _spoken([(0, handshake("mysql_native_password")), (2, OK), (1, OK), (1, OK), *answer])
 
 
 def _event(kind: int, body: bytes, end: int = 200) -> bytes:
@@ -308,7 +308,7 @@ def test_x14_no_text_of_a_server_takes_for_ever(text: str) -> None:
 
 def test_x14_a_greeting_that_ends_anywhere_is_an_error() -> None:
     """A packet whose length says so; the cases above end the stream."""
-    whole = _handshake("mysql_native_password")
+    whole = handshake("mysql_native_password")
     for length in range(len(whole)):
         with pytest.raises(pymysql.err.MySQLError):
             connected(_spoken([(0, whole[:length])]), lambda conn: None)

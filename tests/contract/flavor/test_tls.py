@@ -32,6 +32,7 @@ from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.contract.flavor import conftest
 from tests.support import mysql_node
+from tests.support.impostor import PASSWORD, USER, impostor
 from tests.support.mariadb import MariaDbPrimary
 from tests.support.mysql import MySqlPrimary
 from tests.support.primary import Primary
@@ -190,3 +191,12 @@ def test_files_that_are_not_there(site: Site) -> None:
     missing = msgspec.structs.replace(site.right, ssl_ca="/nowhere/ca.pem")
     with pytest.raises(PreflightFailed, match=r"No such file.*/nowhere/ca\.pem"):
         site.connects(missing)
+
+
+def test_x11_clone_refuses_a_server_without_tls(site: Site) -> None:
+    for way in site.ways[3:]:
+        with impostor("full caching_sha2") as server:
+            endpoint = Endpoint(port=server.port, user=USER, password=PASSWORD)
+            with pytest.raises(PrimaryUnreachable, match="SSL"):
+                way(endpoint)
+        assert server.received == []

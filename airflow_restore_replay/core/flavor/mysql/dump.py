@@ -217,5 +217,6 @@ def tls_options(endpoint: Endpoint) -> dict[str, str]:
     files = {"ssl-ca": endpoint.ssl_ca, "ssl-cert": endpoint.ssl_cert, "ssl-key": endpoint.ssl_key}
     named = {name: path for name, path in files.items() if path}
     if not endpoint.ssl_ca:
-        return {"ssl-mode": "PREFERRED", "get-server-public-key": "1"} | named
+        # As replication: without TLS, the program would encrypt the password with a key that the other side sends.
+        return {"ssl-mode": "REQUIRED"} | named
     return {"ssl-mode": "VERIFY_IDENTITY"} | named
