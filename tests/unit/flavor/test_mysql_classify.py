@@ -196,7 +196,7 @@ def test_tls_is_verified_when_a_ca_is_named() -> None:
     assert "GET_SOURCE_PUBLIC_KEY" not in settings
     assert "PUBLIC_KEY" not in dialect((9, 7, 4)).change_source(Endpoint(), retry_s=2, retry_count=9)[0]
     assert tls_options(secure)["ssl-mode"] == "VERIFY_IDENTITY"
-    assert tls_options(Endpoint(host="db1"))["ssl-mode"] == "PREFERRED"
+    assert tls_options(Endpoint(host="db1"))["ssl-mode"] == "REQUIRED"
 
 
 def test_grants_are_read_with_static_and_dynamic_ones_apart() -> None:
