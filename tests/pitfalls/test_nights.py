@@ -116,4 +116,4 @@ def _import(primary: Primary, cursor: Any, schema: str, source: str, target: str
         directory = primary.datadir / schema
         shutil.copy(directory / f"{source}.{kind}", directory / f"{target}.{kind}")
     cursor.execute("UNLOCK TABLES")
-    cursor.execute(f"ALTER TABLE {schema}.{target} IMPORT TABLESPACE")
+    cursor.execute(f"/* job */ ALTER TABLE {schema}.{target} IMPORT TABLESPACE /* of {source} */")

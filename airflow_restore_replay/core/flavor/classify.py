@@ -95,7 +95,11 @@ _DAMAGED = re.compile(
     r"corrupt|truncated|bogus data|event read from binlog|checksum|log event entry exceeded", re.I
 )
 # The file that it imports is in no binary log.
-_IMPORT = re.compile(r"\bQuery: '\s*ALTER\s+TABLE\s.*\bIMPORT\s+TABLESPACE\s*'", re.I | re.DOTALL)
+_IMPORT = re.compile(
+    r"\bQuery: '\s*ALTER\s+(?:ONLINE\s+|IGNORE\s+)*TABLE\s.*\bIMPORT\s+(?:PARTITION\s.+\s)?TABLESPACE\s*'",
+    re.I | re.DOTALL,
+)
+_COMMENT = re.compile(r"/\*.*?\*/|(?:#|-- )[^\n]*\n", re.DOTALL)
 _TABLE = re.compile(r"on table ([^;]+?);|Table '([^']+)' doesn't exist")
 
 
@@ -170,7 +174,7 @@ class ErrorRules:
         Only what a defect of the data can cause is evidence. The rest is an event that no node of this kind can replay:
         the binary log lacks a setting or a file, or the node lacks software.
         """
-        imports = bool(_IMPORT.search(text))
+        imports = bool(_IMPORT.search(_COMMENT.sub(" ", text)))
         text = redacted_message(number, text)
         evidence: dict[str, Any] = {"error": number, "text": text, "position": position}
         found = _TABLE.search(text)

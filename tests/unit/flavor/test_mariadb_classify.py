@@ -105,6 +105,12 @@ def test_errors_of_the_io_thread(number: int, text: str, expected: type[Exceptio
             errors.NotReplayable,
         ),
         (
+            1812,
+            "Error 'Tablespace is missing' on query. Default database: ''. "
+            "Query: '/* job 7 */ ALTER TABLE a.t -- nightly\n IMPORT PARTITION p0, p1 TABLESPACE /* of copies */'",
+            errors.NotReplayable,
+        ),
+        (
             1062,
             "Error 'Duplicate entry' on query. Query: 'INSERT INTO a.t VALUES (1, 'IMPORT TABLESPACE')'",
             errors.ReplayConflict,
