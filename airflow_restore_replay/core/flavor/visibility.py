@@ -51,8 +51,8 @@ def hidden_tables(unlisted: Callable[[Conn], Unlisted]) -> Examination:
             not found,
             named([f"{name} (not even its schema is listed)" if a else name for name, a in found.items()]),
             "none: InnoDB has these tables, and the server does not list them",
-            f"GRANT SELECT ON *.* TO {facts.account}; If the account has it, they are remains of lost definitions: "
-            "drop them.",
+            f"GRANT SELECT ON *.* TO {facts.account}; If the account has it, and no finding about hidden schemas names "
+            "their schema, they are remains of lost definitions: drop them.",
             # Remains of tables whose definition was lost harm no backup.
             Severity.REFUSED if any(found.values()) else Severity.WARNING,
         )
