@@ -131,6 +131,15 @@ class Variables:
         libraries = sorted({str(name).removesuffix(".so") for (name,) in found} & {*self.plugins})
         return {PLUGINS: ",".join(libraries)} if libraries else {}
 
+    def unknown_authentication(self, primary: Conn) -> list[str]:
+        """Return the plugins of authentication that the primary has loaded and that no node loads."""
+        found = rows(
+            primary,
+            "SELECT PLUGIN_NAME, PLUGIN_LIBRARY FROM information_schema.PLUGINS WHERE PLUGIN_STATUS = 'ACTIVE'"
+            " AND PLUGIN_TYPE = 'AUTHENTICATION' AND PLUGIN_LIBRARY IS NOT NULL ORDER BY 1",
+        )
+        return [str(name) for name, library in found if str(library).removesuffix(".so") not in self.plugins]
+
     def of_rows(self, values: Mapping[str, str]) -> dict[str, str]:
         """Return the values for a data directory that gets the primary's rows, but not its files."""
         return {name: text for name, text in values.items() if name not in self.files}

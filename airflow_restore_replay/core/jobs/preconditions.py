@@ -130,7 +130,7 @@ def _release(site: Site, theirs: str) -> Finding:
 
 
 def _plugins(site: Site, primary: Conn, tables: Sequence[Table]) -> list[Finding]:
-    """Examine whether the plugins of the primary that a node may load are installed here."""
+    """Examine whether the plugins of the primary that a node may load are installed here, and which it may not."""
     lacking = site.server.lacking(site.flavor.variables.loaded(primary))
     engines = {f"ha_{table.engine.lower()}" for table in tables}
     return [
@@ -143,6 +143,16 @@ def _plugins(site: Site, primary: Conn, tables: Sequence[Table]) -> list[Finding
             fix=f"Install the package with {name}.so on the node.",
         )
         for name in lacking
+    ] + [
+        Finding(
+            subject="node",
+            name=f"plugin {name}",
+            severity=Severity.WARNING,
+            observed="no node loads it",
+            expected="accounts of plugins that nodes load",
+            fix="A CREATE USER or ALTER USER that names it costs a fresh full; use another plugin for new accounts.",
+        )
+        for name in site.flavor.variables.unknown_authentication(primary)
     ]
 
 

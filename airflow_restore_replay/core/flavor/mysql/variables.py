@@ -198,5 +198,5 @@ VARIABLES = Variables(
     ours=_OURS,
     refused=_REFUSED,
     irrelevant=[*_IRRELEVANT_FAMILIES.split(), *_IRRELEVANT.split()],
-    plugins=("auth_socket",),
+    plugins=("auth_socket", "mysql_no_login"),
 )
