@@ -25,12 +25,14 @@ class Wanted:
     :param keep_s: how long the primary should keep binary logs: two cycles, in seconds.
     :param node_release: release of the node's server; empty if it is unknown.
     :param confined: whether the kernel confines the node's server.
+    :param seeding: whether a seed may follow, so that rows may be read for it.
     """
 
     seed: str
     keep_s: float
     node_release: str = ""
     confined: bool = True
+    seeding: bool = True
 
 
 @dataclass(frozen=True)

@@ -109,3 +109,11 @@ SESSION = (
     f"SET {_kept(_INHERITED)} /*M!100500 , {_kept(_INHERITED_MARIADB)} */, {_assigned(_COMMON)}"
     f"{_if('M!', _MARIADB)}{_if('!', _MYSQL)}"
 )
+
+#: what a load computes again in stored generated columns, as most sessions of the primary do: by the server's defaults
+_COMPUTED = ("div_precision_increment", "default_week_format", "lc_time_names")
+COMPUTING = _assigned({name: f"@@GLOBAL.{name}" for name in _COMPUTED})
+#: takes that back
+AS_BEFORE = _assigned({name: _COMMON[name] for name in _COMPUTED})
+#: for a session that loads rows
+LOADING = f"{SESSION}, {COMPUTING}"

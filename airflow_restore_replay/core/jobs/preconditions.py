@@ -37,6 +37,7 @@ class Site:
     :param repository: opens the repository for writing.
     :param seed: seed method; empty for the cluster's.
     :param held_bytes: disk space that the node's own data already occupies.
+    :param seeding: whether the node is filled from the primary, or may be.
     """
 
     cluster: Cluster
@@ -45,6 +46,7 @@ class Site:
     repository: Callable[[], Repository]
     seed: str = ""
     held_bytes: int = 0
+    seeding: bool = True
 
     @property
     def method(self) -> str:
@@ -70,6 +72,7 @@ class Site:
             keep_s=2 * self.cluster.max_age,
             node_release=self.release,
             confined=confine.confines(self.cluster.node.confine),
+            seeding=self.seeding,
         )
 
 

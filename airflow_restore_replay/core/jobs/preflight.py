@@ -70,6 +70,7 @@ def _insist(ctx: JobContext, primary: Conn, seeding: bool) -> dict[str, str]:
         repository=lambda: ctx.repository,
         seed=str(ctx.params.get("method") or ""),
         held_bytes=allocated_bytes(ctx.node.data),
+        seeding=seeding,
     )
     found = examine_site(site, primary)
     refuse(found, seeding=seeding)

@@ -23,7 +23,7 @@ from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.quoting import identifier, qualified
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.session import SESSION
+from airflow_restore_replay.core.flavor.session import LOADING, SESSION
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
@@ -91,7 +91,7 @@ def load_command(program: str, options: Path) -> list[str]:
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
         # Rows of sys.sys_config come as they are.
-        f"--init-command={SESSION}, @sys.ignore_sys_config_triggers = TRUE",
+        f"--init-command={LOADING}, @sys.ignore_sys_config_triggers = TRUE",
     ]
 
 
