@@ -7,6 +7,7 @@ A case has: ``flavor``, or ``flavors``; ``about``; ``open``: what is not solved 
 - ``cycle``: ``full`` or ``replay`` publishes; or a map: ``full``; ``seed``: its method; ``fails`` and ``says``: the
   error's class and parts of its message and hint; ``during``: a job, its phase, and the SQL that root runs then;
   ``strands``: what the run says of its base, which it replaces by a fresh full; ``lists``: what the backup lacks.
+- ``left_out``: all objects that the notes of the newest backup name as not carried.
 - ``doctor``: finding → its severity; ``fix`` runs the statements of all of these.
 - ``default_role``: the role that the account's sessions begin with.
 - ``same``: queries with the same answer on the primary and in the newest backup, restored.
@@ -110,6 +111,10 @@ class Run:
         checks = self.rig.catalog().backup(self.rig.newest).manifest.checks
         (listed,) = [c.get("unfinished", "") for c in checks if c["name"] == "definitions"]
         assert [part for part in wanted if part not in listed] == [], listed
+
+    def left_out(self, wanted: list[str]) -> None:
+        notes = self.rig.catalog().backup(self.rig.newest).manifest.notes
+        assert sorted(notes["fill"].get("left_out", {})) == sorted(wanted)
 
     def doctor(self, wanted: dict[str, Any]) -> None:
         _, found = doctor(self.rig)

@@ -30,6 +30,8 @@ def test_a_fresh_full_and_what_continues_it_list_what_a_copy_does_not_carry() ->
     later = judge(ALL, full=False, altered=(), left_out={}, known=full.listed.keys())
     assert (later.evidence, later.unlogged) == ({}, {})
     assert later.listed.keys() == ALL.keys()
+    damaged = judge(ALL, full=False, altered=("account u.%",), left_out={"account u.%": "refused"}, known=())
+    assert damaged.evidence == ACCOUNT
 
 
 def test_the_finding_names_the_cause_and_blames_no_backup() -> None:

@@ -42,16 +42,18 @@ def judge(
     :param full: the node is a fresh full, which has what a copy can carry.
     :param altered: objects that a restored node had not as its backup recorded them, before it replayed; None if
         nothing was replayed, so that each difference is the node's own.
-    :param left_out: objects that the seed could not carry → why.
+    :param left_out: objects that the seed of the lineage could not carry → why.
     :param known: objects that the base lacked already, in the same way.
     """
     found = Judgement()
     for name, how in differing.items():
-        if name in left_out:
+        if altered and name in altered:
+            found.evidence[name] = how
+        elif name in left_out:
             found.listed[name] = left_out[name]
         elif full:
             found.listed[name] = f"not as on the primary; a fresh copy does not carry it ({text(how)})"
-        elif altered is None or name in altered:
+        elif altered is None:
             found.evidence[name] = how
         elif holds_rows(name) and name not in known and not cosmetic(how):
             found.unlogged[name] = how

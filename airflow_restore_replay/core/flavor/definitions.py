@@ -17,9 +17,9 @@ from airflow_restore_replay.core.flavor.values import Conn
 #: errors for a missing privilege: SELECT, SHOW VIEW, EVENT or TRIGGER
 _DENIED = (1044, 1142, 1143, 1227)
 #: columns from which passwords could be guessed: they are compared, but never recorded
-SECRET = frozenset({"authentication_string", "User_attributes"})
-#: raised when other columns are digested, so that older records are not taken for other definitions
-_FORM = 2
+SECRET = frozenset({"authentication_string", "User_attributes", "Password"})
+#: raised when other objects or columns are digested, so that older records are not taken for other definitions
+_FORM = 3
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,12 @@ class Definitions:
 
     :param objects: ``view shop.v`` → column → digest of its value, so that no password hash leaves this module.
     :param hidden: objects that the account may not see → the reason.
+    :param kinds: of the objects that were read.
     """
 
     objects: dict[str, Mapping[str, str]] = field(default_factory=dict)
     hidden: dict[str, str] = field(default_factory=dict)
+    kinds: set[str] = field(default_factory=lambda: {*structure.KINDS})
 
     def recorded(self) -> dict[str, str]:
         """Return the part for the manifest: digest of each object's name → digest of its columns without secrets."""
@@ -57,12 +59,18 @@ class Definitions:
             for name, columns in self.objects.items()
         }
 
+    def reads(self, name: str) -> bool:
+        """Return whether the object *name* would be in :attr:`objects`, if the server had it."""
+        return name.startswith(tuple(f"{kind} " for kind in self.kinds))
+
     def differs(self, name: str, other: Definitions) -> tuple[str, ...]:
-        """Return in what an object differs from that of *other*; empty if the account may not see it.
+        """Return in what an object differs from that of *other*; empty if that is not known.
 
         :param other: the primary's, by its account.
         """
         if any(name == h or f"every {name}".startswith(f"{h} ") for h in other.hidden):
+            return ()
+        if not other.reads(name):
             return ()
         here, there = self.objects.get(name), other.objects.get(name)
         if there is None or here is None:
@@ -198,6 +206,7 @@ def _read(
                 found.hidden[f"every {source.kind}"] = str(exc.args[1])
                 continue
             raise
+        found.kinds.add(source.kind)
         for row in rows:
             _add(found, source, row, ours)
     return found

@@ -30,6 +30,8 @@ from airflow_restore_replay.core.system.files import allocated_bytes, require_sp
 
 #: phases from which filling may begin or resume
 _FILLABLE = (Phase.EMPTY, Phase.FILLING, Phase.STARTING)
+#: notes of a seed that are true of all backups that continue it
+_LACKING = ("left_out", "accounts_refused")
 
 
 def restore(ctx: JobContext) -> dict[str, Any]:
@@ -171,8 +173,11 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         state.phase, state.filled_from = Phase.FILLED, BaseRef(kind="backup", backup_id=backup_id)
         state.facts.altered = altered
     seconds = time.monotonic() - started
+    seeded = manifest.notes.get("fill", {})
     summary = {
         "backup_id": backup_id,
+        # A copy of the copy lacks it, too.
+        **{name: seeded[name] for name in _LACKING if seeded.get(name)},
         "position": manifest.position,
         "bytes": result.bytes,
         "fetched_bytes": result.fetched_bytes,

@@ -1,4 +1,4 @@
-"""Definitions of MySQL: accounts and privileges, and those that all flavors have."""
+"""Definitions of MySQL: accounts, privileges, what the binary log does not have, and those that all flavors have."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from airflow_restore_replay.core.flavor.account import AGENT
 from airflow_restore_replay.core.flavor.definitions import COMMON, PRIVILEGES, Definitions, Source, read
 from airflow_restore_replay.core.flavor.mysql import accounts
 from airflow_restore_replay.core.flavor.mysql.connect import release
+from airflow_restore_replay.core.flavor.mysql.extras import (
+    GROUPS,
+    OWN_GROUPS,
+    PLUGINS,
+    READ_ONLY,
+    has_read_only,
+)
+from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.structure import FOREIGN_KEYS, Part, columns, keys, of_tables
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -15,6 +23,18 @@ _ACCOUNTS = (
     *PRIVILEGES,
     Source("role", "mysql.role_edges", ("FROM_USER", "FROM_HOST", "TO_USER", "TO_HOST")),
     Source("default role", "mysql.default_roles", ("USER", "HOST", "DEFAULT_ROLE_USER", "DEFAULT_ROLE_HOST")),
+)
+#: The binary log has no statement about these. A schema's READ ONLY is logged, and no seed carries it.
+_UNLOGGED = (
+    Source("server", "mysql.servers", ("Server_name",)),
+    Source("plugin", "mysql.plugin", ("name",), where=PLUGINS),
+    Source(
+        "component", "mysql.component", ("component_urn",), ignored=("component_id", "component_group_id")
+    ),
+)
+_GROUPS = Source("resource group", GROUPS, ("RESOURCE_GROUP_NAME",), where=OWN_GROUPS)
+_READ_ONLY = Source(
+    "READ ONLY of schema", "information_schema.SCHEMATA_EXTENSIONS", ("SCHEMA_NAME",), where=READ_ONLY
 )
 
 _CHECKS = Part(
@@ -47,4 +67,10 @@ def definitions(conn: Conn) -> Definitions:
         found.hidden |= {f"every {s.kind}": "a managed service changes accounts by itself" for s in _ACCOUNTS}
         return found
     reserved = accounts.RESERVED | {AGENT}
-    return read(conn, (*COMMON, *_ACCOUNTS), _parts(conn), lambda user: user in reserved)
+    sources = [*COMMON, *_ACCOUNTS, *_UNLOGGED]
+    if has_read_only(conn):
+        sources.append(_READ_ONLY)
+    # Who may see no group is shown none, not even the server's own.
+    if value(conn, f"SELECT COUNT(*) FROM {GROUPS}"):
+        sources.append(_GROUPS)
+    return read(conn, sources, _parts(conn), lambda user: user in reserved)

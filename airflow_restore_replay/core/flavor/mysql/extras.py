@@ -1,11 +1,12 @@
-"""Objects of MySQL that no dump carries: spatial reference systems, histograms, resource groups, read-only schemas."""
+"""Objects of MySQL that no dump carries: spatial reference systems, histograms, and what is only listed."""
 
 from __future__ import annotations
 
 import pymysql
 
 from airflow_restore_replay.core.flavor.mysql.connect import release
-from airflow_restore_replay.core.flavor.quoting import identifier, qualified
+from airflow_restore_replay.core.flavor.mysql.options import SAFE_PLUGINS
+from airflow_restore_replay.core.flavor.quoting import identifier, literal, qualified
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -15,6 +16,12 @@ _REFERENCE_SYSTEMS = (
 )
 _HISTOGRAMS_FROM_DATA = (8, 0, 31)
 _READ_ONLY_SCHEMAS = (8, 0, 22)
+_OF_HOST = "it belongs to the host, not to the data"
+#: conditions of the objects that are listed; an account sees those of USER type only, and with RESOURCE_GROUP_USER
+GROUPS = "information_schema.RESOURCE_GROUPS"
+OWN_GROUPS = "WHERE RESOURCE_GROUP_TYPE = 'USER' AND RESOURCE_GROUP_NAME <> 'USR_default'"
+PLUGINS = f"WHERE dl NOT IN ({', '.join(map(literal, SAFE_PLUGINS))})"
+READ_ONLY = "WHERE OPTIONS LIKE '%READ ONLY=1%'"
 
 
 def create_reference_systems(primary: Conn, node: Conn) -> None:
@@ -67,19 +74,27 @@ def create_histograms(node: Conn, wanted: list[tuple[str, str, str, str]]) -> di
     return refused
 
 
+def has_read_only(conn: Conn) -> bool:
+    """Return whether schemas of the server's release can be READ ONLY."""
+    return release(conn) >= _READ_ONLY_SCHEMAS
+
+
 def left_out(primary: Conn) -> dict[str, str]:
     """Return objects that are not carried → why."""
-    groups = rows(
-        primary,
-        "SELECT RESOURCE_GROUP_NAME FROM information_schema.RESOURCE_GROUPS"
-        " WHERE RESOURCE_GROUP_NAME NOT IN ('USR_default', 'SYS_default') ORDER BY 1",
-    )
-    found = {f"resource group {name}": "it belongs to the host" for (name,) in groups}
-    if release(primary) >= _READ_ONLY_SCHEMAS:
-        schemas = rows(
-            primary,
-            "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA_EXTENSIONS WHERE OPTIONS LIKE '%READ ONLY=1%'"
-            " ORDER BY 1",
-        )
-        found |= {f"READ ONLY of schema {name}": "replication could not write to it" for (name,) in schemas}
-    return found
+    listed = [
+        (
+            "resource group",
+            f"RESOURCE_GROUP_NAME FROM {GROUPS} {OWN_GROUPS}",
+            _OF_HOST,
+        ),
+        ("plugin", f"name FROM mysql.plugin {PLUGINS}", _OF_HOST),
+        ("component", "component_urn FROM mysql.component", _OF_HOST),
+    ]
+    if has_read_only(primary):
+        schemas = f"SCHEMA_NAME FROM information_schema.SCHEMATA_EXTENSIONS {READ_ONLY}"
+        listed.append(("READ ONLY of schema", schemas, "replication could not write to it"))
+    return {
+        f"{kind} {name}": why
+        for kind, names, why in listed
+        for (name,) in rows(primary, f"SELECT {names} ORDER BY 1")
+    }

@@ -112,7 +112,9 @@ class MySqlFlavor:
         return [
             "Start the copy with --skip-replica-start first and check that SHOW REPLICA STATUS is empty.",
             "Events are REPLICA_SIDE_DISABLED in the copy: re-enable those that the manifest lists as ENABLED.",
-            "The plugins and components of the primary must be installed; mysql.plugin and mysql.component name them.",
+            "The plugins, components and resource groups of the primary must be made again; mysql.plugin and "
+            "mysql.component name them after CLONE, and the manifest after a logical seed. It lists resource groups "
+            "only if the account has RESOURCE_GROUP_USER.",
             "Set innodb_redo_log_capacity for production: the copy's redo log has the minimal size.",
             "The copy gets a server UUID of its own (auto.cnf) and new keys (*.pem) at its first start.",
             "MEMORY tables are empty in the copy.",

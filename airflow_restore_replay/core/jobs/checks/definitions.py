@@ -11,6 +11,7 @@ from airflow_restore_replay.core.decisions.definitions import Differing, judge, 
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
 from airflow_restore_replay.core.flavor.definitions import Definitions, form_of, holds_rows, short
 from airflow_restore_replay.core.flavor.quoting import parted
+from airflow_restore_replay.core.flavor.tables import unreadable
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
 from airflow_restore_replay.core.jobs.compare.comparison_pass import matches
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -70,6 +71,8 @@ class DefinitionsCheck:
         )
         if found.unlogged and not found.evidence:
             raise not_replayable(found.unlogged)
+        if not ctx.is_full:
+            _settle(ctx, compared.theirs, differing)
         first = next(iter(sorted(found.evidence.items())), None)
         listed = {**compared.theirs.hidden, **found.listed}
         return CheckResult(
@@ -89,6 +92,26 @@ class DefinitionsCheck:
                 **({"listed": listed} if len(listed) > _LISTED else {}),
             },
         )
+
+
+def _settle(ctx: JobContext, theirs: Definitions, differing: Differing) -> None:
+    """Keep of the notes about what the base lacked only what the node still lacks."""
+    left_out = ctx.state.facts.fill.get("left_out", {})
+    if not left_out:
+        return
+    with ctx.flavor.connect(ctx.primary) as primary:
+        tables = {f"table {table.qualified}": table for table in ctx.flavor.tables(primary)}
+        lacking = {
+            name: why
+            for name, why in left_out.items()
+            if name in differing
+            or not theirs.reads(name)
+            or (name in tables and unreadable(primary, tables[name]))
+        }
+    if lacking != left_out:
+        with ctx.node.changing() as state:
+            rest = {name: note for name, note in state.facts.fill.items() if name != "left_out"}
+            state.facts.fill = rest | ({"left_out": lacking} if lacking else {})
 
 
 def altered_since_recorded(ctx: JobContext, record: Mapping[str, Any]) -> list[str]:
