@@ -53,13 +53,12 @@ def _transaction_history(facts: PrimaryFacts) -> Observation:
         " WHERE GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint'"
         f" AND TABLE_SCHEMA NOT IN {SYSTEM_SCHEMAS} ORDER BY 1",
     )
-    names = common.named([str(name) for (name,) in found])
     logical = facts.wanted.seed == "logical"
     return Observation(
         not found,
-        names,
-        "none: no dump carries their history, and a node numbers its transactions in its own way",
-        f"{'Set seed.method: physical, and list' if logical else 'List'} them in validate.exclude: {names}.",
+        common.named([str(name) for (name,) in found]),
+        "none: no dump carries their history, and a replay numbers and dates it anew, so that AS OF finds other rows",
+        f"{'Set seed.method: physical; or give' if logical else 'Give'} them TIMESTAMP(6) columns for start and end.",
         None if logical else Severity.WARNING,
     )
 

@@ -15,6 +15,11 @@ Key = tuple[Any, ...]
 
 #: in a column's EXTRA: it is computed when it is read
 _VIRTUAL = "VIRTUAL GENERATED"
+#: in its place, of columns that number the transactions of a row's history: each server numbers its own
+_STARTED, _ENDED = "ROW START", "ROW END"
+_NUMBERS = f"generation_expression IN ('{_STARTED}', '{_ENDED}') AND data_type = 'bigint'"
+#: the end of a row that is not history
+_NO_END = 2**64 - 1
 
 #: Types whose order is the same for a literal as for the column; tables with other keys are compared as one range.
 _ORDERED = frozenset(
@@ -124,7 +129,8 @@ def columns_of(conn: Conn, table: Table) -> list[tuple[str, str, str, str]]:
     """Return name, type, extra and nullability of each column of a table, in their order."""
     found = rows(
         conn,
-        "SELECT column_name, column_type, extra, is_nullable FROM information_schema.columns "
+        f"SELECT column_name, column_type, IF({_NUMBERS}, generation_expression, extra), is_nullable "
+        "FROM information_schema.columns "
         "WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
         (table.schema, table.name),
     )
@@ -165,7 +171,11 @@ def plan_table(
             (table.schema, table.name),
         )
         kind = cursor.fetchone()
-    cells = [_cell(flavor, name, kind) for name, kind, extra, _ in columns if _VIRTUAL not in extra]
+    cells = [
+        f"{quote(name)} = {_NO_END}" if extra == _ENDED else _cell(flavor, name, kind)
+        for name, kind, extra, _ in columns
+        if _VIRTUAL not in extra and extra != _STARTED
+    ]
     return TablePlan(
         table=table,
         key=_usable_key(columns, indexes),
@@ -193,8 +203,8 @@ def _base(column_type: str) -> str:
 def _usable_key(columns: Sequence[Sequence[Any]], indexes: Sequence[Sequence[Any]]) -> tuple[str, ...]:
     usable = {
         str(name)
-        for name, column_type, _, nullable in columns
-        if nullable == "NO" and _base(str(column_type)) in _ORDERED
+        for name, column_type, extra, nullable in columns
+        if nullable == "NO" and extra not in (_STARTED, _ENDED) and _base(str(column_type)) in _ORDERED
     }
     candidates: dict[str, list[tuple[str, Any]]] = {}
     for index, column, prefix in indexes:
