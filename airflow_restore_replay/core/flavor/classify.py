@@ -38,7 +38,7 @@ from airflow_restore_replay.core.flavor.tls import (
 )
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 
-_TRANSIENT = {1040, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1205, 1226, 1429}
+_TRANSIENT = {1040, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1205, 1226, 1317, 1429}
 _TRANSIENT |= {2002, 2003, 2005, 2006, 2013, 2055}
 _DENIED = {1044, 1045, 1130, 1142, 1143, 1227, 1698, 1820, 1862, 3118, 4151}
 _ABOUT_THE_ACCOUNT = (1044, 1045, 1130, 1698)

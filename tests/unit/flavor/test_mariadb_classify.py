@@ -136,6 +136,13 @@ def test_a_conflict_names_table_and_position() -> None:
     }
 
 
+@pytest.mark.parametrize("number", [1317, 1927, 1969])
+def test_a_receiver_whose_question_was_ended_asks_again(number: int) -> None:
+    text = "The slave I/O thread stops because a fatal error is encountered when it try to get the value of SERVER_ID"
+    assert classify.passes(number, text)
+    assert not classify.passes(1593, text)
+
+
 def test_a_refused_replica_reads_which_grant_is_missing() -> None:
     error = classify.io_error(
         1227, "Access denied; you need (at least one of) the REPLICATION SLAVE privilege(s)"

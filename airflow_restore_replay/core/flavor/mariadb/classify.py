@@ -6,4 +6,4 @@ from airflow_restore_replay.core.flavor.classify import ErrorRules
 
 _INTERRUPTED = {1927, 1964, 1969}
 
-RULES = ErrorRules(transient={1927}, denied={1275}, circumstance=_INTERRUPTED)
+RULES = ErrorRules(transient={1927, 1969}, denied={1275}, circumstance=_INTERRUPTED)
