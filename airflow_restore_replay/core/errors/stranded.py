@@ -33,4 +33,4 @@ class ErrantFromFormerPrimary(Stranded):
 class NotReplayable(Stranded):
     """The primary changed in a way that a node cannot replay, through no defect of the backup."""
 
-    advice = "No action; the fresh full has what could not be replayed."
+    advice = "No action; a fresh full has what could not be replayed (`cycle --full` where fallback is none)."
