@@ -38,7 +38,8 @@ def make_before_rows(node: Conn, objects: Objects, rules: Rules) -> dict[str, st
         elif made.key in present:
             maker.run(f"DELETE FROM {qualified(made.schema, made.name)}")
     tables_to_fill = (table.without_counter() if table.only_counts_up else table for table in objects.tables)
-    _must(_make_all(maker, (*tables_to_fill, *objects.sequences), present))
+    # Defaults of tables refer to sequences.
+    _must(_make_all(maker, (*objects.sequences, *tables_to_fill), present))
     for table in objects.rows:
         _insert(maker, table)
     refused = _make_all(maker, objects.routines, present)
