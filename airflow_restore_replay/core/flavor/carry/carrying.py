@@ -28,6 +28,10 @@ def make_before_rows(node: Conn, objects: Objects, rules: Rules) -> dict[str, st
     :raises SeedFailed: the node's server refuses a schema, a table or a sequence.
     """
     maker = Maker(node, mode=",".join(filter(None, (_NO_SUBSTITUTE, rules.table_mode))))
+    for role in objects.roles:
+        # Without the role, the server takes a definer's name for that of an account. Roles stay valid until privileges
+        # are read again, though the tables that have them are made anew here.
+        maker.run(f"CREATE ROLE IF NOT EXISTS {identifier(role)}")
     _drop_schemas(maker, rules.kept | {_REPLACED, *VIRTUAL})
     present = _present(node, rules.kept)
     spared = rules.kept | {_REPLACED}

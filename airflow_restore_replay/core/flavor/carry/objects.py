@@ -92,6 +92,7 @@ class Objects:
     """All objects of a server that a dump of rows does not carry.
 
     :param rows: routines and events of servers that keep these in tables.
+    :param roles: names of roles that definers may be; the rows of accounts, which come later, have all else of them.
     :param left_out: object → why it is not carried.
     :param unreadable: schema and name of tables that the server does not open: only their definitions are carried.
     :param next_values: schema and name of a sequence → its next value, and how often it began again.
@@ -105,6 +106,7 @@ class Objects:
     triggers: list[Object] = field(default_factory=list)
     events: list[Object] = field(default_factory=list)
     rows: list[Rows] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     unreadable: frozenset[tuple[str, str]] = frozenset()
     next_values: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)

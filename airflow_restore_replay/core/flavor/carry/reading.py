@@ -38,6 +38,7 @@ class Rules:
     :param own_tables: tables of the schema ``mysql`` of which each server has its own.
     :param kept: schemas of the server itself, of which only objects are carried that the node lacks.
     :param table_mode: SQL mode for tables on the node.
+    :param roles: query of the names of roles, if a definer without a host is one; empty if it is always an account.
     :param in_rows: table of the schema ``mysql`` whose rows are routines or events → columns that change by themselves.
     """
 
@@ -46,6 +47,7 @@ class Rules:
     in_rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kept: frozenset[str] = frozenset()
     table_mode: str = ""
+    roles: str = ""
 
 
 def without_rows(objects: Objects, rules: Rules) -> list[str]:
@@ -99,6 +101,7 @@ def _read(conn: Conn, rules: Rules) -> Objects:
         found.routines = _read_routines(conn, carried)
         found.events = _read_events(conn, carried)
     found.triggers = _read_triggers(conn, carried)
+    found.roles = [text(name) for (name,) in rows(conn, rules.roles)] if rules.roles else []
     found.rows = [_read_rows(conn, table, ignored) for table, ignored in rules.in_rows.items()]
     return found
 

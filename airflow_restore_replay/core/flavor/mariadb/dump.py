@@ -26,7 +26,7 @@ from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.seeding import Hold
-from airflow_restore_replay.core.flavor.session import SESSION, inherited
+from airflow_restore_replay.core.flavor.session import LOADING, SESSION, inherited
 from airflow_restore_replay.core.flavor.sql import dicts, rows, run, value
 from airflow_restore_replay.core.flavor.tables import data_bytes
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
@@ -40,6 +40,7 @@ _FIRST_ROWS = b"\nUSE `"
 _HEAD_BYTES = 16 * 2**10
 _RULES = Rules(
     foreign=frozenset(VIRTUAL),
+    roles="SELECT User FROM mysql.user WHERE is_role = 'Y'",
     own_tables=frozenset(
         {
             # The node replicates from the snapshot's GTID, not from the position that the primary had as a replica.
@@ -70,6 +71,8 @@ def dump_command(
         f"--defaults-file={options}",
         "--single-transaction",
         "--skip-lock-tables",
+        # A table that is locked for writing cannot use a sequence in its default.
+        "--skip-add-locks",
         "--master-data=2",
         "--gtid",
         *(["--dump-history"] if history else []),
@@ -98,7 +101,7 @@ def load_command(program: str, options: Path) -> list[str]:
         "--binary-mode",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
-        f"--init-command={SESSION}, innodb_strict_mode=0, unique_checks=0, check_constraint_checks=0",
+        f"--init-command={LOADING}, innodb_strict_mode=0, unique_checks=0, check_constraint_checks=0",
     ]
 
 
