@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from airflow_restore_replay.core.errors import RestoreReplayError, UnsupportedTables
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import Rules
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 
 
@@ -79,12 +80,12 @@ class DumpTools(Protocol):
     def load_error(self, status: int, stderr: str) -> RestoreReplayError: ...
 
 
-def refuse_unsupported_tables(flavor: Flavor, server: Conn) -> None:
-    """Raise if *server* has tables that a backup cannot contain.
+def refuse_unsupported_tables(found: Mapping[str, str]) -> None:
+    """Raise if there are tables that a backup cannot contain.
 
+    :param found: table → why.
     :raises UnsupportedTables: names them with the reason.
     """
-    found = flavor.unsupported_tables(server)
     if found:
         listed = "; ".join(f"{name} ({why})" for name, why in sorted(found.items())[:20])
         raise UnsupportedTables(

@@ -15,8 +15,9 @@ import pymysql
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decisions.attempts import FULL, PROVE
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.sql import LOST_NUMBERS
 from airflow_restore_replay.core.flavor.values import Endpoint

@@ -17,9 +17,10 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
 )
 from airflow_restore_replay.core.flavor import confine
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.examination import Wanted
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.values import Conn, Table
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.files import temporary_directory

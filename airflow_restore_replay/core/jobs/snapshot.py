@@ -71,7 +71,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
         refuse_hidden(ctx, primary)
         event_states = ctx.flavor.event_states(primary)
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
-        refuse_unsupported_tables(ctx.flavor, node)
+        refuse_unsupported_tables(ctx.flavor.unsupported_tables(node))
         if ctx.as_of is not None:
             # The states are the primary's of today; events that were created since *as_of* are not in the copy.
             then = ctx.flavor.event_states(node)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from airflow_restore_replay.core.config.encryption_keys import KeySource
-from airflow_restore_replay.core.errors import ConfigInvalid
-
 #: what a connection gives: ``token`` and ``address`` of Vault, or names as in a repository's credentials
 Access = Mapping[str, str]
 TIMEOUT_S = 20.0
@@ -45,20 +42,3 @@ class Kms(Protocol):
 
     def may_have_wrapped(self, name: str) -> bool:
         """Return whether a wrapped key can be this key's, by the exact name of the key that wrapped it."""
-
-
-def open_kms(source: KeySource, access: Access | None = None) -> Kms:
-    """Return the key of a source that is a KMS; nothing is asked yet.
-
-    :param access: from the source's connection; None without Airflow.
-    :raises ConfigInvalid: token, address or library are missing.
-    """
-    if source.vault:
-        from airflow_restore_replay.core.kms.vault import Vault
-
-        return Vault.of(source.vault, access or {})
-    if source.aws_kms:
-        from airflow_restore_replay.core.kms.aws import AwsKms
-
-        return AwsKms(source.aws_kms, access or {})
-    raise ConfigInvalid(f"{source} is no key of a KMS.")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_keys
 from airflow_restore_replay.core.errors import KeyRefused, StoreFailed, TargetNotEmpty
-from airflow_restore_replay.core.kms import Access, Kms, NotUnwrapped, open_kms
+from airflow_restore_replay.core.kms import Access, Kms, NotUnwrapped
+from airflow_restore_replay.core.kms.opening import open_kms
 from airflow_restore_replay.core.repository.format.keyring import Key
 from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, utc_now
 from airflow_restore_replay.core.repository.objects.wrapped_keys import (

@@ -22,10 +22,11 @@ from airflow_restore_replay.core.errors import (
     ReplicationDenied,
     RestoreReplayError,
 )
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.mariadb import dump as mariadb_dump
 from airflow_restore_replay.core.flavor.mysql import clone
 from airflow_restore_replay.core.flavor.mysql import dump as mysql_dump
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.sql import rows

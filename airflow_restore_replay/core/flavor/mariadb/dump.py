@@ -11,7 +11,6 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.errors import SeedFailed
-from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
 from airflow_restore_replay.core.flavor.dump_errors import DumpErrors
@@ -23,6 +22,7 @@ from airflow_restore_replay.core.flavor.mariadb.examinations import HISTORY
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.identity import series_of
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.quoting import qualified
 from airflow_restore_replay.core.flavor.seeding import Hold

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from airflow_restore_replay.core.errors import TargetNotEmpty
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.mariadb import backup
 from airflow_restore_replay.core.flavor.mariadb.dump import tls_options
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.seeding import refuse_unsupported_tables
@@ -49,7 +50,7 @@ def seed_physical(
     if any(datadir.iterdir()):
         raise TargetNotEmpty(f"The node's data directory {datadir} is not empty.")
     with contextlib.closing(flavor.connect(primary)) as conn:
-        refuse_unsupported_tables(flavor, conn)
+        refuse_unsupported_tables(flavor.unsupported_tables(conn))
         total = data_bytes(conn)
     with _program(server, primary, secrets_dir, prefix, defaults_file) as command:
         done = pipe(

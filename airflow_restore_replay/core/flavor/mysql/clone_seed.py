@@ -10,9 +10,10 @@ from collections.abc import Callable
 import pymysql
 
 from airflow_restore_replay.core.errors import JobCancelled, NodeServerCrashed, SeedFailed
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.mysql import clone
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.seeding import refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
 
@@ -49,7 +50,7 @@ def seed_clone(
     """
     assert isinstance(server, MySqlServer)
     with contextlib.closing(flavor.connect(primary)) as donor:
-        refuse_unsupported_tables(flavor, donor)
+        refuse_unsupported_tables(flavor.unsupported_tables(donor))
         clone.refuse_donor(donor, server.release())
     server.initialize()
     # CLONE needs the redo log. Durability does not matter during a seed and is switched off after the clone.

@@ -11,7 +11,6 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.errors import SeedFailed
-from airflow_restore_replay.core.flavor.base import NodeServer
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import VIRTUAL, Rules, without_rows
 from airflow_restore_replay.core.flavor.dump_errors import DumpErrors
@@ -20,6 +19,7 @@ from airflow_restore_replay.core.flavor.mysql.connect import connect, release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.quoting import identifier, qualified
 from airflow_restore_replay.core.flavor.seeding import Hold

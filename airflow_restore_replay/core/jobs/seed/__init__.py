@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.config.sections import Seed
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.values import Endpoint, Position
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_restore_replay.core.errors import JobCancelled, SeedFailed
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.carry.carrying import make_after_rows, make_before_rows
 from airflow_restore_replay.core.flavor.carry.objects import Objects
 from airflow_restore_replay.core.flavor.carry.reading import Rules, read
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.quoting import parted
 from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported_tables
@@ -58,7 +59,7 @@ def seed_logical(
         server.initialize()
         server.start(replaying=True)
     with contextlib.closing(flavor.connect(primary)) as conn:
-        refuse_unsupported_tables(flavor, conn)
+        refuse_unsupported_tables(flavor.unsupported_tables(conn))
         _await_no_xa(tools, conn, cancelled)
         total = tools.data_bytes(conn)
         left_out = tools.prepare(server, conn)

@@ -15,7 +15,8 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.sections import NodeSpec, RepositorySpec
 from airflow_restore_replay.core.decisions.attempts import PROVE
 from airflow_restore_replay.core.errors import RestoreReplayError
-from airflow_restore_replay.core.flavor.base import Flavor, NodeServer
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, ServerLayout, Snapshot, Table
 from airflow_restore_replay.core.jobs.checks import Check
