@@ -101,6 +101,7 @@ def test_a_node_is_unreachable_harmless_and_stops_without_traces(node: MySqlServ
         "component_reference_cache.so",
         "component_classic_hashing.so",
         "auth_socket.so",
+        "mysql_no_login.so",
     }
     for directory in (node.layout.run_dir, node.layout.datadir, node.layout.tmp_dir):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
