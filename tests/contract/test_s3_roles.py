@@ -74,9 +74,8 @@ def test_s9_a_token_is_renewed_before_it_expires(
 ) -> None:
     """A clock of the test's own: the first upload lasts until four minutes before the token's end."""
     day_s, gate = 86400.0, gated.gate
-    gate.ahead_s = (
-        -day_s
-    )  # behind, because obstore has this host's clock, and never asks again before that time
+    # Behind, because obstore has this host's clock, and never asks again before that time.
+    gate.ahead_s = -day_s
 
     class Clock(datetime):
         @classmethod

@@ -27,7 +27,6 @@ _MODES = (
     "NO_AUTO_VALUE_ON_ZERO",
 )
 _ZONES = ("+05:30", "-11:00", "SYSTEM")
-_CHARSETS = ("latin1", "utf8mb4", "cp1251")
 #: of both flavors: settings of a session that its statements depend on
 _SESSION = (
     *(f"sql_mode = '{mode}'" for mode in _MODES),

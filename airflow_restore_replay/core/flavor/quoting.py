@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _QUOTED = re.compile(r"(`(?:[^`]|``)+`)\.(`(?:[^`]|``)+`)")
+#: the prefix that servers show of a directory whose name is not that of a schema, for example lost+found
+NO_SCHEMA = "#mysql50#"
 
 
 def identifier(name: str) -> str:

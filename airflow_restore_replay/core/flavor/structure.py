@@ -12,7 +12,7 @@ from typing import Any
 import pymysql
 
 from airflow_restore_replay.core.flavor.dropped import row_of
-from airflow_restore_replay.core.flavor.quoting import joined, qualified
+from airflow_restore_replay.core.flavor.quoting import NO_SCHEMA, joined, qualified
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts, rows
 from airflow_restore_replay.core.flavor.values import Conn
 
@@ -20,8 +20,6 @@ from airflow_restore_replay.core.flavor.values import Conn
 KINDS = ("schema", "table", "sequence")
 #: parts of a table that no row depends on
 COSMETIC = ("row format", "options", "comment")
-#: the server's name for a directory that is no schema
-_NO_SCHEMA = "#mysql50#"
 #: keys of these types have options that only SHOW CREATE TABLE shows: the parser, the kind of distance
 _SHOWN_KEYS = ("FULLTEXT", "VECTOR")
 _SEQUENCE = ("MINIMUM_VALUE", "MAXIMUM_VALUE", "START_VALUE", "INCREMENT", "CACHE_SIZE", "CYCLE_OPTION")
@@ -126,7 +124,7 @@ def read(conn: Conn, parts: Sequence[Part]) -> Found:
 
 def _add_schemas(conn: Conn, found: Found) -> None:
     for schema in dicts(conn, of_tables("*", "information_schema.SCHEMATA", schema="SCHEMA_NAME")):
-        if not (name := str(schema["SCHEMA_NAME"])).startswith(_NO_SCHEMA):
+        if not (name := str(schema["SCHEMA_NAME"])).startswith(NO_SCHEMA):
             defined = found[f"schema {name}"]
             defined["collation"].append((_text(schema["DEFAULT_COLLATION_NAME"]),))
             defined["comment"].append((schema.get("SCHEMA_COMMENT") or "",))

@@ -15,11 +15,14 @@ from airflow_restore_replay.core.flavor.values import Conn, Table
 _AUXILIARY = re.compile(r"fts_[0-9a-f]{16}_", re.IGNORECASE)
 #: engines whose rows a consistent snapshot covers
 MVCC_ENGINES = frozenset({"InnoDB"})
-#: The server cannot open the table: files that do not fit, a tablespace that is discarded or missing, a table of MERGE,
-#: an engine that is not loaded. Source: the servers' error codes.
-_NOT_OPENED = frozenset(
-    {*(126, 127, 134, 144, 145), *(1016, 1017, 1033, 1034, 1035, 1168, 1194, 1195, 1286), *(1812, 1814, 1932)}
-)
+#: The server cannot open the table, and it is not corrupt: a table of MERGE, an engine that is not loaded, a tablespace
+#: that is discarded. Source, also of the next: the servers' error codes.
+NOT_OPENED_INTACT = frozenset({1168, 1286, 1814})
+#: and those of files that are missing or do not fit
+_NOT_OPENED = NOT_OPENED_INTACT | {
+    *(126, 127, 134, 144, 145),
+    *(1016, 1017, 1033, 1034, 1035, 1194, 1195, 1812, 1932),
+}
 
 
 def unreadable(conn: Conn, table: Table) -> str:

@@ -13,14 +13,12 @@ from airflow_restore_replay.core.errors import ReplicationDenied, UnsupportedTab
 from airflow_restore_replay.core.flavor.carry.objects import Object, Objects, Rows, Settings
 from airflow_restore_replay.core.flavor.carry.raw import return_bytes, text
 from airflow_restore_replay.core.flavor.dropped import again_if_dropped, row_of
-from airflow_restore_replay.core.flavor.quoting import identifier, literal, qualified
+from airflow_restore_replay.core.flavor.quoting import NO_SCHEMA, identifier, literal, qualified
 from airflow_restore_replay.core.flavor.sql import rows
 from airflow_restore_replay.core.flavor.values import Conn
 
 #: schemas that consist of the server's memory
 VIRTUAL = ("information_schema", "performance_schema")
-#: the prefix of a directory whose name is not that of a schema, for example lost+found
-_NO_SCHEMA = "#mysql50#"
 # Source: sort_order_latin1 in strings/ctype-latin1.c of both servers; what it does not list keeps its place.
 _UPPER = bytes(range(ord("a"), ord("z") + 1)), bytes(range(ord("A"), ord("Z") + 1))
 _ACCENTED = b"AAAA\\[\\CEEEEIIIIDNOOOO]\xd7\xd8UUUYY\xde\xdf"
@@ -90,8 +88,8 @@ def _read(conn: Conn, rules: Rules) -> Objects:
     found = Objects()
     for (raw_name,) in rows(conn, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1"):
         name = text(raw_name)
-        if name.startswith(_NO_SCHEMA):
-            found.left_out[f"directory {name.removeprefix(_NO_SCHEMA)}"] = "it is no schema of the server"
+        if name.startswith(NO_SCHEMA):
+            found.left_out[f"directory {name.removeprefix(NO_SCHEMA)}"] = "it is no schema of the server"
         elif name not in rules.foreign:
             shown = row_of(conn, f"SHOW CREATE DATABASE {identifier(name)}", name)[1]
             found.schemas.append(Object("schema", name, "", shown))

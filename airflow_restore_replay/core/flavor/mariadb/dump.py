@@ -176,9 +176,8 @@ class MariaDbDump(DumpErrors):
     ) -> Iterator[tuple[list[str], list[str]]]:
         assert isinstance(server, MariaDbServer)
         ignored = without_rows(objects, _RULES)
-        with contextlib.closing(connect(primary)) as conn:
-            limited = int(value(conn, f"SELECT {inherited('sql_select_limit')}")) != 2**64 - 1
-        session = SESSION if series_of(server.release()) >= tables.TAKES_SESSION else ""
+        series = series_of(server.release())
+        session = SESSION if series >= tables.TAKES_SESSION else ""
         with (
             option_file(primary, secrets_dir, tls_options, ignored_tables=ignored, session=session) as source,
             option_file(server.endpoint(), secrets_dir, tls_options) as sink,
@@ -188,8 +187,8 @@ class MariaDbDump(DumpErrors):
                     server.program("mariadb-dump"),
                     source,
                     [schema.schema for schema in objects.schemas],
-                    history=series_of(server.release()) >= tables.DUMPS_HISTORY,
-                    limited=limited and not session,
+                    history=series >= tables.DUMPS_HISTORY,
+                    limited=not session and _limited(primary),
                 ),
                 load_command(server.program("mariadb"), sink),
             )
@@ -199,6 +198,12 @@ class MariaDbDump(DumpErrors):
         run(node, "SET GLOBAL gtid_slave_pos = %s", (str(position),))
         server.create_account_again(node)
         return {}
+
+
+def _limited(primary: Endpoint) -> bool:
+    """Return whether the server limits every SELECT of a session that does not say otherwise."""
+    with contextlib.closing(connect(primary)) as conn:
+        return int(value(conn, f"SELECT {inherited('sql_select_limit')}")) != 2**64 - 1
 
 
 def _lock(guard: Conn, names: Sequence[str]) -> None:

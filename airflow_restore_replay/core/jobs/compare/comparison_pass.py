@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 import pymysql
@@ -30,7 +30,7 @@ from airflow_restore_replay.core.jobs.compare.tables import (
     columns_of,
     other_columns,
     plan_table,
-    quote,
+    quoted_name,
 )
 from airflow_restore_replay.core.jobs.compare.throttle import Throttle
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -68,9 +68,10 @@ class ComparisonPass:
         self.differences: dict[str, list[Difference]] = {}
         self.unlike: dict[str, str] = {}
         self.ended_for_ddl = False
-        self.ours = _comparable(ctx, sides.node)
-        theirs = _comparable(ctx, sides.primary)
-        engines = {table.qualified: table.engine for table in ctx.flavor.tables(sides.primary)}
+        self.ours = _comparable(ctx, sides.node, ctx.flavor.tables(sides.node))
+        on_primary = ctx.flavor.tables(sides.primary)
+        theirs = _comparable(ctx, sides.primary, on_primary)
+        engines = {table.qualified: table.engine for table in on_primary}
         self.left_out = {
             name: f"engine {engines[name]} on the primary has no snapshots"
             for name in self.ours.keys() & engines.keys() - theirs.keys()
@@ -200,9 +201,7 @@ class ComparisonPass:
         with asking_the_primary():
             theirs = columns_of(sides.primary, table)
         if found := other_columns(theirs, columns):
-            fetch_theirs(
-                sides.primary, f"SELECT 1 FROM {quote(table.schema)}.{quote(table.name)} LIMIT 1", []
-            )
+            fetch_theirs(sides.primary, f"SELECT 1 FROM {quoted_name(table)} LIMIT 1", [])
             self.unlike[name] = found
             return None
         self.plans[name] = plan_table(self._ctx.flavor, sides.node, table, columns)
@@ -221,20 +220,19 @@ class ComparisonPass:
         except pymysql.err.MySQLError as exc:
             if not self._ctx.server.alive() or not exc.args:
                 raise
-            if exc.args[0] not in _TAKEN_BY_DDL:
-                self._leave_out(name)
-                if name not in self.left_out:
-                    raise
-            else:
+            if exc.args[0] in _TAKEN_BY_DDL:
                 self.taken.add(name)
+            elif not self._leave_out(name):
+                raise
             return None
 
-    def _leave_out(self, name: str) -> None:
-        """Leave out a table that the primary cannot open: that is its state, and no difference."""
+    def _leave_out(self, name: str) -> bool:
+        """Leave out a table if the primary cannot open it: that is its state, and no difference."""
         # The thread of the primary's connection may still be busy with the query that failed on the node.
         why = self._sides.pool.submit(unreadable, self._sides.primary, self.ours[name]).result()
         if why:
             self.left_out[name] = f"the primary does not open it: {why}"
+        return name in self.left_out
 
     def _tell(self, name: str) -> Callable[[int], None]:
         def on_chunk(rows: int) -> None:
@@ -260,7 +258,7 @@ def _in_snapshot(sides: Sides, table: Table) -> bool:
     The primary lists its current tables. The node cannot have a table yet that was created after the snapshot.
     """
     try:
-        fetch(sides.primary, f"SELECT 1 FROM {quote(table.schema)}.{quote(table.name)} LIMIT 1", [])
+        fetch(sides.primary, f"SELECT 1 FROM {quoted_name(table)} LIMIT 1", [])
     except pymysql.err.MySQLError as exc:
         if not exc.args or exc.args[0] not in _TAKEN_BY_DDL:
             raise
@@ -287,10 +285,6 @@ def excluded(ctx: JobContext, table: Table) -> bool:
     return any(matches(pattern, table.schema, table.name) for pattern in ctx.cluster.validate.exclude)
 
 
-def _comparable(ctx: JobContext, conn: Conn) -> dict[str, Table]:
+def _comparable(ctx: JobContext, conn: Conn, tables: Sequence[Table]) -> dict[str, Table]:
     left_out = ctx.flavor.uncompared(conn)
-    return {
-        t.qualified: t
-        for t in ctx.flavor.tables(conn)
-        if t.mvcc and t.qualified not in left_out and not excluded(ctx, t)
-    }
+    return {t.qualified: t for t in tables if t.mvcc and t.qualified not in left_out and not excluded(ctx, t)}

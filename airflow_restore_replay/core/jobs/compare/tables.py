@@ -73,7 +73,7 @@ class TablePlan:
 
     @property
     def source(self) -> str:
-        name = f"{quote(self.table.schema)}.{quote(self.table.name)}"
+        name = quoted_name(self.table)
         return f"{name} FOR SYSTEM_TIME ALL" if self.history else name
 
     def checksum_sql(self, where: str) -> str:
@@ -123,6 +123,11 @@ class TablePlan:
 def quote(name: str) -> str:
     """Return the identifier for a statement that is executed with parameters (so % is doubled)."""
     return identifier(name).replace("%", "%%")
+
+
+def quoted_name(table: Table) -> str:
+    """Return schema and name of *table* for a query with parameters."""
+    return f"{quote(table.schema)}.{quote(table.name)}"
 
 
 def columns_of(conn: Conn, table: Table) -> list[tuple[str, str, str, str]]:

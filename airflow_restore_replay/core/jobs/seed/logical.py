@@ -20,6 +20,7 @@ from airflow_restore_replay.core.flavor.pipeline import pipe
 from airflow_restore_replay.core.flavor.quoting import parted
 from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsupported_tables
 from airflow_restore_replay.core.flavor.sql import value
+from airflow_restore_replay.core.flavor.tables import NOT_OPENED_INTACT
 from airflow_restore_replay.core.flavor.tables import unreadable as unreadable_table
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
 from airflow_restore_replay.core.flavor.variables import follow_zone
@@ -28,9 +29,6 @@ from airflow_restore_replay.core.system.processes import run_program
 #: seeds that begin again because objects were changed
 _TRIES = 5
 XA_WAIT_S = 120.0
-#: a dump met a table that the primary does not open, and that is not corrupt: discarded, of MERGE, without its engine
-_NOT_OPENED = (1168, 1286, 1814)
-_NO_ROWS = "only its definition is carried, because the primary does not open it"
 
 
 def seed_logical(
@@ -113,7 +111,7 @@ class _Seed:
                 changed = exc.names
                 continue
             except SeedFailed as exc:
-                if unreadable or exc.evidence.get("error") not in _NOT_OPENED:
+                if unreadable or exc.evidence.get("error") not in NOT_OPENED_INTACT:
                     raise
                 unreadable = self._unreadable()
                 if not unreadable:

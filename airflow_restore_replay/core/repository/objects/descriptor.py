@@ -111,15 +111,15 @@ def read_marker(store: ObjectStore) -> Marker:
     try:
         return _decoded_marker(store)[0]
     except ObjectMissing:
-        lost = _has_records(store)
+        if _has_records(store):
+            raise RepositoryMismatch(
+                f"{MARKER} is missing in {store.url}, which has records of backups.",
+                hint=f"Restore {MARKER} from the store's versions or from a copy of the repository: records are "
+                "checked by the id in it.",
+            ) from None
         raise RepositoryMismatch(
-            f"{MARKER} is missing in {store.url}, which has records of backups."
-            if lost
-            else f"There is no repository at {store.url}: {MARKER} is missing.",
-            hint=f"Restore {MARKER} from the store's versions or from a copy of the repository: records are checked "
-            "by the id in it."
-            if lost
-            else "Check repository.url; the first cycle creates the repository.",
+            f"There is no repository at {store.url}: {MARKER} is missing.",
+            hint="Check repository.url; the first cycle creates the repository.",
         ) from None
 
 
