@@ -36,6 +36,7 @@ class MariaDbPrimary(Primary):
 
     flavor: ClassVar[str] = "mariadb"
     server_program: ClassVar[str] = "mariadbd"
+    statement_time: ClassVar[str] = "max_statement_time"
     zoo: ClassVar[tuple[str, ...]] = ("zoo.sql", "zoo_mariadb_10_11.sql")
 
     def _install(self) -> None:

@@ -25,6 +25,7 @@ class MySqlPrimary(Primary):
 
     flavor: ClassVar[str] = "mysql"
     server_program: ClassVar[str] = "mysqld"
+    statement_time: ClassVar[str] = "max_execution_time"
     zoo: ClassVar[tuple[str, ...]] = ("zoo_mysql.sql",)
 
     @property

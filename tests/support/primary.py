@@ -113,6 +113,8 @@ class Primary(abc.ABC):
     #: of the cluster file
     flavor: ClassVar[str]
     server_program: ClassVar[str]
+    #: variable that ends statements after a time
+    statement_time: ClassVar[str]
     #: scripts beside this module that create one of every object of that release
     zoo: ClassVar[tuple[str, ...]]
 
@@ -149,8 +151,13 @@ class Primary(abc.ABC):
         return Endpoint(host="127.0.0.1", port=self.port, user=user, password=password)
 
     def connect(self, **options: Any) -> Connection[Any]:
-        """Return an autocommit connection as root."""
-        usual: dict[str, Any] = {"charset": "utf8mb4", "autocommit": True, "password": ROOT_PASSWORD}
+        """Return an autocommit connection as root, which the server's limits of time do not interrupt."""
+        usual: dict[str, Any] = {
+            "charset": "utf8mb4",
+            "autocommit": True,
+            "password": ROOT_PASSWORD,
+            "init_command": f"SET SESSION {self.statement_time} = 0",
+        }
         return pymysql.connect(**({"unix_socket": self.socket, "user": "root"} | usual | options))
 
     def execute(self, *statements: str) -> list[tuple[Any, ...]]:

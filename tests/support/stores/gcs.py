@@ -1,7 +1,7 @@
 """Google Cloud Storage: fake-gcs-server, which supports conditions, and gcp-storage-emulator, which does not.
 
-obstore creates objects by GCS's XML API. Both servers know only the JSON API's way to create, so a gate in front of
-them translates that one call, condition and all. Neither checks tokens.
+obstore creates and lists objects by GCS's XML API. Neither server creates by it, and the emulator does not list by it.
+A gate in front of them translates these two calls for the JSON API, condition and all. Neither checks tokens.
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ import threading
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import quote, unquote
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, quote, unquote, urlencode
+from xml.etree import ElementTree
 
 from tests.support.stores.base import Store
 
 _BOUNDARY = "part-of-an-object-8d41"
 #: of the XML API; what the JSON API calls it
 _CONDITION = ("x-goog-if-generation-match", "ifGenerationMatch")
+_LISTED = {
+    "prefix": "prefix",
+    "delimiter": "delimiter",
+    "start-after": "startOffset",
+    "max-keys": "maxResults",
+    "continuation-token": "pageToken",
+}
 #: as a key file, of an account that needs no token
 _KEY = {"client_email": "tests@example.com", "private_key": "", "private_key_id": "", "disable_oauth": True}
 
@@ -100,6 +108,30 @@ def _upload(path: str, data: bytes, condition: dict[str, str]) -> tuple[str, byt
     return target, body, {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"}
 
 
+def _listing(bucket: str, query: str) -> str:
+    """Return the JSON API's target for the XML API's *query*."""
+    asked = {name: values[0] for name, values in parse_qs(query).items()}
+    return f"/storage/v1/b/{bucket}/o?" + urlencode({_LISTED[k]: v for k, v in asked.items() if k in _LISTED})
+
+
+def _listed(found: dict[str, Any]) -> bytes:
+    """Return the XML API's answer from the JSON API's."""
+    root = ElementTree.Element("ListBucketResult")
+
+    def add(parent: ElementTree.Element, **values: object) -> None:
+        for name, value in values.items():
+            ElementTree.SubElement(parent, name).text = str(value)
+
+    for item in found.get("items", ()):
+        contents = ElementTree.SubElement(root, "Contents")
+        add(contents, Key=item["name"], Size=item["size"], LastModified=item["updated"], ETag=item["etag"])
+    for prefix in found.get("prefixes", ()):
+        add(ElementTree.SubElement(root, "CommonPrefixes"), Prefix=prefix)
+    if token := found.get("nextPageToken"):
+        add(root, NextContinuationToken=token)
+    return ElementTree.tostring(root)
+
+
 def _forward(
     port: int, method: str, target: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, dict[str, str], bytes]:
@@ -146,7 +178,12 @@ class _Handler(BaseHTTPRequestHandler):
         kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
         # obstore quotes hyphens, too, which the emulator does not expect in a bucket's name.
         bucket, slash, rest = self.path[1:].partition("/")
-        target = f"/{bucket.replace('%2D', '-')}{slash}{rest}"
+        bucket, _, query = bucket.replace("%2D", "-").partition("?")
+        if self.command == "GET" and not rest:
+            status, _, data = _forward(self.server.upstream_port, "GET", _listing(bucket, query), None, kept)
+            self._answer(status, {}, _listed(json.loads(data)) if status < 300 else data)
+            return
+        target = f"/{bucket}{slash}{rest}"
         status, headers, data = _forward(self.server.upstream_port, self.command, target, body, kept)
         self._answer(status, headers, data)
 
