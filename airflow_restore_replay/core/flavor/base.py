@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_restore_replay.core.flavor.values import (
     Conn,
@@ -24,6 +24,7 @@ from airflow_restore_replay.core.flavor.values import (
 )
 
 if TYPE_CHECKING:
+    from airflow_restore_replay.core.flavor.binlogstream import BinaryLog
     from airflow_restore_replay.core.flavor.definitions import Definitions
     from airflow_restore_replay.core.flavor.examination import Wanted
     from airflow_restore_replay.core.flavor.findings import Finding
@@ -49,6 +50,8 @@ class Flavor(Protocol):
     empty_node_bytes: int
     #: the class of each variable, and the primary's settings that a node has, too
     variables: Variables
+    #: how its binary log is read
+    log: BinaryLog[Any, Any]
 
     def parse_position(self, text: str) -> Position: ...
 

@@ -30,9 +30,9 @@ _PREVIOUS = 35
 _COM_BINLOG_DUMP = 0x12
 # NON_BLOCK: the server ends the stream at the end of the log instead of waiting for more events.
 _NON_BLOCK = 1
-_HEADER = struct.Struct("<IBIIIH")
+HEADER = struct.Struct("<IBIIIH")
 _ARTIFICIAL = 0x20
-_CRC32 = 1
+CRC32 = 1
 #: number of the error that a primary answers if its binary log is damaged
 _FATAL_IN_STREAM = 1236
 
@@ -104,7 +104,8 @@ class BinaryLog(Generic[G, P]):
     :param start_of: returns the transaction that begins with an event, or None if none does.
     :param ends: kinds of events that end the group before them.
     :param heading: type of the event at a file's beginning that lists what was logged before it.
-    :param parse: parses that list.
+    :param parse: parses that list as the server shows it.
+    :param listed: the position that the event itself lists, or None if the event is another one.
     :param lacking: the transactions of that list that a position does not contain, as text; ``""`` if none.
     :param keeping: the variables that say how long a primary keeps its files.
     """
@@ -116,6 +117,7 @@ class BinaryLog(Generic[G, P]):
     ends: frozenset[int]
     heading: str
     parse: Callable[[str], P]
+    listed: Callable[[Event], Position | None]
     lacking: Callable[[Position, P], str]
     keeping: str
 
@@ -235,12 +237,12 @@ def _one_file(packets: Iterator[Any]) -> Iterator[Event]:
         if packet.is_eof_packet():
             return
         data = packet.get_all_data()[1:]
-        timestamp, kind, server_id, size, end, flags = _HEADER.unpack_from(data)
+        timestamp, kind, server_id, size, end, flags = HEADER.unpack_from(data)
         if kind == FORMAT:
             # The format event always has an algorithm byte and four bytes of checksum.
-            checksum_bytes = 4 if data[-5] == _CRC32 else 0
+            checksum_bytes = 4 if data[-5] == CRC32 else 0
         artificial = end == 0 or bool(flags & _ARTIFICIAL)
         if kind == ROTATE and not artificial:
             return
-        body = data[_HEADER.size : len(data) - (checksum_bytes or (4 if kind == FORMAT else 0))]
+        body = data[HEADER.size : len(data) - (checksum_bytes or (4 if kind == FORMAT else 0))]
         yield Event(kind, timestamp, server_id, flags, 0 if artificial else end - size, body)

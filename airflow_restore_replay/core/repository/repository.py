@@ -24,6 +24,8 @@ from airflow_restore_replay.core.repository.format.keyring import Key, Keyring
 from airflow_restore_replay.core.repository.format.records import (
     Condemned,
     FileEntry,
+    LogGap,
+    LogPiece,
     Manifest,
     Outcome,
     PruneRecord,
@@ -67,7 +69,7 @@ from airflow_restore_replay.core.repository.store.opening import open_store
 
 LOG = logging.getLogger(__name__)
 
-R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
+R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification, LogPiece, LogGap)
 
 
 class Repository:

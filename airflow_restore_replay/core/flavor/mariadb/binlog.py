@@ -11,6 +11,7 @@ import re
 import struct
 
 from airflow_restore_replay.core.flavor.binlogstream import FORMAT, ROTATE, STOP, BinaryLog, Event, Start
+from airflow_restore_replay.core.flavor.log_file import gtids_in_list
 from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition, parse_gtid
@@ -32,6 +33,12 @@ def _gtid_list(text: str) -> list[Gtid]:
     return [parse_gtid(found) for found in re.findall(r"[0-9]+-[0-9]+-[0-9]+", text)]
 
 
+def _listed(event: Event) -> MariaDbPosition | None:
+    if event.kind != _GTID_LIST:
+        return None
+    return MariaDbPosition().extended(Gtid(*parts) for parts in gtids_in_list(event.body))
+
+
 def _lacking(position: Position, listed: list[Gtid]) -> str:
     """Return the transactions of *listed* that *position* does not contain, as text."""
     had = MariaDbPosition.parse(str(position))
@@ -46,6 +53,7 @@ LOG = BinaryLog(
     ends=frozenset({STOP, ROTATE, FORMAT, _CHECKPOINT, _GTID, _GTID_LIST, _ENCRYPTION}),
     heading="Gtid_list",
     parse=_gtid_list,
+    listed=_listed,
     lacking=_lacking,
     keeping="binlog_expire_logs_seconds, or expire_logs_days",
 )

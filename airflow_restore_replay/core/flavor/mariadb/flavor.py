@@ -65,6 +65,7 @@ class MariaDbFlavor:
     skippable_files: Sequence[str] = ("*/*.ibd",)
     empty_node_bytes = options.EMPTY_NODE_BYTES
     variables = VARIABLES
+    log = binlog.LOG
 
     parse_position = staticmethod(MariaDbPosition.parse)
     server = MariaDbServer

@@ -64,6 +64,39 @@ def _seconds(micros: int, event: Event) -> float:
     return micros / 1e6 if micros else float(event.timestamp_s)
 
 
+def _listed(event: Event) -> MySqlPosition | None:
+    """Return the set that a Previous_gtids event lists.
+
+    Source: MySQL source, ``Gtid_set::encode`` and ``Gtid_set::encode_nsids_format``.
+    """
+    if event.kind != _PREVIOUS:
+        return None
+    (head,) = struct.unpack_from("<Q", event.body)
+    # The last byte is 1 if the sources have tags; it and the first byte then frame the number of sources.
+    tagged = head >> 56 == 1
+    count, at = ((head >> 8) & (2**48 - 1) if tagged else head), 8
+    position = MySqlPosition()
+    for _ in range(count):
+        source, at = _source(event.body, at, tagged=tagged)
+        (runs,) = struct.unpack_from("<Q", event.body, at)
+        at += 8
+        found = [struct.unpack_from("<QQ", event.body, at + 16 * index) for index in range(runs)]
+        at += 16 * runs
+        # The end of an interval is exclusive.
+        position = position.union(MySqlPosition({source: tuple((a, b - 1) for a, b in found)}))
+    return position
+
+
+def _source(body: bytes, at: int, *, tagged: bool) -> tuple[Source, int]:
+    uid = str(uuid.UUID(bytes=body[at : at + 16]))
+    at += 16
+    if not tagged:
+        return Source(uid), at
+    reader = _Reader(body[at:])
+    tag = reader.text()
+    return Source(uid, tag), at + reader.at
+
+
 class _Reader:
     """Reader of MySQL's variable-length numbers.
 
@@ -73,6 +106,10 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+
+    @property
+    def at(self) -> int:
+        return self._at
 
     @property
     def more(self) -> bool:
@@ -100,6 +137,7 @@ LOG = BinaryLog(
     ends=frozenset({STOP, ROTATE, FORMAT, _GTID, _ANONYMOUS, _PREVIOUS, _TAGGED, _HEARTBEAT, _HEARTBEAT_2}),
     heading="Previous_gtids",
     parse=MySqlPosition.parse,
+    listed=_listed,
     lacking=lambda position, listed: position.lacking(listed),
     keeping="binlog_expire_logs_seconds",
 )

@@ -64,6 +64,7 @@ class MySqlFlavor:
     skippable_files: Sequence[str] = ("*/*.ibd",)
     empty_node_bytes = options.EMPTY_NODE_BYTES
     variables = VARIABLES
+    log = binlog.LOG
 
     parse_position = staticmethod(MySqlPosition.parse)
     server = MySqlServer

@@ -280,6 +280,88 @@ class Verification(Stamped, frozen=True, kw_only=True):
     bad: list[str] = []
 
 
+class LogPart(Record, frozen=True, kw_only=True):
+    """Stored bytes of a binary log.
+
+    :param object: id of the object, ``logdata/<id>.zst``.
+    :param name: name of the content, as of a chunk.
+    """
+
+    object: str
+    name: str
+    size_bytes: Count
+
+
+class LogPiece(Stamped, frozen=True, kw_only=True):
+    """A part of a binary log file of the primary that is archived.
+
+    The pieces of a file overlap if they were merged: a later, longer piece takes the place of shorter ones.
+
+    :param at: when the piece was written.
+    :param stream: id of an unbroken sequence of files of one server; a failover or ``RESET MASTER`` begins another.
+    :param number: of the file in its stream, from 1.
+    :param log: the file's name on the primary.
+    :param digest: BLAKE3 of the events at the file's beginning, which tell it from another file of that name.
+    :param begin, end: offsets in the file as it was received. Equal if the piece only says that nothing was new.
+    :param parts: the bytes, in their order.
+    :param before, after: positions before and after the transactions of this piece.
+    :param transactions: that begin in this piece.
+    :param first_at, last_at: stamps of the earliest and the latest of them, by the primary's clock.
+    :param closed: the file ends with this piece, and the stream continues with the next number.
+    :param current_at: time by the archiver's clock at which the primary had logged nothing that is not archived.
+    """
+
+    format: int = FORMAT_VERSION
+    piece_id: str
+    at: datetime
+    cluster: str
+    run: str
+    lease_epoch: Count
+    flavor: str
+    server_release: str = ""
+    server_uid: str = ""
+    stream: str
+    number: Count
+    log: str
+    digest: str = ""
+    begin: Count
+    end: Count
+    parts: list[LogPart] = []
+    key_id: str = ""
+    before: str = ""
+    after: str = ""
+    transactions: Count = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    closed: bool = False
+    current_at: datetime | None = None
+
+
+class LogGap(Stamped, frozen=True, kw_only=True):
+    """Transactions that the archive lacks, noticed when the archiver had to continue after them.
+
+    Whether a gap is closed is derived from the pieces.
+
+    :param stream, number: the file before which they are missing.
+    :param before, after: the archive's position before the gap, and the position where it continues.
+    :param lacking: the missing transactions as text for people.
+    :param reason: why they are missing.
+    """
+
+    format: int = FORMAT_VERSION
+    gap_id: str
+    at: datetime
+    cluster: str
+    run: str
+    lease_epoch: Count
+    stream: str
+    number: Count
+    before: str
+    after: str
+    lacking: str
+    reason: str
+
+
 class BackupState(StrEnum):
     """State of a backup, which is derived from its verdicts and never stored."""
 

@@ -16,6 +16,8 @@ from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.format.records import (
     READABLE_FORMATS,
     Condemned,
+    LogGap,
+    LogPiece,
     Manifest,
     PruneRecord,
     Record,
@@ -23,6 +25,7 @@ from airflow_restore_replay.core.repository.format.records import (
     Verification,
 )
 from airflow_restore_replay.core.repository.format.seals import Seal, Sealer
+from airflow_restore_replay.core.repository.objects.succession import FOLDERS as SUCCEEDED
 from airflow_restore_replay.core.repository.objects.succession import latest
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -42,8 +45,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 _UNKEYED = Sealer()
 
-R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification)
-SealedRecord = Manifest | Verdict | PruneRecord | Condemned | Verification
+R = TypeVar("R", Manifest, Verdict, PruneRecord, Condemned, Verification, LogPiece, LogGap)
+SealedRecord = Manifest | Verdict | PruneRecord | Condemned | Verification | LogPiece | LogGap
 #: kind of record → its folder, and the key that holds its id
 FOLDERS: dict[type[Record], tuple[str, str]] = {
     Manifest: ("manifests", "backup_id"),
@@ -51,6 +54,8 @@ FOLDERS: dict[type[Record], tuple[str, str]] = {
     PruneRecord: ("prunes", "prune_id"),
     Condemned: ("condemned", "condemned_id"),
     Verification: ("verifications", "verification_id"),
+    LogPiece: ("logpieces", "piece_id"),
+    LogGap: ("loggaps", "gap_id"),
 }
 
 
@@ -195,7 +200,8 @@ def write_record(store: ObjectStore, record: SealedRecord, sealer: Sealer = _UNK
     :raises StoreFailed: another record has that id, or the object did not read back.
     """
     path = _path_of(record)
-    data = encode_record(record, sealer, latest(store) if sealer.binds else ())
+    noticed = FOLDERS[type(record)][0] in SUCCEEDED
+    data = encode_record(record, sealer, latest(store) if sealer.binds and noticed else ())
     try:
         create_or_same(store, path, data)
     except AlreadyExists:

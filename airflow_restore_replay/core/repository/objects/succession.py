@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from airflow_restore_replay.core.repository.store.base import ObjectInfo, ObjectStore
 
-#: folders of records whose loss is noticed
+#: folders of records whose loss is noticed because later records name them; pieces of logs follow each other by offset
 FOLDERS = ("manifests", "verdicts", "prunes", "condemned", "verifications", "keys")
 UPGRADE = "upgrade.json"
 LEASE_OBJECT = re.compile(r"leases/(\d{12})/(claim|released|renewal-(\d{6}))\.json")
