@@ -16,7 +16,7 @@ Differing = Mapping[str, tuple[str, ...]]
 
 
 @dataclass
-class Judgement:
+class Consequences:
     """What follows from objects that differ.
 
     :param evidence: the stored backup has another definition than it had when it was published.
@@ -29,14 +29,14 @@ class Judgement:
     listed: dict[str, str] = field(default_factory=dict)
 
 
-def judge(
+def consequences_of(
     differing: Differing,
     *,
     full: bool,
     altered: Collection[str] | None,
     left_out: Mapping[str, str],
     known: Collection[str],
-) -> Judgement:
+) -> Consequences:
     """Decide about each object of *differing*.
 
     :param full: the node is a fresh full, which has what a copy can carry.
@@ -45,7 +45,7 @@ def judge(
     :param left_out: objects that the seed of the lineage could not carry → why.
     :param known: objects that the base lacked already, in the same way.
     """
-    found = Judgement()
+    found = Consequences()
     for name, how in differing.items():
         if altered and name in altered:
             found.evidence[name] = how

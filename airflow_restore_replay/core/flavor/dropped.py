@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pymysql
@@ -12,7 +13,8 @@ from airflow_restore_replay.core.flavor.values import Conn
 
 _T = TypeVar("_T")
 _NO_SUCH_TABLE = 1146
-_DROPPED = frozenset({1049, _NO_SUCH_TABLE, 1305, 1360, 1539})
+#: no such schema, table, routine, trigger or event, or an object of another kind by now
+_DROPPED = frozenset({1049, 1051, _NO_SUCH_TABLE, 1305, 1347, 1360, 1539, 4089})
 _TRIES = 5
 
 
@@ -25,9 +27,23 @@ def again_if_dropped(read: Callable[[], _T]) -> _T:
         try:
             return read()
         except pymysql.err.MySQLError as exc:
-            if not exc.args or exc.args[0] not in _DROPPED:
+            if not _gone(exc):
                 raise
     return read()
+
+
+@contextlib.contextmanager
+def unless_dropped() -> Iterator[None]:
+    """Leave the context, without an error, when the object that is read in it is gone."""
+    try:
+        yield
+    except pymysql.err.MySQLError as exc:
+        if not _gone(exc):
+            raise
+
+
+def _gone(exc: pymysql.err.MySQLError) -> bool:
+    return bool(exc.args) and exc.args[0] in _DROPPED
 
 
 def row_of(conn: Conn, query: str, name: str) -> Any:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pymysql
-
-from airflow_restore_replay.core.flavor.dropped import row_of
+from airflow_restore_replay.core.flavor.dropped import row_of, unless_dropped
 from airflow_restore_replay.core.flavor.quoting import NO_SCHEMA, joined, qualified
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, dicts, rows
 from airflow_restore_replay.core.flavor.values import Conn
@@ -23,8 +20,6 @@ COSMETIC = ("row format", "options", "comment")
 #: keys of these types have options that only SHOW CREATE TABLE shows: the parser, the kind of distance
 _SHOWN_KEYS = ("FULLTEXT", "VECTOR")
 _SEQUENCE = ("MINIMUM_VALUE", "MAXIMUM_VALUE", "START_VALUE", "INCREMENT", "CACHE_SIZE", "CYCLE_OPTION")
-#: error numbers: no such table, or no sequence any more
-_DROPPED = (1051, 1146, 1347, 4089)
 _OLD_FORMAT = re.compile(r" ?/\* (mariadb|mysql)-[\d.]+ \*/")
 #: options that a copy spells out although they are the default, or that mark a table which is set aside
 _NO_OPTIONS = {
@@ -165,7 +160,7 @@ def _add_table(found: Found, table: dict[str, Any]) -> None:
 
 
 def _add_shown_keys(conn: Conn, defined: dict[str, list[tuple[Any, ...]]], schema: str, name: str) -> None:
-    with _unless_dropped():
+    with unless_dropped():
         create = str(row_of(conn, f"SHOW CREATE TABLE {qualified(schema, name)}", name)[1])
         for line in create.splitlines():
             if line.strip().startswith(_SHOWN_KEYS):
@@ -174,22 +169,13 @@ def _add_shown_keys(conn: Conn, defined: dict[str, list[tuple[Any, ...]]], schem
 
 def _add_sequence(conn: Conn, found: Found, schema: str, name: str) -> None:
     """Read how a sequence counts; where it stands is no definition."""
-    with _unless_dropped():
+    with unless_dropped():
         (values,) = dicts(conn, f"SELECT * FROM {qualified(schema, name)}")
         known = {column.upper(): value for column, value in values.items()}
         for column in _SEQUENCE:
             found[f"sequence {joined(schema, name)}"][column.lower().replace("_", " ")].append(
                 (known.get(column),)
             )
-
-
-@contextlib.contextmanager
-def _unless_dropped() -> Iterator[None]:
-    try:
-        yield
-    except pymysql.err.MySQLError as exc:
-        if not exc.args or exc.args[0] not in _DROPPED:
-            raise
 
 
 def _text(value: Any) -> Any:

@@ -10,7 +10,7 @@ from airflow_restore_replay.core.flavor.values import Position
 from airflow_restore_replay.core.jobs.checks import left_by_the_base
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling, refuse_missing_file
-from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.node_state import require_phase
 from airflow_restore_replay.core.jobs.point_in_time import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_primary
 from airflow_restore_replay.core.jobs.protocol import Phase

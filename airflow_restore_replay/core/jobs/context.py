@@ -21,7 +21,8 @@ from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.sql import LOST_NUMBERS
 from airflow_restore_replay.core.flavor.values import Endpoint
-from airflow_restore_replay.core.jobs.node import NodeDir, NodeState
+from airflow_restore_replay.core.jobs.node import NodeDir
+from airflow_restore_replay.core.jobs.node_state import NodeState
 from airflow_restore_replay.core.jobs.protocol import JobRequest, Progress
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository

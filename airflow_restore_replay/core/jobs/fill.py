@@ -19,7 +19,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.errorlog import missing_file, most_telling
 from airflow_restore_replay.core.jobs.checks.definitions import DefinitionsCheck, altered_since_recorded
 from airflow_restore_replay.core.jobs.context import JobContext
-from airflow_restore_replay.core.jobs.node import NodeState, require_phase
+from airflow_restore_replay.core.jobs.node_state import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
 from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs

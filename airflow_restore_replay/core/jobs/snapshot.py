@@ -14,7 +14,7 @@ from airflow_restore_replay.core.flavor.seeding import refuse_unsupported_tables
 from airflow_restore_replay.core.jobs.catch_up import catch_up_to_goal
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, refilling
-from airflow_restore_replay.core.jobs.node import NodeState, require_phase
+from airflow_restore_replay.core.jobs.node_state import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import refuse_hidden
 from airflow_restore_replay.core.jobs.protocol import Phase
 from airflow_restore_replay.core.jobs.validate import validate_node

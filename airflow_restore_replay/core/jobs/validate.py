@@ -21,7 +21,7 @@ from airflow_restore_replay.core.jobs.checks import CheckResult, results_for_rec
 from airflow_restore_replay.core.jobs.checks.run import chosen, run_checks, standalone_checks
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling
-from airflow_restore_replay.core.jobs.node import require_phase
+from airflow_restore_replay.core.jobs.node_state import require_phase
 from airflow_restore_replay.core.jobs.point_in_time import omitted
 from airflow_restore_replay.core.jobs.preflight import refuse_hidden
 from airflow_restore_replay.core.jobs.protocol import Phase

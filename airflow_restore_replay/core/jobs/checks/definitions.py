@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_restore_replay.core.decisions.definitions import Differing, judge, not_replayable, text
+from airflow_restore_replay.core.decisions.definitions import Differing, consequences_of, not_replayable, text
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
 from airflow_restore_replay.core.flavor.definitions import Definitions, form_of, holds_rows, short
 from airflow_restore_replay.core.flavor.quoting import parted
@@ -42,7 +42,7 @@ class DefinitionsCheck:
     to its position: an answer that is the same both times was true at that position. A difference counts only if two
     such comparisons find it.
 
-    :func:`~airflow_restore_replay.core.decisions.definitions.judge` decides what follows from a difference.
+    :func:`~airflow_restore_replay.core.decisions.definitions.consequences_of` decides what follows from a difference.
     """
 
     name = "definitions"
@@ -62,7 +62,7 @@ class DefinitionsCheck:
         theirs = compared.theirs.recorded()
         known = left_by_the_base(ctx, self.name).get("known", {})
         facts = ctx.state.facts
-        found = judge(
+        found = consequences_of(
             differing,
             full=ctx.is_full,
             altered=None if facts.altered is None else {n for n in differing if short(n) in facts.altered},
