@@ -1,22 +1,23 @@
 """What the mixed load leaves out: statements that depend on what the binary log does not carry, or is not told.
 
-Sessions and globals with other settings, definitions and imports without the binary log, halves of a failed
-``DROP DATABASE``, engines, time zones, hostile names, and partial revokes. No statement writes rows that only the
-primary has: what follows is a replay, or a fresh full that says why, but never a quarantine.
+Sessions and globals with other settings, definitions without the binary log, tablespaces that are discarded and
+imported, halves of a failed ``DROP DATABASE``, engines, time zones, hostile names, and partial revokes. No statement
+writes rows that only the primary has: what follows is a replay, or a fresh full that says why, but never a quarantine.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from airflow_restore_replay.core.flavor.quoting import identifier
 from tests.support.names import HOSTILE
 from tests.support.primary import Primary
 
-Statements = Sequence[str]
+Statements = Iterable[str]
 Kind = Callable[[random.Random], Statements]
 
 _MODES = (
@@ -68,6 +69,11 @@ _ENGINES = {
     "mariadb": ("ARCHIVE", "BLACKHOLE", "CSV", "Aria", "MyISAM", "MRG_MyISAM"),
     "mysql": ("ARCHIVE", "BLACKHOLE", "CSV", "MyISAM", "MRG_MyISAM"),
 }
+_SPACES = (
+    "DROP TABLE IF EXISTS odd.spaces",
+    "CREATE TABLE odd.spaces (id INT PRIMARY KEY, c VARCHAR(20)) ENGINE=InnoDB",
+    "INSERT INTO odd.spaces VALUES (1, 'a'), (2, 'b')",
+)
 
 
 def prepare(primary: Primary) -> None:
@@ -79,8 +85,7 @@ def prepare(primary: Primary) -> None:
         "CREATE DATABASE odd",
         "CREATE TABLE odd.t (id INT AUTO_INCREMENT PRIMARY KEY, at TIMESTAMP(3) NULL, c VARCHAR(60), n INT DEFAULT 1)"
         " DEFAULT CHARSET utf8mb4",
-        "CREATE TABLE odd.spaces (id INT PRIMARY KEY, c VARCHAR(20)) ENGINE=InnoDB",
-        "INSERT INTO odd.spaces VALUES (1, 'a'), (2, 'b')",
+        *_SPACES,
     )
 
 
@@ -95,6 +100,7 @@ def kinds(primary: Primary) -> dict[Kind, int]:
         _discard: 1,
         _unlogged: 1,
         partial(_half_dropped, primary): 1,
+        partial(_import, primary): 1,
     }
     if flavor == "mysql":
         found[_partial_revoke] = 1
@@ -168,13 +174,27 @@ def _discard(d: random.Random) -> Statements:
     return d.choice(
         (
             ("ALTER TABLE odd.spaces DISCARD TABLESPACE",),
-            (
-                "DROP TABLE IF EXISTS odd.spaces",
-                "CREATE TABLE odd.spaces (id INT PRIMARY KEY, c VARCHAR(20)) ENGINE=InnoDB",
-                "INSERT INTO odd.spaces VALUES (1, 'a'), (2, 'b')",
-            ),
+            _SPACES,
         )
     )
+
+
+def _import(primary: Primary, d: random.Random) -> Iterator[str]:
+    """Import a tablespace, whose rows no binary log has; no replica has its file."""
+    files = [primary.datadir / "odd" / f"spaces.{kind}" for kind in ("ibd", "cfg")]
+    kept = [primary.tmp_dir / f"{d.random()}.{file.name}" for file in files]
+    yield from _SPACES
+    yield "FLUSH TABLES odd.spaces FOR EXPORT"
+    with suppress(OSError):  # another session has dropped the table
+        for file, copy in zip(files, kept, strict=True):
+            shutil.copy(file, copy)
+    yield "UNLOCK TABLES"
+    yield "ALTER TABLE odd.spaces DISCARD TABLESPACE"
+    with suppress(OSError):
+        for file, copy in zip(files, kept, strict=True):
+            shutil.copy(copy, file)
+            copy.unlink()
+    yield "ALTER TABLE odd.spaces IMPORT TABLESPACE"
 
 
 def _unlogged(d: random.Random) -> Statements:

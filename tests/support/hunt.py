@@ -3,7 +3,8 @@
 ``python -m tests.support.hunt --cycles 30 --flavor mysql --seed 1`` prints a line for each cycle, and ends with an
 error at the first one that blames anybody. A cycle's seed is the hunt's and its number; ``--first`` is the number to
 begin with; ``--innodb`` leaves out tables of other engines; ``--hostile`` adds the statements of
-:mod:`tests.support.hostile_load`, and compares every third backup with the primary by the servers' own dumps.
+:mod:`tests.support.hostile_load`, compares every third backup with the primary by the servers' own dumps, and has a
+replica take over from the primary now and then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import difflib
 import random
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from typing import Any
 
 from airflow_restore_replay.core.errors import Blame
 from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.checks.run import OPTIONAL
 from airflow_restore_replay.core.jobs.protocol import JobState
@@ -83,23 +86,59 @@ def hunt(
     """
     kit = KITS[flavor]
     primary = kit.start(root / "primary")
+    rig = Rig(primary, root)
     try:
         MixedLoad.prepare(primary)
         primary.execute(*_CANARY)
         if innodb:
             primary.execute(*(f"ALTER TABLE hunt.{name} ENGINE=InnoDB" for name in ("files", "cache")))
-        more = {}
         if hostile:
             hostile_load.prepare(primary)
-            more = hostile_load.kinds(primary)
-        rig = Rig(primary, root)
         for number in range(first, first + cycles):
+            more = hostile_load.kinds(rig.primary) if hostile else {}
+            standby = (
+                _standby(rig.primary, root / f"primary-{number}") if hostile and not number % 7 else None
+            )
             hunted = _cycle(rig, f"{seed}-{number}", kit.seeds, full=number == first, more=more)
+            if standby:
+                hunted = replace(hunted, how=hunted.how + _take_over(rig, standby))
             if hostile and number % 3 == 0 and not hunted.wrong:
                 hunted = replace(hunted, wrong=_silent_difference(rig))
             yield hunted
     finally:
-        primary.stop()
+        rig.primary.stop()
+
+
+def _standby(primary: Primary, root: Path) -> Primary:
+    """Return a replica of *primary*, made from a copy of its files."""
+    primary.terminate()
+    shutil.copytree(primary.datadir, root / "data")
+    (root / "data" / "auto.cnf").unlink(missing_ok=True)
+    primary.restart()
+    _roll_back_prepared(primary)
+    standby = type(primary).start(root, server_id=primary.server_id + 1, options=primary.options)
+    _roll_back_prepared(standby, logged=False)
+    if primary.flavor == "mariadb":
+        standby.execute("SET GLOBAL gtid_slave_pos = @@gtid_current_pos")
+    standby.follow(primary)
+    return standby
+
+
+def _take_over(rig: Rig, standby: Primary) -> str:
+    """Make *standby* the primary, if it has all that was logged; what was not logged is lost with the old one."""
+    first, flavor = rig.primary, get_flavor(standby.flavor)
+    with first.connect() as there, standby.connect() as here:
+        goal = flavor.primary_position(there)
+        deadline = time.monotonic() + 20
+        while not (equal := flavor.primary_position(here).contains(goal)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    if not equal:  # its applier stopped at what the binary log does not carry
+        standby.discard()
+        return "; no failover, the replica stopped"
+    first.discard()
+    standby.promote()
+    rig.primary = standby
+    return "; failover after it"
 
 
 def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Mapping[Kind, int]) -> Hunted:
@@ -125,7 +164,9 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Map
         if state and state.failure:
             said[f"{step} failed: {state.failure.message}"] = None
 
-    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32), more=more) as load:
+    # DDL several times a second would end most dumps, which is circumstance and finds nothing.
+    pause_s = 0.2 if more else 0.02
+    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32), pause_s=pause_s, more=more) as load:
         time.sleep(dice.uniform(0.5, 3))
         report = rig.cycle(force_full=full, watch=watch, **settings)
     seeded = report.steps.get("full.seed")
@@ -184,8 +225,12 @@ def _silent_difference(rig: Rig) -> str:
 def _restart(primary: Primary) -> None:
     """What was prepared and not committed stays so over a restart, with its locks."""
     primary.restart()
+    _roll_back_prepared(primary)
+
+
+def _roll_back_prepared(primary: Primary, *, logged: bool = True) -> None:
     for _, length, _, name in primary.execute("XA RECOVER"):
-        primary.execute(f"XA ROLLBACK '{str(name)[:length]}'")
+        primary.execute(f"SET sql_log_bin = {logged:d}", f"XA ROLLBACK '{str(name)[:length]}'")
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pymysql
@@ -40,7 +40,7 @@ _TABLES = (
     " INSERT INTO hunt.audit (of_id, what) VALUES (NEW.id, 'update')",
 )
 
-Statements = Sequence[str]
+Statements = Iterable[str]
 Kind = Callable[[random.Random], Statements]
 
 

@@ -199,6 +199,10 @@ class Primary(abc.ABC):
         self._terminate(signal.SIGTERM)
         shutil.rmtree(self._socket_dir, ignore_errors=True)
 
+    def terminate(self) -> None:
+        """Stop it cleanly; :meth:`restart` brings it back."""
+        self._terminate(signal.SIGTERM)
+
     def kill(self) -> None:
         """Crash it; :meth:`restart` brings it back."""
         self._terminate(signal.SIGKILL)

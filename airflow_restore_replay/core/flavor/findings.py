@@ -63,7 +63,7 @@ def refuse(found: Sequence[Finding], *, seeding: bool) -> None:
         return
     listed = "; ".join(f"{f.subject} {f.name}: {f.observed} (expected: {f.expected})" for f in refused)
     raise (error_class(refused[0].error) or PreflightFailed)(
-        f"{len(refused)} preconditions of a cycle do not hold: {listed}.",
+        f"{_counted(len(refused))} not hold: {listed}.",
         hint=" ".join(dict.fromkeys(finding.fix for finding in refused)),
         evidence={"findings": msgspec.to_builtins(refused)},
     )
@@ -76,3 +76,7 @@ def warnings_of(found: Sequence[Finding], *, seeding: bool) -> dict[str, str]:
         for f in found
         if f.severity in (Severity.WARNING, Severity.REFUSED) and not f.refuses(seeding=seeding)
     }
+
+
+def _counted(number: int) -> str:
+    return "1 precondition of a cycle does" if number == 1 else f"{number} preconditions of a cycle do"
