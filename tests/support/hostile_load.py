@@ -89,19 +89,24 @@ def prepare(primary: Primary) -> None:
     )
 
 
-def kinds(primary: Primary) -> dict[Kind, int]:
-    """Return kinds of statements for *primary*, and how often each comes."""
+def kinds(primary: Primary, dice: random.Random) -> dict[Kind, int]:
+    """Return kinds of statements for *primary*, and how often each comes.
+
+    Those that make a replay impossible are in every third cycle, so that others replay.
+    """
     flavor = primary.flavor
     found: dict[Kind, int] = {
         partial(_in_session, flavor): 20,
         _global: 3,
         partial(_engine, flavor): 4,
         _hostile_name: 6,
-        _discard: 1,
-        _unlogged: 1,
-        partial(_half_dropped, primary): 1,
-        partial(_import, primary): 1,
     }
+    spoiling: tuple[Kind, ...] = (
+        *(_discard, _unlogged),
+        *(partial(act, primary) for act in (_half_dropped, _import)),
+    )
+    if dice.random() < 0.35:
+        found[dice.choice(spoiling)] = 1
     if flavor == "mysql":
         found[_partial_revoke] = 1
     return found

@@ -95,7 +95,7 @@ def hunt(
         if hostile:
             hostile_load.prepare(primary)
         for number in range(first, first + cycles):
-            more = hostile_load.kinds(rig.primary) if hostile else {}
+            more = hostile_load.kinds(rig.primary, random.Random(f"{seed}:{number}")) if hostile else {}
             standby = (
                 _standby(rig.primary, root / f"primary-{number}") if hostile and not number % 7 else None
             )
@@ -159,14 +159,15 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Map
     said: dict[str, None] = {}
 
     def watch(step: str, state: JobState | None) -> None:
+        if more:
+            # DDL several times a second would end most dumps, which is circumstance and finds nothing.
+            load.pause_s = 1.5 if step == "full.seed" else 0.1
         if state and state.progress.phase == "refilling the node":
             said[f"{step} filled the node again: {state.progress.detail}"] = None
         if state and state.failure:
             said[f"{step} failed: {state.failure.message}"] = None
 
-    # DDL several times a second would end most dumps, which is circumstance and finds nothing.
-    pause_s = 0.2 if more else 0.02
-    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32), pause_s=pause_s, more=more) as load:
+    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32), more=more) as load:
         time.sleep(dice.uniform(0.5, 3))
         report = rig.cycle(force_full=full, watch=watch, **settings)
     seeded = report.steps.get("full.seed")

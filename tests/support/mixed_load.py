@@ -257,6 +257,7 @@ class MixedLoad:
     """Threads that run random statements until stopped.
 
     :param more: further kinds of statements, and how often each comes. With them, any statement may fail.
+    :ivar pause_s: rest of each thread after a group of statements.
     :ivar errors: numbers of the servers' errors that no race explains, with one statement each.
     """
 
@@ -274,7 +275,7 @@ class MixedLoad:
         self._primary = primary
         self._kinds = {**_KINDS, **(more or {})}
         self._any_error = bool(more)
-        self._pause_s = pause_s
+        self.pause_s = pause_s
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(random.Random(f"{seed}.{n}"),)) for n in range(threads)
@@ -320,4 +321,4 @@ class MixedLoad:
                 if number not in _RACES and not self._any_error:
                     self.errors.setdefault(number, f"{exc.args[1]}: {statement}"[:300])
                 return  # a new session has no open transaction
-            self._stop.wait(self._pause_s)
+            self._stop.wait(self.pause_s)

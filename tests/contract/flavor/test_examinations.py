@@ -68,6 +68,21 @@ def test_p5_every_flavor_examines_the_same(primary: Primary) -> None:
     }
 
 
+@on_mariadb
+def test_p5_names_that_the_backup_program_does_not_quote_are_refused_for_its_seed_only(
+    primary: Primary,
+) -> None:
+    primary.execute("CREATE DATABASE names", "CREATE TABLE names.`a``b` (id INT PRIMARY KEY) ENGINE=MyISAM")
+    try:
+        found = ask(primary, refusals, seed="physical")["names with backticks"]
+        assert found.observed == "`names`.`a``b`"
+        assert "names with backticks" not in ask(primary)
+        primary.execute("ALTER TABLE names.`a``b` ENGINE=InnoDB")
+        assert "names with backticks" not in ask(primary, refusals, seed="physical")
+    finally:
+        primary.execute("DROP DATABASE names")
+
+
 @pytest.mark.parametrize("confined", [True, False])
 def test_x10_functions_of_ordinary_users_are_a_warning_where_the_node_is_not_confined(
     primary: Primary, confined: bool

@@ -12,7 +12,7 @@ from airflow_restore_replay.core.flavor.mariadb import grants, tables
 from airflow_restore_replay.core.flavor.mariadb.identity import release_of, series_of
 from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.primary_examinations import Upstream
-from airflow_restore_replay.core.flavor.quoting import literal
+from airflow_restore_replay.core.flavor.quoting import joined, literal
 from airflow_restore_replay.core.flavor.session import inherited
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, status, value
 from airflow_restore_replay.core.flavor.stored_columns import recomputed
@@ -86,6 +86,21 @@ def _limits(facts: PrimaryFacts) -> Observation:
     )
 
 
+def _unquoted_names(facts: PrimaryFacts) -> Observation:
+    """Observe tables that mariadb-backup locks by a statement in which it does not double their names' backticks."""
+    found = rows(
+        facts.conn,
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE ENGINE <> 'InnoDB'"
+        " AND TABLE_TYPE = 'BASE TABLE' AND LOCATE('`', CONCAT(TABLE_SCHEMA, TABLE_NAME)) ORDER BY 1, 2",
+    )
+    return Observation(
+        not found,
+        common.named([joined(str(schema), str(name)) for schema, name in found]),
+        "no table of another engine than InnoDB with a backtick in its name: mariadb-backup cannot lock it, and fails",
+        "Set seed.method: logical; or rename the tables; or ALTER TABLE … ENGINE=InnoDB.",
+    )
+
+
 def _upstream(facts: PrimaryFacts) -> Upstream:
     """Return what the primary replicates from, as far as an account can see that has no privilege to ask for it."""
     if facts.variables.get("wsrep_on") == "ON":
@@ -136,6 +151,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     ),
     common.TRUSTED_FUNCTIONS,
     Examination(name="session limits", observe=_limits, seeds=["logical", "physical"], for_seed=True),
+    Examination(name="names with backticks", observe=_unquoted_names, seeds=["physical"], for_seed=True),
     common.LOADABLE_FUNCTIONS,
     recomputed("Set seed.method: physical", escaped=False),
     common.rounded_floats("mariadb-dump", "seed physically"),
