@@ -2,9 +2,10 @@
 
 ``python -m tests.support.hunt --cycles 30 --flavor mysql --seed 1`` prints a line for each cycle, and ends with an
 error at the first one that blames anybody. A cycle's seed is the hunt's and its number; ``--first`` is the number to
-begin with; ``--innodb`` leaves out tables of other engines; ``--hostile`` adds the statements of
+begin with; ``--innodb`` leaves out tables of other engines. ``--load hostile`` adds the statements of
 :mod:`tests.support.hostile_load`, compares every third backup with the primary by the servers' own dumps, and has a
-replica take over from the primary now and then.
+replica take over from the primary now and then. ``--load regression`` runs :mod:`tests.support.regression_load`
+instead, and compares every backup.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.checks.run import OPTIONAL
 from airflow_restore_replay.core.jobs.protocol import JobState
 from airflow_restore_replay.core.repository.format.records import Outcome
-from tests.support import hostile_load
+from tests.support import hostile_load, regression_load
 from tests.support.flavors import KITS
 from tests.support.independent import dump_text
-from tests.support.mixed_load import BALANCE, Kind, MixedLoad
+from tests.support.mixed_load import BALANCE, MixedLoad
 from tests.support.primary import ROOT_PASSWORD, Primary
+from tests.support.regression_load import RegressionLoad
 from tests.support.rig import Rig
 from tests.support.tamper import running
 
@@ -47,6 +49,10 @@ _EVERY_CHECK = {
     "canary": "hunt.canary",
     "assertions": [{"name": "balance", "query": "SELECT SUM(balance) FROM hunt.accounts", "expect": BALANCE}],
 }
+#: load → what prepares the primary for it
+_PREPARE = {"hostile": hostile_load.prepare, "regression": regression_load.prepare}
+#: load → every which backup is compared with the primary by dumps
+_COMPARED_BY_DUMPS = {"hostile": 3, "regression": 1}
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,12 @@ def hunt(
     cycles: int,
     first: int = 1,
     innodb: bool = False,
-    hostile: bool = False,
+    load: str = "mixed",
 ) -> Iterator[Hunted]:
     """Run cycles on a primary of the hunt's own.
 
     :param innodb: no table of another engine; MySQL's CLONE leaves those out, and a dump is the seed then.
-    :param hostile: see the module.
+    :param load: ``mixed``, ``hostile`` or ``regression``; see the module.
     """
     kit = KITS[flavor]
     primary = kit.start(root / "primary")
@@ -92,21 +98,28 @@ def hunt(
         primary.execute(*_CANARY)
         if innodb:
             primary.execute(*(f"ALTER TABLE hunt.{name} ENGINE=InnoDB" for name in ("files", "cache")))
-        if hostile:
-            hostile_load.prepare(primary)
+        if prepare := _PREPARE.get(load):
+            prepare(primary)
+        every = _COMPARED_BY_DUMPS.get(load, 0)
         for number in range(first, first + cycles):
-            more = hostile_load.kinds(rig.primary, random.Random(f"{seed}:{number}")) if hostile else {}
-            standby = (
-                _standby(rig.primary, root / f"primary-{number}") if hostile and not number % 7 else None
-            )
-            hunted = _cycle(rig, f"{seed}-{number}", kit.seeds, full=number == first, more=more)
+            takes_over = load == "hostile" and not number % 7
+            standby = _standby(rig.primary, root / f"primary-{number}") if takes_over else None
+            hunted = _cycle(rig, f"{seed}-{number}", kit.seeds, full=number == first, load=load)
             if standby:
                 hunted = replace(hunted, how=hunted.how + _take_over(rig, standby))
-            if hostile and number % 3 == 0 and not hunted.wrong:
+            if every and not number % every and not hunted.wrong:
                 hunted = replace(hunted, wrong=_silent_difference(rig))
             yield hunted
     finally:
         rig.primary.stop()
+
+
+def _load_of(kind: str, primary: Primary, seed: str) -> MixedLoad | RegressionLoad:
+    number = random.Random(seed).randrange(2**32)
+    if kind == "regression":
+        return RegressionLoad(primary, number)
+    more = hostile_load.kinds(primary, random.Random(f"more {seed}")) if kind == "hostile" else None
+    return MixedLoad(primary, number, more=more)
 
 
 def _standby(primary: Primary, root: Path) -> Primary:
@@ -141,7 +154,7 @@ def _take_over(rig: Rig, standby: Primary) -> str:
     return "; failover after it"
 
 
-def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Mapping[Kind, int]) -> Hunted:
+def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, load: str) -> Hunted:
     dice = random.Random(seed)
     settings: dict[str, Any] = {
         "validate": _EVERY_CHECK
@@ -158,16 +171,18 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Map
     started, verdicts = time.monotonic(), len(rig.verdicts_against())
     said: dict[str, None] = {}
 
+    odd = load != "mixed"
+
     def watch(step: str, state: JobState | None) -> None:
-        if more:
+        if odd:
             # DDL several times a second would end most dumps, which is circumstance and finds nothing.
-            load.pause_s = 1.5 if step == "full.seed" else 0.1
+            running_load.pause_s = 1.5 if step == "full.seed" else 0.1
         if state and state.progress.phase == "refilling the node":
             said[f"{step} filled the node again: {state.progress.detail}"] = None
         if state and state.failure:
             said[f"{step} failed: {state.failure.message}"] = None
 
-    with MixedLoad(rig.primary, random.Random(seed).randrange(2**32), more=more) as load:
+    with _load_of(load, rig.primary, seed) as running_load:
         time.sleep(dice.uniform(0.5, 3))
         report = rig.cycle(force_full=full, watch=watch, **settings)
     seeded = report.steps.get("full.seed")
@@ -177,11 +192,11 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Map
         how += "; the primary restarted after it"
     against = rig.verdicts_against()[verdicts:]
     # What the binary log does not carry cannot be replayed; then a fresh full follows, and no backup is to blame.
-    stranded = [v for v in against if more and v.outcome is Outcome.STRANDED]
+    stranded = [v for v in against if odd and v.outcome is Outcome.STRANDED]
     blamed = [str(v.failure) for v in against if v not in stranded]
-    blamed += [f"errors of the load: {load.errors}"] if load.errors else []
+    blamed += [f"errors of the load: {running_load.errors}"] if running_load.errors else []
     # A dump that DDL invalidates repeatedly is circumstance: the run fails, and no backup is blamed.
-    red = report.failure if report.failure and _innocent(report.failure, hostile=bool(more)) else None
+    red = report.failure if report.failure and _innocent(report.failure, odd=odd) else None
     blamed += [str(report.failure)] if report.failure and not red else []
     how += f"; red: {red.message[:200]}" if red else ""
     how += "".join(f"; stranded: {v.failure.message[:200]}" for v in stranded if v.failure)
@@ -190,12 +205,12 @@ def _cycle(rig: Rig, seed: str, seeds: tuple[str, ...], *, full: bool, more: Map
     if report.published_id:
         rows = int(rig.catalog().backup(report.published_id).manifest.compared["rows"])
     seconds = time.monotonic() - started
-    return Hunted(seed, how, load.done.total(), rows, seconds, "; ".join(blamed))
+    return Hunted(seed, how, running_load.done.total(), rows, seconds, "; ".join(blamed))
 
 
-def _innocent(failure: Failure, *, hostile: bool) -> bool:
+def _innocent(failure: Failure, *, odd: bool) -> bool:
     """Return whether the failure blames who is to blame: the host, or a primary that did not log a table of ours."""
-    unlogged = hostile and failure.blame is Blame.SOURCE and failure.tables
+    unlogged = odd and failure.blame is Blame.SOURCE and failure.tables
     return failure.blame is Blame.ENVIRONMENT or bool(
         unlogged and all(re.fullmatch(r"odd\.(u\d|t)", name) for name in failure.tables)
     )
@@ -241,7 +256,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--innodb", action="store_true")
-    parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("--load", choices=("mixed", "hostile", "regression"), default="mixed")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rr-hunt-") as root:
         for hunted in hunt(Path(root), **vars(asked)):

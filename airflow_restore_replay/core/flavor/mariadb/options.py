@@ -59,6 +59,11 @@ _REPLICATION = [
     # Each row event of the primary must be applied or stop the applier; no error is skipped or ignored.
     "--slave-exec-mode=STRICT",
     "--slave-type-conversions=",
+    # Each server gathers statistics of its own, mostly without the binary log; changes by hand may be in the log.
+    *(
+        f"--replicate-ignore-table=mysql.{name}"
+        for name in ("table_stats", "column_stats", "index_stats", "innodb_table_stats", "innodb_index_stats")
+    ),
 ]
 
 _REPLAYING = [

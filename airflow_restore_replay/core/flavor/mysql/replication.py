@@ -19,8 +19,9 @@ from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, 
 # By default the I/O thread gives up after ten tries; the stall timeout of this package decides instead.
 _RETRY_COUNT = 1_000_000
 
-# Tables that managed services write in the mysql schema for their own use.
-_SERVICE = r"'mysql.rds\_%'"
+# Tables that managed services write in the mysql schema for their own use, and statistics, which each server gathers
+# without the binary log.
+_OWN = r"'mysql.rds\_%', 'mysql.innodb\_%\_stats'"
 
 # Counters that change while one long event is applied, when the positions do not.
 _COUNTERS = (
@@ -50,7 +51,7 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     ignored = ", ".join(qualified(t.schema, t.name) for t in filtered_tables(node, primary))
     run(
         node,
-        f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({ignored}), REPLICATE_WILD_IGNORE_TABLE = ({_SERVICE})",
+        f"CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = ({ignored}), REPLICATE_WILD_IGNORE_TABLE = ({_OWN})",
     )
     if not ignored:
         memory_tables.set_aside(node)
