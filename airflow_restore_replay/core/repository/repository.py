@@ -171,13 +171,23 @@ class Repository:
 
         :raises KeyMissing: that key is not available, which is no evidence against the backup.
         """
-        if manifest.key_id not in self._chunks:
+        return self._chunks_of(manifest.key_id, f"Backup {manifest.backup_id}")
+
+    def codec_for(self, piece: LogPiece) -> Codec:
+        """Return the codec with the key that the parts of *piece* were written with.
+
+        :raises KeyMissing: that key is not available.
+        """
+        return self._chunks_of(piece.key_id, f"Piece {piece.piece_id} of {piece.log}").codec
+
+    def _chunks_of(self, key_id: str, what: str) -> ChunkStore:
+        if key_id not in self._chunks:
             raise KeyMissing(
-                f"Backup {manifest.backup_id} needs key {manifest.key_id or '(none)'}, which is not available.",
+                f"{what} needs key {key_id or '(none)'}, which is not available.",
                 hint="Name its source under repository.encryption.previous.",
-                evidence={"key_id": manifest.key_id},
+                evidence={"key_id": key_id},
             )
-        return self._chunks[manifest.key_id]
+        return self._chunks[key_id]
 
     def keys_needed(self, *, missing: bool = False) -> dict[str, list[str]]:
         """Return key id → ids of the backups that need the key.
@@ -264,11 +274,11 @@ class Repository:
         try:
             yield
         except ManifestCorrupt as exc:
-            self._require_marker()
+            self.require_marker()
             exc.evidence |= {"backup": manifest.backup_id}
             raise
 
-    def record(self, record: Verdict | PruneRecord | Condemned | Verification) -> None:
+    def record(self, record: Verdict | PruneRecord | Condemned | Verification | LogPiece | LogGap) -> None:
         """Store a record; a repeated call with the same record changes nothing."""
         write_record(self.store, record, self.sealer)
 
@@ -310,7 +320,7 @@ class Repository:
         listed = self.store.list(f"{FOLDERS[kind][0]}/")
         return read_all(self.store, kind, self.cluster, self.sealer, listed, unreadable)
 
-    def _require_marker(self) -> None:
+    def require_marker(self) -> None:
         """Raise if the whole repository is gone: then a missing object is no evidence against a backup.
 
         :raises RepositoryMismatch: ``repository.json`` is missing, or not readable.
