@@ -49,6 +49,7 @@ from airflow_restore_replay.core.repository.objects.key_checks import (
     open_keyring,
     refuse_lost_keys,
 )
+from airflow_restore_replay.core.repository.objects.lease_objects import LOG_LEASES
 from airflow_restore_replay.core.repository.objects.lists import (
     fill_in,
     read_chunk_list,
@@ -76,7 +77,8 @@ class Repository:
     """The backups of one cluster in an object store; create it with :meth:`open`.
 
     :ivar store: raw objects.
-    :ivar lease: allows one writer per cluster.
+    :ivar lease: allows one writer of backups per cluster.
+    :ivar log_lease: allows one writer of the archive per cluster.
     :ivar key_id: the key that new backups are encrypted with; empty without encryption.
     :ivar chunks: contents under that key; use :meth:`chunks_for` for those of an existing backup.
     :ivar codec: encodes these contents.
@@ -105,6 +107,7 @@ class Repository:
         self.chunks = self._chunks[self.key_id]
         self.codec = self.chunks.codec
         self.lease = Lease(store, marker.cluster, self.sealer)
+        self.log_lease = Lease(store, marker.cluster, self.sealer, LOG_LEASES)
 
     @classmethod
     def open(
