@@ -5,13 +5,14 @@ A part is written once, under an id that no other part has, and read back before
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from airflow_restore_replay.core.errors import LogCorrupt, LogMissing, StoreFailed
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError, Content
 from airflow_restore_replay.core.repository.format.records import LogGap, LogPart, LogPiece, new_id
+from airflow_restore_replay.core.repository.format.refs import part_path
+from airflow_restore_replay.core.repository.objects.record_store import record_path
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
@@ -21,10 +22,6 @@ from airflow_restore_replay.core.repository.store.base import (
 )
 
 MAX_PART_BYTES = 16 * 2**20
-#: folder of the parts
-PARTS = "logdata/"
-_PART_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
-_PART_PATH = re.compile(rf"{PARTS}{_PART_ID.pattern}\.zst")
 _ATTEMPTS = 4
 
 
@@ -38,23 +35,6 @@ class StoredLogs:
     pieces: tuple[LogPiece, ...]
     gaps: tuple[LogGap, ...]
     unreadable: Mapping[str, str] = field(default_factory=dict)
-
-
-def part_path(part: LogPart) -> str:
-    """Return the name of the object that holds *part*.
-
-    :raises LogCorrupt: its id is not one, and could name any object.
-    """
-    if not _PART_ID.fullmatch(part.object):
-        raise LogCorrupt(
-            f"{part.object[:200]!r} is not the id of a part.", evidence={"part": part.object[:200]}
-        )
-    return f"{PARTS}{part.object}.zst"
-
-
-def is_part_path(path: str) -> bool:
-    """Return whether *path* is the name of a part."""
-    return bool(_PART_PATH.fullmatch(path))
 
 
 class PieceStore:
@@ -71,7 +51,9 @@ class PieceStore:
         """Read all records of the archive."""
         pieces, damaged = self.repository.records(LogPiece)
         gaps, also = self.repository.records(LogGap)
-        return StoredLogs(tuple(pieces), tuple(gaps), damaged | also)
+        wrong = {record_path(LogPiece, p.piece_id): why for p in pieces if (why := _contradiction(p))}
+        sound = (p for p in pieces if not _contradiction(p))
+        return StoredLogs(tuple(sound), tuple(gaps), damaged | also | wrong)
 
     def put(self, data: Content) -> LogPart:
         """Store bytes as a part, and prove that they read back from the medium.
@@ -87,7 +69,7 @@ class PieceStore:
         for _ in range(_ATTEMPTS):
             part = LogPart(object=new_id(), name=name, size_bytes=len(data))
             try:
-                create_or_same(self.repository.store, part_path(part), encoded)
+                create_or_same(self.repository.store, part_path(part.object), encoded)
             except AlreadyExists:  # an id that another writer drew
                 continue
             self._prove(part, codec)
@@ -112,8 +94,6 @@ class PieceStore:
                 data = self.part(piece, part, at)
                 yield data[begin - at :] if begin > at else data
             at += part.size_bytes
-        if at != piece.end:
-            raise damaged(LogCorrupt, piece, at, f"its parts have {at - piece.begin} bytes in sum", "")
 
     def part(self, piece: LogPiece, part: LogPart, at: int, *, uncached: bool = False) -> bytes:
         """Fetch, decode and check one part.
@@ -132,7 +112,7 @@ class PieceStore:
             ) from None
         except (CodecError, ObjectTooLarge) as exc:
             why = str(exc) if isinstance(exc, CodecError) else "it is larger than it can be"
-            path = part_path(part)
+            path = part_path(part.object)
             raise damaged(LogCorrupt, piece, at, f"object {path} is corrupt: {why}", path) from None
 
     def _prove(self, part: LogPart, codec: Codec) -> None:
@@ -140,7 +120,7 @@ class PieceStore:
             self._fetch(part, codec, uncached=True)
         except (ObjectMissing, ObjectTooLarge, CodecError) as exc:
             raise StoreFailed(
-                f"{part_path(part)} was written to {self.repository.store.url} and did not read back: {exc}.",
+                f"{part_path(part.object)} was written to {self.repository.store.url} and did not read back: {exc}.",
                 hint="The store lost or changed bytes within seconds; no record names them.",
             ) from None
 
@@ -149,8 +129,16 @@ class PieceStore:
             raise CodecError(f"its record claims {part.size_bytes} bytes")
         store = self.repository.store
         fetch = store.get_uncached if uncached else store.get
-        stored = fetch(part_path(part), max_bytes=codec.bound(part.size_bytes))
+        stored = fetch(part_path(part.object), max_bytes=codec.bound(part.size_bytes))
         return bytes(codec.decode(stored, part.name, size_bytes=part.size_bytes))
+
+
+def _contradiction(piece: LogPiece) -> str:
+    """Return why *piece* cannot be true; empty if it can."""
+    size_bytes = sum(part.size_bytes for part in piece.parts)
+    if size_bytes != piece.end - piece.begin:
+        return f"it goes from {piece.begin} to {piece.end}, and its parts have {size_bytes} bytes"
+    return "" if piece.number else "it has no place in its stream"
 
 
 def damaged(
