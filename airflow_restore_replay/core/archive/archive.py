@@ -138,6 +138,10 @@ class Archive:
             raise
         fsync_directory(path.parent)
 
+    def pieces_of(self, log: ArchivedLog) -> tuple[LogPiece, ...]:
+        """Return all pieces of a file, also those whose place a longer one has taken."""
+        return tuple(self._of_file.get((log.stream, log.number), ()))
+
     @cached_property
     def _of_file(self) -> dict[tuple[str, int], list[LogPiece]]:
         found: dict[tuple[str, int], list[LogPiece]] = {}
@@ -158,7 +162,7 @@ class Archive:
     def _parts_at(self, log: ArchivedLog, at: int) -> Iterator[tuple[LogPiece, LogPart, int]]:
         """Yield the parts that have the byte *at*, with their offsets; those of the chosen pieces first."""
         tried = set()
-        for piece in (*log.pieces, *self._of_file.get((log.stream, log.number), ())):
+        for piece in (*log.pieces, *self.pieces_of(log)):
             begin = piece.begin
             if not begin <= at < piece.end:
                 continue
@@ -187,7 +191,7 @@ class Archive:
     def _reachable(self, log: ArchivedLog, at: int) -> tuple[Position, datetime | None]:
         """Return the position after the last whole transaction before the offset *at*, and that one's stamp."""
         flavor = get_flavor(log.pieces[0].flavor)
-        known = [p for p in self._of_file.get((log.stream, log.number), log.pieces) if p.end <= at]
+        known = [p for p in self.pieces_of(log) if p.end <= at]
         last = max(known, key=lambda p: p.end, default=None)
         position: Any = flavor.parse_position(last.after if last else log.before)
         last_at = max((p.last_at for p in known if p.last_at), default=None)

@@ -77,17 +77,20 @@ def moment_of(manifest: Manifest) -> datetime:
     return max([manifest.goal_read_at, *stamps])
 
 
+def span_of(backup: Backup, routes: Routes) -> Span:
+    """Return the moments that can be restored from *backup* alone."""
+    begin = moment_of(backup.manifest)
+    until = routes.from_position(routes.parse(backup.manifest.position)).until
+    return Span(begin, max(begin, until or begin), (backup.backup_id,))
+
+
 def window_of(backups: Iterable[Backup], routes: Routes, current_at: datetime | None) -> Window:
     """Derive the window.
 
     :param backups: healthy proven ones.
     :param current_at: of the newest piece.
     """
-    reached = []
-    for backup in backups:
-        begin = moment_of(backup.manifest)
-        until = routes.from_position(routes.parse(backup.manifest.position)).until
-        reached.append(Span(begin, max(begin, until or begin), (backup.backup_id,)))
+    reached = [span_of(backup, routes) for backup in backups]
     spans: list[Span] = []
     for span in sorted(reached, key=lambda s: (s.begin, s.end, s.backups)):
         if spans and span.begin <= spans[-1].end:
