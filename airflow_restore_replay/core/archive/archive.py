@@ -96,7 +96,7 @@ class Archive:
                 yield data
                 at += len(data)
         except ArchiveFault as exc:
-            raise self._with_reach(exc, log, at) from exc
+            raise self.explained(exc, log, at) from exc
 
     def events(self, log: ArchivedLog, begin: int = 0) -> Generator[LogEvent, None, None]:
         """Yield the events of a file; one part at a time is in memory.
@@ -112,9 +112,9 @@ class Archive:
             if end < log.size_bytes:
                 raise LogDamaged(f"the event there ends after the file, at {log.size_bytes}")
         except LogDamaged as exc:
-            raise self._with_reach(_not_a_log(log, end, str(exc)), log, end) from exc
+            raise self.explained(_not_a_log(log, end, str(exc)), log, end) from exc
         except ArchiveFault as exc:
-            raise self._with_reach(exc, log, exc.evidence["offset"]) from exc
+            raise self.explained(exc, log, exc.evidence["offset"]) from exc
 
     def write_log(
         self, log: ArchivedLog, path: Path, progress: Callable[[int], None] = lambda size_bytes: None
@@ -141,6 +141,18 @@ class Archive:
     def pieces_of(self, log: ArchivedLog) -> tuple[LogPiece, ...]:
         """Return all pieces of a file, also those whose place a longer one has taken."""
         return tuple(self._of_file.get((log.stream, log.number), ()))
+
+    def log_of(self, piece: LogPiece) -> ArchivedLog | None:
+        """Return the file that *piece* belongs to; None if its beginning is missing."""
+        return next(
+            (
+                log
+                for stream in self.streams
+                for log in stream.logs
+                if (log.stream, log.number) == (piece.stream, piece.number)
+            ),
+            None,
+        )
 
     @cached_property
     def _of_file(self) -> dict[tuple[str, int], list[LogPiece]]:
@@ -178,7 +190,7 @@ class Archive:
             first = next(events, None)
         return 4 if first and first.event.kind == FORMAT and first.event.body[-1] == CRC32 else 0
 
-    def _with_reach(self, fault: ArchiveFault, log: ArchivedLog, at: int) -> ArchiveFault:
+    def explained(self, fault: ArchiveFault, log: ArchivedLog, at: int) -> ArchiveFault:
         """Add to *fault* the position and the time before which nothing is lost."""
         position, last_at = self._reachable(log, at)
         until = f", of which the last transaction is stamped {stamp(last_at)}" if last_at else ""

@@ -46,6 +46,7 @@ from airflow_restore_replay.core.repository.objects.descriptor import (
 )
 from airflow_restore_replay.core.repository.objects.key_checks import (
     accept_active,
+    known_keys,
     open_keyring,
     refuse_lost_keys,
 )
@@ -145,7 +146,13 @@ class Repository:
         keyring = open_keyring(store, marker, keys, write=write)
         repository = cls(store, marker, keyring, compression_level=compression_level)
         if write and keyring:
-            refuse_lost_keys(store, marker.repository_id, keyring, repository.keys_needed(missing=True))
+            refuse_lost_keys(
+                store,
+                marker.repository_id,
+                keyring,
+                repository.keys_needed(missing=True),
+                repository.log_keys_needed(missing=True),
+            )
             accept_active(store, marker, keyring)
             record_upgrade(store, marker, repository.sealer)
         return repository
@@ -208,6 +215,20 @@ class Repository:
             if match and (key_id := stranger(self.store, path, self.sealer)):
                 needed.setdefault(key_id, []).append(match[1])
         return {k: ids for k, ids in needed.items() if not missing or (k and k not in self._chunks)}
+
+    def log_keys_needed(self, *, missing: bool = False) -> dict[str, list[str]]:
+        """Return key id → names of the archived binary logs that need the key.
+
+        :param missing: only keys that are not available. If all keys that the repository accepts are, no record is
+            read: an archive has thousands, and each was written under an accepted key.
+        """
+        if missing and known_keys(self.store) <= self._chunks.keys():
+            return {}
+        needed: dict[str, set[str]] = {}
+        for piece in self.records(LogPiece)[0]:
+            if piece.parts and not (missing and piece.key_id in self._chunks):
+                needed.setdefault(piece.key_id, set()).add(piece.log)
+        return {key_id: sorted(logs) for key_id, logs in needed.items()}
 
     def publish(
         self, manifest: Manifest, files: Sequence[FileEntry], *, known_lists: Container[str] = ()
