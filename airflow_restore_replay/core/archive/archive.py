@@ -75,6 +75,16 @@ class Archive:
 
         return tuple(gap for gap in self.noted_gaps if not closed(gap))
 
+    def gaps_after(self, catalog: Catalog, flavor: Flavor) -> tuple[LogGap, ...]:
+        """Return the open gaps that matter: those after the position of a healthy backup, or all if there is none."""
+        positions = [flavor.parse_position(b.manifest.position) for b in catalog.healthy()]
+
+        def matters(gap: LogGap) -> bool:
+            after = flavor.parse_position(gap.after)
+            return not positions or any(not position.contains(after) for position in positions)
+
+        return tuple(gap for gap in self.open_gaps(flavor) if matters(gap))
+
     def window(self, catalog: Catalog, flavor: Flavor) -> Window:
         """Return the moments that can be restored from healthy proven backups."""
         backups = [b for b in catalog.healthy() if b.manifest.flavor == flavor.name]
