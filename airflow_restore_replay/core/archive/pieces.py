@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from airflow_restore_replay.core.errors import LogCorrupt, LogMissing, StoreFailed
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError, Content
@@ -20,6 +21,8 @@ from airflow_restore_replay.core.repository.store.base import (
     ObjectTooLarge,
     create_or_same,
 )
+
+F = TypeVar("F", LogMissing, LogCorrupt)
 
 MAX_PART_BYTES = 16 * 2**20
 _ATTEMPTS = 4
@@ -141,9 +144,7 @@ def _contradiction(piece: LogPiece) -> str:
     return "" if piece.number else "it has no place in its stream"
 
 
-def damaged(
-    kind: type[LogMissing | LogCorrupt], piece: LogPiece, at: int, why: str, path: str
-) -> LogMissing | LogCorrupt:
+def damaged(kind: type[F], piece: LogPiece, at: int, why: str, path: str) -> F:
     """Return an error about the bytes at the offset *at* of a file."""
     return kind(
         f"The archived binary log {piece.log} (file {piece.number} of stream {piece.stream}) is damaged at "
