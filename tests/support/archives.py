@@ -151,7 +151,7 @@ def piece_of(cluster: str, flavor: str, begin: int, end: int, **fields: Any) -> 
     )
 
 
-def some_transactions(primary: Primary, files: int = 3, each: int = 4) -> None:
+def some_transactions(primary: Primary, files: int = 4, each: int = 4) -> None:
     """Write a few transactions into each of some files, the last of which stays open."""
     primary.execute(
         "CREATE DATABASE IF NOT EXISTS arc", "CREATE TABLE IF NOT EXISTS arc.t (id INT, body TEXT)"

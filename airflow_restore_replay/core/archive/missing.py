@@ -23,6 +23,7 @@ def missing(archive: Archive, flavor: Flavor) -> Iterator[ArchiveFault]:
         for before, log in pairwise(stream.logs):
             yield from _between(archive, before, log, routes)
     yield from _unnoted_gaps(archive, routes)
+    yield from _lost_streams(archive)
 
 
 def _beginnings(archive: Archive, stream: Stream) -> Iterator[ArchiveFault]:
@@ -64,6 +65,18 @@ def _unnoted_gaps(archive: Archive, routes: Routes) -> Iterator[ArchiveFault]:
             continue
         if not any(end.contains(routes.parse(first.before)) for end in ends[:index]):
             yield _lost(archive, first, 0, "no stream reaches the position before it, and no gap is noted")
+
+
+def _lost_streams(archive: Archive) -> Iterator[ArchiveFault]:
+    """Find gaps after which nothing is there."""
+    there = {piece.stream for piece in archive.pieces}
+    for gap in archive.noted_gaps:
+        if gap.stream not in there:
+            yield LogMissing(
+                f"All files of stream {gap.stream} are missing, which the record of gap {gap.gap_id} names. "
+                f"Reachable is all up to position {gap.before or '(empty)'}.",
+                evidence={"stream": gap.stream, "gap": gap.gap_id, "reachable": gap.before},
+            )
 
 
 def _differ(routes: Routes, first: str, second: str) -> bool:
