@@ -179,7 +179,7 @@ def _path(record: LogPiece | LogGap) -> str:
 
 def _cover(spans: Sequence[Span], begin: datetime) -> Iterator[Span]:
     """Choose as few spans as possible that have all moments since *begin* that any of them has."""
-    at = begin
+    at = begin - timedelta.resolution
     while True:
         usable = [span for span in spans if span.begin <= at < span.end]
         later = [span for span in spans if span.begin > at]
