@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -71,9 +72,11 @@ def restorable(archive: Archive, backups: list[Backup], story: Story, moment: da
 @given(data=st.data())
 def test_the_window_stays_restorable(flavor: str, data: st.DataObject) -> None:
     story, _ = data.draw(stories(flavor))
-    count = len(story.made)
-    backups = [backup_of(story, n) for n in sorted(data.draw(st.sets(st.integers(0, count), min_size=1)))]
-    begin = START + timedelta(minutes=data.draw(st.integers(-1, count)))
+    count, noise = len(story.made), random.Random(data.draw(st.integers(0, 2**32)))
+    backups = [
+        backup_of(story, n) for n in sorted(noise.sample(range(count + 1), noise.randrange(1, count + 2)))
+    ]
+    begin = START + timedelta(minutes=noise.randrange(-1, count + 1))
     now = START + timedelta(minutes=count + 1)
     archive = archive_of(story.pieces)
     infos = [written(piece, story) for piece in story.pieces]
