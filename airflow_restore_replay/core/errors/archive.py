@@ -6,9 +6,10 @@ from airflow_restore_replay.core.errors.circumstances import Circumstance
 
 
 class ArchiveFault(Circumstance):
-    """The archive does not have what it should have."""
+    """The archive of binary logs does not have what it should have."""
 
     retryable = False
+    advice = "Run `restore-replay verify` for all that is damaged."
 
 
 class LogMissing(ArchiveFault):
