@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from msgspec.structs import replace
 
 from airflow_restore_replay.compat import AirflowFailException, TaskDeferred
 from airflow_restore_replay.core.config.cluster import Cluster
@@ -20,9 +21,16 @@ from airflow_restore_replay.core.errors import (
     WrongPhase,
 )
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
+from airflow_restore_replay.core.repository.format.records import (
+    BackupState,
+    LogGap,
+    Outcome,
+    new_id,
+)
+from airflow_restore_replay.core.repository.objects.record_store import write_record
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.hooks.clusters import find_cluster
+from airflow_restore_replay.notifications.compose import message
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,
     ChooseBaseOperator,
@@ -223,6 +231,37 @@ class TestDecisions:
         task = PublishedOperator(task_id="published", cluster=cycle.rig.cluster())
         with pytest.raises(AirflowFailException, match="a_dag/a_run published no backup"):
             task.execute(context_of(task))
+
+    def test_a_gap_is_announced_by_the_first_backup_after_it_was_noticed(self, cycle: Shipped) -> None:
+        repository = cycle.rig.repository()
+        (backup,) = repository.catalog().backups
+        made = backup.manifest.created_at
+        for name, seconds in (("announced before", -1), ("new", 1)):
+            gap = LogGap(
+                gap_id=new_id(),
+                at=made + timedelta(seconds=seconds),
+                cluster="orders",
+                run="archive/a_run",
+                lease_epoch=1,
+                stream=new_id(),
+                number=1,
+                before="",
+                after="0-1-900000000",
+                lacking=name,
+                reason="the primary purged its binary logs",
+            )
+            repository.record(gap)
+        at = made + timedelta(seconds=2)
+        mine = replace(backup.manifest, backup_id=new_id(at), created_at=at, run="a_dag/a_run")
+        write_record(repository.store, mine, repository.sealer)
+        told: list[Any] = []
+        task = PublishedOperator(task_id="published", cluster=cycle.rig.cluster(), on_gap=told.append)
+        task.execute(context_of(task))
+        (context,) = told
+        assert context["gap"]["lacking"] == "new"
+        text = message(context).text
+        assert text.startswith("orders: the archive has a gap\n")
+        assert "What: The archive lacks new: the primary purged its binary logs" in text
 
 
 class TestQuarantine:
