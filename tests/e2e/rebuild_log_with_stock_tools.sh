@@ -46,14 +46,14 @@ for record in "$repository"/logpieces/*.json; do
     after=$(jq -r '.after // [] | join(" ")' "$work/seal")
     { cat "$work/record"; printf '\n%s\n%s\n%s\n' "$id" "logpieces/${record##*/}" "$after"; } > "$work/statement"
     test "$(keyed_hash "$(jq -r '.key_id // ""' "$work/seal")" records "$work/statement")" = "$(jq -r .seal "$work/seal")"
-    jq -c '{begin, end, key_id: (.key_id // ""), parts}' "$work/record" >> "$work/pieces"
+    jq -c . "$work/record" >> "$work/pieces"
 done
 
 # From the beginning on, the longest piece that begins where the one before ends. Each part matches its name.
 at=0
 : > "$target"
 while piece=$(jq -c -s -e --argjson at "$at" 'map(select(.begin == $at)) | max_by(.end)' "$work/pieces"); do
-    key_id=$(printf %s "$piece" | jq -r .key_id)
+    key_id=$(printf %s "$piece" | jq -r '.key_id // ""')
     for part in $(printf %s "$piece" | jq -r '.parts[] | "\(.object)/\(.name)"'); do
         decrypt "$key_id" "$repository/logdata/${part%/*}.zst" | zstd -dcq > "$work/part"
         test "$(keyed_hash "$key_id" names "$work/part")" = "${part#*/}"
