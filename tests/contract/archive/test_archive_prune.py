@@ -174,7 +174,7 @@ def test_parts_that_no_record_names_go_and_other_objects_stay(place: Place, shel
 
 
 @pytest.mark.parametrize("fault", ["missing", "corrupt", "other bytes", "other position"])
-def test_a_piece_goes_only_if_the_longer_one_reads_back_the_same(
+def test_a22_a_piece_goes_only_if_the_longer_one_reads_back_the_same(
     place: Place, shelf: Shelf, fault: str
 ) -> None:
     archivist = archived(place, shelf)
@@ -272,7 +272,7 @@ def test_gaps_go_when_all_backups_are_past_them(place: Place, shelf: Shelf, tree
     assert Archive.read(repository).noted_gaps == ()
 
 
-def test_an_unreadable_record_withholds_all(place: Place, shelf: Shelf, tree: Path) -> None:
+def test_a23_an_unreadable_record_withholds_all(place: Place, shelf: Shelf, tree: Path) -> None:
     archivist = archived(place, shelf, current_at=utc_now() + timedelta(seconds=230))
     repository = archivist.repository
     for age_s in (4, 3, 2):

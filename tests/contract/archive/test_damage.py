@@ -92,7 +92,7 @@ def verified(repository: Repository, shelf: Shelf) -> ArchiveReport:
 
 @pytest.mark.parametrize("damage", [flip, halve, swap, remove])
 @pytest.mark.parametrize("key", [(), (OLD,)], ids=["plain", "encrypted"])
-def test_damage_to_any_object_is_found(
+def test_a20_damage_to_any_object_is_found(
     shelf: Shelf, tmp_path: Path, damage: Damage, key: tuple[str, ...]
 ) -> None:
     place = Place(RepositorySpec(url=tmp_path.as_uri()), LocalDamage(tmp_path))
@@ -141,7 +141,7 @@ def _read_or_told(archive: Archive, number: int, data: bytes, report: ArchiveRep
         assert not report.ok
 
 
-def test_verification_names_file_offset_and_what_is_reachable(place: Place, shelf: Shelf) -> None:
+def test_a20_verification_names_file_offset_and_what_is_reachable(place: Place, shelf: Shelf) -> None:
     repository = place.open()
     build(repository, shelf)
     archive = Archive.read(repository)

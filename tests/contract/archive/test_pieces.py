@@ -117,7 +117,7 @@ def test_large_parts_are_not_stored_again(place: Place, shelf: Shelf) -> None:
     assert content(Archive.read(archivist.repository), ArchivedLog((whole,))) == log.data
 
 
-def test_each_piece_is_under_its_key(place: Place, shelf: Shelf) -> None:
+def test_s16_each_piece_is_under_its_key(place: Place, shelf: Shelf) -> None:
     made = shelf.logs[0]
     first = Archivist(place.open(OLD), shelf.flavor)
     first.add(made, [0], closed=False, end=made.groups[1].end)
@@ -137,7 +137,7 @@ def test_each_piece_is_under_its_key(place: Place, shelf: Shelf) -> None:
     assert content(Archive.read(reader), the_log(Archive.read(reader))) == made.data
 
 
-def test_a_damaged_part_is_read_from_another_piece(place: Place, shelf: Shelf) -> None:
+def test_a21_a_damaged_part_is_read_from_another_piece(place: Place, shelf: Shelf) -> None:
     archivist = Archivist(place.open(), shelf.flavor)
     made = shelf.logs[0]
     archivist.add(made, range(len(made.groups)))
@@ -151,7 +151,7 @@ def test_a_damaged_part_is_read_from_another_piece(place: Place, shelf: Shelf) -
 
 
 @pytest.mark.parametrize("merge_first", [False, True], ids=["loose", "merged"])
-def test_damage_names_file_offset_and_what_is_reachable(
+def test_a20_damage_names_file_offset_and_what_is_reachable(
     place: Place, shelf: Shelf, *, merge_first: bool
 ) -> None:
     archivist = Archivist(place.open(), shelf.flavor, number=1)
