@@ -78,7 +78,7 @@ def _archive(
     scope: Scope, folders: list[str], threads: int | None, limit: RateLimit, report: Reporter
 ) -> ArchiveReport | None:
     """Verify the archive, if there is one."""
-    archive = Archive.read(scope.repository())
+    archive = Archive.read(scope.repository(), everything=True)
     if not archive.pieces and not archive.unreadable:
         return None
     report.phase("verifying the archive")

@@ -12,6 +12,7 @@ from typing import Any
 from blake3 import blake3
 
 from airflow_restore_replay.core.archive.pieces import MAX_PART_BYTES, PieceStore
+from airflow_restore_replay.core.archive.places import piece_id
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.log_file import LogEvent, log_events
 from airflow_restore_replay.core.repository.format.records import LogPart, LogPiece, new_id, utc_now
@@ -139,16 +140,15 @@ def piece_of(cluster: str, flavor: str, begin: int, end: int, **fields: Any) -> 
     at = utc_now()
     part = LogPart(object=new_id(), name="0" * 64, size_bytes=end - begin)
     values: dict[str, Any] = {
-        "piece_id": new_id(at),
         "at": at,
         "parts": [part] if end > begin else [],
         "stream": STREAM,
         "number": 1,
         "log": "binlog.000001",
     }
-    return LogPiece(
-        cluster=cluster, run=RUN, lease_epoch=1, flavor=flavor, begin=begin, end=end, **(values | fields)
-    )
+    values |= fields
+    values.setdefault("piece_id", piece_id(values["at"], values["stream"], values["number"], begin, end))
+    return LogPiece(cluster=cluster, run=RUN, lease_epoch=1, flavor=flavor, begin=begin, end=end, **values)
 
 
 def some_transactions(primary: Primary, files: int = 4, each: int = 4) -> None:

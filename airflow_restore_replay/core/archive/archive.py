@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_restore_replay.core.archive.logs import ArchivedLog, Stream, streams_of
 from airflow_restore_replay.core.archive.pieces import PieceStore, damaged
+from airflow_restore_replay.core.archive.places import FileKey
 from airflow_restore_replay.core.archive.reach import Reach, Routes, newest
 from airflow_restore_replay.core.archive.window import Window, window_of
 from airflow_restore_replay.core.errors import ArchiveFault, LogCorrupt, RestoreReplayError
@@ -25,6 +27,7 @@ from airflow_restore_replay.core.flavor.values import Position
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import LogGap, LogPart, LogPiece
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.store.base import ObjectInfo
 from airflow_restore_replay.core.system.files import fsync_directory
 from airflow_restore_replay.core.times import stamp
 
@@ -38,10 +41,11 @@ _BUFFER_BYTES = 2**20
 class Archive:
     """The archive at one moment; create it with :meth:`read`.
 
-    :param pieces: all pieces, unsorted.
+    :param pieces: pieces, unsorted.
     :param streams: oldest first.
     :param noted_gaps: all gaps that the archiver noticed, oldest first; :meth:`open_gaps` are those still open.
     :param unreadable: name of a record → what is wrong with it.
+    :param left_out: file → records of pieces whose place longer ones have taken; they are read if they are needed.
     """
 
     store: PieceStore
@@ -49,14 +53,18 @@ class Archive:
     streams: tuple[Stream, ...] = ()
     noted_gaps: tuple[LogGap, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[FileKey, Sequence[ObjectInfo]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, repository: Repository) -> Archive:
-        """Read all records of the archive, and no log."""
+    def read(cls, repository: Repository, *, everything: bool = False) -> Archive:
+        """Read the records of the archive, and no log.
+
+        :param everything: also pieces whose place longer ones have taken, which verification and pruning look at.
+        """
         store = PieceStore(repository)
-        found = store.read()
+        found = store.read(everything=everything)
         gaps = tuple(sorted(found.gaps, key=lambda gap: (gap.at, gap.gap_id)))
-        return cls(store, found.pieces, streams_of(found.pieces), gaps, found.unreadable)
+        return cls(store, found.pieces, streams_of(found.pieces), gaps, found.unreadable, found.left_out)
 
     def routes(self, flavor: Flavor) -> Routes:
         """Return what finds the files that continue a position."""
@@ -150,7 +158,16 @@ class Archive:
 
     def pieces_of(self, log: ArchivedLog) -> tuple[LogPiece, ...]:
         """Return all pieces of a file, also those whose place a longer one has taken."""
-        return tuple(self._of_file.get((log.stream, log.number), ()))
+        file = (log.stream, log.number)
+        if file in self.left_out and file not in self._complete:
+            more, _ = self.store.pieces(self.left_out[file])
+            self._complete.add(file)
+            self._of_file.setdefault(file, []).extend(more.values())
+        return tuple(self._of_file.get(file, ()))
+
+    @cached_property
+    def _complete(self) -> set[FileKey]:
+        return set()
 
     def log_of(self, piece: LogPiece) -> ArchivedLog | None:
         """Return the file that *piece* belongs to; None if its beginning is missing."""
@@ -165,8 +182,8 @@ class Archive:
         )
 
     @cached_property
-    def _of_file(self) -> dict[tuple[str, int], list[LogPiece]]:
-        found: dict[tuple[str, int], list[LogPiece]] = {}
+    def _of_file(self) -> dict[FileKey, list[LogPiece]]:
+        found: dict[FileKey, list[LogPiece]] = {}
         for piece in self.pieces:
             found.setdefault((piece.stream, piece.number), []).append(piece)
         return found
@@ -184,7 +201,7 @@ class Archive:
     def _parts_at(self, log: ArchivedLog, at: int) -> Iterator[tuple[LogPiece, LogPart, int]]:
         """Yield the parts that have the byte *at*, with their offsets; those of the chosen pieces first."""
         tried = set()
-        for piece in (*log.pieces, *self.pieces_of(log)):
+        for piece in itertools.chain(log.pieces, self._others_of(log)):
             begin = piece.begin
             if not begin <= at < piece.end:
                 continue
@@ -193,6 +210,10 @@ class Archive:
                     tried.add(part.object)
                     yield piece, part, begin
                 begin += part.size_bytes
+
+    def _others_of(self, log: ArchivedLog) -> Iterator[LogPiece]:
+        """Yield all pieces of a file; those that were left out are not read before they are needed."""
+        yield from self.pieces_of(log)
 
     def _checksum_bytes(self, log: ArchivedLog) -> int:
         """Return how long the checksum of each event is, as the first event, the format, states it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from airflow_restore_replay.core.archive.logs import ArchivedLog
 from airflow_restore_replay.core.archive.pieces import MAX_PART_BYTES, PieceStore
-from airflow_restore_replay.core.repository.format.records import LogPart, LogPiece, new_id, utc_now
+from airflow_restore_replay.core.archive.places import piece_id
+from airflow_restore_replay.core.repository.format.records import LogPart, LogPiece, utc_now
 
 #: pieces of a file that still grows, above which they are merged
 MAX_LOOSE = 360
@@ -31,7 +32,7 @@ def merged(
     first, last = log.pieces[0], log.pieces[-1]
     at = utc_now()
     return LogPiece(
-        piece_id=new_id(at),
+        piece_id=piece_id(at, last.stream, last.number, first.begin, last.end),
         at=at,
         cluster=last.cluster,
         run=run,

@@ -48,7 +48,7 @@ class Overview:
             gaps=archive.gaps_after(catalog, flavor),
             streams=len(archive.streams),
             files=len(logs),
-            pieces=len(archive.pieces),
+            pieces=len(archive.pieces) + sum(map(len, archive.left_out.values())),
             size_bytes=sum(log.size_bytes for log in logs),
             days=dict(sorted(days.items())),
             unreadable=archive.unreadable,

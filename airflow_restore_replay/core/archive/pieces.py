@@ -5,18 +5,20 @@ A part is written once, under an id that no other part has, and read back before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from airflow_restore_replay.core.archive.places import FileKey, Selection, named, select
 from airflow_restore_replay.core.errors import LogCorrupt, LogMissing, StoreFailed
 from airflow_restore_replay.core.repository.format.codec import Codec, CodecError, Content
 from airflow_restore_replay.core.repository.format.records import LogGap, LogPart, LogPiece, new_id
 from airflow_restore_replay.core.repository.format.refs import part_path
-from airflow_restore_replay.core.repository.objects.record_store import record_path
+from airflow_restore_replay.core.repository.objects.record_store import read_all
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import (
     AlreadyExists,
+    ObjectInfo,
     ObjectMissing,
     ObjectTooLarge,
     create_or_same,
@@ -33,11 +35,13 @@ class StoredLogs:
     """All records of the archive, unsorted.
 
     :param unreadable: name of an object → what is wrong with it.
+    :param left_out: file → records of pieces that were not read, because longer ones have their place.
     """
 
     pieces: tuple[LogPiece, ...]
     gaps: tuple[LogGap, ...]
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[FileKey, Sequence[ObjectInfo]] = field(default_factory=dict)
 
 
 class PieceStore:
@@ -50,13 +54,39 @@ class PieceStore:
         self.repository = repository
         self.key_id = repository.key_id
 
-    def read(self) -> StoredLogs:
-        """Read all records of the archive."""
-        pieces, damaged = self.repository.records(LogPiece)
+    def read(self, *, everything: bool = False) -> StoredLogs:
+        """Read the records of the archive.
+
+        :param everything: also pieces whose place longer ones have taken. A day without pruning has thousands.
+        """
+        listed = list(self.repository.store.list("logpieces/"))
+        selection = Selection(listed) if everything else select(listed)
+        pieces, unreadable = self.pieces(selection.first)
+        for file, left_out in [*selection.rest.items()]:
+            of_file = [n.info.path for info in selection.first if (n := named(info)) and n.file == file]
+            if any(path not in pieces for path in of_file):
+                del selection.rest[file]
+                more, bad = self.pieces(left_out)
+                pieces, unreadable = pieces | more, unreadable | bad
         gaps, also = self.repository.records(LogGap)
-        wrong = {record_path(LogPiece, p.piece_id): why for p in pieces if (why := _contradiction(p))}
-        sound = (p for p in pieces if not _contradiction(p))
-        return StoredLogs(tuple(sound), tuple(gaps), damaged | also | wrong)
+        return StoredLogs(tuple(pieces.values()), tuple(gaps), unreadable | also, selection.rest)
+
+    def pieces(self, listed: Iterable[ObjectInfo]) -> tuple[dict[str, LogPiece], dict[str, str]]:
+        """Read some records of pieces.
+
+        :returns: name of the object → piece, and → what is wrong with it.
+        """
+        repository = self.repository
+        unreadable: dict[str, str] = {}
+        pieces: dict[str, LogPiece] = {}
+        for info, piece, _ in read_all(
+            repository.store, LogPiece, repository.cluster, repository.sealer, listed, unreadable
+        ):
+            if why := _contradiction(piece, info):
+                unreadable[info.path] = why
+            else:
+                pieces[info.path] = piece
+        return pieces, unreadable
 
     def put(self, data: Content) -> LogPart:
         """Store bytes as a part, and prove that they read back from the medium.
@@ -136,8 +166,10 @@ class PieceStore:
         return bytes(codec.decode(stored, part.name, size_bytes=part.size_bytes))
 
 
-def _contradiction(piece: LogPiece) -> str:
+def _contradiction(piece: LogPiece, info: ObjectInfo) -> str:
     """Return why *piece* cannot be true; empty if it can."""
+    if (name := named(info)) and not name.is_of(piece):
+        return f"its name tells another place than {piece.stream}, {piece.number}, {piece.begin}-{piece.end}"
     size_bytes = sum(part.size_bytes for part in piece.parts)
     if size_bytes != piece.end - piece.begin:
         return f"it goes from {piece.begin} to {piece.end}, and its parts have {size_bytes} bytes"

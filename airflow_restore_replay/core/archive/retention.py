@@ -38,7 +38,7 @@ def log_rules(cluster: Cluster) -> ReadRules:
     def read(repository: Repository, now: datetime, limit: datetime) -> LogRetention:
         # Listed first: a record that is written meanwhile is not old enough to be deleted.
         listed = [*repository.store.list("logpieces/"), *repository.store.list("loggaps/")]
-        archive = Archive.read(repository)
+        archive = Archive.read(repository, everything=True)
         return LogRetention(archive, listed, cluster.archive, get_flavor(cluster.flavor), now, limit)
 
     return read

@@ -44,7 +44,9 @@ def rules(shelf: Shelf, keep_s: float | None = None) -> ReadRules:
 
     def read(repository: Repository, now: datetime, limit: datetime) -> LogRetention:
         listed = [*repository.store.list("logpieces/"), *repository.store.list("loggaps/")]
-        return LogRetention(Archive.read(repository), listed, archiving, shelf.flavor, now, limit)
+        return LogRetention(
+            Archive.read(repository, everything=True), listed, archiving, shelf.flavor, now, limit
+        )
 
     return read
 

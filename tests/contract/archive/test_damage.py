@@ -87,7 +87,7 @@ def build(repository: Repository, shelf: Shelf) -> dict[int, bytes]:
 
 
 def verified(repository: Repository, shelf: Shelf) -> ArchiveReport:
-    return verify_archive(Archive.read(repository), shelf.flavor, threads=2)
+    return verify_archive(Archive.read(repository, everything=True), shelf.flavor, threads=2)
 
 
 @pytest.mark.parametrize("damage", [flip, halve, swap, remove])

@@ -15,7 +15,7 @@ from airflow_restore_replay.core.archive.merging import MAX_LOOSE, merge_due, me
 from airflow_restore_replay.core.archive.pieces import MAX_PART_BYTES
 from airflow_restore_replay.core.errors import KeyMissing, LogCorrupt, LogMissing
 from airflow_restore_replay.core.flavor.log_file import log_events
-from airflow_restore_replay.core.repository.format.records import LogPiece
+from airflow_restore_replay.core.repository.format.records import LogPiece, new_id
 from airflow_restore_replay.core.repository.format.refs import part_path
 from tests.contract.archive.conftest import Shelf
 from tests.contract.conftest import Place
@@ -183,5 +183,5 @@ def test_a20_damage_names_file_offset_and_what_is_reachable(
 def replace_parts(one: LogPiece, two: LogPiece) -> LogPiece:
     """Return one piece with the parts of both."""
     return msgspec.structs.replace(
-        one, end=two.end, parts=[*one.parts, *two.parts], after=two.after, transactions=9
+        one, piece_id=new_id(), end=two.end, parts=[*one.parts, *two.parts], after=two.after, transactions=9
     )

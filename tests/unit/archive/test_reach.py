@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_restore_replay.core.archive.logs import streams_of
+from airflow_restore_replay.core.archive.places import select
 from airflow_restore_replay.core.archive.reach import Routes
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import LogPiece
+from airflow_restore_replay.core.repository.objects.record_store import record_path
+from airflow_restore_replay.core.repository.store.base import ObjectInfo
 from tests.support.archives import piece_of
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -178,3 +181,28 @@ def test_known_time_is_never_after_a_transaction_that_is_lacking(flavor: str, da
     lacking = set(range(len(story.made))) - story.reachable(set(range(base)))
     if reach.until and lacking:
         assert reach.until < story.made[min(lacking)].at
+
+
+@pytest.mark.parametrize("flavor", ["mariadb", "mysql"])
+@given(data=st.data())
+def test_records_that_are_left_out_by_their_names_change_nothing(flavor: str, data: st.DataObject) -> None:
+    story, _ = data.draw(stories(flavor))
+    by_name = {record_path(LogPiece, piece.piece_id): piece for piece in story.pieces}
+    selection = select(ObjectInfo(path, 1, START) for path in by_name)
+    first = [by_name[info.path] for info in selection.first]
+    assert streams_of(first) == streams_of(story.pieces)
+    rest = [by_name[info.path] for infos in selection.rest.values() for info in infos]
+    assert sorted(p.piece_id for p in first + rest) == sorted(p.piece_id for p in story.pieces)
+
+
+def test_a_day_of_short_pieces_is_left_out_once_they_are_merged() -> None:
+    stream = "20261101T000000Z-00000001"
+    offsets = range(0, 8640 * SIZE, SIZE)
+    pieces = [piece_of("orders", "mariadb", at, at + SIZE, stream=stream) for at in offsets]
+    idle = [piece_of("orders", "mariadb", SIZE, SIZE, stream=stream) for _ in range(9)]
+    whole = piece_of("orders", "mariadb", 0, offsets[-1] + SIZE, stream=stream)
+    infos = [ObjectInfo(record_path(LogPiece, piece.piece_id), 1, START) for piece in (*pieces, *idle, whole)]
+    newest = max(piece.piece_id for piece in idle)
+    assert sorted(info.path for info in select(infos).first) == sorted(
+        record_path(LogPiece, piece_id) for piece_id in (whole.piece_id, newest)
+    )
