@@ -137,7 +137,7 @@ class PieceStore:
         """
         codec = self.repository.codec_for(piece)
         try:
-            return self._fetch(part, codec, uncached=uncached)
+            return bytes(self._fetch(part, codec, uncached=uncached))
         except ObjectMissing as exc:
             self.repository.require_marker()
             raise damaged(
@@ -157,13 +157,14 @@ class PieceStore:
                 hint="The store lost or changed bytes within seconds; no record names them.",
             ) from None
 
-    def _fetch(self, part: LogPart, codec: Codec, *, uncached: bool) -> bytes:
+    def _fetch(self, part: LogPart, codec: Codec, *, uncached: bool) -> memoryview:
+        """Return a part's bytes in a buffer of this thread, valid until it decodes the next one."""
         if part.size_bytes > MAX_PART_BYTES:
             raise CodecError(f"its record claims {part.size_bytes} bytes")
         store = self.repository.store
         fetch = store.get_uncached if uncached else store.get
         stored = fetch(part_path(part.object), max_bytes=codec.bound(part.size_bytes))
-        return bytes(codec.decode(stored, part.name, size_bytes=part.size_bytes))
+        return codec.decode(stored, part.name, size_bytes=part.size_bytes)
 
 
 def _contradiction(piece: LogPiece, info: ObjectInfo) -> str:
