@@ -26,6 +26,7 @@ from airflow_restore_replay.core.repository.format.records import (
     LogGap,
     Outcome,
     new_id,
+    utc_now,
 )
 from airflow_restore_replay.core.repository.objects.record_store import write_record
 from airflow_restore_replay.core.repository.repository import Repository
@@ -48,6 +49,7 @@ from airflow_restore_replay.operators.base import fail_or_retry, job_key, run_as
 from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupSensor
 from airflow_restore_replay.triggers.pause import PauseTrigger
 from tests.airflow.support import Shipped, context_of
+from tests.support.archives import piece_of
 
 
 def backfill(end: datetime | None, *, run_type: str = "backfill") -> SimpleNamespace:
@@ -335,6 +337,13 @@ class TestFreshness:
         no_repository = BackupFreshnessSensor(task_id="b", cluster=cluster)
         with pytest.raises(AirflowFailException, match="There is no repository"):
             no_repository.execute(context_of(no_repository))
+
+    def test_the_archive_may_be_asked_for_as_well(self, cycle: Shipped) -> None:
+        task = BackupFreshnessSensor(task_id="fresh", cluster=cycle.rig.cluster(), max_age="1h", rpo="1m")
+        with pytest.raises(AirflowFailException, match="The archive is behind by an unknown time"):
+            task.execute(context_of(task))
+        cycle.rig.repository().record(piece_of("orders", "mariadb", 0, 0, current_at=utc_now()))
+        assert 0 <= task.execute(context_of(task))["rpo_s"] < 60
 
 
 class TestAuthoring:
