@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class BackupFreshnessSensor(ClusterOperator, BaseSensorOperator):
     """Sensor that fails if the newest healthy proven backup is stale, or if its age is unknown.
 
-    It does not wait for a backup: a missing one fails the task at once. Returns ``backup_id``, ``age_s`` and, with *rpo*,
-    ``rpo_s``.
+    It does not wait for a backup: a missing one fails the task at once. Returns ``backup_id``, ``age_s`` and,
+    with *rpo*, ``rpo_s``.
 
     :param max_age: seconds, or a text such as ``26h``; the cluster's ``max_age`` unless given.
     :param proof: how far a backup must be proven to count: ``uploaded``, ``read_back`` or ``restored``.
