@@ -132,7 +132,7 @@ class Archive:
         except LogDamaged as exc:
             raise self.explained(_not_a_log(log, end, str(exc)), log, end) from exc
         except ArchiveFault as exc:
-            raise self.explained(exc, log, exc.evidence["offset"]) from exc
+            raise self.explained(exc, log, exc.evidence.get("offset", end)) from exc
 
     def write_log(
         self, log: ArchivedLog, path: Path, progress: Callable[[int], None] = lambda size_bytes: None
@@ -164,6 +164,16 @@ class Archive:
             self._complete.add(file)
             self._of_file.setdefault(file, []).extend(more.values())
         return tuple(self._of_file.get(file, ()))
+
+    def explained(self, fault: ArchiveFault, log: ArchivedLog, at: int) -> ArchiveFault:
+        """Add to *fault* the position and the time before which nothing is lost."""
+        position, last_at = self._reachable(log, at)
+        until = f", of which the last transaction is stamped {stamp(last_at)}" if last_at else ""
+        return type(fault)(
+            f"{fault.args[0]} Reachable is all up to position {position or '(empty)'}{until}.",
+            evidence=fault.evidence
+            | {"reachable": str(position), "reachable_at": stamp(last_at) if last_at else None},
+        )
 
     @cached_property
     def _complete(self) -> set[FileKey]:
@@ -201,7 +211,9 @@ class Archive:
     def _parts_at(self, log: ArchivedLog, at: int) -> Iterator[tuple[LogPiece, LogPart, int]]:
         """Yield the parts that have the byte *at*, with their offsets; those of the chosen pieces first."""
         tried = set()
-        for piece in itertools.chain(log.pieces, self._others_of(log)):
+        # Records that were left out are not read before they are needed.
+        others = (piece for _ in (None,) for piece in self.pieces_of(log))
+        for piece in itertools.chain(log.pieces, others):
             begin = piece.begin
             if not begin <= at < piece.end:
                 continue
@@ -211,25 +223,11 @@ class Archive:
                     yield piece, part, begin
                 begin += part.size_bytes
 
-    def _others_of(self, log: ArchivedLog) -> Iterator[LogPiece]:
-        """Yield all pieces of a file; those that were left out are not read before they are needed."""
-        yield from self.pieces_of(log)
-
     def _checksum_bytes(self, log: ArchivedLog) -> int:
         """Return how long the checksum of each event is, as the first event, the format, states it."""
-        with contextlib.closing(log_events(_opened(self.content(log)))) as events:
+        with contextlib.closing(log_events(_opened(self._bytes(log, 0, log.size_bytes)))) as events:
             first = next(events, None)
         return 4 if first and first.event.kind == FORMAT and first.event.body[-1] == CRC32 else 0
-
-    def explained(self, fault: ArchiveFault, log: ArchivedLog, at: int) -> ArchiveFault:
-        """Add to *fault* the position and the time before which nothing is lost."""
-        position, last_at = self._reachable(log, at)
-        until = f", of which the last transaction is stamped {stamp(last_at)}" if last_at else ""
-        return type(fault)(
-            f"{fault.args[0]} Reachable is all up to position {position or '(empty)'}{until}.",
-            evidence=fault.evidence
-            | {"reachable": str(position), "reachable_at": stamp(last_at) if last_at else None},
-        )
 
     def _reachable(self, log: ArchivedLog, at: int) -> tuple[Position, datetime | None]:
         """Return the position after the last whole transaction before the offset *at*, and that one's stamp."""
@@ -240,9 +238,9 @@ class Archive:
         last_at = max((p.last_at for p in known if p.last_at), default=None)
         # The last transaction that begins there may end after that place.
         starts: list[Any] = []
-        with contextlib.suppress(ArchiveFault, LogDamaged, RestoreReplayError):
+        with contextlib.suppress(RestoreReplayError, LogDamaged):
             for found in self._events(log, last.end if last else 0, at):
-                if start := flavor.log.start_of(found.event):
+                if start := flavor.log.start(found.event):
                     starts.append(start)
         done = starts[:-1]
         stamps = [datetime.fromtimestamp(start.committed_s, UTC) for start in done]

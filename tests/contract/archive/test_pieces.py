@@ -178,6 +178,11 @@ def test_a20_damage_names_file_offset_and_what_is_reachable(
     place.damage.remove(path)
     with pytest.raises(LogMissing, match=path):
         content(archive, log)
+    # Events from a later place need the file's beginning, too.
+    place.damage.remove(part_path(one.parts[0].object))
+    with pytest.raises(LogMissing, match=f"at offset 0: .* up to position {made.before}") as caught_first:
+        list(archive.events(log, bound))
+    assert caught_first.value.message.count("Reachable") == 1
 
 
 def replace_parts(one: LogPiece, two: LogPiece) -> LogPiece:
