@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from airflow_restore_replay.core.archive.logs import ArchivedLog
-from airflow_restore_replay.core.archive.pieces import MAX_PART_BYTES, PieceStore
+from airflow_restore_replay.core.archive.pieces import PieceStore
 from airflow_restore_replay.core.archive.places import piece_id
 from airflow_restore_replay.core.repository.format.records import LogPart, LogPiece, utc_now
 
 #: pieces of a file that still grows, above which they are merged
 MAX_LOOSE = 360
+#: size of merged parts; encoding and proving one takes a multiple of it
+_MERGED_BYTES = 8 * 2**20
 #: a part of this size is referred to as it is; smaller ones are stored again, together
-_LARGE_BYTES = MAX_PART_BYTES // 2
+_LARGE_BYTES = _MERGED_BYTES // 2
 
 
 def merge_due(log: ArchivedLog) -> bool:
@@ -81,7 +83,7 @@ class _Parts:
         # The parts of a piece are all under its key.
         reusable = piece.key_id == self._store.key_id
         large = part.size_bytes >= _LARGE_BYTES and reusable
-        if large or len(self._waiting) + part.size_bytes > MAX_PART_BYTES:
+        if large or len(self._waiting) + part.size_bytes > _MERGED_BYTES:
             self._flush()
         if large:
             self._parts.append(part)

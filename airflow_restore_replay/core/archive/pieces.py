@@ -105,6 +105,7 @@ class PieceStore:
                 create_or_same(self.repository.store, part_path(part.object), encoded)
             except AlreadyExists:  # an id that another writer drew
                 continue
+            del encoded
             self._prove(part, codec)
             return part
         raise StoreFailed(f"{self.repository.store.url} says of each new part that it exists already.")
