@@ -39,8 +39,8 @@ def content(archive: Archive, log: ArchivedLog, begin: int = 0) -> bytes:
 
 def test_files_come_back_with_their_events(place: Place, shelf: Shelf, tmp_path: Path) -> None:
     archivist = Archivist(place.open(), shelf.flavor)
-    for number, log in enumerate(shelf.logs):
-        archivist.add(log, range(number, len(log.groups)), closed=log is not shelf.logs[-1])
+    for number, made in enumerate(shelf.logs):
+        archivist.add(made, range(number, len(made.groups)), closed=made is not shelf.logs[-1])
     archive = Archive.read(place.open(write=False))
     (stream,) = archive.streams
     assert [log.number for log in stream.logs] == [1, 2, 3]
@@ -143,8 +143,8 @@ def test_a21_a_damaged_part_is_read_from_another_piece(place: Place, shelf: Shel
     archivist.add(made, range(len(made.groups)))
     whole = merge(archivist, the_log(Archive.read(archivist.repository)))
     path = part_path(whole.parts[0].object)
-    for damage in (lambda: place.damage.write(path, b"x"), lambda: place.damage.remove(path)):
-        damage()
+    for damaged in (b"x", None):
+        place.damage.remove(path) if damaged is None else place.damage.write(path, damaged)
         archive = Archive.read(place.open(write=False))
         assert the_log(archive).pieces == (whole,)
         assert content(archive, the_log(archive)) == made.data
