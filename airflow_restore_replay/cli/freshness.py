@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from airflow_restore_replay.cli.exit_codes import Nagios
 from airflow_restore_replay.cli.output import echo
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.archive.lag import archive_lag
 from airflow_restore_replay.core.config.units import Seconds, human_seconds
 from airflow_restore_replay.core.decisions.freshness import Freshness, freshness
 from airflow_restore_replay.core.errors import RestoreReplayError
@@ -51,46 +53,100 @@ class NagiosCommand(click.Command):
 @click.option(
     "--proof", type=click.Choice([p.value for p in Proof]), default=Proof.READ_BACK.value, show_default=True
 )
+@click.option(
+    "--rpo", type=Duration(), metavar="1m", help="Also limit how far the archive is behind the primary."
+)
 @scoped
-def command(scope: Scope, max_age: Seconds | None, proof: str) -> None:
-    """Check that the newest healthy proven backup is young enough.
+def command(scope: Scope, max_age: Seconds | None, proof: str, rpo: Seconds | None) -> None:
+    """Check that the newest healthy proven backup is young enough and, with --rpo, the archive up to date.
 
     Exit codes are those of Nagios: 0 OK, 2 CRITICAL (too old, or the age is unknown), 3 UNKNOWN (the check itself
-    is wrongly configured). The age counts from the time when the backup's position was read from the primary.
+    is wrongly configured). The age counts from the time when the backup's position was read from the primary. The
+    archive is behind by the time since the primary had logged nothing that is not archived.
     """
-    limit_s = max_age or scope.cluster.max_age
-    seen: Freshness | None = None
+    seen = _look(scope, _Limits(max_age or scope.cluster.max_age, rpo), Proof(proof))
+    if scope.as_json:
+        scope.emit(_document(scope, seen))
+    else:
+        echo(_line(scope, seen))
+    raise click.exceptions.Exit(seen.code)
+
+
+@dataclass(frozen=True)
+class _Limits:
+    age_s: float
+    rpo_s: float | None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was found; None is unknown, and counts as stale.
+
+    :param problem: the error that hides it.
+    """
+
+    limits: _Limits
+    backup: Freshness | None = None
+    rpo_s: float | None = None
     problem: Failure | None = None
+
+    @property
+    def young(self) -> bool:
+        return (
+            self.backup is not None
+            and self.backup.age_s is not None
+            and self.backup.age_s <= self.limits.age_s
+        )
+
+    @property
+    def archived(self) -> bool:
+        limit_s = self.limits.rpo_s
+        return limit_s is None or (self.rpo_s is not None and self.rpo_s <= limit_s)
+
+    @property
+    def code(self) -> Nagios:
+        return Nagios.OK if self.young and self.archived else Nagios.CRITICAL
+
+
+def _look(scope: Scope, limits: _Limits, proof: Proof) -> _Seen:
     try:
-        seen = freshness(scope.repository().catalog(), now=utc_now(), proof=Proof(proof))
+        repository, now = scope.repository(), utc_now()
+        rpo_s = archive_lag(repository).seconds(now) if limits.rpo_s is not None else None
+        return _Seen(limits, freshness(repository.catalog(), now=now, proof=proof), rpo_s)
     except Exception as exc:
         # The error that hides the age may also have prevented backups, so it counts as stale.
-        problem = Failure.of(exc)
-    fresh = seen is not None and seen.age_s is not None and seen.age_s <= limit_s
-    code = Nagios.OK if fresh else Nagios.CRITICAL
-    if scope.as_json:
-        scope.emit(_document(scope, seen, problem, limit_s, code))
-    else:
-        echo(_line(scope, seen, problem, limit_s, code))
-    raise click.exceptions.Exit(code)
+        return _Seen(limits, problem=Failure.of(exc))
 
 
-def _line(scope: Scope, seen: Freshness | None, problem: Failure | None, limit_s: float, code: Nagios) -> str:
-    age = "U" if seen is None or seen.age_s is None else f"{seen.age_s:.0f}s"
-    healthy = "U" if seen is None else str(seen.healthy)
-    perfdata = f"age={age};;{limit_s:.0f};0 healthy={healthy};;;0"
-    return f"RESTORE-REPLAY {code.name} - {_text(scope, seen, problem, limit_s)} | {perfdata}"
+def _line(scope: Scope, seen: _Seen) -> str:
+    found = seen.backup
+    age = "U" if found is None or found.age_s is None else f"{found.age_s:.0f}s"
+    healthy = "U" if found is None else str(found.healthy)
+    perfdata = f"age={age};;{seen.limits.age_s:.0f};0 healthy={healthy};;;0"
+    text = _text(scope, seen)
+    if seen.limits.rpo_s is not None:
+        rpo = "U" if seen.rpo_s is None else f"{seen.rpo_s:.0f}s"
+        perfdata += f" rpo={rpo};;{seen.limits.rpo_s:.0f};0"
+        text += f"; {_rpo_text(seen)}"
+    return f"RESTORE-REPLAY {seen.code.name} - {text} | {perfdata}"
 
 
-def _text(scope: Scope, seen: Freshness | None, problem: Failure | None, limit_s: float) -> str:
-    name = scope.cluster.name
-    if problem or seen is None:
-        why = _one_line(problem.message) if problem else ""
+def _rpo_text(seen: _Seen) -> str:
+    limit = human_seconds(seen.limits.rpo_s)
+    if seen.rpo_s is None:
+        return "it is unknown how far the archive is behind the primary"
+    return f"the archive is {human_seconds(seen.rpo_s)} behind the primary, limit {limit}"
+
+
+def _text(scope: Scope, seen: _Seen) -> str:
+    name, found = scope.cluster.name, seen.backup
+    if seen.problem or found is None:
+        why = _one_line(seen.problem.message) if seen.problem else ""
         return f"{name}: the age of the newest backup is unknown: {why}"
-    if seen.backup is None:
-        return f"{name}: no healthy backup with proof {seen.proof}, so its age is unknown"
-    age, limit = human_seconds(seen.age_s), human_seconds(limit_s)
-    return f"{name}: backup {seen.backup.backup_id} ({seen.backup.proof}) is {age} old, limit {limit}"
+    if found.backup is None:
+        return f"{name}: no healthy backup with proof {found.proof}, so its age is unknown"
+    age, limit = human_seconds(found.age_s), human_seconds(seen.limits.age_s)
+    return f"{name}: backup {found.backup.backup_id} ({found.backup.proof}) is {age} old, limit {limit}"
 
 
 def _one_line(text: str) -> str:
@@ -98,16 +154,17 @@ def _one_line(text: str) -> str:
     return text.replace("|", "/").replace("\n", " ")
 
 
-def _document(
-    scope: Scope, seen: Freshness | None, problem: Failure | None, limit_s: float, code: Nagios
-) -> dict[str, Any]:
+def _document(scope: Scope, seen: _Seen) -> dict[str, Any]:
+    found = seen.backup
     return {
         "cluster": scope.cluster.name,
-        "status": code.name,
-        "age_s": seen.age_s if seen else None,
-        "max_age_s": float(limit_s),
-        "backup_id": seen.backup.backup_id if seen and seen.backup else None,
-        "proof": seen.proof if seen else None,
-        "healthy": seen.healthy if seen else None,
-        "error": problem,
+        "status": seen.code.name,
+        "age_s": found.age_s if found else None,
+        "max_age_s": float(seen.limits.age_s),
+        "rpo_s": seen.rpo_s,
+        "max_rpo_s": seen.limits.rpo_s,
+        "backup_id": found.backup.backup_id if found and found.backup else None,
+        "proof": found.proof if found else None,
+        "healthy": found.healthy if found else None,
+        "error": seen.problem,
     }

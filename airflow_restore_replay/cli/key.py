@@ -115,9 +115,9 @@ def rewrap(scope: Scope) -> None:
 @command.command("check")
 @scoped
 def check(scope: Scope) -> None:
-    """Read the cluster's keys, test them on its repository, and show how many backups need each.
+    """Read the cluster's keys, test them on its repository, and show how many backups and archived logs need each.
 
-    Exit codes: 0 every backup's key is available, 2 one is not, a key is wrong, or its check is damaged.
+    Exit codes: 0 every key that is needed is available, 2 one is not, a key is wrong, or its check is damaged.
     """
     encryption = scope.cluster.repository.encryption
     if encryption is None:
@@ -126,7 +126,7 @@ def check(scope: Scope) -> None:
     sources = {Key.of(k).key_id: str(s) for k, s in zip(keys, encryption.sources, strict=True)}
     repository = Repository.of_cluster(scope.cluster, keys=keys, write=False)
     rows = _rows(repository, sources)
-    lost = [row for row in rows if (not row["source"] and row["backups"]) or row["complaint"]]
+    lost = [r for r in rows if (not r["source"] and (r["backups"] or r["logs"])) or r["complaint"]]
     damaged = (
         wrapped_complaints(repository.store, repository.cluster, repository.keyring)
         if repository.keyring
@@ -136,10 +136,14 @@ def check(scope: Scope) -> None:
         scope.emit({"keys": rows, "ok": not lost and not damaged} | ({"wrapped": damaged} if damaged else {}))
     else:
         table = [
-            [str(r["key_id"]), str(r["source"] or "not available"), str(r["state"]), str(r["backups"])]
+            [
+                str(r["key_id"]),
+                str(r["source"] or "not available"),
+                *(str(r[k]) for k in ("state", "backups", "logs")),
+            ]
             for r in rows
         ]
-        show_table(["KEY", "SOURCE", "STATE", "BACKUPS"], table)
+        show_table(["KEY", "SOURCE", "STATE", "BACKUPS", "LOGS"], table)
         for row in rows:
             if row["complaint"]:
                 console(stderr=True).print(
@@ -152,15 +156,18 @@ def check(scope: Scope) -> None:
 
 def _rows(repository: Repository, sources: dict[str, str]) -> list[dict[str, str | int]]:
     needed = {key_id: len(ids) for key_id, ids in repository.keys_needed().items()}
+    logs = {key_id: len(names) for key_id, names in repository.log_keys_needed().items()}
     known = known_keys(repository.store)
-    order = [repository.key_id, *sources, *sorted(known), *sorted(needed)]
+    used = {*known, *needed, *logs}
+    order = [repository.key_id, *sources, *sorted(known), *sorted(needed), *sorted(logs)]
     return [
         {
             "key_id": key_id,
             "source": sources.get(key_id, ""),
             "state": _state(key_id, active=repository.key_id, known=key_id in known),
             "backups": needed.get(key_id, 0),
-            "complaint": _complaint(repository, key_id, used=key_id in known or key_id in needed),
+            "logs": logs.get(key_id, 0),
+            "complaint": _complaint(repository, key_id, used=key_id in used),
         }
         for key_id in dict.fromkeys(order)
     ]

@@ -6,9 +6,13 @@ from typing import Any
 
 import click
 
+from airflow_restore_replay.cli.archive_text import show_archive
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.archive.archive import Archive
+from airflow_restore_replay.core.archive.overview import Overview
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import Verdict, utc_now
 from airflow_restore_replay.core.repository.verification.records import missing_records
@@ -17,9 +21,10 @@ from airflow_restore_replay.core.repository.verification.records import missing_
 @click.command("list")
 @scoped
 def command(scope: Scope) -> None:
-    """List all backups with their state, newest last."""
+    """List all backups with their state, newest last, and the moments that the archive leads to."""
     repository = scope.repository()
     catalog, missing = repository.catalog(), missing_records(repository)
+    logs = Overview.of(Archive.read(repository), catalog, get_flavor(scope.cluster.flavor))
     if scope.as_json:
         scope.emit(
             {
@@ -27,10 +32,13 @@ def command(scope: Scope) -> None:
                 "backups": [summary(backup) for backup in catalog.backups],
                 "unreadable": dict(catalog.unreadable),
                 "missing": missing,
+                "archive": logs.document(utc_now()) if logs else None,
             }
         )
         return
     _show(catalog)
+    if logs:
+        show_archive(logs)
     for path, by in missing.items():
         console(stderr=True).print(f"Missing: {path}: {by}", markup=False, soft_wrap=True)
 

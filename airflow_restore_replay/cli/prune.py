@@ -8,6 +8,7 @@ import msgspec
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.archive.retention import log_rules
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.repository.format.records import new_id, utc_now
 from airflow_restore_replay.core.repository.pruning.plan import PrunePlan, plan_prune, summary
@@ -33,7 +34,13 @@ def command(scope: Scope, yes: bool, dry_run: bool) -> None:
 
 def _plan(scope: Scope) -> Exit:
     cluster = scope.cluster
-    plan = plan_prune(scope.repository(), cluster.retention, timezone=cluster.timezone, now=utc_now())
+    plan = plan_prune(
+        scope.repository(),
+        cluster.retention,
+        timezone=cluster.timezone,
+        now=utc_now(),
+        logs=log_rules(cluster),
+    )
     if scope.as_json:
         scope.emit({"cluster": plan.cluster, "dry_run": True, **summary(plan)})
     else:
@@ -47,7 +54,14 @@ def _prune(scope: Scope) -> Exit:
     run = f"cli-prune/{new_id()}"
     epoch = repository.lease.acquire(run, cluster.lease.ttl)
     try:
-        report = prune(repository, cluster.retention, run=run, epoch=epoch, timezone=cluster.timezone)
+        report = prune(
+            repository,
+            cluster.retention,
+            run=run,
+            epoch=epoch,
+            timezone=cluster.timezone,
+            logs=log_rules(cluster),
+        )
     finally:
         repository.lease.release(run, epoch)
     if scope.as_json:
@@ -77,6 +91,8 @@ def _show_plan(plan: PrunePlan, scope: Scope) -> None:
     _say(f"{len(plan.keep)} backups are kept, {len(plan.delete)} would be deleted.")
     _say(f"Free at once: {_size(swept)}, unreferenced for more than {grace}.")
     _say(f"Free after {grace}: {_size(plan.condemn)}, of which {human_bytes(released)} by these deletions.")
+    if plan.logs.kept or plan.logs.counts:
+        _say(f"Archive: {plan.logs.kept} records are kept, {_counts(plan.logs.counts)} would be deleted.")
     for backup_id, why in plan.doubtful.items():
         _say(f"Backup {backup_id} is kept and not counted: {why}.")
     if plan.missing:
@@ -91,8 +107,14 @@ def _show_report(report: PruneReport) -> None:
         f"{len(report.deleted)} backups deleted, {report.kept} kept; {human_bytes(report.freed_bytes)} freed, "
         f"{human_bytes(report.condemned_bytes)} more after the grace period."
     )
+    if report.kept_logs or report.deleted_logs:
+        _say(f"Archive: {_counts(report.deleted_logs)} records deleted, {report.kept_logs} kept.")
     if report.complaint:
         console(stderr=True).print(report.complaint, markup=False, soft_wrap=True)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return f"{sum(counts.values())}" + "".join(f" ({n} {why})" for why, n in sorted(counts.items()))
 
 
 def _size(objects: list[ObjectInfo]) -> str:

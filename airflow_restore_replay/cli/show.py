@@ -11,7 +11,10 @@ import click
 from airflow_restore_replay.cli.list_backups import base_text, proof_text, summary
 from airflow_restore_replay.cli.output import console, show_pairs, show_table, when
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.archive.archive import Archive
+from airflow_restore_replay.core.archive.window import Span, span_of
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.catalog import Backup
 from airflow_restore_replay.core.repository.format.records import Sizes, Verdict, utc_now
 
@@ -21,16 +24,20 @@ from airflow_restore_replay.core.repository.format.records import Sizes, Verdict
 @scoped
 def command(scope: Scope, backup_id: str) -> None:
     """Show one backup: its position, sizes, proof, and the verdicts about it."""
-    backup = scope.repository().catalog().backup(backup_id)
+    repository = scope.repository()
+    backup = repository.catalog().backup(backup_id)
+    archive = Archive.read(repository)
+    logs = span_of(backup, archive.routes(get_flavor(scope.cluster.flavor))) if archive.pieces else None
     if scope.as_json:
         document = summary(backup) | {
             "manifest": backup.manifest,
             "verdicts": backup.verdicts,
             "standing_against": [v.verdict_id for v in backup.against],
+            "archive": {"begin": logs.begin, "end": logs.end} if logs else None,
         }
         scope.emit(document)
         return
-    show_pairs(_pairs(backup))
+    show_pairs([*_pairs(backup), *_reach(logs)])
     if backup.manifest.checks:
         console().print()
         show_table(
@@ -64,6 +71,13 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         *_notes(manifest.notes),
         ("Run", manifest.run),
     ]
+
+
+def _reach(span: Span | None) -> Iterator[tuple[str, str]]:
+    if span and span.end > span.begin:
+        yield "Archive", f"leads from it to every moment from {when(span.begin)} to {when(span.end)}"
+    elif span:
+        yield "Archive", "does not continue it"
 
 
 def coverage_text(compared: dict[str, Any], made: datetime) -> str:

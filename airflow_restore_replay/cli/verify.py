@@ -10,11 +10,15 @@ from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, person, scoped
+from airflow_restore_replay.core.archive.archive import Archive
+from airflow_restore_replay.core.archive.verifying import ArchiveReport, verify_archive
 from airflow_restore_replay.core.config.units import ByteCount, human_bytes, human_seconds
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.repository.rate_limit import RateLimit
 from airflow_restore_replay.core.repository.verification.passes import Scope as PassScope
 from airflow_restore_replay.core.repository.verification.verify import VerifyReport, verify
+from airflow_restore_replay.core.times import stamp
 
 
 @click.command("verify")
@@ -36,7 +40,7 @@ def command(
     threads: int | None,
     rate_limit: str | None,
 ) -> None:
-    """Read every stored chunk of every readable backup back, past all caches, and hash it.
+    """Read every stored chunk of every readable backup, and every part of the archive, past all caches, and hash it.
 
     Chunks that were not verified for the longest time come first. The same command resumes an interrupted
     verification. It only reports; --quarantine records verdicts. Exit codes: 0 all is well, 4 damage was found, 1 the
@@ -44,6 +48,7 @@ def command(
     """
     clean_up_on_sigterm()
     transfer = scope.cluster.transfer
+    limit = RateLimit(_bytes(rate_limit) or transfer.rate_limit)
     with ProgressDisplay(scope.cluster.name) as display:
         report = Reporter(display.update)
         report.phase("verifying", detail=backup_id)
@@ -54,14 +59,37 @@ def command(
             quarantine=quarantine,
             by=person(),
             threads=threads or transfer.threads,
-            rate_limit=RateLimit(_bytes(rate_limit) or transfer.rate_limit),
+            rate_limit=limit,
             progress=report.count,
         )
+        logs = None if backup_id else _archive(scope, PassScope("", subset).folders(), threads, limit, report)
+    ok = found.ok and (logs is None or logs.ok)
     if scope.as_json:
-        scope.emit(msgspec.to_builtins(found) | {"ok": found.ok})
+        archive = {"archive": msgspec.to_builtins(logs)} if logs else {}
+        scope.emit(msgspec.to_builtins(found) | archive | {"ok": ok})
     else:
         _show(found)
-    raise click.exceptions.Exit(Exit.OK if found.ok else Exit.BACKUP)
+        if logs:
+            _show_archive(logs)
+    raise click.exceptions.Exit(Exit.OK if ok else Exit.BACKUP)
+
+
+def _archive(
+    scope: Scope, folders: list[str], threads: int | None, limit: RateLimit, report: Reporter
+) -> ArchiveReport | None:
+    """Verify the archive, if there is one."""
+    archive = Archive.read(scope.repository(), everything=True)
+    if not archive.pieces and not archive.unreadable:
+        return None
+    report.phase("verifying the archive")
+    return verify_archive(
+        archive,
+        get_flavor(scope.cluster.flavor),
+        selected=set(folders).__contains__,
+        threads=threads or scope.cluster.transfer.threads,
+        rate_limit=limit,
+        progress=report.count,
+    )
 
 
 def _bytes(text: str | None) -> ByteCount | None:
@@ -92,6 +120,21 @@ def _show(found: VerifyReport) -> None:
         _say("No verdict was recorded against these backups; --quarantine records one for each.")
     if found.unrecorded:
         _say(f"The progress could not be recorded: {found.unrecorded}")
+
+
+def _show_archive(found: ArchiveReport) -> None:
+    outcome = (
+        "all is well" if found.ok else f"{len(found.bad)} damages, {len(found.unreadable)} unreadable records"
+    )
+    _say(
+        f"Archive: {found.parts:,} parts of {found.pieces:,} pieces, {human_bytes(found.size_bytes)}: {outcome}."
+    )
+    for failure in found.bad:
+        _say(f"{failure.code}: {failure.message}")
+    for path, why in found.unreadable.items():
+        _say(f"Unreadable: {path}: {why}")
+    for gap in found.gaps:
+        _say(f"Gap, noticed {stamp(gap.at)}: {gap.lacking}: {gap.reason}")
 
 
 def _outcome(found: VerifyReport) -> str:

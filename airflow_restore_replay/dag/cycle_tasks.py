@@ -22,7 +22,7 @@ from airflow_restore_replay.dag.node_tasks import (
 from airflow_restore_replay.dag.policy import Callback, add_failure_callbacks, listed, timeout_of
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
-from airflow_restore_replay.notifications.message_texts import QUARANTINE, RECOVERY, TASK_FAILURE
+from airflow_restore_replay.notifications.message_texts import GAP, QUARANTINE, RECOVERY, TASK_FAILURE
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,
     ChooseBaseOperator,
@@ -67,8 +67,8 @@ def restore_replay_task_group(
     :param group_id: put the tasks into a task group of that name, for a DAG of your own.
     :param deferrable: whether waiting tasks defer; Airflow's ``operators.default_deferrable`` unless given.
     :param on_quarantine: functions or notifiers, called with the context when a backup was quarantined.
-    :param notifiers: called on failed tasks, quarantines and recoveries, in addition to those of the cluster file's
-        ``notify``. Only the DAG can report a failed run: give it the same as ``on_failure_callback``.
+    :param notifiers: called on failed tasks, quarantines, recoveries and gaps, in addition to those of the cluster
+        file's ``notify``. Only the DAG can report a failed run: give it the same as ``on_failure_callback``.
     :returns: the tasks to attach further tasks to.
     """
     announcers = cluster_announcers(cluster, notifiers)
@@ -77,6 +77,7 @@ def restore_replay_task_group(
         {} if deferrable is None else {"deferrable": deferrable},
         [*listed(on_quarantine), *callbacks_for(announcers, QUARANTINE)],
         [*callbacks_for(announcers, RECOVERY)],
+        [*callbacks_for(announcers, GAP)],
     )
     with TaskGroup(group_id) if group_id else nullcontext():
         cycle = _cycle(common, cluster, force_full, base_backup_id)
@@ -139,12 +140,13 @@ def _published(common: Common, cluster: Cluster, name: str, *, reports: bool) ->
     """Make the task that reports the published backup.
 
     :param reports: whether the backup is proven as far as required. Only then does the task update the asset and
-        announce a recovery.
+        announce a recovery or a gap.
     """
     return PublishedOperator(
         task_id=name,
         outlets=[backup_asset(cluster)] if reports else [],
         on_recovery=common.on_recovery if reports else [],
+        on_gap=common.on_gap if reports else [],
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         **common.task,
     )

@@ -28,13 +28,14 @@ class Common:
 
     :param task: arguments of every task.
     :param deferrable: further arguments of the tasks that wait.
-    :param on_quarantine, on_recovery: callbacks of the tasks that detect a quarantine or a recovery.
+    :param on_quarantine, on_recovery, on_gap: callbacks of the tasks that detect a quarantine, a recovery or a gap.
     """
 
     task: dict[str, Any]
     deferrable: dict[str, Any] = field(default_factory=dict)
     on_quarantine: list[Callback] = field(default_factory=list)
     on_recovery: list[Callback] = field(default_factory=list)
+    on_gap: list[Callback] = field(default_factory=list)
 
     @property
     def waiting(self) -> dict[str, Any]:

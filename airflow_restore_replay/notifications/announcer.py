@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.notifications.message_texts import QUARANTINE, RECOVERY, RUN_FAILURE, TASK_FAILURE
+from airflow_restore_replay.notifications.message_texts import (
+    GAP,
+    QUARANTINE,
+    RECOVERY,
+    RUN_FAILURE,
+    TASK_FAILURE,
+)
 from airflow_restore_replay.notifications.slack import slack_channels
 
 Callback = Callable[[Any], Any]
 
-OCCASIONS = (TASK_FAILURE, RUN_FAILURE, QUARANTINE, RECOVERY)
+OCCASIONS = (TASK_FAILURE, RUN_FAILURE, QUARANTINE, RECOVERY, GAP)
 
 log = logging.getLogger(__name__)
 

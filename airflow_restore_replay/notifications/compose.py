@@ -11,6 +11,7 @@ from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.notifications.message_texts import (
     FOLLOWS,
+    GAP,
     QUARANTINE,
     RECOVERY,
     RUN_FAILURE,
@@ -29,7 +30,7 @@ def message(context: Any, *, cluster: str | Cluster | None = None) -> CycleMessa
     """Return the message about the occasion of *context*, for any notifier.
 
     :param context: the context of a callback, from Airflow or one of the operators: of a failed task, a failed run, a
-        quarantine or a recovery.
+        quarantine, a recovery or a gap.
     :param cluster: the cluster, if the context's tasks do not name it. A DAG with several clusters needs it for its
         runs.
     """
@@ -46,11 +47,13 @@ def message(context: Any, *, cluster: str | Cluster | None = None) -> CycleMessa
 
 
 def occasion_of(context: Any) -> str:
-    """Return which of the four occasions a callback's context is about."""
+    """Return which of the occasions a callback's context is about."""
     if "quarantine" in context:
         return QUARANTINE
     if "recovery" in context:
         return RECOVERY
+    if "gap" in context:
+        return GAP
     # A run's callback gets a reason from Airflow. A task whose process was killed has neither reason nor exception.
     return RUN_FAILURE if "reason" in context or "ti" not in context else TASK_FAILURE
 
@@ -136,9 +139,22 @@ def _recovery(scene: RunFacts) -> dict[str, str]:
     }
 
 
+def _gap(scene: RunFacts) -> dict[str, str]:
+    found = scene.context["gap"]
+    return {
+        "title": f"{scene.name}: the archive has a gap",
+        "what": f"The archive lacks {found['lacking']}: {found['reason']}",
+        "blames": "",
+        "backup_id": found["backup_id"],
+        "todo": "Moments in the gap cannot be restored; those before and after it can. "
+        "`restore-replay list` names them. Keep the primary's binary logs longer than the archiver may be away.",
+    }
+
+
 _WRITERS = {
     TASK_FAILURE: _task_failure,
     RUN_FAILURE: _run_failure,
     QUARANTINE: _quarantine,
     RECOVERY: _recovery,
+    GAP: _gap,
 }

@@ -12,6 +12,7 @@ TASK_FAILURE = "task_failure"
 RUN_FAILURE = "run_failure"
 QUARANTINE = "quarantine"
 RECOVERY = "recovery"
+GAP = "gap"
 
 #: Slack refuses a section of more than 3000 characters.
 _MAX_VALUE = 1200
@@ -37,7 +38,7 @@ FOLLOWS = {
 class CycleMessage:
     """Message about one occasion, for any notifier.
 
-    :param occasion: ``task_failure``, ``run_failure``, ``quarantine`` or ``recovery``.
+    :param occasion: ``task_failure``, ``run_failure``, ``quarantine``, ``recovery`` or ``gap``.
     :param what: what happened, and where.
     :param blames: what the failure blames.
     :param backup_id: the backup concerned; empty if there is none.

@@ -29,6 +29,7 @@ class PruneOperator(ClusterOperator):
         self.lease = lease
 
     def execute(self, context: Context) -> dict[str, Any]:
+        from airflow_restore_replay.core.archive.retention import log_rules
         from airflow_restore_replay.core.repository.pruning.prune import prune
 
         with fail_or_retry():
@@ -44,6 +45,7 @@ class PruneOperator(ClusterOperator):
                 run=self.lease["owner"],
                 epoch=self.lease["epoch"],
                 timezone=cluster.timezone,
+                logs=log_rules(cluster),
             )
         if report.complaint:
             self.log.warning("%s", report.complaint)
@@ -54,6 +56,7 @@ class PruneOperator(ClusterOperator):
             "condemned_bytes": report.condemned_bytes,
             "denied": report.denied_count,
             "withheld": report.withheld,
+            "logs": {"kept": report.kept_logs, "deleted": report.deleted_logs},
         }
         self.log.info("Pruned: %s", result)
         return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.errors import NoSuchBackup
+from airflow_restore_replay.core.errors import NoSuchBackup, RestoreReplayError
 from airflow_restore_replay.operators.base import (
     Callback,
     ClusterOperator,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.repository.catalog import Backup, Catalog
+    from airflow_restore_replay.core.repository.repository import Repository
 
 
 def backup_asset(cluster: str | Cluster) -> Asset:
@@ -39,18 +40,28 @@ class PublishedOperator(ClusterOperator):
 
     :param on_recovery: functions or notifiers, called with the context if this is the first backup after a failed run,
         a quarantine or a stranded backup. The context then has ``recovery``.
+    :param on_gap: functions or notifiers, called once for each open gap of the archive that was noticed since the
+        backup before. The context then has ``gap``.
     """
 
     ui_color = "#b5dfae"
     operator_extra_links = (BackupLink(),)
 
-    def __init__(self, *, on_recovery: Callback | Sequence[Callback] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        on_recovery: Callback | Sequence[Callback] = (),
+        on_gap: Callback | Sequence[Callback] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.on_recovery = on_recovery
+        self.on_gap = on_gap
 
     def execute(self, context: Context) -> dict[str, Any]:
         with fail_or_retry():
-            catalog = self.repository().catalog()
+            repository = self.repository()
+            catalog = repository.catalog()
             backup = self._backup_of(catalog, context)
         self.link(context, backup_id=backup.backup_id)
         facts = {
@@ -71,7 +82,29 @@ class PublishedOperator(ClusterOperator):
         recovery = self._recovery(context, catalog, backup.backup_id)
         if recovery:
             call_all(self.on_recovery, {**context, "recovery": recovery})
+        if self.on_gap and run_as_of(context) is None:
+            for gap in self._gaps(repository, catalog, backup):
+                call_all(self.on_gap, {**context, "gap": gap})
         return facts
+
+    def _gaps(self, repository: Repository, catalog: Catalog, backup: Backup) -> list[dict[str, str]]:
+        """Return the open gaps of the archive that no earlier run can have announced."""
+        from airflow_restore_replay.core.archive.archive import Archive
+        from airflow_restore_replay.core.flavor.registry import get_flavor
+
+        made = backup.manifest.created_at
+        before = max((m.created_at for m in catalog.manifests if m.created_at < made), default=None)
+        try:
+            open_gaps = Archive.read(repository).gaps_after(catalog, get_flavor(backup.manifest.flavor))
+        except RestoreReplayError as exc:
+            # The backup is published, whatever is wrong with the archive.
+            self.log.warning("The gaps of the archive are not known: %s", exc)
+            return []
+        return [
+            {"backup_id": backup.backup_id, "lacking": gap.lacking, "reason": gap.reason}
+            for gap in open_gaps
+            if before is None or gap.at > before
+        ]
 
     def _recovery(self, context: Context, catalog: Catalog, backup_id: str) -> dict[str, str] | None:
         """Return the trouble that this backup ends; None if there was none."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from msgspec.structs import replace
 
 from airflow_restore_replay.compat import AirflowFailException, TaskDeferred
 from airflow_restore_replay.core.config.cluster import Cluster
@@ -20,9 +21,17 @@ from airflow_restore_replay.core.errors import (
     WrongPhase,
 )
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
+from airflow_restore_replay.core.repository.format.records import (
+    BackupState,
+    LogGap,
+    Outcome,
+    new_id,
+    utc_now,
+)
+from airflow_restore_replay.core.repository.objects.record_store import write_record
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.hooks.clusters import find_cluster
+from airflow_restore_replay.notifications.compose import message
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,
     ChooseBaseOperator,
@@ -40,6 +49,7 @@ from airflow_restore_replay.operators.base import fail_or_retry, job_key, run_as
 from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupSensor
 from airflow_restore_replay.triggers.pause import PauseTrigger
 from tests.airflow.support import Shipped, context_of
+from tests.support.archives import piece_of
 
 
 def backfill(end: datetime | None, *, run_type: str = "backfill") -> SimpleNamespace:
@@ -224,6 +234,37 @@ class TestDecisions:
         with pytest.raises(AirflowFailException, match="a_dag/a_run published no backup"):
             task.execute(context_of(task))
 
+    def test_a_gap_is_announced_by_the_first_backup_after_it_was_noticed(self, cycle: Shipped) -> None:
+        repository = cycle.rig.repository()
+        (backup,) = repository.catalog().backups
+        made = backup.manifest.created_at
+        for name, seconds in (("announced before", -1), ("new", 1)):
+            gap = LogGap(
+                gap_id=new_id(),
+                at=made + timedelta(seconds=seconds),
+                cluster="orders",
+                run="archive/a_run",
+                lease_epoch=1,
+                stream=new_id(),
+                number=1,
+                before="",
+                after="0-1-900000000",
+                lacking=name,
+                reason="the primary purged its binary logs",
+            )
+            repository.record(gap)
+        at = made + timedelta(seconds=2)
+        mine = replace(backup.manifest, backup_id=new_id(at), created_at=at, run="a_dag/a_run")
+        write_record(repository.store, mine, repository.sealer)
+        told: list[Any] = []
+        task = PublishedOperator(task_id="published", cluster=cycle.rig.cluster(), on_gap=told.append)
+        task.execute(context_of(task))
+        (context,) = told
+        assert context["gap"]["lacking"] == "new"
+        text = message(context).text
+        assert text.startswith("orders: the archive has a gap\n")
+        assert "What: The archive lacks new: the primary purged its binary logs" in text
+
 
 class TestQuarantine:
     def test_by_a_persons_decision(self, cycle: Shipped) -> None:
@@ -296,6 +337,13 @@ class TestFreshness:
         no_repository = BackupFreshnessSensor(task_id="b", cluster=cluster)
         with pytest.raises(AirflowFailException, match="There is no repository"):
             no_repository.execute(context_of(no_repository))
+
+    def test_the_archive_may_be_asked_for_as_well(self, cycle: Shipped) -> None:
+        task = BackupFreshnessSensor(task_id="fresh", cluster=cycle.rig.cluster(), max_age="1h", rpo="1m")
+        with pytest.raises(AirflowFailException, match="The archive is behind by an unknown time"):
+            task.execute(context_of(task))
+        cycle.rig.repository().record(piece_of("orders", "mariadb", 0, 0, current_at=utc_now()))
+        assert 0 <= task.execute(context_of(task))["rpo_s"] < 60
 
 
 class TestAuthoring:

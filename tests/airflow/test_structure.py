@@ -202,6 +202,7 @@ def test_who_is_told_of_what(cluster_file: Path) -> None:
     assert [getattr(c, "notifier", c) for c in dag.on_failure_callback] == [mine, mine, runs.notifier]
     assert [c.notifier for c in dag.get_task("quarantine_backup").on_quarantine] == [mine]
     assert [c.notifier for c in dag.get_task("published").on_recovery] == [mine]
+    assert [c.notifier for c in dag.get_task("published").on_gap] == [mine]
 
 
 def test_nobody_is_told_unless_configured(cluster_file: Path) -> None:

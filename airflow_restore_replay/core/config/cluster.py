@@ -13,6 +13,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from airflow_restore_replay.core.config.archiving import Archiving
 from airflow_restore_replay.core.config.checks import Validation
 from airflow_restore_replay.core.config.explain import explain
 from airflow_restore_replay.core.config.schedule import refuse_invalid_schedule
@@ -69,6 +70,7 @@ class Cluster(Strict, frozen=True, kw_only=True):
     validate: Validation = Validation()
     lease: LeasePolicy = LeasePolicy()
     retention: Retention = Retention()
+    archive: Archiving = Archiving()
     timeouts: Timeouts = Timeouts()
     notify: Notify = Notify()
     max_age: Seconds = Seconds("26h")

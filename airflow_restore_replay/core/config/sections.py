@@ -294,7 +294,7 @@ class Timeouts(Strict, frozen=True, kw_only=True):
     step: Seconds = Seconds("30m")
 
 
-Occasion = Literal["task_failure", "run_failure", "quarantine", "recovery"]
+Occasion = Literal["task_failure", "run_failure", "quarantine", "recovery", "gap"]
 
 
 class Notify(Strict, frozen=True, kw_only=True):
@@ -308,7 +308,7 @@ class Notify(Strict, frozen=True, kw_only=True):
     slack_webhook_conn_id: str | None = None
     slack_conn_id: str | None = None
     channel: str | None = None
-    on: tuple[Occasion, ...] = ("task_failure", "run_failure", "quarantine", "recovery")
+    on: tuple[Occasion, ...] = ("task_failure", "run_failure", "quarantine", "recovery", "gap")
 
     def __post_init__(self) -> None:
         if bool(self.slack_conn_id) != bool(self.channel):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from airflow_restore_replay.core.archive.retention import log_rules
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.cycle.report import CycleReport
@@ -208,7 +209,12 @@ class _Cycle:
         self._tell("prune", None)
         cluster = self._cluster
         self.report.pruned = prune(
-            self._repository, cluster.retention, run=self._run, epoch=epoch, timezone=cluster.timezone
+            self._repository,
+            cluster.retention,
+            run=self._run,
+            epoch=epoch,
+            timezone=cluster.timezone,
+            logs=log_rules(cluster),
         )
 
     def _why(self, diagnosis: Diagnosis) -> RestoreReplayError:

@@ -19,8 +19,8 @@
     │   ├── PruneUnsafe         ├── KeySourceFailed      ├── PrimaryChanged
     │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
     │   ├── CheckUnfinished     ├── EngineFailed         ├── StoreDenied (a StoreFailed)
-    │   ├── AnswerUnreadable    ├── NodeDamaged
-    │   └── CauseRemains
+    │   ├── AnswerUnreadable    ├── NodeDamaged          ├── CauseRemains
+    │   └── ArchiveFault: LogMissing, LogCorrupt
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
     │   ├── SourceShrank        ├── SourceUnexpected     └── Held
@@ -40,6 +40,7 @@ the platform and is treated as circumstance (:func:`Failure.of`).
 
 from __future__ import annotations
 
+from airflow_restore_replay.core.errors.archive import ArchiveFault, LogCorrupt, LogMissing
 from airflow_restore_replay.core.errors.backup import (
     AssertionFailed,
     BackupFault,
@@ -129,6 +130,7 @@ __all__ = [
     "AgentFailed",
     "AgentMissing",
     "AnswerUnreadable",
+    "ArchiveFault",
     "AssertionFailed",
     "BackupFault",
     "BinlogPurged",
@@ -158,6 +160,8 @@ __all__ = [
     "KeySourceFailed",
     "LeaseHeld",
     "LeaseLost",
+    "LogCorrupt",
+    "LogMissing",
     "ManifestCorrupt",
     "NoSuchBackup",
     "NodeDamaged",

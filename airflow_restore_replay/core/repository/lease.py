@@ -24,6 +24,7 @@ from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
 from airflow_restore_replay.core.repository.format.records import FORMAT_VERSION, Record, utc_now
 from airflow_restore_replay.core.repository.format.seals import Sealer
 from airflow_restore_replay.core.repository.objects.lease_objects import (
+    LEASES,
     WAY_OUT,
     Claim,
     Released,
@@ -71,12 +72,16 @@ class Lease:
 
     :param cluster: name that is written into the objects, for people who read them.
     :param sealer: seals the objects, as records are sealed.
+    :param folder: of the objects. The archiver has a lease of its own, so that it and cycles do not exclude each other.
     """
 
-    def __init__(self, store: ObjectStore, cluster: str, sealer: Sealer | None = None) -> None:
+    def __init__(
+        self, store: ObjectStore, cluster: str, sealer: Sealer | None = None, folder: str = LEASES
+    ) -> None:
         self._store = store
         self._cluster = cluster
         self._sealer = sealer or Sealer()
+        self._leases = folder
 
     def acquire(self, owner: str, ttl_s: float, now: Callable[[], datetime] = utc_now) -> int:
         """Acquire the lease, or re-enter it if *owner* holds it.
@@ -114,7 +119,7 @@ class Lease:
             state = self._held_by(owner, epoch)
             at = now()
             renewal = Renewal(owner=owner, renewed_at=at, expires_at=at + timedelta(seconds=state.ttl_s))
-            path = f"{lease_folder(epoch)}renewal-{state.renewals + 1:06d}.json"
+            path = f"{self._folder(epoch)}renewal-{state.renewals + 1:06d}.json"
             if state.renewals >= MAX_RENEWALS:
                 raise self._impossible(epoch, f"it was renewed {state.renewals} times")
             with contextlib.suppress(AlreadyExists):  # another process of the same run renewed
@@ -132,7 +137,7 @@ class Lease:
 
     def written_at(self, epoch: int) -> datetime:
         """Return when the newest object of *epoch* was written, by the store's clock."""
-        return max(info.modified for info in self._store.list(lease_folder(epoch)))
+        return max(info.modified for info in self._store.list(self._folder(epoch)))
 
     def release(self, owner: str, epoch: int, now: Callable[[], datetime] = utc_now) -> None:
         """Release the lease; do nothing if it was released before or the epoch was superseded.
@@ -145,7 +150,7 @@ class Lease:
         if state.owner != owner:
             raise _lost(owner, epoch, state)
         released = Released(owner=owner, released_at=now(), renewals=state.renewals)
-        path = f"{lease_folder(epoch)}released.json"
+        path = f"{self._folder(epoch)}released.json"
         with contextlib.suppress(AlreadyExists):
             self._store.put_new(path, self._sealed(released, path, state.key_id))
 
@@ -158,7 +163,7 @@ class Lease:
         """Claim *epoch*, and return whether *owner* holds it now."""
         if epoch > MAX_EPOCH:
             raise self._impossible(epoch - 1, f"the highest epoch is {MAX_EPOCH}")
-        path = f"{lease_folder(epoch)}claim.json"
+        path = f"{self._folder(epoch)}claim.json"
         claim = Claim(
             format=FORMAT_VERSION,
             cluster=self._cluster,
@@ -185,7 +190,7 @@ class Lease:
     def _state(self) -> LeaseState | None:
         """Read the newest epoch; retry if a concurrent claim deletes its objects meanwhile."""
         for _ in range(_ATTEMPTS):
-            names = [m for o in self._store.list("leases/") if (m := LEASE_OBJECT.fullmatch(o.path))]
+            names = [m for o in self._store.list(f"{self._leases}/") if (m := LEASE_OBJECT.fullmatch(o.path))]
             epoch = max((int(m[1]) for m in names if m[2] == "claim"), default=0)
             if epoch == 0:
                 return None
@@ -200,14 +205,14 @@ class Lease:
         if epoch > MAX_EPOCH:
             raise self._impossible(epoch, f"the highest epoch is {MAX_EPOCH}")
         claim, key_id = read_lease_object(
-            self._store, f"{lease_folder(epoch)}claim.json", Claim, self._sealer
+            self._store, f"{self._folder(epoch)}claim.json", Claim, self._sealer
         )
         if claim.epoch != epoch or not 0 < claim.ttl_s <= MAX_LEASE_TTL_S:
             raise self._impossible(epoch, f"it claims epoch {claim.epoch} for {claim.ttl_s:.0f} s")
         renewals = max((int(m[3]) for m in names if m[3]), default=0)
         expires_at = claim.expires_at
         if renewals:
-            path = f"{lease_folder(epoch)}renewal-{renewals:06d}.json"
+            path = f"{self._folder(epoch)}renewal-{renewals:06d}.json"
             expires_at = read_lease_object(self._store, path, Renewal, self._sealer)[0].expires_at
         return LeaseState(
             epoch=epoch,
@@ -220,19 +225,22 @@ class Lease:
             key_id=key_id,
         )
 
+    def _folder(self, epoch: int) -> str:
+        return lease_folder(epoch, self._leases)
+
     def _sealed(self, content: Record, path: str, key_id: str = "") -> bytes:
         return sealed(encode(content), self._sealer, path, key_id=key_id)
 
     def _impossible(self, epoch: int, why: str) -> StoreFailed:
         return StoreFailed(
             f"The lease of epoch {epoch} in {self._store.url} is damaged or forged: {why}.",
-            hint=WAY_OUT.format(lease_folder(epoch).rstrip("/")),
+            hint=WAY_OUT.format(self._folder(epoch).rstrip("/")),
         )
 
     def _forget_before(self, epoch: int) -> None:
         """Delete older epochs if the credentials allow it; otherwise only the listing grows."""
         with contextlib.suppress(StoreFailed):
-            for found in list(self._store.list("leases/")):
+            for found in list(self._store.list(f"{self._leases}/")):
                 match = LEASE_OBJECT.fullmatch(found.path)
                 if match and int(match[1]) < epoch:
                     self._store.delete(found.path)

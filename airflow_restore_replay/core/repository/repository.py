@@ -46,9 +46,11 @@ from airflow_restore_replay.core.repository.objects.descriptor import (
 )
 from airflow_restore_replay.core.repository.objects.key_checks import (
     accept_active,
+    known_keys,
     open_keyring,
     refuse_lost_keys,
 )
+from airflow_restore_replay.core.repository.objects.lease_objects import LOG_LEASES
 from airflow_restore_replay.core.repository.objects.lists import (
     fill_in,
     read_chunk_list,
@@ -76,7 +78,8 @@ class Repository:
     """The backups of one cluster in an object store; create it with :meth:`open`.
 
     :ivar store: raw objects.
-    :ivar lease: allows one writer per cluster.
+    :ivar lease: allows one writer of backups per cluster.
+    :ivar log_lease: allows one writer of the archive per cluster.
     :ivar key_id: the key that new backups are encrypted with; empty without encryption.
     :ivar chunks: contents under that key; use :meth:`chunks_for` for those of an existing backup.
     :ivar codec: encodes these contents.
@@ -105,6 +108,7 @@ class Repository:
         self.chunks = self._chunks[self.key_id]
         self.codec = self.chunks.codec
         self.lease = Lease(store, marker.cluster, self.sealer)
+        self.log_lease = Lease(store, marker.cluster, self.sealer, LOG_LEASES)
 
     @classmethod
     def open(
@@ -142,7 +146,13 @@ class Repository:
         keyring = open_keyring(store, marker, keys, write=write)
         repository = cls(store, marker, keyring, compression_level=compression_level)
         if write and keyring:
-            refuse_lost_keys(store, marker.repository_id, keyring, repository.keys_needed(missing=True))
+            refuse_lost_keys(
+                store,
+                marker.repository_id,
+                keyring,
+                repository.keys_needed(missing=True),
+                repository.log_keys_needed(missing=True),
+            )
             accept_active(store, marker, keyring)
             record_upgrade(store, marker, repository.sealer)
         return repository
@@ -171,13 +181,23 @@ class Repository:
 
         :raises KeyMissing: that key is not available, which is no evidence against the backup.
         """
-        if manifest.key_id not in self._chunks:
+        return self._chunks_of(manifest.key_id, f"Backup {manifest.backup_id}")
+
+    def codec_for(self, piece: LogPiece) -> Codec:
+        """Return the codec with the key that the parts of *piece* were written with.
+
+        :raises KeyMissing: that key is not available.
+        """
+        return self._chunks_of(piece.key_id, f"Piece {piece.piece_id} of {piece.log}").codec
+
+    def _chunks_of(self, key_id: str, what: str) -> ChunkStore:
+        if key_id not in self._chunks:
             raise KeyMissing(
-                f"Backup {manifest.backup_id} needs key {manifest.key_id or '(none)'}, which is not available.",
+                f"{what} needs key {key_id or '(none)'}, which is not available.",
                 hint="Name its source under repository.encryption.previous.",
-                evidence={"key_id": manifest.key_id},
+                evidence={"key_id": key_id},
             )
-        return self._chunks[manifest.key_id]
+        return self._chunks[key_id]
 
     def keys_needed(self, *, missing: bool = False) -> dict[str, list[str]]:
         """Return key id → ids of the backups that need the key.
@@ -195,6 +215,20 @@ class Repository:
             if match and (key_id := stranger(self.store, path, self.sealer)):
                 needed.setdefault(key_id, []).append(match[1])
         return {k: ids for k, ids in needed.items() if not missing or (k and k not in self._chunks)}
+
+    def log_keys_needed(self, *, missing: bool = False) -> dict[str, list[str]]:
+        """Return key id → names of the archived binary logs that need the key.
+
+        :param missing: only keys that are not available. If all keys that the repository accepts are, no record is
+            read: an archive has thousands, and each was written under an accepted key.
+        """
+        if missing and known_keys(self.store) <= self._chunks.keys():
+            return {}
+        needed: dict[str, set[str]] = {}
+        for piece in self.records(LogPiece)[0]:
+            if piece.parts and not (missing and piece.key_id in self._chunks):
+                needed.setdefault(piece.key_id, set()).add(piece.log)
+        return {key_id: sorted(logs) for key_id, logs in needed.items()}
 
     def publish(
         self, manifest: Manifest, files: Sequence[FileEntry], *, known_lists: Container[str] = ()
@@ -264,11 +298,11 @@ class Repository:
         try:
             yield
         except ManifestCorrupt as exc:
-            self._require_marker()
+            self.require_marker()
             exc.evidence |= {"backup": manifest.backup_id}
             raise
 
-    def record(self, record: Verdict | PruneRecord | Condemned | Verification) -> None:
+    def record(self, record: Verdict | PruneRecord | Condemned | Verification | LogPiece | LogGap) -> None:
         """Store a record; a repeated call with the same record changes nothing."""
         write_record(self.store, record, self.sealer)
 
@@ -310,7 +344,7 @@ class Repository:
         listed = self.store.list(f"{FOLDERS[kind][0]}/")
         return read_all(self.store, kind, self.cluster, self.sealer, listed, unreadable)
 
-    def _require_marker(self) -> None:
+    def require_marker(self) -> None:
         """Raise if the whole repository is gone: then a missing object is no evidence against a backup.
 
         :raises RepositoryMismatch: ``repository.json`` is missing, or not readable.

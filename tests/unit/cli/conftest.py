@@ -14,11 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from airflow_restore_replay.cli.main import cli
+from airflow_restore_replay.core.archive.pieces import PieceStore
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.errors import ChunkCorrupt
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import (
     BaseRef,
+    LogPiece,
     Manifest,
     Outcome,
     Verdict,
@@ -27,6 +29,7 @@ from airflow_restore_replay.core.repository.format.records import (
 )
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from tests.support.archives import piece_of
 
 CLUSTER = "orders"
 
@@ -72,6 +75,25 @@ class Shop:
         published = self.repository.publish(manifest, files)
         self.repository.lease.release(run, epoch)
         return published
+
+    def archive(self, *, current: timedelta | None, after: str = "0-1-50") -> LogPiece:
+        """Archive what the backups lack, as one piece; *current* ago, the primary had logged nothing else."""
+        at = utc_now()
+        store = PieceStore(self.repository)
+        piece = piece_of(
+            CLUSTER,
+            "mariadb",
+            0,
+            10,
+            parts=[store.put(b"0123456789")],
+            key_id=store.key_id,
+            before="0-1-40",
+            after=after,
+            last_at=at - timedelta(minutes=1),
+            current_at=None if current is None else at - current,
+        )
+        store.write(piece)
+        return piece
 
     def quarantine(self, backup_id: str) -> Verdict:
         failure = Failure.of(ChunkCorrupt(f"Chunk 9f3a of backup {backup_id} is corrupt."))

@@ -13,7 +13,13 @@ from tests.unit.cli.conftest import Shop
 
 def test_an_empty_catalog_says_so(shop: Shop) -> None:
     assert "orders has no readable backup" in shop.run("list").stdout
-    assert shop.json("list") == {"cluster": "orders", "backups": [], "unreadable": {}, "missing": {}}
+    assert shop.json("list") == {
+        "cluster": "orders",
+        "backups": [],
+        "unreadable": {},
+        "missing": {},
+        "archive": None,
+    }
 
 
 def test_list_shows_state_proof_and_sizes_of_every_backup(shop: Shop) -> None:

@@ -65,3 +65,29 @@ def test_a_stronger_proof_may_be_asked_for(shop: Shop) -> None:
 def test_a_wrongly_configured_check_is_unknown(shop: Shop, wrong: list[str]) -> None:
     shop.publish()
     shop.run("freshness", *wrong, exit_code=3)
+
+
+def test_the_archive_may_be_asked_for_as_well(shop: Shop) -> None:
+    shop.publish()
+    unknown = shop.run("freshness", "--rpo", "1m", exit_code=2).stdout
+    assert "it is unknown how far the archive is behind the primary | " in unknown
+    assert unknown.endswith(" rpo=U;;60;0\n")
+    shop.archive(current=timedelta(seconds=30))
+    shop.archive(current=None)
+    line = shop.run("freshness", "--rpo", "1m").stdout
+    assert re.search(
+        r"; the archive is 3\d\.\d s behind the primary, limit 1m00s \| .* rpo=3\ds;;60;0\n", line
+    )
+    assert shop.run("freshness", "--rpo", "10s", exit_code=2).stdout.startswith("RESTORE-REPLAY CRITICAL")
+    answer = shop.json("freshness", "--rpo", "1m")
+    assert 30 <= answer["rpo_s"] < 60
+    assert answer["max_rpo_s"] == 60
+    # The store got no record at a time that is yet to come.
+    shop.archive(current=timedelta(hours=-2))
+    assert "behind the primary, limit" in shop.run("freshness", "--rpo", "1m").stdout
+
+
+def test_an_archive_does_not_make_an_old_backup_young(shop: Shop) -> None:
+    shop.publish(age=timedelta(hours=30))
+    shop.archive(current=timedelta(seconds=1))
+    shop.run("freshness", "--rpo", "1h", exit_code=2)

@@ -68,7 +68,14 @@ def test_check_tells_which_backups_need_which_key(secret_shop: Shop, monkeypatch
     back_up(shop.repository, shop.source)
     assert shop.json("key", "check") == {
         "keys": [
-            {"key_id": key_id(OLD), "source": "env ACTIVE", "state": "active", "backups": 1, "complaint": ""}
+            {
+                "key_id": key_id(OLD),
+                "source": "env ACTIVE",
+                "state": "active",
+                "backups": 1,
+                "logs": 0,
+                "complaint": "",
+            }
         ],
         "ok": True,
     }
@@ -93,6 +100,7 @@ def test_check_tells_which_backups_need_which_key(secret_shop: Shop, monkeypatch
         "source": "",
         "state": "earlier",
         "backups": 1,
+        "logs": 0,
         "complaint": "",
     }
     assert not any(key in shop.run("key", "check", exit_code=2).output for key in (OLD, NEW))

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
 from airflow_restore_replay.core.repository.lease import Lease
+from airflow_restore_replay.core.repository.objects.lease_objects import LOG_LEASES
 from airflow_restore_replay.core.repository.store.base import ObjectMissing
 from airflow_restore_replay.core.repository.store.local import LocalStore
 
@@ -53,6 +54,24 @@ def test_the_first_epoch_is_one(lease: Lease, clock: Clock) -> None:
     assert holder is not None
     assert (holder.owner, holder.epoch, holder.acquired_at) == ("a", 1, START)
     assert holder.expires_at == START + timedelta(seconds=TTL_S)
+
+
+def test_cycles_and_the_archiver_do_not_exclude_each_other(
+    store: LocalStore, lease: Lease, clock: Clock
+) -> None:
+    archiver = Lease(store, "orders", folder=LOG_LEASES)
+    assert (lease.acquire("cycle", TTL_S, clock), archiver.acquire("archiver", TTL_S, clock)) == (1, 1)
+    with pytest.raises(LeaseHeld, match="Run archiver holds the lease"):
+        Lease(store, "orders", folder=LOG_LEASES).acquire("another", TTL_S, clock)
+    archiver.renew("archiver", 1, clock)
+    archiver.release("archiver", 1, clock)
+    assert archiver.holder() is None
+    assert lease.holder() is not None
+    # Taking one deletes old objects of its own only.
+    for number in range(2, 5):
+        archiver.release("archiver", archiver.acquire("archiver", TTL_S, clock), clock)
+        assert {i.path.split("/")[0] for i in store.list("logleases/")} == {"logleases"}, number
+    assert len(list(store.list("leases/"))) == 1
 
 
 def test_another_run_is_told_who_and_until_when(lease: Lease, clock: Clock) -> None:

@@ -88,6 +88,9 @@ class MariaDbPosition:
         last = {gtid.domain: gtid for gtid in itertools.chain(self.last, gtids)}
         return MariaDbPosition(tuple(sorted(last.values())))
 
+    def union(self, other: Position) -> MariaDbPosition:
+        return self.extended(gtid for gtid in _own(other) if not self.has(gtid))
+
     def contains(self, other: Position) -> bool:
         return all(self.has(gtid) for gtid in _own(other))
 

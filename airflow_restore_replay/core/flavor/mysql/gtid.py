@@ -133,7 +133,8 @@ class MySqlPosition:
         rest = {s: _subtract(runs, self.by_source.get(s, ())) for s, runs in other.by_source.items()}
         return MySqlPosition({source: runs for source, runs in rest.items() if runs})
 
-    def union(self, other: MySqlPosition) -> MySqlPosition:
+    def union(self, other: Position) -> MySqlPosition:
+        other = _own(other)
         sources = self.by_source.keys() | other.by_source.keys()
         return MySqlPosition(
             {s: _merge([*self.by_source.get(s, ()), *other.by_source.get(s, ())]) for s in sources}

@@ -67,14 +67,17 @@ class Codec:
         :param name: name of *data*; :meth:`decode` needs the same.
         :returns: at most ``bound(len(data))`` bytes; with a key, they differ each time.
         """
+        if not self._key:
+            return self._compressed(data)
+        salt = os.urandom(_SALT_BYTES)
+        sealed = _cipher_of(self._key, salt).encrypt(_NO_NONCE, self._compressed(data), name.encode("ascii"))
+        return b"".join((_MARK, salt, sealed))
+
+    def _compressed(self, data: Content) -> bytes:
         if not hasattr(self._local, "compressor"):
             self._local.compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
         compressed: bytes = self._local.compressor.compress(data)
-        if not self._key:
-            return compressed
-        salt = os.urandom(_SALT_BYTES)
-        sealed = _cipher_of(self._key, salt).encrypt(_NO_NONCE, compressed, name.encode("ascii"))
-        return b"".join((_MARK, salt, sealed))
+        return compressed
 
     def decode(self, stored: bytes, name: str, *, size_bytes: int) -> memoryview:
         """Decode and hash a content whose size is known.

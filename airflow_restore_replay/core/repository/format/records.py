@@ -225,6 +225,7 @@ class PruneRecord(Stamped, frozen=True, kw_only=True):
 
     :param deleted: backups.
     :param spent: ids of records of condemned objects.
+    :param logs: names of records of the archive.
     """
 
     format: int = FORMAT_VERSION
@@ -235,6 +236,7 @@ class PruneRecord(Stamped, frozen=True, kw_only=True):
     lease_epoch: Count
     deleted: list[Pruned]
     spent: list[str] = []
+    logs: list[str] = []
 
 
 class Condemned(Stamped, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, PathEscapes
+from airflow_restore_replay.core.errors import BackupFault, LogCorrupt, ManifestCorrupt, PathEscapes
 
 #: unit of page deltas, an InnoDB page of the default size; a chunk's last one may be shorter
 PAGE_BYTES = 16 * 2**10
@@ -23,6 +23,10 @@ _NAME_CHARS = 64
 _MAX_OFFSET = 2**62
 _REF = re.compile(r"([0-9a-f]{64})(?:\.([1-9][0-9]{0,3}))?")
 _PATH = re.compile(r"(?:chunks|bundles|lists)/([0-9a-f]{2})/\1[0-9a-f]{62}\.(?:0|[1-9][0-9]{0,3})")
+#: folder of the parts of binary logs
+PARTS = "logdata/"
+_PART_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_PART_PATH = re.compile(rf"{PARTS}{_PART_ID.pattern}\.zst")
 _CHUNK_PATH = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})\.(0|[1-9][0-9]{0,3})")
 
 
@@ -112,6 +116,21 @@ def ref_of(path: str) -> str | None:
 def is_content_path(path: str) -> bool:
     """Return whether *path* is the name of a chunk, a bundle or a chunk list."""
     return bool(_PATH.fullmatch(path))
+
+
+def part_path(part_id: str) -> str:
+    """Return the name of an object with a part of a binary log, ``logdata/<id>.zst``.
+
+    :raises LogCorrupt: *part_id* is not the id of a part and could name any object.
+    """
+    if not _PART_ID.fullmatch(part_id):
+        raise LogCorrupt(f"{part_id[:200]!r} is not the id of a part.", evidence={"part": part_id[:200]})
+    return f"{PARTS}{part_id}.zst"
+
+
+def is_part_path(path: str) -> bool:
+    """Return whether *path* is the name of an object with a part of a binary log."""
+    return bool(_PART_PATH.fullmatch(path))
 
 
 def content_name(ref: str | Piece | PageDelta) -> str:

@@ -15,6 +15,7 @@ from airflow_restore_replay.core.repository.format.keyring import SCHEME
 from airflow_restore_replay.core.repository.format.records import (
     FORMAT_VERSION,
     READABLE_FORMATS,
+    LogPiece,
     Manifest,
     Record,
     Stamped,
@@ -124,7 +125,7 @@ def read_marker(store: ObjectStore) -> Marker:
 
 
 def _has_records(store: ObjectStore) -> bool:
-    return any(True for kind in (Manifest, Verdict) for _ in store.list(f"{FOLDERS[kind][0]}/"))
+    return any(True for kind in (Manifest, Verdict, LogPiece) for _ in store.list(f"{FOLDERS[kind][0]}/"))
 
 
 def _decoded_marker(store: ObjectStore) -> tuple[Marker, bytes]:

@@ -127,7 +127,11 @@ def accept_active(store: ObjectStore, marker: Marker, keyring: Keyring) -> None:
 
 
 def refuse_lost_keys(
-    store: ObjectStore, repository_id: str, keyring: Keyring, needed: Mapping[str, Sequence[str]]
+    store: ObjectStore,
+    repository_id: str,
+    keyring: Keyring,
+    needed: Mapping[str, Sequence[str]],
+    logs: Mapping[str, Sequence[str]],
 ) -> None:
     """Raise if a needed key is not available.
 
@@ -135,17 +139,20 @@ def refuse_lost_keys(
     objects can make one.
 
     :param needed: key id → ids of the backups that need it, for all keys that are not available.
-    :raises KeyMissing: a key that backups need, or that manifests are sealed with, is not available.
+    :param logs: key id → names of the archived binary logs that need it, likewise.
+    :raises KeyMissing: a key that backups or logs need, or that manifests are sealed with, is not available.
     """
     strangers = known_keys(store) - keyring.record_keys.keys()
     vouched = {key_id for key_id in strangers if _is_vouched_for(store, key_id, repository_id, keyring)}
-    for key_id in sorted(vouched | needed.keys()):
-        backups = sorted(needed.get(key_id, ()))
+    for key_id in sorted(vouched | needed.keys() | logs.keys()):
+        backups, lost = sorted(needed.get(key_id, ())), logs.get(key_id, ())
         raise KeyMissing(
             f"Key {key_id} of the repository {store.url} is not available; "
             + (
                 f"these backups need it: {', '.join(backups)}."
                 if backups
+                else f"these archived binary logs need it: {', '.join(lost[:100])}."
+                if lost
                 else "others may be writing with it."
             ),
             hint="Name its source under repository.encryption.previous. If it is lost, so are those backups: "

@@ -16,6 +16,8 @@ from airflow_restore_replay.core.repository.store.base import ObjectStore, Objec
 
 WAY_OUT = "Remove the folder {} when no run of the cluster is alive; the epochs before it count again then."
 _MAX_BYTES = 2**16
+#: folder of the lease of cycles, and of that of the archiver
+LEASES, LOG_LEASES = "leases", "logleases"
 
 L = TypeVar("L")
 
@@ -51,9 +53,9 @@ class Released(Stamped, frozen=True, kw_only=True):
     renewals: Count = 0
 
 
-def lease_folder(epoch: int) -> str:
+def lease_folder(epoch: int, leases: str = LEASES) -> str:
     """Return the folder of an epoch's objects."""
-    return f"leases/{epoch:012d}/"
+    return f"{leases}/{epoch:012d}/"
 
 
 def read_lease_object(store: ObjectStore, path: str, kind: type[L], sealer: Sealer) -> tuple[L, str]:

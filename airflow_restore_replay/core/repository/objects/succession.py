@@ -11,7 +11,7 @@ from airflow_restore_replay.core.repository.store.base import ObjectInfo, Object
 #: folders of records whose loss is noticed because later records name them; pieces of logs follow each other by offset
 FOLDERS = ("manifests", "verdicts", "prunes", "condemned", "verifications", "keys")
 UPGRADE = "upgrade.json"
-LEASE_OBJECT = re.compile(r"leases/(\d{12})/(claim|released|renewal-(\d{6}))\.json")
+LEASE_OBJECT = re.compile(r"(?:log)?leases/(\d{12})/(claim|released|renewal-(\d{6}))\.json")
 _RECORD = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\.json")
 #: more than writers at the same time, which do not see each other's records
 _LATEST = 4

@@ -20,10 +20,18 @@ from datetime import datetime, timedelta
 from airflow_restore_replay.core.config.sections import Retention
 from airflow_restore_replay.core.errors import BackupFault, ManifestCorrupt, PruneUnsafe
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.format.records import Condemned, Manifest
-from airflow_restore_replay.core.repository.format.refs import is_content_path
+from airflow_restore_replay.core.repository.format.records import Condemned, LogPiece, Manifest
+from airflow_restore_replay.core.repository.format.refs import PARTS, is_content_path, is_part_path
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path, record_path
 from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
+from airflow_restore_replay.core.repository.pruning.logs import (
+    LogPlan,
+    LogRules,
+    NoLogs,
+    ReadRules,
+    left_alone,
+    parts_of,
+)
 from airflow_restore_replay.core.repository.pruning.retention import RetentionPlan, plan_retention
 from airflow_restore_replay.core.repository.reachability import ObjectWalk, is_file_list
 from airflow_restore_replay.core.repository.repository import Repository
@@ -67,6 +75,8 @@ class PrunePlan:
     :param young_bytes: unreferenced, but young enough to belong to a run in progress.
     :param missing: names of objects that backups need and that are gone; this is damage, which ``verify`` examines.
     :param withheld: why nothing, or no stored bytes, can be deleted; empty otherwise.
+    :param rules: of the archive, which *logs* follows from.
+    :param logs: what is kept and deleted of the archive.
     """
 
     cluster: str
@@ -81,24 +91,40 @@ class PrunePlan:
     young_bytes: int = 0
     missing: list[str] = field(default_factory=list)
     withheld: str = ""
+    rules: LogRules = NoLogs()
+    logs: LogPlan = LogPlan()
 
 
-def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now: datetime) -> PrunePlan:
+def plan_prune(
+    repository: Repository,
+    policy: Retention,
+    *,
+    timezone: str,
+    now: datetime,
+    logs: ReadRules = left_alone,
+) -> PrunePlan:
     """Plan a prune from the catalog and the listings; delete nothing.
+
+    :param logs: reads the rules of the archive; without them, it is left as it is.
 
     :raises PruneUnsafe: the clocks disagree, or a listing lacks existing objects.
     """
     catalog = repository.catalog()
     _refuse_partial_catalog(repository, catalog)
     _refuse_future(((m.backup_id, m.created_at) for m in catalog.manifests), now)
-    retention = plan_retention(catalog, policy, now=now, timezone=timezone)
-    plan = PrunePlan(repository.cluster, keep=retention.keep, doubtful=retention.doubtful)
+    limit = now - timedelta(seconds=policy.grace)
+    rules = logs(repository, now, limit)
+    retention = plan_retention(catalog, policy, now=now, timezone=timezone, needed=rules.needed)
+    plan = PrunePlan(repository.cluster, keep=retention.keep, doubtful=retention.doubtful, rules=rules)
     by_id = {m.backup_id: m for m in catalog.manifests}
     objects = ObjectWalk(repository)
     live: set[str] = set()
     if catalog.unreadable:
         path, why = next(iter(catalog.unreadable.items()))
         plan.withheld = f"{len(catalog.unreadable)} records are not readable, first {path}: {why}"
+        return plan
+    if rules.withheld:
+        plan.withheld = rules.withheld
         return plan
     if len(retention.delete) > policy.most_deleted:
         plan.too_many = [_doomed(by_id[i], why, None) for i, why in retention.delete.items()]
@@ -114,8 +140,9 @@ def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now:
         plan.withheld = f"what backup {backup_id} needs is not known: {exc.message}"
         plan.delete = [_doomed(by_id[i], why, None) for i, why in retention.delete.items()]
         return plan
-    limit = now - timedelta(seconds=policy.grace)
-    dead = _unreferenced(repository, live, plan)
+    plan.logs = rules.plan(by_id[i] for i in sorted(retention.window))
+    live |= plan.logs.live
+    dead = _unreferenced(repository, live, plan, archive=not isinstance(rules, NoLogs))
     _refuse_future(((o.path, o.modified) for o in dead.values()), now)
     plan.delete = _with_sizes(objects, retention, by_id, dead)
     _sort_objects(repository, plan, dead, policy, limit)
@@ -123,15 +150,20 @@ def plan_prune(repository: Repository, policy: Retention, *, timezone: str, now:
     return plan
 
 
-def _unreferenced(repository: Repository, live: set[str], plan: PrunePlan) -> dict[str, ObjectInfo]:
-    """Return listed contents and lists that are not in *live*; objects with other names are ignored."""
+def _unreferenced(
+    repository: Repository, live: set[str], plan: PrunePlan, *, archive: bool
+) -> dict[str, ObjectInfo]:
+    """Return listed contents and lists that are not in *live*; objects with other names are ignored.
+
+    :param archive: *live* has the parts of the archive, too.
+    """
     dead: dict[str, ObjectInfo] = {}
     lacking = set(live)
-    for folder in ("chunks/", "bundles/", "lists/", "files/"):
+    for folder in ("chunks/", "bundles/", "lists/", "files/", *([PARTS] if archive else [])):
         for info in repository.store.list(folder):
             if info.path in live:
                 lacking.discard(info.path)
-            elif is_content_path(info.path) or is_file_list(info.path):
+            elif is_content_path(info.path) or is_file_list(info.path) or is_part_path(info.path):
                 dead[info.path] = info
     plan.missing = _really_missing(repository, lacking)
     return dead
@@ -265,7 +297,23 @@ def still_unreferenced(
     walk, extra = ObjectWalk(repository), set[str]()
     for backup_id in sorted(found.keys() - plan.keep.keys()):
         extra |= walk(found[backup_id])
+    if any(is_part_path(info.path) for info in objects):
+        extra |= _parts_in_use(repository)
     return catalog, [info for info in objects if info.path not in extra]
+
+
+def _parts_in_use(repository: Repository) -> frozenset[str]:
+    """Read the archive's records again, and return names of all parts that they need.
+
+    :raises PruneUnsafe: a record is not readable, so that the parts that it needs are not known.
+    """
+    pieces, unreadable = repository.records(LogPiece)
+    if unreadable:
+        raise PruneUnsafe(
+            f"{next(iter(unreadable.values()))} No stored bytes were deleted.",
+            hint="`restore-replay verify` shows damaged records.",
+        )
+    return parts_of(pieces)
 
 
 def summary(plan: PrunePlan) -> dict[str, object]:
@@ -281,6 +329,7 @@ def summary(plan: PrunePlan) -> dict[str, object]:
         "too_young_bytes": plan.young_bytes,
         "missing": plan.missing,
         "withheld": plan.withheld,
+        "logs": {"keep": plan.logs.kept, "delete": plan.logs.counts},
     }
 
 

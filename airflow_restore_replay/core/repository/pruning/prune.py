@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from airflow_restore_replay.core.repository.format.records import (
 )
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
+from airflow_restore_replay.core.repository.pruning.logs import LogPlan, LogRules, ReadRules, left_alone
 from airflow_restore_replay.core.repository.pruning.plan import (
     PlannedDeletion,
     plan_prune,
@@ -53,6 +55,10 @@ class PruneReport:
     :param denied_count: number of objects whose deletion was refused or, after many refusals, not tried.
     :param withheld: why nothing, or no stored bytes, was deleted.
     :param doubtful: backup id → why its record cannot be true; such backups are kept.
+    :param deleted_logs: kind of reason → number of records of the archive that were deleted.
+    :param kept_logs: number of records of the archive that are left.
+    :param unconfirmed_logs: name of a piece of the archive → why the one that should take its place does not; both are
+        kept.
     """
 
     cluster: str
@@ -67,6 +73,9 @@ class PruneReport:
     denied_count: int = 0
     withheld: str = ""
     doubtful: dict[str, str] = field(default_factory=dict)
+    deleted_logs: dict[str, int] = field(default_factory=dict)
+    kept_logs: int = 0
+    unconfirmed_logs: dict[str, str] = field(default_factory=dict)
 
     @property
     def complaint(self) -> str:
@@ -80,6 +89,11 @@ class PruneReport:
             )
         for backup_id, why in self.doubtful.items():
             said.append(f"Backup {backup_id} is kept and not counted: {why}.")
+        for path, why in list(self.unconfirmed_logs.items())[:1]:
+            said.append(
+                f"{len(self.unconfirmed_logs)} pieces of the archive are kept although they were merged: first {path}: "
+                f"{why}."
+            )
         if self.missing:
             said.append(
                 f"{len(self.missing)} objects that backups need are gone; run `restore-replay verify`."
@@ -95,16 +109,18 @@ def prune(
     epoch: int,
     timezone: str = "UTC",
     now: Callable[[], datetime] = utc_now,
+    logs: ReadRules = left_alone,
 ) -> PruneReport:
     """Delete backups that retention does not keep, and stored bytes unreferenced for the grace period.
 
     The call may be interrupted at any point: what is left is unreferenced, and the next prune deletes it.
 
     :param run, epoch: must hold the cluster's lease, which is checked before each step.
+    :param logs: reads the rules of the archive; without them, it is left as it is.
     :raises LeaseLost: another run has the lease.
     :raises PruneUnsafe: clocks disagree or a listing is not complete; see the message for what was deleted.
     """
-    task = _Prune(repository, policy, run, epoch, timezone, now)
+    task = _Prune(repository, policy, run, epoch, timezone, now, logs)
     return task.run()
 
 
@@ -117,6 +133,7 @@ class _Prune:
         epoch: int,
         timezone: str,
         now: Callable[[], datetime],
+        logs: ReadRules,
     ) -> None:
         self._repository = repository
         self._policy = policy
@@ -124,18 +141,22 @@ class _Prune:
         self._epoch = epoch
         self._timezone = timezone
         self._now = now
+        self._logs = logs
         self._renewed = 0.0
         self._report = PruneReport(repository.cluster)
 
     def run(self) -> PruneReport:
         report = self._report
         self._refuse_skew()
-        plan = plan_prune(self._repository, self._policy, timezone=self._timezone, now=self._now())
+        plan = plan_prune(
+            self._repository, self._policy, timezone=self._timezone, now=self._now(), logs=self._logs
+        )
         report.withheld, report.missing, report.doubtful = plan.withheld, plan.missing, plan.doubtful
-        self._delete_manifests(plan.delete)
+        self._delete_manifests(plan.delete, plan.rules)
         if plan.withheld:
             report.kept = len(plan.keep) + len(plan.delete) + len(plan.too_many) - len(report.deleted)
             return report
+        self._delete_logs(plan.logs, plan.rules)
         self._hold()
         try:
             catalog, objects = still_unreferenced(self._repository, plan, [*plan.condemn, *plan.sweep])
@@ -177,12 +198,16 @@ class _Prune:
         else:
             self._repository.lease.check(self._run, self._epoch)
 
-    def _delete_manifests(self, doomed: Sequence[PlannedDeletion]) -> None:
+    def _delete_manifests(self, doomed: Sequence[PlannedDeletion], rules: LogRules) -> None:
         """Delete manifests, the first step. Planning may take long, so retention is applied again before."""
         if not doomed:
             return
         again = plan_retention(
-            self._repository.catalog(), self._policy, now=self._now(), timezone=self._timezone
+            self._repository.catalog(),
+            self._policy,
+            now=self._now(),
+            timezone=self._timezone,
+            needed=rules.needed,
         )
         doomed = [d for d in doomed if d.backup_id in again.delete]
         if not doomed:
@@ -199,7 +224,21 @@ class _Prune:
                 self._report.deleted.append(each.backup_id)
                 log.info("Deleted backup %s: %s.", each.backup_id, each.reason)
 
-    def _say_before(self, *, deleted: Sequence[Pruned] = (), spent: Sequence[str] = ()) -> None:
+    def _delete_logs(self, plan: LogPlan, rules: LogRules) -> None:
+        """Delete records of the archive, before the parts that only they need."""
+        self._report.kept_logs = plan.kept + len(plan.delete)
+        doomed, self._report.unconfirmed_logs = rules.confirmed(plan.delete)
+        if not doomed:
+            return
+        self._hold()
+        self._say_before(logs=[each.info.path for each in doomed])
+        gone = {info.path for info in self._delete([each.info for each in doomed])}
+        self._report.deleted_logs = dict(Counter(each.why for each in doomed if each.info.path in gone))
+        self._report.kept_logs -= len(gone)
+
+    def _say_before(
+        self, *, deleted: Sequence[Pruned] = (), spent: Sequence[str] = (), logs: Sequence[str] = ()
+    ) -> None:
         """Record which records are about to be deleted, so that they are not reported as missing."""
         at = self._now()
         self._repository.record(
@@ -211,6 +250,7 @@ class _Prune:
                 lease_epoch=self._epoch,
                 deleted=list(deleted),
                 spent=list(spent),
+                logs=list(logs),
             )
         )
 

@@ -23,6 +23,8 @@ from airflow_restore_replay.core.repository.pruning.credibility import contradic
 Kept = Iterator[tuple[Backup, str]]
 #: the time by which a rule counts a backup
 TimeOf = Callable[[Backup], datetime]
+#: backups → id of each that the window of the archive needs, with the reason
+Needed = Callable[[Sequence[Backup]], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -32,28 +34,42 @@ class RetentionPlan:
     :param keep: backup id → all reasons to keep it.
     :param delete: backup id → why no rule keeps it.
     :param doubtful: backup id → why the record cannot be true; the backup is kept, and no rule counts it.
+    :param window: ids of the backups that the window of the archive needs.
     """
 
     keep: dict[str, list[str]] = field(default_factory=dict)
     delete: dict[str, str] = field(default_factory=dict)
     doubtful: dict[str, str] = field(default_factory=dict)
+    window: set[str] = field(default_factory=set)
 
 
 def plan_retention(
-    catalog: Catalog, policy: Retention, *, now: datetime, timezone: str = "UTC"
+    catalog: Catalog,
+    policy: Retention,
+    *,
+    now: datetime,
+    timezone: str = "UTC",
+    needed: Needed = lambda backups: {},
 ) -> RetentionPlan:
     """Decide for every readable backup whether it is kept.
 
     :param timezone: time zone of days, weeks and months; hours are those of UTC.
+    :param needed: returns which of some backups the window of the archive needs, with the reason.
     """
     doubtful = contradictions(catalog)
     keep: dict[str, list[str]] = {backup_id: [f"doubtful: {why}"] for backup_id, why in doubtful.items()}
     counted = [b for b in catalog.healthy()[::-1] if b.backup_id not in doubtful]
+    window: set[str] = set()
+    for among, group, _ in _groups(catalog, counted):
+        for backup_id, reason in needed(group).items():
+            if backup_id not in window:
+                keep.setdefault(backup_id, []).append(f"{reason}{among}")
+            window.add(backup_id)
     for backup, reason in _kept(catalog, counted, policy, now, ZoneInfo(timezone)):
         keep.setdefault(backup.backup_id, []).append(reason)
     delete = {b.backup_id: _why(b) for b in catalog.backups if b.backup_id not in keep}
     kept = {b.backup_id: keep[b.backup_id] for b in catalog.backups if b.backup_id in keep}
-    return RetentionPlan(kept, delete, doubtful)
+    return RetentionPlan(kept, delete, doubtful, window)
 
 
 def _kept(
