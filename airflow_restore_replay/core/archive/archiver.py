@@ -1,0 +1,300 @@
+"""The archiver: receive the primary's binary logs, cut them, store the pieces, and prove that nothing is missing.
+
+See docs/decisions/0029-archive-of-binary-logs.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pymysql.err import MySQLError
+
+from airflow_restore_replay.core.archive.archive import Archive
+from airflow_restore_replay.core.archive.continuing import (
+    Primary,
+    Start,
+    changed_start,
+    first_start,
+    next_start,
+)
+from airflow_restore_replay.core.archive.receiver import Receiver, server_id_of
+from airflow_restore_replay.core.archive.session import Changed, End, Goal, Orders, Session
+from airflow_restore_replay.core.archive.storing import LogWriter
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.errors import (
+    LeaseHeld,
+    LeaseLost,
+    RestoreReplayError,
+    SourceCorrupt,
+    StoreFailed,
+    StoreFull,
+)
+from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Conn
+from airflow_restore_replay.core.repository.format.records import LogGap, LogPiece, utc_now
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.system.files import make_directory
+
+_READ_TIMEOUT_S = 60
+_TRIES = 3
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
+_LEASE_POLL_S = 2.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class ArchiveReport:
+    """What an archiver did.
+
+    :param log: the last file.
+    :param size_bytes: of binary log that was stored.
+    :param position: after the last transaction that is archived.
+    :param current_at: the newest time at which the primary had logged nothing that is not archived.
+    :param gaps: what is missing.
+    """
+
+    cluster: str
+    run: str
+    log: str = ""
+    pieces: int = 0
+    transactions: int = 0
+    size_bytes: int = 0
+    position: str = ""
+    current_at: datetime | None = None
+    gaps: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Archiver:
+    """Archives the binary logs of one cluster.
+
+    :param password: of the primary's account.
+    :param run: owner of the archive's lease. An archiver of the same owner takes the lease over, so no two may run at
+        the same time.
+    :param say: called with lines for people.
+    :param progress: called whenever the report has changed.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        repository: Repository,
+        password: str,
+        *,
+        run: str,
+        say: Say = lambda line: None,
+        progress: Callable[[ArchiveReport], None] = lambda report: None,
+    ) -> None:
+        self._cluster = cluster
+        self._repository = repository
+        self._flavor = get_flavor(cluster.flavor)
+        self._primary = primary_endpoint(cluster.primary, password)
+        self._source = self._primary
+        if cluster.archive.host or cluster.archive.port:
+            self._source = msgspec.structs.replace(
+                self._primary,
+                host=cluster.archive.host or self._primary.host,
+                port=cluster.archive.port or self._primary.port,
+            )
+        self._run = run
+        self._say = say
+        self._progress = progress
+        self._stopping: Callable[[], bool] = lambda: False
+        self._follow = False
+        self._leave = ""
+        self._changed = ""
+        self.report = ArchiveReport(cluster.name, run)
+
+    def run(self, *, follow: bool, stopping: Callable[[], bool] = lambda: False) -> ArchiveReport:
+        """Archive up to the primary's present position, or on and on.
+
+        :param follow: go on until *stopping* returns True, whatever fails.
+        :raises LeaseHeld: another archiver is at work.
+        :raises LeaseLost: another archiver has taken over.
+        """
+        self._follow, self._stopping = follow, stopping
+        started = time.monotonic()
+        receiver, writer = self._receiver(), self._writer()
+        if not self._acquire(writer):
+            return self.report
+        try:
+            self._run_sessions(receiver, writer)
+        finally:
+            receiver.discard()
+            with contextlib.suppress(StoreFailed, LeaseLost):
+                writer.release()
+            self.report.seconds = round(time.monotonic() - started, 3)
+        return self.report
+
+    def _receiver(self) -> Receiver:
+        settings, node = self._cluster.archive, self._cluster.node
+        spool = Path(settings.spool or Path(node.workdir) / "spool") / self._cluster.name
+        make_directory(spool)
+        return Receiver(
+            self._flavor,
+            self._source,
+            spool,
+            bindir=Path(node.bindir) if node.bindir else None,
+            server_id=settings.server_id or server_id_of(self._repository.repository_id),
+            limit_bytes=int(settings.spool_limit),
+        )
+
+    def _writer(self) -> LogWriter:
+        archive = Archive.read(self._repository)
+        for path, why in archive.unreadable.items():
+            self._say(f"{path} is ignored: {why}")
+        log = archive.streams[-1].logs[-1] if archive.streams else None
+        if log:
+            self.report.log, self.report.position = log.name, log.after
+        self.report.current_at = max((p.current_at for p in archive.pieces if p.current_at), default=None)
+        return LogWriter(archive.store, self._run, self._flavor.name, log)
+
+    def _acquire(self, writer: LogWriter) -> bool:
+        """Acquire the lease; return False if the archiver was stopped before it got it."""
+        waiting = ""
+        while True:
+            try:
+                self._storing(writer.acquire)
+                return True
+            except LeaseHeld as exc:
+                if not self._follow:
+                    raise
+                if exc.message != waiting:
+                    waiting = exc.message
+                    self._say(f"Waiting: {exc.message}")
+            if self._pause(_LEASE_POLL_S):
+                return False
+
+    def _run_sessions(self, receiver: Receiver, writer: LogWriter) -> None:
+        failures = 0
+        while True:
+            before = self.report.pieces
+            try:
+                end = self._session(receiver, writer)
+                if end in (End.REACHED, End.STOPPED):
+                    return
+                if end is End.SPOOL_FULL:
+                    self._say("The spool was full. Receiving goes on where it ended.")
+                    continue
+                raise receiver.error()
+            except (LeaseLost, LeaseHeld):
+                raise
+            except RestoreReplayError as exc:
+                failures = 1 if self.report.pieces > before else failures + 1
+                if self._stopping():
+                    return
+                self._leave_damaged(exc, writer)
+                if not self._follow and (failures >= _TRIES or not (exc.retryable or self._leave)):
+                    raise
+                self._say(exc.message)
+            if self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)):
+                return
+
+    def _session(self, receiver: Receiver, writer: LogWriter) -> End:
+        with contextlib.closing(self._connect()) as conn:
+            primary = Primary.ask(conn, self._flavor)
+            start = self._start(writer, primary)
+            place = start.place
+            receiver.start(start.file.name, place.on_primary, beyond_limit_bytes=place.again_bytes)
+            orders = Orders(
+                interval_s=self._cluster.archive.interval,
+                follow=self._follow,
+                ask=lambda: self._goal(conn),
+                storing=self._storing,
+                stopping=self._stopping,
+                told=self._told,
+            )
+            try:
+                return Session(self._flavor, receiver, writer, start, primary.identity, orders).run()
+            except Changed as exc:
+                self._changed = f"{start.file.name} of the primary is not the file that is archived: {exc}"
+                self._say(f"{self._changed}.")
+                return End.SPOOL_FULL
+            finally:
+                receiver.stop()
+
+    def _start(self, writer: LogWriter, primary: Primary) -> Start:
+        log, changed = writer.log, self._changed
+        self._changed = ""
+        if log is None:
+            healthy = self._repository.catalog().healthy()
+            oldest = healthy[0].manifest.position if healthy else None
+            return first_start(primary, self._flavor, oldest)
+        if changed:
+            return changed_start(log, primary, self._flavor, changed)
+        return next_start(log, primary, self._flavor, writer.store, leave=self._leave)
+
+    def _leave_damaged(self, exc: RestoreReplayError, writer: LogWriter) -> None:
+        """Remember a file that the primary cannot send to its end, as after a crash: the next may continue it."""
+        self._leave = writer.log.name if isinstance(exc, SourceCorrupt) and writer.log else ""
+
+    def _connect(self) -> Conn:
+        return self._flavor.connect(self._source, read_timeout_s=_READ_TIMEOUT_S)
+
+    def _goal(self, conn: Conn) -> Goal:
+        at = utc_now()
+        try:
+            if self._source == self._primary:
+                file, offset = self._flavor.log_program.end(conn)
+                return Goal(at, file, offset)
+            # A replica may lag, so only the primary's own position tells what is missing.
+            with contextlib.closing(self._flavor.connect(self._primary)) as primary:
+                position = self._flavor.primary_position(primary)
+            file, offset = self._flavor.log_program.end(conn)
+        except MySQLError as exc:
+            raise self._flavor.log.classify(0, str(exc)) from exc
+        parse = self._flavor.parse_position
+        return Goal(at, file, offset, lambda archived: parse(archived).contains(position))
+
+    def _storing(self, action: Callable[[], Any]) -> Any:
+        """Call *action* until the store takes it; what arrives meanwhile waits in the spool."""
+        failures = 0
+        while True:
+            try:
+                done = action()
+            except (StoreFailed, StoreFull) as exc:
+                failures += 1
+                if self._stopping() or (not self._follow and failures >= _TRIES):
+                    raise
+                if failures == 1:
+                    self._say(
+                        f"{exc.message} What arrives waits in the spool; when that is full, receiving pauses."
+                    )
+                self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S))
+                continue
+            if failures:
+                self._say("The store takes what arrives again.")
+            return done
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait; return whether the archiver is to stop."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stopping():
+            time.sleep(min(0.1, left))
+        return self._stopping()
+
+    def _told(self, what: LogPiece | LogGap | str) -> None:
+        report = self.report
+        if isinstance(what, LogPiece):
+            report.log, report.position = what.log, what.after
+            report.pieces += 1
+            report.transactions += what.transactions
+            report.size_bytes += what.end - what.begin
+            report.current_at = what.current_at or report.current_at
+        elif isinstance(what, LogGap):
+            report.gaps.append(f"{what.lacking} ({what.reason})")
+            self._say(
+                f"The archive has a gap before {report.log or what.stream}: {what.lacking}. {what.reason}."
+            )
+        else:
+            self._say(what)
+        self._progress(report)

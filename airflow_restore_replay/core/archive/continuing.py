@@ -1,0 +1,163 @@
+"""Decide where archiving continues: in which file of the primary, at which place, and in which stream."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_restore_replay.core.archive.cutting import Cutter, Place
+from airflow_restore_replay.core.archive.logs import ArchivedLog
+from airflow_restore_replay.core.archive.pieces import PieceStore
+from airflow_restore_replay.core.archive.storing import File
+from airflow_restore_replay.core.errors import BinlogPurged
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.binlog_cut import files_from
+from airflow_restore_replay.core.flavor.binlogstream import FORMAT, files
+from airflow_restore_replay.core.flavor.log_file import LogDamaged, log_events
+from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
+from airflow_restore_replay.core.repository.format.records import LogPiece, new_id
+
+_NUMBERED = re.compile(r"(.+\.)([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where to continue.
+
+    :param file: to be received from *place* on.
+    :param expected: what the file's heading must list so that it continues the stream; None if nothing is known.
+    :param new_stream: why the file begins a new stream; empty if it does not.
+    :param gap: whether something may be missing before it that no heading lists.
+    """
+
+    file: File
+    place: Place = Place()
+    expected: str | None = None
+    new_stream: str = ""
+    gap: bool = False
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The server that is received from.
+
+    :param position: of all that it had logged when it was asked.
+    :param files: its binary log files, oldest first.
+    """
+
+    conn: Conn
+    identity: ServerIdentity
+    position: str
+    files: Sequence[str]
+
+    @classmethod
+    def ask(cls, conn: Conn, flavor: Flavor) -> Primary:
+        return cls(conn, flavor.identity(conn), str(flavor.primary_position(conn)), files(conn))
+
+
+def first_start(primary: Primary, flavor: Flavor, oldest_backup: str | None) -> Start:
+    """Return where an empty archive begins: where the oldest backup needs it, else at the primary's newest file."""
+    name = primary.files[-1]
+    if oldest_backup is not None:
+        name = _file_after(primary, flavor, oldest_backup)
+    return Start(File(new_id(), 1, name, ""))
+
+
+def next_start(
+    log: ArchivedLog, primary: Primary, flavor: Flavor, store: PieceStore, *, leave: str = ""
+) -> Start:
+    """Return where archiving continues after *log*, the last file that is archived.
+
+    :param leave: name of a file that the primary cannot send to its end.
+    """
+    last = log.pieces[-1]
+    if primary.identity.uid != last.server_uid:
+        return _elsewhere(log, primary, flavor, "another server is the primary")
+    following = successor(log.name)
+    if (log.whole or log.name == leave) and following in primary.files:
+        return Start(File(last.stream, last.number + 1, following, ""), expected=log.after)
+    if log.name in primary.files and log.name != leave:
+        return _within(log, store, flavor)
+    if number_of(primary.files[0]) > number_of(log.name):
+        return _elsewhere(log, primary, flavor, f"the primary has purged {log.name}")
+    return replace(_elsewhere(log, primary, flavor, "the primary's binary logs were reset"), gap=True)
+
+
+def changed_start(log: ArchivedLog, primary: Primary, flavor: Flavor, why: str) -> Start:
+    """Return where archiving continues if the primary's file is not the one that is archived."""
+    return replace(_elsewhere(log, primary, flavor, why), gap=True)
+
+
+def refuse_changed(log: ArchivedLog, cutter: Cutter, store: PieceStore) -> None:
+    """Compare what was received again of *log* with what is archived of it.
+
+    :raises LogDamaged: other bytes arrived.
+    """
+    for piece in _again(log):
+        codec, at = store.repository.codec_for(piece), piece.begin
+        for part in piece.parts:
+            if codec.name(cutter.content(at, at + part.size_bytes)) != part.name:
+                raise LogDamaged(f"the bytes from {at} on are not those that are archived")
+            at += part.size_bytes
+
+
+def successor(name: str) -> str:
+    """Return the name of the file after *name*; empty if it has no number."""
+    match = _NUMBERED.fullmatch(name)
+    return f"{match[1]}{int(match[2]) + 1:0{len(match[2])}d}" if match else ""
+
+
+def number_of(name: str) -> int:
+    """Return the number in a file's name."""
+    match = _NUMBERED.fullmatch(name)
+    return int(match[2]) if match else 0
+
+
+def _within(log: ArchivedLog, store: PieceStore, flavor: Flavor) -> Start:
+    last, first = log.pieces[-1], _again(log)[0]
+    place = Place(
+        offset=first.begin,
+        position=first.before if first.begin else "",
+        archived_to=last.end,
+        after=last.after,
+        ahead_bytes=_ahead_bytes(log, store, flavor) if first.begin else 0,
+        digest=last.digest,
+    )
+    return Start(File(last.stream, last.number, last.log, last.digest), place)
+
+
+def _again(log: ArchivedLog) -> tuple[LogPiece, ...]:
+    """Return the pieces that are received again: the last ones, from where a transaction begins."""
+    first = len(log.pieces) - 1
+    # A piece within which no transaction ends may begin, or continue, one that is too large for a piece.
+    while first and log.pieces[first - 1].before == log.pieces[first - 1].after:
+        first -= 1
+    return log.pieces[first:]
+
+
+def _ahead_bytes(log: ArchivedLog, store: PieceStore, flavor: Flavor) -> int:
+    """Return how much farther on the same place is in the primary's file, as the archived heading says."""
+    begin = next(store.content(log.pieces[0]))
+    for found in log_events(io.BytesIO(begin)):
+        if found.event.kind != FORMAT and flavor.log.listed(found.event) is not None:
+            return found.end_on_primary - found.end
+    raise LogDamaged(f"{log.name} has no heading in its first part")
+
+
+def _elsewhere(log: ArchivedLog, primary: Primary, flavor: Flavor, why: str) -> Start:
+    name = _file_after(primary, flavor, log.after)
+    archived, now = flavor.parse_position(log.after), flavor.parse_position(primary.position)
+    diverged = not now.contains(archived)
+    return Start(File(new_id(), 1, name, ""), expected=log.after, new_stream=why, gap=diverged)
+
+
+def _file_after(primary: Primary, flavor: Flavor, position: str) -> str:
+    """Return the newest file with everything that is not in *position*, or the oldest one if that was purged."""
+    start: Any = flavor.parse_position(position)
+    with contextlib.suppress(BinlogPurged):
+        return files_from(flavor.log, primary.conn, start)[0]
+    return primary.files[0]
