@@ -182,10 +182,10 @@ class Archiver:
                 end = self._session(receiver, writer)
                 if end in (End.REACHED, End.STOPPED):
                     return
+                if end is End.RECEIVER_ENDED:
+                    raise receiver.error()
                 if end is End.SPOOL_FULL:
-                    self._say("The spool was full. Receiving goes on where it ended.")
-                    continue
-                raise receiver.error()
+                    self._say("The spool was full, and is stored. Receiving goes on.")
             except (LeaseLost, LeaseHeld):
                 raise
             except RestoreReplayError as exc:
@@ -196,8 +196,8 @@ class Archiver:
                 if not self._follow and (failures >= _TRIES or not (exc.retryable or self._leave)):
                     raise
                 self._say(exc.message)
-            if self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)):
-                return
+                if self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)):
+                    return
 
     def _session(self, receiver: Receiver, writer: LogWriter) -> End:
         with contextlib.closing(self._connect()) as conn:
@@ -218,7 +218,7 @@ class Archiver:
             except Changed as exc:
                 self._changed = f"{start.file.name} of the primary is not the file that is archived: {exc}"
                 self._say(f"{self._changed}.")
-                return End.SPOOL_FULL
+                return End.CHANGED
             finally:
                 receiver.stop()
 
@@ -231,7 +231,7 @@ class Archiver:
             return first_start(primary, self._flavor, oldest)
         if changed:
             return changed_start(log, primary, self._flavor, changed)
-        return next_start(log, primary, self._flavor, writer.store, leave=self._leave)
+        return next_start(log, primary, self._flavor, leave=self._leave)
 
     def _leave_damaged(self, exc: RestoreReplayError, writer: LogWriter) -> None:
         """Remember a file that the primary cannot send to its end, as after a crash: the next may continue it."""

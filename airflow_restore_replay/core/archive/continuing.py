@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +15,8 @@ from airflow_restore_replay.core.archive.storing import File
 from airflow_restore_replay.core.errors import BinlogPurged
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlog_cut import files_from
-from airflow_restore_replay.core.flavor.binlogstream import FORMAT, files
-from airflow_restore_replay.core.flavor.log_file import LogDamaged, log_events
+from airflow_restore_replay.core.flavor.binlogstream import files
+from airflow_restore_replay.core.flavor.log_file import LogDamaged
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 from airflow_restore_replay.core.repository.format.records import LogPiece, new_id
 
@@ -67,9 +66,7 @@ def first_start(primary: Primary, flavor: Flavor, oldest_backup: str | None) -> 
     return Start(File(new_id(), 1, name, ""))
 
 
-def next_start(
-    log: ArchivedLog, primary: Primary, flavor: Flavor, store: PieceStore, *, leave: str = ""
-) -> Start:
+def next_start(log: ArchivedLog, primary: Primary, flavor: Flavor, *, leave: str = "") -> Start:
     """Return where archiving continues after *log*, the last file that is archived.
 
     :param leave: name of a file that the primary cannot send to its end.
@@ -81,7 +78,7 @@ def next_start(
     if (log.whole or log.name == leave) and following in primary.files:
         return Start(File(last.stream, last.number + 1, following, ""), expected=log.after)
     if log.name in primary.files and log.name != leave:
-        return _within(log, store, flavor)
+        return _within(log)
     if number_of(primary.files[0]) > number_of(log.name):
         return _elsewhere(log, primary, flavor, f"the primary has purged {log.name}")
     return replace(_elsewhere(log, primary, flavor, "the primary's binary logs were reset"), gap=True)
@@ -117,14 +114,13 @@ def number_of(name: str) -> int:
     return int(match[2]) if match else 0
 
 
-def _within(log: ArchivedLog, store: PieceStore, flavor: Flavor) -> Start:
+def _within(log: ArchivedLog) -> Start:
     last, first = log.pieces[-1], _again(log)[0]
     place = Place(
         offset=first.begin,
         position=first.before if first.begin else "",
         archived_to=last.end,
         after=last.after,
-        ahead_bytes=_ahead_bytes(log, store, flavor) if first.begin else 0,
         digest=last.digest,
     )
     return Start(File(last.stream, last.number, last.log, last.digest), place)
@@ -137,15 +133,6 @@ def _again(log: ArchivedLog) -> tuple[LogPiece, ...]:
     while first and log.pieces[first - 1].before == log.pieces[first - 1].after:
         first -= 1
     return log.pieces[first:]
-
-
-def _ahead_bytes(log: ArchivedLog, store: PieceStore, flavor: Flavor) -> int:
-    """Return how much farther on the same place is in the primary's file, as the archived heading says."""
-    begin = next(store.content(log.pieces[0]))
-    for found in log_events(io.BytesIO(begin)):
-        if found.event.kind != FORMAT and flavor.log.listed(found.event) is not None:
-            return found.end_on_primary - found.end
-    raise LogDamaged(f"{log.name} has no heading in its first part")
 
 
 def _elsewhere(log: ArchivedLog, primary: Primary, flavor: Flavor, why: str) -> Start:

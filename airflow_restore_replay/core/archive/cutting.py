@@ -40,8 +40,6 @@ class Place:
     :param position: before the events there; empty at the beginning, which has a heading.
     :param archived_to: up to there the file is archived.
     :param after: the position there.
-    :param ahead_bytes: how much farther on the same place is in the primary's own file: if the primary encrypts it, it
-        has events that it does not send.
     :param digest: of the file's beginning.
     """
 
@@ -49,14 +47,12 @@ class Place:
     position: str = ""
     archived_to: int = 0
     after: str = ""
-    ahead_bytes: int = 0
     digest: str = ""
 
     @property
     def on_primary(self) -> int:
         """Return the offset in the primary's file to receive from; the protocol has 32 bits for it."""
-        offset = self.offset + self.ahead_bytes
-        return offset if self.offset and offset <= _UINT32 else len(MAGIC)
+        return self.offset if len(MAGIC) < self.offset <= _UINT32 else len(MAGIC)
 
     @property
     def again_bytes(self) -> int:
@@ -71,7 +67,6 @@ class Cutter:
     :param position: the position of *place*; None at the beginning of a file.
     :ivar listed: what the file's heading lists; None until that has arrived.
     :ivar digest: of format event and heading.
-    :ivar ahead_bytes: see :class:`Place`.
     :ivar scanned: end of the last whole event that was read.
     """
 
@@ -92,7 +87,6 @@ class Cutter:
         self._continued = not place.archived_to
         self.digest = place.digest
         self.listed: Any = None
-        self.ahead_bytes = place.ahead_bytes
         self.scanned = place.offset
         self.tally = Tally(position, place.offset)
 
@@ -107,13 +101,13 @@ class Cutter:
     def aim(self, offset: int) -> None:
         """Take *offset* of the primary's file for an end of a transaction."""
         self._goal = offset
-        if self.scanned + self.ahead_bytes == offset:
+        if self.scanned == offset:
             self.tally.end(self.scanned)
 
     @property
     def reached(self) -> bool:
         """Return whether all before the offset of :meth:`aim` has been read."""
-        return bool(self._goal) and self._continued and self.tally.boundary + self.ahead_bytes >= self._goal
+        return bool(self._goal) and self._continued and self.tally.boundary >= self._goal
 
     @property
     def ready_bytes(self) -> int:
@@ -179,13 +173,30 @@ class Cutter:
             return False
         # The format event always has an algorithm byte and four bytes of checksum.
         self._checksum_bytes = 4 if head[end - 5] == CRC32 else 0
-        if self._place.offset:
-            from_begin = self._place.on_primary == len(MAGIC)
-            self._base = 0 if from_begin else self._place.offset - end
+        if self._place.on_primary > len(MAGIC):
+            if (begin := self._first_sent(head, end)) is None:
+                return False
+            self._base = self._place.offset - begin
+        elif self._place.offset:
+            self._base = 0
         else:
             self._base, self.scanned = 0, end
             self._identify(head[len(MAGIC) : end - 4], kind, stamp_s, server_id)
         return True
+
+    def _first_sent(self, head: bytes, at: int) -> int | None:
+        """Return where the events from the place on begin in the copy; None if that has not arrived.
+
+        If the primary encrypts its file, it sends one more event after the format, from the file's beginning.
+        """
+        while at + HEADER.size <= len(head):
+            _, _, _, size, end, _ = HEADER.unpack_from(head, at)
+            if end - size == self._place.offset:
+                return at
+            at += size
+        if at < len(head) + HEADER.size and len(head) < len(MAGIC) + _MOST_FORMAT_BYTES:
+            return None
+        raise LogDamaged(f"no event of it begins at {self._place.offset}")
 
     def _read(self, block: bytes) -> bool:
         """Read the whole events of *block*, and return whether the next one belongs to another piece."""
@@ -247,15 +258,14 @@ class Cutter:
         if start is None and not self.tally.known and (listed := self._log.listed(event)) is not None:
             self.listed = listed
             self.tally.head(self.listed)
-            self.ahead_bytes = (end - offset - size) & _UINT32
             self._identify(data, kind, stamp_s, server_id)
             self.digest = self._identity.hexdigest()
-        elif end and self.tally.known and (offset + size + self.ahead_bytes - end) & _UINT32:
+        elif start is not None and not self.tally.known:
+            raise LogDamaged("it has no heading that lists what was logged before it")
+        if (offset + size - end) & _UINT32:
             raise LogDamaged(
                 f"the event at {offset} ends at {end} on the primary: there are others before it"
             )
-        elif start is not None and not self.tally.known:
-            raise LogDamaged("it has no heading that lists what was logged before it")
 
     def _identify(self, data: bytes, kind: int, stamp_s: int, server_id: int) -> None:
         self._identity.update(_IDENTITY.pack(kind, stamp_s, server_id) + data[HEADER.size :])

@@ -25,7 +25,7 @@ _POLL_S = 0.05
 #: a primary that had more to send than this long ago, and does not send it, is lost
 _STALL_S = 60.0
 #: how often it is recorded that a primary logs nothing
-_QUIET_S = 60.0
+_QUIET_S = 30.0
 
 
 class End(Enum):
@@ -35,6 +35,7 @@ class End(Enum):
     STOPPED = auto()
     SPOOL_FULL = auto()
     RECEIVER_ENDED = auto()
+    CHANGED = auto()
 
 
 class Changed(Exception):
@@ -110,21 +111,9 @@ class Session:
         :raises PrimaryUnreachable: the primary does not send what it has.
         """
         try:
-            while True:
-                if self._orders.stopping():
-                    self._flush()
-                    return End.STOPPED
-                ended = not self._receiver.alive
-                if self._advance():
-                    self._moved = time.monotonic()
-                elif self._goal_reached():
-                    if not self._orders.follow:
-                        return End.REACHED
-                elif ended:
-                    self._flush()
-                    return End.SPOOL_FULL if self._receiver.full else End.RECEIVER_ENDED
-                else:
-                    self._wait()
+            while (end := self._step()) is None:
+                pass
+            return end
         except LogDamaged as exc:
             if not self._proven:
                 raise Changed(str(exc)) from exc
@@ -136,6 +125,23 @@ class Session:
             for cutter in (self._cutter, self._following):
                 if cutter:
                     cutter.close()
+
+    def _step(self) -> End | None:
+        if self._orders.stopping():
+            self._flush()
+            return End.STOPPED
+        # What arrived before the program ended is read after this.
+        ended = not self._receiver.alive
+        if self._advance():
+            self._moved = time.monotonic()
+        elif self._goal_reached():
+            return None if self._orders.follow else End.REACHED
+        elif ended:
+            self._flush()
+            return End.SPOOL_FULL if self._receiver.full else End.RECEIVER_ENDED
+        else:
+            self._wait()
+        return None
 
     def _wait(self) -> None:
         """Wait for more to arrive, and ask for a goal when the next piece is due."""
