@@ -26,6 +26,7 @@ from airflow_restore_replay.core.archive.continuing import (
 )
 from airflow_restore_replay.core.archive.receiver import Receiver, server_id_of
 from airflow_restore_replay.core.archive.session import Changed, End, Goal, Orders, Session
+from airflow_restore_replay.core.archive.spool import Spool
 from airflow_restore_replay.core.archive.storing import LogWriter
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import (
@@ -41,7 +42,6 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.repository.format.records import LogGap, LogPiece, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.system.files import make_directory
 
 _READ_TIMEOUT_S = 60
 _TRIES = 3
@@ -55,6 +55,7 @@ Say = Callable[[str], None]
 class ArchiveReport:
     """What an archiver did.
 
+    :param run: owner of the archive's lease.
     :param log: the last file.
     :param size_bytes: of binary log that was stored.
     :param position: after the last transaction that is archived.
@@ -63,7 +64,7 @@ class ArchiveReport:
     """
 
     cluster: str
-    run: str
+    run: str = ""
     log: str = ""
     pieces: int = 0
     transactions: int = 0
@@ -78,8 +79,6 @@ class Archiver:
     """Archives the binary logs of one cluster.
 
     :param password: of the primary's account.
-    :param run: owner of the archive's lease. An archiver of the same owner takes the lease over, so no two may run at
-        the same time.
     :param say: called with lines for people.
     :param progress: called whenever the report has changed.
     """
@@ -90,7 +89,6 @@ class Archiver:
         repository: Repository,
         password: str,
         *,
-        run: str,
         say: Say = lambda line: None,
         progress: Callable[[ArchiveReport], None] = lambda report: None,
     ) -> None:
@@ -105,14 +103,14 @@ class Archiver:
                 host=cluster.archive.host or self._primary.host,
                 port=cluster.archive.port or self._primary.port,
             )
-        self._run = run
+        self._spool = Spool(cluster)
         self._say = say
         self._progress = progress
         self._stopping: Callable[[], bool] = lambda: False
         self._follow = False
         self._leave = ""
         self._changed = ""
-        self.report = ArchiveReport(cluster.name, run)
+        self.report = ArchiveReport(cluster.name)
 
     def run(self, *, follow: bool, stopping: Callable[[], bool] = lambda: False) -> ArchiveReport:
         """Archive up to the primary's present position, or on and on.
@@ -123,32 +121,39 @@ class Archiver:
         """
         self._follow, self._stopping = follow, stopping
         started = time.monotonic()
-        receiver, writer = self._receiver(), self._writer()
-        if not self._acquire(writer):
-            return self.report
+        try:
+            with contextlib.ExitStack() as stack:
+                owner = self._waiting(lambda: stack.enter_context(self._spool.held()))
+                if owner:
+                    self.report.run = owner
+                    self._run(self._writer(owner))
+        finally:
+            self.report.seconds = round(time.monotonic() - started, 3)
+        return self.report
+
+    def _run(self, writer: LogWriter) -> None:
+        receiver = self._receiver()
+        if not self._waiting(lambda: self._storing(writer.acquire)):
+            return
         try:
             self._run_sessions(receiver, writer)
         finally:
             receiver.discard()
             with contextlib.suppress(StoreFailed, LeaseLost):
                 writer.release()
-            self.report.seconds = round(time.monotonic() - started, 3)
-        return self.report
 
     def _receiver(self) -> Receiver:
         settings, node = self._cluster.archive, self._cluster.node
-        spool = Path(settings.spool or Path(node.workdir) / "spool") / self._cluster.name
-        make_directory(spool)
         return Receiver(
             self._flavor,
             self._source,
-            spool,
+            self._spool.directory,
             bindir=Path(node.bindir) if node.bindir else None,
             server_id=settings.server_id or server_id_of(self._repository.repository_id),
             limit_bytes=int(settings.spool_limit),
         )
 
-    def _writer(self) -> LogWriter:
+    def _writer(self, owner: str) -> LogWriter:
         archive = Archive.read(self._repository)
         for path, why in archive.unreadable.items():
             self._say(f"{path} is ignored: {why}")
@@ -156,23 +161,22 @@ class Archiver:
         if log:
             self.report.log, self.report.position = log.name, log.after
         self.report.current_at = max((p.current_at for p in archive.pieces if p.current_at), default=None)
-        return LogWriter(archive.store, self._run, self._flavor.name, log)
+        return LogWriter(archive.store, owner, self._flavor.name, log)
 
-    def _acquire(self, writer: LogWriter) -> bool:
-        """Acquire the lease; return False if the archiver was stopped before it got it."""
+    def _waiting(self, acquire: Callable[[], Any]) -> Any:
+        """Call *acquire* until no other archiver is in the way; return None if this one was stopped before that."""
         waiting = ""
         while True:
             try:
-                self._storing(writer.acquire)
-                return True
+                return acquire()
             except LeaseHeld as exc:
                 if not self._follow:
                     raise
-                if exc.message != waiting:
+                if not waiting:
                     waiting = exc.message
-                    self._say(f"Waiting: {exc.message}")
+                    self._say(f"Waiting: {waiting}")
             if self._pause(_LEASE_POLL_S):
-                return False
+                return None
 
     def _run_sessions(self, receiver: Receiver, writer: LogWriter) -> None:
         failures = 0

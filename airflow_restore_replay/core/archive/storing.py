@@ -60,13 +60,14 @@ class LogWriter:
         self._renewals = 0
         self._renewed = 0.0
 
-    def acquire(self) -> None:
-        """Acquire the lease.
+    def acquire(self) -> int:
+        """Acquire the lease, and return its epoch.
 
         :raises LeaseHeld: another archiver has it.
         """
         self._epoch = self._lease.acquire(self.run, LEASE_TTL_S)
         self._renewals, self._renewed = 0, time.monotonic()
+        return self._epoch
 
     def keep_lease(self) -> None:
         """Renew the lease if it is time to.
