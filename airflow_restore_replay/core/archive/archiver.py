@@ -104,6 +104,14 @@ class Archiver:
                 port=cluster.archive.port or self._primary.port,
             )
         self._spool = Spool(cluster)
+        self._receiver = Receiver(
+            self._flavor,
+            self._source,
+            self._spool.directory,
+            bindir=Path(cluster.node.bindir) if cluster.node.bindir else None,
+            server_id=cluster.archive.server_id or server_id_of(repository.repository_id),
+            limit_bytes=int(cluster.archive.spool_limit),
+        )
         self._say = say
         self._progress = progress
         self._stopping: Callable[[], bool] = lambda: False
@@ -132,26 +140,14 @@ class Archiver:
         return self.report
 
     def _run(self, writer: LogWriter) -> None:
-        receiver = self._receiver()
         if not self._waiting(lambda: self._storing(writer.acquire)):
             return
         try:
-            self._run_sessions(receiver, writer)
+            self._run_sessions(writer)
         finally:
-            receiver.discard()
+            self._receiver.discard()
             with contextlib.suppress(StoreFailed, LeaseLost):
                 writer.release()
-
-    def _receiver(self) -> Receiver:
-        settings, node = self._cluster.archive, self._cluster.node
-        return Receiver(
-            self._flavor,
-            self._source,
-            self._spool.directory,
-            bindir=Path(node.bindir) if node.bindir else None,
-            server_id=settings.server_id or server_id_of(self._repository.repository_id),
-            limit_bytes=int(settings.spool_limit),
-        )
 
     def _writer(self, owner: str) -> LogWriter:
         archive = Archive.read(self._repository)
@@ -178,16 +174,16 @@ class Archiver:
             if self._pause(_LEASE_POLL_S):
                 return None
 
-    def _run_sessions(self, receiver: Receiver, writer: LogWriter) -> None:
+    def _run_sessions(self, writer: LogWriter) -> None:
         failures = 0
         while True:
             before = self.report.pieces
             try:
-                end = self._session(receiver, writer)
+                end = self._session(writer)
                 if end in (End.REACHED, End.STOPPED):
                     return
                 if end is End.RECEIVER_ENDED:
-                    raise receiver.error()
+                    raise self._receiver.error()
                 if end is End.SPOOL_FULL:
                     self._say("The spool was full, and is stored. Receiving goes on.")
             except (LeaseLost, LeaseHeld):
@@ -203,12 +199,12 @@ class Archiver:
                 if self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)):
                     return
 
-    def _session(self, receiver: Receiver, writer: LogWriter) -> End:
+    def _session(self, writer: LogWriter) -> End:
         with contextlib.closing(self._connect()) as conn:
             primary = Primary.ask(conn, self._flavor)
             start = self._start(writer, primary)
             place = start.place
-            receiver.start(start.file.name, place.on_primary, beyond_limit_bytes=place.again_bytes)
+            self._receiver.start(start.file.name, place.on_primary, beyond_limit_bytes=place.again_bytes)
             orders = Orders(
                 interval_s=self._cluster.archive.interval,
                 follow=self._follow,
@@ -218,13 +214,13 @@ class Archiver:
                 told=self._told,
             )
             try:
-                return Session(self._flavor, receiver, writer, start, primary.identity, orders).run()
+                return Session(self._flavor, self._receiver, writer, start, primary.identity, orders).run()
             except Changed as exc:
                 self._changed = f"{start.file.name} of the primary is not the file that is archived: {exc}"
                 self._say(f"{self._changed}.")
                 return End.CHANGED
             finally:
-                receiver.stop()
+                self._receiver.stop()
 
     def _start(self, writer: LogWriter, primary: Primary) -> Start:
         log, changed = writer.log, self._changed
@@ -261,7 +257,7 @@ class Archiver:
 
     def _storing(self, action: Callable[[], Any]) -> Any:
         """Call *action* until the store takes it; what arrives meanwhile waits in the spool."""
-        failures = 0
+        failures, said = 0, ""
         while True:
             try:
                 done = action()
@@ -269,10 +265,14 @@ class Archiver:
                 failures += 1
                 if self._stopping() or (not self._follow and failures >= _TRIES):
                     raise
-                if failures == 1:
-                    self._say(
-                        f"{exc.message} What arrives waits in the spool; when that is full, receiving pauses."
-                    )
+                state = (
+                    "The spool is full, so receiving pauses until the store answers; the primary has what follows."
+                    if self._receiver.full
+                    else "What arrives waits in the spool."
+                )
+                if state != said:
+                    said = state
+                    self._say(f"{exc.message} {state}")
                 self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S))
                 continue
             if failures:

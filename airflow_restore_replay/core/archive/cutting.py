@@ -30,6 +30,10 @@ _MOST_FORMAT_BYTES = 2**12
 #: kind, time and server of an event
 _IDENTITY = struct.Struct("<BII")
 _UINT32 = 2**32 - 1
+#: kind, size, and end on the primary
+_FIELDS = struct.Struct("<4xB4xII2x")
+#: CRC32 of anything that its own CRC32 follows
+_RESIDUE = 0x2144DF1C
 
 
 @dataclass(frozen=True)
@@ -200,54 +204,62 @@ class Cutter:
 
     def _read(self, block: bytes) -> bool:
         """Read the whole events of *block*, and return whether the next one belongs to another piece."""
-        unpack, crc32, ends, tally = HEADER.unpack_from, zlib.crc32, self._log.ends, self.tally
-        view, block_bytes, header_bytes = memoryview(block), len(block), HEADER.size
-        checksum_bytes, goal = self._checksum_bytes, self._goal & _UINT32
-        at, offset = 0, self.scanned
-        most = tally.begin + MAX_PART_BYTES if self._continued else self._place.archived_to
-        full = False
-        while at + header_bytes <= block_bytes:
-            _, kind, _, size, end, _ = unpack(block, at)
-            if not header_bytes + checksum_bytes <= size <= MAX_EVENT_BYTES:
-                raise LogDamaged(f"the event at {offset} claims {size} bytes")
+        unpack, crc32, ends = _FIELDS.unpack_from, zlib.crc32, self._log.ends
+        view, there = memoryview(block), len(block)
+        checksum_bytes, goal = self._checksum_bytes, self._goal & _UINT32 or -1
+        first, at, full = self.scanned, 0, False
+        last, last_header = min(there, self._most() - first), there - HEADER.size
+        while at <= last_header:
+            kind, size, end = unpack(block, at)
             stop = at + size
-            if offset + size > most and (offset > tally.begin or not self._continued):
-                full = True
+            if not HEADER.size <= size <= MAX_EVENT_BYTES:
+                raise LogDamaged(f"the event at {first + at} claims {size} bytes")
+            if stop > last and (full := self._is_full(first + at, size)):
                 break
-            if stop > block_bytes:
-                if at or block_bytes < _BLOCK_BYTES or not self._whole(offset, size):
-                    break
-                # Larger than the block; whoever needs its body gets all of it.
-                block = self.content(offset, offset + size) if kind in ends else block
-            elif checksum_bytes:
-                _require(
-                    crc32(view[at : stop - 4]) == int.from_bytes(view[stop - 4 : stop], "little"), offset
-                )
+            if stop > there:
+                if not at and there == _BLOCK_BYTES and self._pass_large(kind, size):
+                    at = size
+                break
+            if checksum_bytes and crc32(view[at:stop]) != _RESIDUE:
+                raise _unlike_its_checksum(first + at)
             if kind in ends:
-                self._begin_group(block[at : stop - checksum_bytes], offset, size)
-                most = tally.begin + MAX_PART_BYTES if self._continued else most
-            at, offset = stop, offset + size
-            if goal and end == goal:
-                tally.end(offset)
-        self.scanned = offset
-        tally.settle(offset)
-        if full and not self._continued and offset != self._place.archived_to:
+                self._begin_group(block[at : stop - checksum_bytes], first + at, size)
+                last = min(there, self._most() - first)
+            at = stop
+            if end == goal:
+                self.tally.end(first + at)
+        self.scanned = first + at
+        self.tally.settle(self.scanned)
+        if full and not self._continued and self.scanned != self._place.archived_to:
             raise LogDamaged(f"no event ends at {self._place.archived_to}, up to where it is archived")
         return full
 
-    def _whole(self, offset: int, size: int) -> bool:
-        """Return whether all of a large event has arrived, and verify its checksum."""
+    def _most(self) -> int:
+        """Return where the present piece, or what was received again, ends at the latest."""
+        return self.tally.begin + MAX_PART_BYTES if self._continued else self._place.archived_to
+
+    def _is_full(self, offset: int, size: int) -> bool:
+        """Return whether the event at *offset* belongs to another piece; one that is too large has one of its own."""
+        return offset + size > self._most() and (offset > self.tally.begin or not self._continued)
+
+    def _pass_large(self, kind: int, size: int) -> bool:
+        """Read the next event, which is larger than a block, and return whether all of it has arrived."""
         assert self._base is not None
-        begin = offset - self._base
+        begin = self.scanned - self._base
         if os.fstat(self._descriptor).st_size < begin + size:
             return False
         if self._checksum_bytes:
-            checksum, at, end = 0, begin, begin + size - 4
-            while at < end:
-                data = os.pread(self._descriptor, min(_BLOCK_BYTES, end - at), at)
+            checksum, at = 0, begin
+            while at < begin + size:
+                data = os.pread(self._descriptor, min(_BLOCK_BYTES, begin + size - at), at)
                 checksum, at = zlib.crc32(data, checksum), at + len(data)
-            stored = int.from_bytes(os.pread(self._descriptor, 4, end), "little")
-            _require(checksum == stored, offset)
+            if checksum != _RESIDUE:
+                raise _unlike_its_checksum(self.scanned)
+        if kind in self._log.ends:
+            data = self.content(self.scanned, self.scanned + size - self._checksum_bytes)
+            self._begin_group(data, self.scanned, size)
+        if size + self.scanned == self._goal:
+            self.tally.end(self._goal)
         return True
 
     def _begin_group(self, data: bytes, offset: int, size: int) -> None:
@@ -271,6 +283,5 @@ class Cutter:
         self._identity.update(_IDENTITY.pack(kind, stamp_s, server_id) + data[HEADER.size :])
 
 
-def _require(right: bool, offset: int) -> None:
-    if not right:
-        raise LogDamaged(f"the event at {offset} does not have its checksum")
+def _unlike_its_checksum(offset: int) -> LogDamaged:
+    return LogDamaged(f"the event at {offset} does not have its checksum")
