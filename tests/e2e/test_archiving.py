@@ -14,6 +14,8 @@ import pytest
 
 from airflow_restore_replay.core.archive.storing import LEASE_TTL_S
 from airflow_restore_replay.core.errors import LeaseHeld, NodeFull, SourceCorrupt, StoreFailed
+from airflow_restore_replay.core.flavor.log_file import log_events
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import LogPiece, utc_now
 from airflow_restore_replay.core.repository.objects.record_store import record_path
 from tests.support.archiving import ArchiveRig, kill, wait_until
@@ -294,7 +296,11 @@ def test_a6_the_primary_crashes_with_a_torn_tail(own: Callable[..., ArchiveRig])
     rig.primary.kill()
     path = rig.primary.datadir / name
     whole = path.read_bytes()
-    path.write_bytes(whole + whole[-200:-100])
+    with path.open("rb") as file:
+        events = list(log_events(file))
+    # It was writing another transaction, and came half through its first event.
+    begin = next(e.event.offset for e in events if get_flavor(rig.primary.flavor).log.start_of(e.event))
+    path.write_bytes(whole + whole[begin : begin + 30])
     rig.primary.restart()
     rig.primary.execute(_ROW)
     assert rig.archive().gaps == []

@@ -37,6 +37,7 @@ from airflow_restore_replay.core.errors import (
     StoreFailed,
     StoreFull,
 )
+from airflow_restore_replay.core.flavor.binlogstream import files
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Conn
@@ -182,8 +183,6 @@ class Archiver:
                 end = self._session(writer)
                 if end in (End.REACHED, End.STOPPED):
                     return
-                if end is End.RECEIVER_ENDED:
-                    raise self._receiver.error()
                 if end is End.SPOOL_FULL:
                     self._say("The spool was full, and is stored. Receiving goes on.")
             except (LeaseLost, LeaseHeld):
@@ -192,8 +191,10 @@ class Archiver:
                 failures = 1 if self.report.pieces > before else failures + 1
                 if self._stopping():
                     return
-                self._leave_damaged(exc, writer)
-                if not self._follow and (failures >= _TRIES or not (exc.retryable or self._leave)):
+                damaged = isinstance(exc, SourceCorrupt) and writer.log is not None
+                # The second time that it cannot be sent to its end: the next file says what is missing.
+                self._leave = writer.log.name if damaged and failures > 1 and writer.log else ""
+                if not self._follow and (failures >= _TRIES or not (exc.retryable or damaged)):
                     raise
                 self._say(exc.message)
                 if self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)):
@@ -209,6 +210,7 @@ class Archiver:
                 interval_s=self._cluster.archive.interval,
                 follow=self._follow,
                 ask=lambda: self._goal(conn),
+                heading=self._heading,
                 storing=self._storing,
                 stopping=self._stopping,
                 told=self._told,
@@ -233,9 +235,13 @@ class Archiver:
             return changed_start(log, primary, self._flavor, changed)
         return next_start(log, primary, self._flavor, leave=self._leave)
 
-    def _leave_damaged(self, exc: RestoreReplayError, writer: LogWriter) -> None:
-        """Remember a file that the primary cannot send to its end, as after a crash: the next may continue it."""
-        self._leave = writer.log.name if isinstance(exc, SourceCorrupt) and writer.log else ""
+    def _heading(self, file: str) -> str | None:
+        log = self._flavor.log
+        with contextlib.closing(self._connect()) as conn:
+            if file not in files(conn):
+                return None
+        with contextlib.closing(log.events(self._source, file)) as events:
+            return next((str(found) for event in events if (found := log.listed(event)) is not None), None)
 
     def _connect(self) -> Conn:
         return self._flavor.connect(self._source, read_timeout_s=_READ_TIMEOUT_S)

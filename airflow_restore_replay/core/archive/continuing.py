@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_restore_replay.core.archive.cutting import Cutter, Place
@@ -18,8 +19,10 @@ from airflow_restore_replay.core.flavor.binlog_cut import files_from
 from airflow_restore_replay.core.flavor.binlogstream import files
 from airflow_restore_replay.core.flavor.log_file import LogDamaged
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
-from airflow_restore_replay.core.repository.format.records import LogPiece, new_id
+from airflow_restore_replay.core.repository.format.records import LogPiece, new_id, utc_now
 
+#: begins the id of a stream
+_STAMP, _STAMP_CHARS = "%Y%m%dT%H%M%SZ", 16
 _NUMBERED = re.compile(r"(.+\.)([0-9]+)")
 
 
@@ -77,7 +80,7 @@ def next_start(log: ArchivedLog, primary: Primary, flavor: Flavor, *, leave: str
     following = successor(log.name)
     if (log.whole or log.name == leave) and following in primary.files:
         return Start(File(last.stream, last.number + 1, following, ""), expected=log.after)
-    if log.name in primary.files and log.name != leave:
+    if log.name in primary.files:
         return _within(log)
     if number_of(primary.files[0]) > number_of(log.name):
         return _elsewhere(log, primary, flavor, f"the primary has purged {log.name}")
@@ -100,6 +103,12 @@ def refuse_changed(log: ArchivedLog, cutter: Cutter, store: PieceStore) -> None:
             if codec.name(cutter.content(at, at + part.size_bytes)) != part.name:
                 raise LogDamaged(f"the bytes from {at} on are not those that are archived")
             at += part.size_bytes
+
+
+def stream_after(stream: str) -> str:
+    """Return the id of a new stream, which sorts after *stream* even if the clock was set back."""
+    now, last = utc_now(), datetime.strptime(stream[:_STAMP_CHARS], _STAMP).replace(tzinfo=UTC)
+    return new_id(max(now, last + timedelta(seconds=1)))
 
 
 def successor(name: str) -> str:
@@ -139,7 +148,8 @@ def _elsewhere(log: ArchivedLog, primary: Primary, flavor: Flavor, why: str) -> 
     name = _file_after(primary, flavor, log.after)
     archived, now = flavor.parse_position(log.after), flavor.parse_position(primary.position)
     diverged = not now.contains(archived)
-    return Start(File(new_id(), 1, name, ""), expected=log.after, new_stream=why, gap=diverged)
+    stream = stream_after(log.stream)
+    return Start(File(stream, 1, name, ""), expected=log.after, new_stream=why, gap=diverged)
 
 
 def _file_after(primary: Primary, flavor: Flavor, position: str) -> str:

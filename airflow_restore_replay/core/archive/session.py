@@ -10,7 +10,13 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
-from airflow_restore_replay.core.archive.continuing import Start, number_of, refuse_changed
+from airflow_restore_replay.core.archive.continuing import (
+    Start,
+    number_of,
+    refuse_changed,
+    stream_after,
+    successor,
+)
 from airflow_restore_replay.core.archive.cutting import Cutter
 from airflow_restore_replay.core.archive.receiver import Receiver
 from airflow_restore_replay.core.archive.storing import File, LogWriter
@@ -19,7 +25,7 @@ from airflow_restore_replay.core.errors import PrimaryUnreachable, SourceCorrupt
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.log_file import LogDamaged
 from airflow_restore_replay.core.flavor.values import ServerIdentity
-from airflow_restore_replay.core.repository.format.records import LogGap, LogPiece, new_id
+from airflow_restore_replay.core.repository.format.records import LogGap, LogPiece
 
 _POLL_S = 0.05
 #: a primary that had more to send than this long ago, and does not send it, is lost
@@ -61,6 +67,7 @@ class Orders:
     """What a session needs of the archiver.
 
     :param ask: returns the present end of the primary's binary log.
+    :param heading: returns what the heading of a file of the primary lists; None if there is no such file.
     :param storing: calls a function that uses the store, again and again while that fails.
     :param told: called with each new piece and each gap.
     """
@@ -68,6 +75,7 @@ class Orders:
     interval_s: float
     follow: bool
     ask: Callable[[], Goal]
+    heading: Callable[[str], str | None]
     storing: Callable[[Callable[[], Any]], Any]
     stopping: Callable[[], bool]
     told: Callable[[LogPiece | LogGap | str], None]
@@ -109,18 +117,25 @@ class Session:
         :raises Changed: what was received again is not what is archived.
         :raises SourceCorrupt: what the primary sent is no binary log.
         :raises PrimaryUnreachable: the primary does not send what it has.
+        :raises RestoreReplayError: why the program has ended.
         """
         try:
             while (end := self._step()) is None:
                 pass
+            if end is End.RECEIVER_ENDED:
+                raise self._receiver.error()
             return end
         except LogDamaged as exc:
             if not self._proven:
                 raise Changed(str(exc)) from exc
+            self._end_torn()
             raise SourceCorrupt(
                 f"The primary's binary log {self._file.name} arrived damaged: {exc}.",
                 hint="Check the primary's disk, and that of the spool.",
             ) from exc
+        except SourceCorrupt:
+            self._end_torn()
+            raise
         finally:
             for cutter in (self._cutter, self._following):
                 if cutter:
@@ -216,11 +231,10 @@ class Session:
             return
         if not start.new_stream and listed == start.expected:
             if self._writer.log and not self._writer.log.whole:
-                self._orders.told(f"{self._writer.log.name} ends at {self._writer.log.size_bytes}.")
                 self._orders.storing(self._writer.end_file)
             return
         if not start.new_stream:
-            self._file = replace(self._file, stream=new_id(), number=1)
+            self._file = replace(self._file, stream=stream_after(self._file.stream), number=1)
         self._note_gap(
             start.expected, start.new_stream or "the next file does not continue the last", start.gap
         )
@@ -264,12 +278,30 @@ class Session:
             self._orders.storing(self._writer.end_file)
             self._file = File(last.stream, last.number + 1, following, self._cutter.digest)
         else:
-            self._file = File(new_id(), 1, following, self._cutter.digest)
+            self._file = File(stream_after(last.stream), 1, following, self._cutter.digest)
             self._note_gap(before, f"{following} does not continue {last.name}", certain=True)
         self._aim()
         if cut:
             self._store(cut)
         return True
+
+    def _end_torn(self) -> None:
+        """End the present file where its last whole event ends, if the next file continues there.
+
+        A primary that crashed leaves a file that it cannot send to its end.
+        """
+        cutter = self._cutter
+        if cutter is None or not cutter.continued or not cutter.tally.known:
+            return
+        listed = self._orders.heading(successor(self._file.name))
+        if listed == str(cutter.tally.with_open):
+            cutter.tally.end(cutter.scanned)
+        self._flush()
+        if listed == str(cutter.tally.position):
+            self._orders.told(
+                f"{self._file.name} ends at {cutter.tally.boundary}; the next file continues there."
+            )
+            self._orders.storing(self._writer.end_file)
 
     def _flush(self, goal: Goal | None = None) -> None:
         """Store what ends with a transaction; with *goal*, say until when the archive is complete."""
