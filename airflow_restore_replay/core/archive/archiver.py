@@ -25,7 +25,7 @@ from airflow_restore_replay.core.archive.continuing import (
     next_start,
 )
 from airflow_restore_replay.core.archive.receiver import Receiver, server_id_of
-from airflow_restore_replay.core.archive.session import Changed, End, Goal, Orders, Session
+from airflow_restore_replay.core.archive.session import Changed, End, Goal, Orders, Session, Unproven
 from airflow_restore_replay.core.archive.spool import Spool
 from airflow_restore_replay.core.archive.storing import LogWriter
 from airflow_restore_replay.core.config.cluster import Cluster
@@ -119,6 +119,7 @@ class Archiver:
         self._follow = False
         self._leave = ""
         self._changed = ""
+        self._whole = False
         self.report = ArchiveReport(cluster.name)
 
     def run(self, *, follow: bool, stopping: Callable[[], bool] = lambda: False) -> ArchiveReport:
@@ -217,6 +218,10 @@ class Archiver:
             )
             try:
                 return Session(self._flavor, self._receiver, writer, start, primary.identity, orders).run()
+            except Unproven as exc:
+                self._whole = True
+                self._say(f"All of {start.file.name} is received again: {exc}.")
+                return End.CHANGED
             except Changed as exc:
                 self._changed = f"{start.file.name} of the primary is not the file that is archived: {exc}"
                 self._say(f"{self._changed}.")
@@ -225,15 +230,15 @@ class Archiver:
                 self._receiver.stop()
 
     def _start(self, writer: LogWriter, primary: Primary) -> Start:
-        log, changed = writer.log, self._changed
-        self._changed = ""
+        log, changed, whole = writer.log, self._changed, self._whole
+        self._changed, self._whole = "", False
         if log is None:
             healthy = self._repository.catalog().healthy()
             oldest = healthy[0].manifest.position if healthy else None
             return first_start(primary, self._flavor, oldest)
         if changed:
             return changed_start(log, primary, self._flavor, changed)
-        return next_start(log, primary, self._flavor, leave=self._leave)
+        return next_start(log, primary, self._flavor, leave=self._leave, whole=whole)
 
     def _heading(self, file: str) -> str | None:
         log = self._flavor.log

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_restore_replay.core.archive.cutting import Cutter, Place
+from airflow_restore_replay.core.archive.cutting import Cutter, Place, Unlike
 from airflow_restore_replay.core.archive.logs import ArchivedLog
 from airflow_restore_replay.core.archive.pieces import PieceStore
 from airflow_restore_replay.core.archive.storing import File
@@ -17,7 +17,6 @@ from airflow_restore_replay.core.errors import BinlogPurged
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlog_cut import files_from
 from airflow_restore_replay.core.flavor.binlogstream import files
-from airflow_restore_replay.core.flavor.log_file import LogDamaged
 from airflow_restore_replay.core.flavor.values import Conn, ServerIdentity
 from airflow_restore_replay.core.repository.format.records import LogPiece, new_id, utc_now
 
@@ -69,10 +68,13 @@ def first_start(primary: Primary, flavor: Flavor, oldest_backup: str | None) -> 
     return Start(File(new_id(), 1, name, ""))
 
 
-def next_start(log: ArchivedLog, primary: Primary, flavor: Flavor, *, leave: str = "") -> Start:
+def next_start(
+    log: ArchivedLog, primary: Primary, flavor: Flavor, *, leave: str = "", whole: bool = False
+) -> Start:
     """Return where archiving continues after *log*, the last file that is archived.
 
     :param leave: name of a file that the primary cannot send to its end.
+    :param whole: receive all of a file again, not only its last pieces.
     """
     last = log.pieces[-1]
     if primary.identity.uid != last.server_uid:
@@ -81,7 +83,7 @@ def next_start(log: ArchivedLog, primary: Primary, flavor: Flavor, *, leave: str
     if (log.whole or log.name == leave) and following in primary.files:
         return Start(File(last.stream, last.number + 1, following, ""), expected=log.after)
     if log.name in primary.files:
-        return _within(log)
+        return _within(log, whole=whole)
     if number_of(primary.files[0]) > number_of(log.name):
         return _elsewhere(log, primary, flavor, f"the primary has purged {log.name}")
     return replace(_elsewhere(log, primary, flavor, "the primary's binary logs were reset"), gap=True)
@@ -92,16 +94,16 @@ def changed_start(log: ArchivedLog, primary: Primary, flavor: Flavor, why: str) 
     return replace(_elsewhere(log, primary, flavor, why), gap=True)
 
 
-def refuse_changed(log: ArchivedLog, cutter: Cutter, store: PieceStore) -> None:
-    """Compare what was received again of *log* with what is archived of it.
+def refuse_changed(log: ArchivedLog, place: Place, cutter: Cutter, store: PieceStore) -> None:
+    """Compare what was received again of *log*, from *place* on, with what is archived of it.
 
-    :raises LogDamaged: other bytes arrived.
+    :raises Unlike: other bytes arrived.
     """
-    for piece in _again(log):
+    for piece in (piece for piece in log.pieces if piece.begin >= place.offset):
         codec, at = store.repository.codec_for(piece), piece.begin
         for part in piece.parts:
             if codec.name(cutter.content(at, at + part.size_bytes)) != part.name:
-                raise LogDamaged(f"the bytes from {at} on are not those that are archived")
+                raise Unlike(f"the bytes from {at} on are not those that are archived")
             at += part.size_bytes
 
 
@@ -123,8 +125,8 @@ def number_of(name: str) -> int:
     return int(match[2]) if match else 0
 
 
-def _within(log: ArchivedLog) -> Start:
-    last, first = log.pieces[-1], _again(log)[0]
+def _within(log: ArchivedLog, *, whole: bool) -> Start:
+    last, first = log.pieces[-1], log.pieces[0] if whole else _first_again(log)
     place = Place(
         offset=first.begin,
         position=first.before if first.begin else "",
@@ -135,13 +137,13 @@ def _within(log: ArchivedLog) -> Start:
     return Start(File(last.stream, last.number, last.log, last.digest), place)
 
 
-def _again(log: ArchivedLog) -> tuple[LogPiece, ...]:
-    """Return the pieces that are received again: the last ones, from where a transaction begins."""
+def _first_again(log: ArchivedLog) -> LogPiece:
+    """Return the last piece that begins where a transaction does, or in which one ends."""
     first = len(log.pieces) - 1
     # A piece within which no transaction ends may begin, or continue, one that is too large for a piece.
     while first and log.pieces[first - 1].before == log.pieces[first - 1].after:
         first -= 1
-    return log.pieces[first:]
+    return log.pieces[first]
 
 
 def _elsewhere(log: ArchivedLog, primary: Primary, flavor: Flavor, why: str) -> Start:

@@ -36,6 +36,10 @@ _FIELDS = struct.Struct("<4xB4xII2x")
 _RESIDUE = 0x2144DF1C
 
 
+class Unlike(LogDamaged):
+    """A file that is not the one that is archived; the text, a clause, says how that shows."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the archive ends within a file, and where to receive it from again so that this is proven.
@@ -157,9 +161,9 @@ class Cutter:
     def _continue(self) -> None:
         place = self._place
         if not self.tally.continue_at(place.archived_to, place.after):
-            raise LogDamaged(f"the position at {place.archived_to} is not {place.after or 'empty'}")
+            raise Unlike(f"the position at {place.archived_to} is not {place.after or 'empty'}")
         if not place.offset and self.digest != place.digest:
-            raise LogDamaged("it begins in another way")
+            raise Unlike("it begins in another way")
         self._continued = True
 
     def _read_format(self) -> bool:
@@ -231,7 +235,7 @@ class Cutter:
         self.scanned = first + at
         self.tally.settle(self.scanned)
         if full and not self._continued and self.scanned != self._place.archived_to:
-            raise LogDamaged(f"no event ends at {self._place.archived_to}, up to where it is archived")
+            raise Unlike(f"no event ends at {self._place.archived_to}, up to where it is archived")
         return full
 
     def _most(self) -> int:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import IO
 
 from blake3 import blake3
 
@@ -26,12 +27,12 @@ from airflow_restore_replay.core.system.processes import program_environment
 
 _WATCH_S = 0.2
 _STOP_S = 10.0
-_ERRORS = "errors"
+_MESSAGE_BYTES = 2**14
 _LOGS = "logs"
 # Source: prctl(2), linux/prctl.h
 _PR_SET_PDEATHSIG = 1
-# The programs report other errors by the text of the server's error 1236.
-_IN_STREAM = 1236
+#: number of the server's errors in a stream, which the programs report without it
+IN_STREAM = 1236
 _NOT_CONNECTED = re.compile(r"Failed on connect|Could not connect|Lost connection|gone away|Can't connect")
 
 
@@ -73,6 +74,7 @@ class Receiver:
         self._limit_bytes = limit_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._secrets = contextlib.ExitStack()
+        self._errors: IO[bytes] | None = None
         self.full = False
 
     @property
@@ -108,15 +110,16 @@ class Receiver:
                 offset=offset,
                 directory=self._directory / _LOGS,
             )
-            with (self._directory / _ERRORS).open("wb") as errors:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=errors,
-                    stderr=errors,
-                    env=program_environment(),
-                    preexec_fn=_end_with_parent,
-                )
+            # In memory: a full disk would not take the message that says so.
+            self._errors = self._secrets.enter_context(os.fdopen(os.memfd_create("errors"), "w+b"))
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._errors,
+                stderr=self._errors,
+                env=program_environment(),
+                preexec_fn=_end_with_parent,
+            )
         except OSError as exc:
             self.stop()
             if exc.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -155,13 +158,14 @@ class Receiver:
     def error(self) -> RestoreReplayError:
         """Return why the program ended by itself."""
         status = self._process.returncode if self._process else 0
-        with contextlib.suppress(FileNotFoundError):
-            text = (self._directory / _ERRORS).read_text(errors="replace")[-(2**14) :]
-            line = telling_line(text, self._flavor.log_program.name, status)
-            if disk_full(line):
-                return NodeFull(f"The disk of the spool {self._directory} is full: {line}")
-            return self._flavor.log.classify(0 if _NOT_CONNECTED.search(line) else _IN_STREAM, line)
-        return self._flavor.log.classify(0, f"{self._flavor.log_program.name} left no message")
+        text = ""
+        if self._errors is not None and not self._errors.closed:
+            self._errors.seek(0)
+            text = self._errors.read(_MESSAGE_BYTES).decode("utf-8", "replace")
+        line = telling_line(text, self._flavor.log_program.name, status)
+        if disk_full(line):
+            return NodeFull(f"The disk of the spool {self._directory} is full: {line}")
+        return self._flavor.log.classify(0 if _NOT_CONNECTED.search(line) else IN_STREAM, line)
 
     def _watch(self, process: subprocess.Popen[bytes], limit_bytes: int) -> None:
         # In a thread of its own: while a store does not answer, nothing else would bound the spool.

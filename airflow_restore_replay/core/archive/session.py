@@ -17,11 +17,11 @@ from airflow_restore_replay.core.archive.continuing import (
     stream_after,
     successor,
 )
-from airflow_restore_replay.core.archive.cutting import Cutter
-from airflow_restore_replay.core.archive.receiver import Receiver
+from airflow_restore_replay.core.archive.cutting import Cutter, Unlike
+from airflow_restore_replay.core.archive.receiver import IN_STREAM, Receiver
 from airflow_restore_replay.core.archive.storing import File, LogWriter
 from airflow_restore_replay.core.archive.tally import Cut
-from airflow_restore_replay.core.errors import PrimaryUnreachable, SourceCorrupt
+from airflow_restore_replay.core.errors import PrimaryUnreachable, RestoreReplayError, SourceCorrupt
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.log_file import LogDamaged
 from airflow_restore_replay.core.flavor.values import ServerIdentity
@@ -46,6 +46,10 @@ class End(Enum):
 
 class Changed(Exception):
     """The primary's file is not the one that is archived; the text, a clause, says how that was noticed."""
+
+
+class Unproven(Exception):
+    """From the place on, the primary sent nothing that could be archived: it may have another file of that name."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Session:
     def run(self) -> End:
         """Archive until the goal is reached, the archiver is stopped, or the program has ended.
 
+        :raises Unproven: only the whole file can show whether it is the one that is archived.
         :raises Changed: what was received again is not what is archived.
         :raises SourceCorrupt: what the primary sent is no binary log.
         :raises PrimaryUnreachable: the primary does not send what it has.
@@ -126,20 +131,34 @@ class Session:
                 raise self._receiver.error()
             return end
         except LogDamaged as exc:
-            if not self._proven:
-                raise Changed(str(exc)) from exc
-            self._end_torn()
-            raise SourceCorrupt(
-                f"The primary's binary log {self._file.name} arrived damaged: {exc}.",
-                hint="Check the primary's disk, and that of the spool.",
-            ) from exc
-        except SourceCorrupt:
-            self._end_torn()
+            raise self._explained(exc) from exc
+        except RestoreReplayError as exc:
+            if not self._proven and self._start.place.offset and exc.evidence.get("error") == IN_STREAM:
+                raise Unproven(exc.message) from exc
+            if isinstance(exc, SourceCorrupt):
+                self._end_torn()
             raise
         finally:
             for cutter in (self._cutter, self._following):
                 if cutter:
                     cutter.close()
+
+    def _explained(self, exc: LogDamaged) -> Exception:
+        """Return what follows from what arrived."""
+        try:
+            self._prove()
+        except LogDamaged as unlike:
+            exc = unlike
+        if self._proven:
+            self._end_torn()
+        elif self._start.place.offset:
+            return Unproven(str(exc))
+        elif isinstance(exc, Unlike):
+            return Changed(str(exc))
+        return SourceCorrupt(
+            f"The primary's binary log {self._file.name} arrived damaged: {exc}.",
+            hint="Check the primary's disk, and that of the spool.",
+        )
 
     def _step(self) -> End | None:
         if self._orders.stopping():
@@ -179,8 +198,16 @@ class Session:
         time.sleep(_POLL_S)
 
     def _aim(self) -> None:
-        if self._cutter and self._goal and self._goal.file == self._file.name:
-            self._cutter.aim(self._goal.offset)
+        goal, cutter = self._goal, self._cutter
+        if goal is None or cutter is None:
+            return
+        if not cutter.continued and (number_of(goal.file), goal.offset) < (
+            number_of(self._file.name),
+            self._start.place.archived_to,
+        ):
+            raise Changed(f"the primary has logged only up to {goal.file}:{goal.offset}")
+        if goal.file == self._file.name:
+            cutter.aim(goal.offset)
 
     def _goal_reached(self) -> bool:
         goal, cutter = self._goal, self._cutter
@@ -216,7 +243,7 @@ class Session:
         assert self._cutter is not None
         if not self._proven and self._cutter.continued:
             assert self._writer.log is not None
-            refuse_changed(self._writer.log, self._cutter, self._writer.store)
+            refuse_changed(self._writer.log, self._start.place, self._cutter, self._writer.store)
             self._proven = True
         if not self._headed and self._cutter.listed is not None:
             self._headed = True
@@ -291,7 +318,7 @@ class Session:
         A primary that crashed leaves a file that it cannot send to its end.
         """
         cutter = self._cutter
-        if cutter is None or not cutter.continued or not cutter.tally.known:
+        if cutter is None or not self._proven or not cutter.tally.known:
             return
         listed = self._orders.heading(successor(self._file.name))
         if listed == str(cutter.tally.with_open):
