@@ -80,6 +80,7 @@ class Archiver:
     """Archives the binary logs of one cluster.
 
     :param password: of the primary's account.
+    :param spool: where the spool is, instead of where the cluster file has it.
     :param say: called with lines for people.
     :param progress: called whenever the report has changed.
     """
@@ -90,6 +91,7 @@ class Archiver:
         repository: Repository,
         password: str,
         *,
+        spool: Path | None = None,
         say: Say = lambda line: None,
         progress: Callable[[ArchiveReport], None] = lambda report: None,
     ) -> None:
@@ -104,7 +106,7 @@ class Archiver:
                 host=cluster.archive.host or self._primary.host,
                 port=cluster.archive.port or self._primary.port,
             )
-        self._spool = Spool(cluster)
+        self._spool = Spool(cluster, spool)
         self._receiver = Receiver(
             self._flavor,
             self._source,

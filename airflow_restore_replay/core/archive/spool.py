@@ -18,11 +18,12 @@ from airflow_restore_replay.core.system.files import make_directory, replace_fil
 class Spool:
     """The spool of one cluster.
 
+    :param root: the directory that it is in; by default, the one that the cluster file names.
     :ivar directory: emptied whenever receiving begins.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        root = Path(cluster.archive.spool or Path(cluster.node.workdir) / "spool")
+    def __init__(self, cluster: Cluster, root: Path | None = None) -> None:
+        root = root or Path(cluster.archive.spool or Path(cluster.node.workdir) / "spool")
         self.directory = root / cluster.name
         self._cluster = cluster.name
         self._root = root
