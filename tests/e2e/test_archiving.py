@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import signal
@@ -12,16 +13,19 @@ from typing import Any
 
 import pytest
 
+from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.storing import LEASE_TTL_S
 from airflow_restore_replay.core.errors import LeaseHeld, NodeFull, SourceCorrupt, StoreFailed
 from airflow_restore_replay.core.flavor.log_file import log_events
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import LogPiece, utc_now
 from airflow_restore_replay.core.repository.objects.record_store import record_path
+from tests.e2e.conftest import Seeded
 from tests.support.archiving import ArchiveRig, kill, wait_until
 from tests.support.disks import small_disk
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import Primary, WriteLoad
+from tests.support.rig import Rig
 
 NewPrimary = Callable[..., Primary]
 _TABLE = "CREATE TABLE IF NOT EXISTS d.t (id INT AUTO_INCREMENT PRIMARY KEY, c LONGTEXT) ENGINE=InnoDB"
@@ -149,7 +153,7 @@ def test_a_transaction_larger_than_a_piece_is_cut_within(rig: ArchiveRig) -> Non
     assert rig.archive().transactions == 2
     archive = rig.assert_complete()
     pieces = archive.streams[0].logs[0].pieces
-    within = [p for p in pieces if p.before == p.after and p.begin]
+    within = [p for p in pieces if p.before == p.after and p.end - p.begin > 2**20]
     assert len(within) >= 2
     assert sum(p.transactions for p in within) == 1
     # As if it had been killed within that transaction: it begins that again, and stores what is missing.
@@ -474,3 +478,37 @@ def test_the_command_says_why_it_ends(rig: ArchiveRig) -> None:
     status, answer, _ = rig.command()
     assert status == 1
     assert answer["error"]["code"] == "PrimaryUnreachable"
+
+
+def archived(rig: Rig) -> str:
+    """Return the position after the last transaction that the cycles of *rig* have archived."""
+    streams = Archive.read(rig.repository()).streams
+    return streams[-1].logs[-1].after if streams else ""
+
+
+def test_a13_a_cycle_offers_what_it_replays(seeded: Seeded) -> None:
+    rig, primary = seeded.rig, seeded.primary
+    primary.execute("INSERT INTO shop.notes VALUES ('archived')")
+    report = rig.cycle(archive={"keep": "7d"})
+    rig.published(report)
+    assert "1 transactions" in report.steps["replay.catch_up"]["archive"]
+    flavor = get_flavor("mariadb")
+    with contextlib.closing(flavor.connect(primary.endpoint())) as conn:
+        assert archived(rig) == str(flavor.primary_position(conn))
+    assert rig.repository().log_lease.holder() is None
+
+
+def test_a13_a_cycle_leaves_the_archive_to_an_archiver_that_is_at_work(seeded: Seeded) -> None:
+    rig = seeded.rig
+    lease = rig.repository().log_lease
+    epoch = lease.acquire("archive/elsewhere", 60)
+    report = rig.cycle(archive={"keep": "7d"})
+    rig.published(report)
+    assert "archive/elsewhere holds the lease" in report.steps["replay.catch_up"]["archive"]
+    lease.release("archive/elsewhere", epoch)
+
+
+def test_a13_a_cycle_does_not_fail_if_the_archive_does(seeded: Seeded) -> None:
+    report = seeded.rig.cycle(archive={"keep": "7d", "host": "127.0.0.1", "port": 1})
+    seeded.rig.published(report)
+    assert report.steps["replay.catch_up"]["archive"].startswith("failed: Cannot connect")

@@ -33,6 +33,7 @@ _LOGS = "logs"
 _PR_SET_PDEATHSIG = 1
 #: number of the server's errors in a stream, which the programs report without it
 IN_STREAM = 1236
+_NOT_WRITTEN = re.compile(r"Could not (?:write into|create) (?:output )?log file")
 _NOT_CONNECTED = re.compile(r"Failed on connect|Could not connect|Lost connection|gone away|Can't connect")
 
 
@@ -163,8 +164,12 @@ class Receiver:
             self._errors.seek(0)
             text = self._errors.read(_MESSAGE_BYTES).decode("utf-8", "replace")
         line = telling_line(text, self._flavor.log_program.name, status)
-        if disk_full(line):
-            return NodeFull(f"The disk of the spool {self._directory} is full: {line}")
+        # The programs do not say why they cannot write.
+        if disk_full(line) or _NOT_WRITTEN.search(line):
+            return NodeFull(
+                f"The spool {self._directory} cannot be written: {line}",
+                hint="Free space there, or give archive.spool another directory.",
+            )
         return self._flavor.log.classify(0 if _NOT_CONNECTED.search(line) else IN_STREAM, line)
 
     def _watch(self, process: subprocess.Popen[bytes], limit_bytes: int) -> None:
