@@ -12,7 +12,8 @@ import msgspec
 from airflow_restore_replay.cli.output import show_pairs
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.archive.archiver import Archiver, ArchiveReport
+from airflow_restore_replay.core.archive.archiver import Archiver
+from airflow_restore_replay.core.archive.outcome import ArchiveReport
 from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.protocol import Progress

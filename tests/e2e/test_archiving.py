@@ -480,6 +480,26 @@ def test_the_command_says_why_it_ends(rig: ArchiveRig) -> None:
     assert answer["error"]["code"] == "PrimaryUnreachable"
 
 
+@on_both
+def test_a14_the_primary_is_lost_for_good(own: Callable[..., ArchiveRig]) -> None:
+    rig = own()
+    rig.section["interval"] = "1h"
+    with rig.following() as report:
+        wait_until(lambda: report.position == rig.primary_position(), "caught up")
+        rig.primary.execute(_ROW, "CREATE TABLE d.another (id INT PRIMARY KEY)", _ROW)
+        goal = rig.primary_position()
+        name = rig.primary.execute("SHOW BINARY LOGS")[-1][0]
+        received = rig.spool / "logs" / name
+        size_bytes = (rig.primary.datadir / name).stat().st_size
+        # It was received from its beginning.
+        wait_until(lambda: received.stat().st_size == size_bytes, "received")
+        assert report.position != goal
+        rig.primary.kill()
+        shutil.rmtree(rig.primary.datadir)
+        # All that it had sent is archived, though nobody can be asked where its log ended.
+        wait_until(lambda: report.position == goal, "what it had sent")
+
+
 def archived(rig: Rig) -> str:
     """Return the position after the last transaction that the cycles of *rig* have archived."""
     streams = Archive.read(rig.repository()).streams

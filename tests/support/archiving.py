@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from airflow_restore_replay.core.archive.archive import Archive
-from airflow_restore_replay.core.archive.archiver import Archiver, ArchiveReport
+from airflow_restore_replay.core.archive.archiver import Archiver
+from airflow_restore_replay.core.archive.outcome import ArchiveReport
 from airflow_restore_replay.core.config.cluster import Cluster, parse_clusters
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.repository import Repository

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,10 @@ from airflow_restore_replay.core.archive.continuing import (
     first_start,
     next_start,
 )
+from airflow_restore_replay.core.archive.orders import Changed, End, Goal, Orders, Unproven
+from airflow_restore_replay.core.archive.outcome import ArchiveReport
 from airflow_restore_replay.core.archive.receiver import Receiver, server_id_of
-from airflow_restore_replay.core.archive.session import Changed, End, Goal, Orders, Session, Unproven
+from airflow_restore_replay.core.archive.session import Session
 from airflow_restore_replay.core.archive.spool import Spool
 from airflow_restore_replay.core.archive.storing import LogWriter
 from airflow_restore_replay.core.config.cluster import Cluster
@@ -38,6 +38,7 @@ from airflow_restore_replay.core.errors import (
     StoreFull,
 )
 from airflow_restore_replay.core.flavor.binlogstream import files
+from airflow_restore_replay.core.flavor.classify import number_and_text
 from airflow_restore_replay.core.flavor.endpoints import primary_endpoint
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Conn
@@ -50,30 +51,6 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 _LEASE_POLL_S = 2.0
 
 Say = Callable[[str], None]
-
-
-@dataclass
-class ArchiveReport:
-    """What an archiver did.
-
-    :param run: owner of the archive's lease.
-    :param log: the last file.
-    :param size_bytes: of binary log that was stored.
-    :param position: after the last transaction that is archived.
-    :param current_at: the newest time at which the primary had logged nothing that is not archived.
-    :param gaps: what is missing.
-    """
-
-    cluster: str
-    run: str = ""
-    log: str = ""
-    pieces: int = 0
-    transactions: int = 0
-    size_bytes: int = 0
-    position: str = ""
-    current_at: datetime | None = None
-    gaps: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 class Archiver:
@@ -204,6 +181,12 @@ class Archiver:
                     return
 
     def _session(self, writer: LogWriter) -> End:
+        try:
+            return self._one_session(writer)
+        except MySQLError as exc:
+            raise self._flavor.log.classify(*number_and_text(exc)) from exc
+
+    def _one_session(self, writer: LogWriter) -> End:
         with contextlib.closing(self._connect()) as conn:
             primary = Primary.ask(conn, self._flavor)
             start = self._start(writer, primary)
@@ -255,16 +238,13 @@ class Archiver:
 
     def _goal(self, conn: Conn) -> Goal:
         at = utc_now()
-        try:
-            if self._source == self._primary:
-                file, offset = self._flavor.log_program.end(conn)
-                return Goal(at, file, offset)
-            # A replica may lag, so only the primary's own position tells what is missing.
-            with contextlib.closing(self._flavor.connect(self._primary)) as primary:
-                position = self._flavor.primary_position(primary)
+        if self._source == self._primary:
             file, offset = self._flavor.log_program.end(conn)
-        except MySQLError as exc:
-            raise self._flavor.log.classify(0, str(exc)) from exc
+            return Goal(at, file, offset)
+        # A replica may lag, so only the primary's own position tells what is missing.
+        with contextlib.closing(self._flavor.connect(self._primary)) as primary:
+            position = self._flavor.primary_position(primary)
+        file, offset = self._flavor.log_program.end(conn)
         parse = self._flavor.parse_position
         return Goal(at, file, offset, lambda archived: parse(archived).contains(position))
 
@@ -302,16 +282,7 @@ class Archiver:
     def _told(self, what: LogPiece | LogGap | str) -> None:
         report = self.report
         if isinstance(what, LogPiece):
-            report.log, report.position = what.log, what.after
-            report.pieces += 1
-            report.transactions += what.transactions
-            report.size_bytes += what.end - what.begin
-            report.current_at = what.current_at or report.current_at
-        elif isinstance(what, LogGap):
-            report.gaps.append(f"{what.lacking} ({what.reason})")
-            self._say(
-                f"The archive has a gap before {report.log or what.stream}: {what.lacking}. {what.reason}."
-            )
+            report.add(what)
         else:
-            self._say(what)
+            self._say(report.add_gap(what) if isinstance(what, LogGap) else what)
         self._progress(report)

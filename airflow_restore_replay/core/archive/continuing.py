@@ -57,6 +57,11 @@ class Primary:
 
     @classmethod
     def ask(cls, conn: Conn, flavor: Flavor) -> Primary:
+        """Ask the server behind *conn*.
+
+        :raises PreflightFailed: it writes no binary log.
+        """
+        flavor.log_program.end(conn)
         return cls(conn, flavor.identity(conn), str(flavor.primary_position(conn)), files(conn))
 
 

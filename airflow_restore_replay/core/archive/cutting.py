@@ -1,8 +1,8 @@
 """Cut a binary log file, while it is received, into pieces that end where a transaction ends.
 
-A transaction ends where the next group of events begins, and at the end of the primary's binary log as the primary
-itself states it (:meth:`~airflow_restore_replay.core.flavor.log_program.LogProgram.end`). Nothing is inferred from the
-kind of the last event.
+A transaction ends with the event that commits it, where the next group of events begins, and at the end of the
+primary's binary log as the primary itself states it
+(:meth:`~airflow_restore_replay.core.flavor.log_program.LogProgram.end`). Nothing is inferred from other events.
 
 Each event's checksum is verified, and each group must begin where the primary says, so that no event can be missing in
 between.
@@ -27,6 +27,8 @@ from airflow_restore_replay.core.flavor.log_file import MAGIC, MAX_EVENT_BYTES, 
 
 _BLOCK_BYTES = 2**20
 _MOST_FORMAT_BYTES = 2**12
+#: events that end a transaction: Xid_event, and Transaction_payload_event, which is a whole one
+_COMMITS = frozenset({16, 40})
 #: kind, time and server of an event
 _IDENTITY = struct.Struct("<BII")
 _UINT32 = 2**32 - 1
@@ -230,7 +232,7 @@ class Cutter:
                 self._begin_group(block[at : stop - checksum_bytes], first + at, size)
                 last = min(there, self._most() - first)
             at = stop
-            if end == goal:
+            if end == goal or kind in _COMMITS:
                 self.tally.end(first + at)
         self.scanned = first + at
         self.tally.settle(self.scanned)
@@ -262,8 +264,8 @@ class Cutter:
         if kind in self._log.ends:
             data = self.content(self.scanned, self.scanned + size - self._checksum_bytes)
             self._begin_group(data, self.scanned, size)
-        if size + self.scanned == self._goal:
-            self.tally.end(self._goal)
+        if size + self.scanned == self._goal or kind in _COMMITS:
+            self.tally.end(self.scanned + size)
         return True
 
     def _begin_group(self, data: bytes, offset: int, size: int) -> None:

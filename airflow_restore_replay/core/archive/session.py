@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import Enum, auto
-from typing import Any
+
+from pymysql.err import MySQLError
 
 from airflow_restore_replay.core.archive.continuing import (
     Start,
@@ -18,6 +17,7 @@ from airflow_restore_replay.core.archive.continuing import (
     successor,
 )
 from airflow_restore_replay.core.archive.cutting import Cutter, Unlike
+from airflow_restore_replay.core.archive.orders import Changed, End, Goal, Orders, Unproven
 from airflow_restore_replay.core.archive.receiver import IN_STREAM, Receiver
 from airflow_restore_replay.core.archive.storing import File, LogWriter
 from airflow_restore_replay.core.archive.tally import Cut
@@ -25,64 +25,14 @@ from airflow_restore_replay.core.errors import PrimaryUnreachable, RestoreReplay
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.log_file import LogDamaged
 from airflow_restore_replay.core.flavor.values import ServerIdentity
-from airflow_restore_replay.core.repository.format.records import LogGap, LogPiece
 
 _POLL_S = 0.05
 #: a primary that had more to send than this long ago, and does not send it, is lost
 _STALL_S = 60.0
 #: how often it is recorded that a primary logs nothing
 _QUIET_S = 30.0
-
-
-class End(Enum):
-    """Why a session ended."""
-
-    REACHED = auto()
-    STOPPED = auto()
-    SPOOL_FULL = auto()
-    RECEIVER_ENDED = auto()
-    CHANGED = auto()
-
-
-class Changed(Exception):
-    """The primary's file is not the one that is archived; the text, a clause, says how that was noticed."""
-
-
-class Unproven(Exception):
-    """From the place on, the primary sent nothing that could be archived: it may have another file of that name."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """The end of the primary's binary log when it was asked.
-
-    :param at: that time, by this host's clock.
-    :param current: returns whether the primary had logged nothing at that time that is not in a position.
-    """
-
-    at: datetime
-    file: str
-    offset: int
-    current: Callable[[str], bool] = lambda position: True
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What a session needs of the archiver.
-
-    :param ask: returns the present end of the primary's binary log.
-    :param heading: returns what the heading of a file of the primary lists; None if there is no such file.
-    :param storing: calls a function that uses the store, again and again while that fails.
-    :param told: called with each new piece and each gap.
-    """
-
-    interval_s: float
-    follow: bool
-    ask: Callable[[], Goal]
-    heading: Callable[[str], str | None]
-    storing: Callable[[Callable[[], Any]], Any]
-    stopping: Callable[[], bool]
-    told: Callable[[LogPiece | LogGap | str], None]
+#: in which the program reads what is on its way from a primary that has gone
+_LAST_WORDS_S = 1.0
 
 
 class Session:
@@ -132,9 +82,11 @@ class Session:
             return end
         except LogDamaged as exc:
             raise self._explained(exc) from exc
-        except RestoreReplayError as exc:
-            if not self._proven and self._start.place.offset and exc.evidence.get("error") == IN_STREAM:
-                raise Unproven(exc.message) from exc
+        except (MySQLError, PrimaryUnreachable, SourceCorrupt) as exc:
+            evidence = exc.evidence if isinstance(exc, RestoreReplayError) else {}
+            if not self._proven and self._start.place.offset and evidence.get("error") == IN_STREAM:
+                raise Unproven(str(exc)) from exc
+            self._save()
             if isinstance(exc, SourceCorrupt):
                 self._end_torn()
             raise
@@ -311,6 +263,16 @@ class Session:
         if cut:
             self._store(cut)
         return True
+
+    def _save(self) -> None:
+        """Store what has arrived: the primary may never come back."""
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while self._receiver.alive and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        with contextlib.suppress(LogDamaged):
+            while self._advance():
+                pass
+        self._flush()
 
     def _end_torn(self) -> None:
         """End the present file where its last whole event ends, if the next file continues there.

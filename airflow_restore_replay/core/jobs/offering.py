@@ -6,7 +6,8 @@ import logging
 
 from pymysql.err import MySQLError
 
-from airflow_restore_replay.core.archive.archiver import Archiver, ArchiveReport
+from airflow_restore_replay.core.archive.archiver import Archiver
+from airflow_restore_replay.core.archive.outcome import ArchiveReport
 from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.errors import LeaseHeld, RestoreReplayError
 from airflow_restore_replay.core.jobs.context import JobContext
