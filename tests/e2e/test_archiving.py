@@ -26,6 +26,7 @@ from tests.support.disks import small_disk
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import Primary, WriteLoad
 from tests.support.rig import Rig
+from tests.support.tls import make_authority
 
 NewPrimary = Callable[..., Primary]
 _TABLE = "CREATE TABLE IF NOT EXISTS d.t (id INT AUTO_INCREMENT PRIMARY KEY, c LONGTEXT) ENGINE=InnoDB"
@@ -190,6 +191,20 @@ def test_mysql_compresses_its_transactions(own: Callable[..., ArchiveRig]) -> No
     for _ in range(2):
         rig.primary.execute(wordy)
         rig.archive()
+    rig.assert_complete()
+
+
+@on_both
+def test_over_tls_with_an_account_that_requires_x509(own: Callable[..., ArchiveRig], tmp_path: Path) -> None:
+    authority = make_authority(tmp_path / "own-ca")
+    rig = own(options=authority.server_options)
+    rig.tls = {
+        "ssl_ca": str(authority.ca),
+        "ssl_cert": str(authority.client_cert),
+        "ssl_key": str(authority.client_key),
+    }
+    rig.primary.execute("ALTER USER restore_replay@'%' REQUIRE X509")
+    rig.archive()
     rig.assert_complete()
 
 
@@ -412,13 +427,14 @@ def test_a10_without_follow_it_fails_when_the_store_is_down(rig: ArchiveRig) -> 
 
 def test_a11_the_disk_of_the_spool_is_full(rig: ArchiveRig, tmp_path: Path) -> None:
     rig.archive()
-    for _ in range(3):
+    for _ in range(10):
         rig.primary.execute("INSERT INTO d.t (c) VALUES (REPEAT('x', 4000000))")
-    with small_disk(tmp_path / "disk", mebibytes=6) as disk:
+    with small_disk(tmp_path / "disk", mebibytes=24) as disk:
         rig.section["spool"] = str(disk)
         report = rig.archive()
         assert report.position == rig.primary_position()
-        rig.primary.execute("INSERT INTO d.t (c) VALUES (REPEAT('x', 9000000))")
+        long = "(REPEAT('x', 12000000))"
+        rig.primary.execute(f"INSERT INTO d.t (c) VALUES {long}, {long}, {long}")
         with pytest.raises(NodeFull, match="spool"):
             rig.archive()
     del rig.section["spool"]

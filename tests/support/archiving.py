@@ -41,6 +41,7 @@ class ArchiveRig:
     root: Path
     section: dict[str, Any] = field(default_factory=dict)
     port: int = 0
+    tls: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     @property
@@ -61,6 +62,7 @@ class ArchiveRig:
                 "port": self.port or self.primary.port,
                 "user": "restore_replay",
                 "password_file": str(password),
+                **self.tls,
             },
             "repository": {"url": f"file://{self.repository_dir}"},
             "node": {"workdir": str(self.root / "nodes")},
