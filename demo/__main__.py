@@ -18,6 +18,7 @@ import click
 from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.repository.format.refs import content_name, objects_of
 from demo import cycles
+from demo.archiver import DemoArchiver
 from demo.cycles import CycleRun, open_repository, published_by
 from demo.damage import flip_one_byte, references
 from demo.place import Place, chosen
@@ -151,6 +152,11 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
         shop.start_load()
         address = f"127.0.0.1:{shop.primary.port}"
         say(f"  Primary: {shop.stock.title} on {address}, {human_bytes(size_bytes)}, two writers.")
+        archiver = DemoArchiver(space, shop, SHOP, place.repository(SHOP))
+        # Before the primary, as it stores what that has logged.
+        stack.callback(archiver.stop)
+        archiver.start()
+        say(f"  Archiver: stores the binary log of {SHOP} every two seconds.")
         _wait_for(airflow, *map(cycles.dag_id, clusters))
         say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API at {airflow.url}.")
         yield space, place, shop, airflow

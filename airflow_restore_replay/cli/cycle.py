@@ -141,6 +141,7 @@ _SHOWN: dict[str, Any] = {
     "transactions": "{:,}".format,
     "transactions_per_s": "{:,.0f}".format,
     "seconds": human_seconds,
+    "archive": str,
 }
 
 

@@ -19,6 +19,7 @@ from airflow_restore_replay.core.system.printable import PrintableFormatter
 #: Command → module, which is imported on use, so that `--help` and `freshness` start fast.
 _COMMANDS = {
     "cycle": "cycle",
+    "archive": "archive",
     "list": "list_backups",
     "show": "show",
     "restore": "restore",

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_restore_replay.operators.archive import ArchiveBinlogsOperator as ArchiveBinlogsOperator
     from airflow_restore_replay.operators.choose_base import ChooseBaseOperator as ChooseBaseOperator
     from airflow_restore_replay.operators.diagnose import DiagnoseCycleOperator as DiagnoseCycleOperator
     from airflow_restore_replay.operators.jobs import RestoreBackupOperator as RestoreBackupOperator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AcquireLeaseOperator": "lease",
+    "ArchiveBinlogsOperator": "archive",
     "ChooseBaseOperator": "choose_base",
     "CreateReplayNodeOperator": "node",
     "DestroyReplayNodeOperator": "node",
@@ -41,6 +43,7 @@ _HOMES = {
 }
 __all__ = [
     "AcquireLeaseOperator",
+    "ArchiveBinlogsOperator",
     "ChooseBaseOperator",
     "CreateReplayNodeOperator",
     "DestroyReplayNodeOperator",

@@ -34,6 +34,7 @@ from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.notifications.compose import message
 from airflow_restore_replay.operators import (
     AcquireLeaseOperator,
+    ArchiveBinlogsOperator,
     ChooseBaseOperator,
     CreateReplayNodeOperator,
     DestroyReplayNodeOperator,
@@ -50,6 +51,8 @@ from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupS
 from airflow_restore_replay.triggers.pause import PauseTrigger
 from tests.airflow.support import Shipped, context_of
 from tests.support.archives import piece_of
+from tests.support.primary import BACKUP_PASSWORD
+from tests.support.rig import Rig
 
 
 def backfill(end: datetime | None, *, run_type: str = "backfill") -> SimpleNamespace:
@@ -121,6 +124,25 @@ class TestLease:
     def test_releasing_nothing_is_fine(self, cluster: Cluster) -> None:
         task = ReleaseLeaseOperator(task_id="release", cluster=cluster, lease=None)
         task.execute(context_of(task))
+
+
+class TestArchive:
+    def test_archives_up_to_now_or_leaves_it_to_another_archiver(self, seeded: Rig, tmp_path: Path) -> None:
+        password = tmp_path / "password"
+        password.write_text(BACKUP_PASSWORD)
+        cluster = seeded.cluster(
+            primary={"password_file": str(password)},
+            repository={"url": f"file://{tmp_path}/repository"},
+            node={"workdir": str(tmp_path / "nodes")},
+        )
+        task = ArchiveBinlogsOperator(task_id="archive", cluster=cluster)
+        result = task.execute(context_of(task))
+        assert result["position"] == seeded.primary.execute("SELECT @@gtid_binlog_pos")[0][0]
+        assert result["current_at"]
+        assert result["gaps"] == []
+        lease = task.repository(write=True).log_lease
+        lease.acquire("archive/elsewhere", 60)
+        assert task.execute(context_of(task))["pieces"] == 0
 
 
 class TestNode:

@@ -72,10 +72,11 @@ def test_x29_each_secret_belongs_to_the_account_of_one_image(file: Any) -> None:
     """The volume is mounted by all of them."""
     found = re.findall(r"^give (\d+) (\S+)$", (REPO / "docker" / "tour" / "secrets").read_text(), re.M)
     owners = {secret: uid for uid, secret in found}
-    assert len(owners) == len(set(owners.values())) == 5
+    assert len(owners) == len(set(owners.values())) == 6
     (uid,) = re.findall(r"^USER (\d+):", (REPO / "docker" / "airflow" / "Dockerfile").read_text(), re.M)
     assert owners["airflow.env"] == uid
-    assert file["services"]["primary"]["user"].partition(":")[0] == owners["primary.env"]
+    for name in ("primary", "archiver"):
+        assert file["services"][name]["user"].partition(":")[0] == owners[f"{name}.env"]
 
 
 def test_no_secret_is_in_the_file(file: Any) -> None:

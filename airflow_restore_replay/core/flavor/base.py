@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_restore_replay.core.flavor.definitions import Definitions
     from airflow_restore_replay.core.flavor.examination import Wanted
     from airflow_restore_replay.core.flavor.findings import Finding
+    from airflow_restore_replay.core.flavor.log_program import LogProgram
     from airflow_restore_replay.core.flavor.node_server import NodeServer
     from airflow_restore_replay.core.flavor.seeding import DumpTools
     from airflow_restore_replay.core.flavor.variables import Variables
@@ -52,6 +53,8 @@ class Flavor(Protocol):
     variables: Variables
     #: how its binary log is read
     log: BinaryLog[Any, Any]
+    #: the program that copies it
+    log_program: LogProgram
 
     def parse_position(self, text: str) -> Position: ...
 

@@ -53,7 +53,7 @@ def cut_before(
     with closing(log.connect(primary)) as conn:
         now = clock(conn)
         # Files that are created later are not read, because their transactions are later than any past time.
-        first = _files_from(log, conn, start)
+        first = files_from(log, conn, start)
     with closing(_read_all(first, primary, read)) as transactions:
         return _cut(boundary, start, transactions, now)
 
@@ -89,7 +89,7 @@ def _read_all(
             yield from found
 
 
-def _files_from(log: BinaryLog[G, P], conn: Conn, start: Position) -> list[str]:
+def files_from(log: BinaryLog[G, P], conn: Conn, start: Position) -> list[str]:
     """Return the binary log files from the newest one before which *start* lacks no transaction.
 
     Each file begins with a list of what was logged before it. These lists only grow, so a binary search finds it.

@@ -11,7 +11,7 @@ import contextlib
 import struct
 from collections.abc import Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import pymysql
 from blake3 import blake3
@@ -37,8 +37,7 @@ CRC32 = 1
 _FATAL_IN_STREAM = 1236
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One event as sent, without its checksum.
 
     :param offset: where it begins in its file; 0 if the server generated it for the stream.
@@ -65,8 +64,7 @@ G = TypeVar("G", bound=Numbered)
 P = TypeVar("P")
 
 
-@dataclass(frozen=True)
-class Start(Generic[G]):
+class Start(NamedTuple, Generic[G]):
     """The event that begins a transaction.
 
     :param committed_s: the Unix time that the primary stamped it with.

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.flavor.binlogstream import CRC32, FORMAT, HEADE
 
 MAGIC = b"\xfebin"
 #: the protocol's limit of an event, and some room
-_MAX_EVENT_BYTES = 2**30 + 2**20
+MAX_EVENT_BYTES = 2**30 + 2**20
 
 
 class LogDamaged(Exception):
@@ -58,7 +58,7 @@ def log_events(file: BinaryIO, *, begin: int = 0, checksum_bytes: int = 0) -> Ge
         if len(header) < HEADER.size:
             return
         timestamp_s, kind, server_id, size, end, flags = HEADER.unpack(header)
-        if not HEADER.size <= size <= _MAX_EVENT_BYTES:
+        if not HEADER.size <= size <= MAX_EVENT_BYTES:
             raise LogDamaged(f"the event at {begin} claims {size} bytes")
         body = file.read(size - HEADER.size)
         if len(body) < size - HEADER.size:

@@ -77,6 +77,8 @@ NODE_SERVER_IDS = range(3_900_000_000, 4_000_000_000)
 #: Of these, the ids of connections that read the binary log; nodes have the ids before them. A dump thread ends an
 #: older one with the same id.
 READER_SERVER_IDS = range(3_999_000_000, 3_999_900_000)
+#: Of these, the ids of archivers: one for each repository, so that a new one ends the connection of a dead one.
+ARCHIVER_SERVER_IDS = range(3_999_900_000, 4_000_000_000)
 
 
 class EventStamp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from airflow_restore_replay.core.jobs.checks import left_by_the_base
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.fill import ensure_server, rebuild, refilling, refuse_missing_file
 from airflow_restore_replay.core.jobs.node_state import require_phase
+from airflow_restore_replay.core.jobs.offering import offer_to_archive
 from airflow_restore_replay.core.jobs.point_in_time import goal_as_of, refuse_beyond
 from airflow_restore_replay.core.jobs.preflight import refuse_unsuitable_primary
 from airflow_restore_replay.core.jobs.protocol import Phase
@@ -27,7 +28,8 @@ def catch_up(ctx: JobContext) -> dict[str, Any]:
     After a conflict or a crash of the server, the node is rebuilt once, with one applier. Only a failure that recurs
     after the rebuild is evidence, and a missing table only if the base has recorded it.
 
-    :returns: goal, goal_read_at, position, transactions, seconds, transactions_per_s, appliers, rebuilt.
+    :returns: goal, goal_read_at, position, transactions, seconds, transactions_per_s, appliers, rebuilt, and what was
+        archived of the binary logs.
     """
     require_phase(
         ctx.state,
@@ -51,6 +53,8 @@ def catch_up(ctx: JobContext) -> dict[str, Any]:
         "appliers": ctx.appliers,
         "rebuilt": state.rebuilt,
     }
+    if archived := offer_to_archive(ctx):
+        summary["archive"] = archived
     with ctx.node.changing() as state:
         state.facts.catch_up = summary
     return summary

@@ -13,6 +13,7 @@ from airflow_restore_replay.core.flavor.canonical import canonical_text
 from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
 from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.identity import same_server
+from airflow_restore_replay.core.flavor.log_program import LogProgram
 from airflow_restore_replay.core.flavor.mariadb import (
     binlog,
     connect,
@@ -25,7 +26,7 @@ from airflow_restore_replay.core.flavor.mariadb import (
     snapshot,
     tables,
 )
-from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump
+from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump, tls_options
 from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS, SIGHT
 from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
@@ -66,6 +67,13 @@ class MariaDbFlavor:
     empty_node_bytes = options.EMPTY_NODE_BYTES
     variables = VARIABLES
     log = binlog.LOG
+    log_program = LogProgram(
+        "mariadb-binlog",
+        package="mariadb-client",
+        reader_option="--stop-never-slave-server-id",
+        tls=tls_options,
+        end_statement=lambda _: "SHOW MASTER STATUS",
+    )
 
     parse_position = staticmethod(MariaDbPosition.parse)
     server = MariaDbServer

@@ -12,6 +12,7 @@ from airflow_restore_replay.core.flavor.binlog_cut import clock, cut_before
 from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
 from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.identity import same_server
+from airflow_restore_replay.core.flavor.log_program import LogProgram
 from airflow_restore_replay.core.flavor.mysql import (
     binlog,
     canonical,
@@ -25,7 +26,8 @@ from airflow_restore_replay.core.flavor.mysql import (
     snapshot,
     tables,
 )
-from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump
+from airflow_restore_replay.core.flavor.mysql.dialect import dialect
+from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump, tls_options
 from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS, SIGHT
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
@@ -65,6 +67,13 @@ class MySqlFlavor:
     empty_node_bytes = options.EMPTY_NODE_BYTES
     variables = VARIABLES
     log = binlog.LOG
+    log_program = LogProgram(
+        "mysqlbinlog",
+        package="mysql-client",
+        reader_option="--connection-server-id",
+        tls=tls_options,
+        end_statement=lambda conn: dialect(connect.release(conn)).binlog_status,
+    )
 
     parse_position = staticmethod(MySqlPosition.parse)
     server = MySqlServer
