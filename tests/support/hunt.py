@@ -44,6 +44,8 @@ _CANARY = (
     "CREATE TABLE hunt.canary (cluster VARCHAR(63) PRIMARY KEY, token CHAR(32) NOT NULL, written_at DATETIME NOT NULL)",
     "GRANT INSERT, UPDATE ON hunt.canary TO restore_replay",
 )
+#: reads everything for the comparison by dumps, whatever becomes of root
+_DUMPER = "dumper"
 _EVERY_CHECK = {
     "checks": list(OPTIONAL),
     "canary": "hunt.canary",
@@ -95,7 +97,11 @@ def hunt(
     rig = Rig(primary, root)
     try:
         MixedLoad.prepare(primary)
-        primary.execute(*_CANARY)
+        primary.execute(
+            *_CANARY,
+            f"CREATE USER {_DUMPER}@'%' IDENTIFIED BY '{ROOT_PASSWORD}'",
+            f"GRANT ALL ON *.* TO {_DUMPER}@'%'",
+        )
         if innodb:
             primary.execute(*(f"ALTER TABLE hunt.{name} ENGINE=InnoDB" for name in ("files", "cache")))
         if prepare := _PREPARE.get(load):
@@ -226,9 +232,11 @@ def _silent_difference(rig: Rig) -> str:
     # The dump below would inherit it.
     rig.primary.execute("SET GLOBAL sql_select_limit = DEFAULT")
     with running(rig.restores(report.published_id), rig) as conn:
-        root = Endpoint(socket=str(conn.unix_socket), user="root", password=ROOT_PASSWORD)
-        ours = dump_text(root, rig.primary, forced=True).splitlines()
-    theirs = dump_text(rig.primary.endpoint(), rig.primary, forced=True).splitlines()
+        here = Endpoint(socket=str(conn.unix_socket), user=_DUMPER, password=ROOT_PASSWORD)
+        ours = dump_text(here, rig.primary, forced=True).splitlines()
+    there = Endpoint(port=rig.primary.port, user=_DUMPER, password=ROOT_PASSWORD)
+    theirs = dump_text(there, rig.primary, forced=True).splitlines()
+    assert len(theirs) > 100, "the dump of the primary is empty"
     silent = [
         line
         for line in difflib.unified_diff(theirs, ours, "primary", "copy", lineterm="", n=0)
