@@ -233,7 +233,8 @@ def _silent_difference(rig: Rig) -> str:
     rig.primary.execute("SET GLOBAL sql_select_limit = DEFAULT")
     with running(rig.restores(report.published_id), rig) as conn:
         here = Endpoint(socket=str(conn.unix_socket), user=_DUMPER, password=ROOT_PASSWORD)
-        ours = dump_text(here, rig.primary, forced=True).splitlines()
+        # What a MySQL node replays keeps this mode of its own (docs/validation.md).
+        ours = re.sub(",?NO_DIR_IN_CREATE", "", dump_text(here, rig.primary, forced=True)).splitlines()
     there = Endpoint(port=rig.primary.port, user=_DUMPER, password=ROOT_PASSWORD)
     theirs = dump_text(there, rig.primary, forced=True).splitlines()
     assert len(theirs) > 100, "the dump of the primary is empty"
