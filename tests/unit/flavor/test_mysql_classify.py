@@ -73,6 +73,7 @@ def test_a_missing_grant_is_named() -> None:
         (1062, "Error 'Duplicate entry '1' for key 't.PRIMARY'' on query", ReplayConflict),
         (1021, "Disk full (/tmp/x); waiting for someone to free some space", NodeFull),
         (1205, "Lock wait timeout exceeded", NodeServerCrashed),
+        (1452, "Cannot add or update a child row: a foreign key constraint fails", NotReplayable),
         (3121, "The DATA DIRECTORY location must be in a known directory.", NotReplayable),
         (1524, "Plugin 'authentication_ldap_simple' is not loaded", NotReplayable),
         (1141, "There is no such grant defined for user 'ops' on host '%'", NotReplayable),
