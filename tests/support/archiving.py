@@ -43,6 +43,7 @@ class ArchiveRig:
     root: Path
     section: dict[str, Any] = field(default_factory=dict)
     port: int = 0
+    bindir: str = ""
     tls: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
@@ -70,8 +71,8 @@ class ArchiveRig:
             "node": {"workdir": str(self.root / "nodes")},
             "archive": {"interval": "1s", **self.section},
         }
-        if self.primary.bindir:
-            section["node"]["bindir"] = self.primary.bindir
+        if bindir := self.bindir or self.primary.bindir:
+            section["node"]["bindir"] = bindir
         return {"clusters": {"orders": section}}
 
     def cluster(self) -> Cluster:

@@ -33,6 +33,7 @@ from airflow_restore_replay.core.errors import (
     BinlogPurged,
     LeaseHeld,
     LeaseLost,
+    Refused,
     RestoreReplayError,
     SourceCorrupt,
     StoreFailed,
@@ -177,7 +178,9 @@ class Archiver:
                 self._leave = writer.log.name if damaged and failures > 1 and writer.log else ""
                 # Purged since its files were listed: another one follows.
                 again = exc.retryable or damaged or isinstance(exc, BinlogPurged)
-                if not self._follow and (failures >= _TRIES or not again):
+                # A program that is not installed, for example, does not come by itself.
+                refused = isinstance(exc, Refused) and not self.report.pieces
+                if refused or (not self._follow and (failures >= _TRIES or not again)):
                     raise
                 self._say(exc.message)
                 if self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)):
