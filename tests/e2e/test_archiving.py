@@ -489,6 +489,14 @@ def test_a_replica_is_read_and_the_primary_tells_what_is_missing(
         replica.discard()
 
 
+def test_a_follower_ends_if_its_program_is_not_installed(rig: ArchiveRig) -> None:
+    rig.bindir = "/nowhere"
+    status, answer, _ = rig.command("--follow")
+    assert status == 2
+    assert "mariadb-binlog is not installed" in answer["error"]["message"]
+    rig.assert_nothing_left()
+
+
 def test_the_command_says_why_it_ends(rig: ArchiveRig) -> None:
     rig.port = 1
     status, answer, _ = rig.command()

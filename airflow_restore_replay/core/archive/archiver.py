@@ -30,8 +30,10 @@ from airflow_restore_replay.core.archive.spool import Spool
 from airflow_restore_replay.core.archive.storing import LogWriter
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import (
+    BinlogPurged,
     LeaseHeld,
     LeaseLost,
+    Refused,
     RestoreReplayError,
     SourceCorrupt,
     StoreFailed,
@@ -174,7 +176,11 @@ class Archiver:
                 damaged = isinstance(exc, SourceCorrupt) and writer.log is not None
                 # The second time that it cannot be sent to its end: the next file says what is missing.
                 self._leave = writer.log.name if damaged and failures > 1 and writer.log else ""
-                if not self._follow and (failures >= _TRIES or not (exc.retryable or damaged)):
+                # Purged since its files were listed: another one follows.
+                again = exc.retryable or damaged or isinstance(exc, BinlogPurged)
+                # A program that is not installed, for example, does not come by itself.
+                refused = isinstance(exc, Refused) and not self.report.pieces
+                if refused or (not self._follow and (failures >= _TRIES or not again)):
                     raise
                 self._say(exc.message)
                 if self._pause(min(_FIRST_PAUSE_S * 2**failures, _LONGEST_PAUSE_S)):

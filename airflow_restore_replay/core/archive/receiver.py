@@ -15,6 +15,7 @@ from typing import IO
 
 from blake3 import blake3
 
+from airflow_restore_replay.core.archive.continuing import number_of
 from airflow_restore_replay.core.errors import NodeFull, RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.classify import disk_full
@@ -180,12 +181,6 @@ class Receiver:
                 self.full = True
                 process.kill()
                 return
-
-
-def number_of(file: str) -> int:
-    """Return the number at the end of a binary log file's name; 0 if there is none."""
-    suffix = file.rpartition(".")[2]
-    return int(suffix) if suffix.isdigit() else 0
 
 
 def _end_with_parent() -> None:

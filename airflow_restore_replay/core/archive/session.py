@@ -6,6 +6,7 @@ import contextlib
 import time
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from pymysql.err import MySQLError
 
@@ -178,7 +179,7 @@ class Session:
             if self._file.name not in self._receiver.files():
                 return False
             position = self._start.place.position
-            begin = self._flavor.parse_position(position) if self._start.place.offset else None
+            begin: Any = self._flavor.parse_position(position) if self._start.place.offset else None
             self._cutter = Cutter(
                 self._flavor.log, self._receiver.path(self._file.name), self._start.place, begin
             )

@@ -5,6 +5,7 @@ Source: MySQL source documentation, "Gtid_event", "Gtid_tagged_log_event" and "L
 
 from __future__ import annotations
 
+import functools
 import struct
 import uuid
 
@@ -31,7 +32,7 @@ def start_of(event: Event) -> Start[Gtid] | None:
         stamp = event.body[_FIXED.size : _FIXED.size + _STAMP_BYTES]
         # The highest bit flags that the time of the original commit follows.
         micros = int.from_bytes(stamp, "little") & ((1 << 55) - 1)
-        return Start(Gtid(Source(str(uuid.UUID(bytes=raw))), number), _seconds(micros, event))
+        return Start(Gtid(_server(raw), number), _seconds(micros, event))
     if event.kind == _TAGGED:
         return _tagged(event)
     return None
@@ -58,6 +59,11 @@ def _tagged(event: Event) -> Start[Gtid]:
     number = values[_F_NUMBER] >> 1  # the sign is the lowest bit
     source = Source(str(uuid.UUID(bytes=raw)), tag)
     return Start(Gtid(source, number), _seconds(values.get(_F_STAMP, 0), event))
+
+
+@functools.lru_cache(maxsize=256)
+def _server(raw: bytes) -> Source:
+    return Source(str(uuid.UUID(bytes=raw)))
 
 
 def _seconds(micros: int, event: Event) -> float:
