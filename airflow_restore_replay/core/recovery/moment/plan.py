@@ -1,0 +1,286 @@
+"""Decide what a restore to a moment replays: the goal's position, and the backups from which the archive leads there.
+
+Nothing is written here. The goal is found once, so that a restore that is resumed, or that falls back to an older
+backup, leads to the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from airflow_restore_replay.core.archive.archive import Archive
+from airflow_restore_replay.core.archive.logs import ArchivedLog
+from airflow_restore_replay.core.archive.reach import Leg, Routes
+from airflow_restore_replay.core.errors import AnswerUnreadable, MomentRefused, PreflightFailed
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.binlog_cut import cut_at_gtid, cut_at_time
+from airflow_restore_replay.core.flavor.values import Cut, Position
+from airflow_restore_replay.core.jobs.point_in_time import refuse_stamp_in_future
+from airflow_restore_replay.core.recovery.moment.route import furthest, route
+from airflow_restore_replay.core.recovery.moment.times import parse_moment
+from airflow_restore_replay.core.repository.catalog import Backup, Catalog
+from airflow_restore_replay.core.repository.format.records import LogPiece, utc_now
+from airflow_restore_replay.core.times import stamp
+
+Kind = Literal["at", "before_gtid", "to_gtid", "latest"]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The moment that a person asked for.
+
+    :param kind: ``at``: before the first transaction stamped at or after a time; ``before_gtid`` and ``to_gtid``:
+        without and with that transaction; ``latest``: all that is archived.
+    :param text: the time or GTID as it was given.
+    """
+
+    kind: Kind
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind.replace('_', '-')} {self.text}".strip()
+
+
+@dataclass(frozen=True)
+class Base:
+    """A backup, and what is replayed on it."""
+
+    backup: Backup
+    legs: tuple[Leg, ...]
+
+    @property
+    def log_bytes(self) -> int:
+        return sum(log.size_bytes for leg in self.legs for log in leg.logs)
+
+    @property
+    def transactions(self) -> int:
+        """Return how many transactions the files have; some may be in the backup already."""
+        return sum(log.transactions for leg in self.legs for log in leg.logs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a restore to a moment does.
+
+    :param cut: the goal, and the transaction that follows it.
+    :param at: the time that was asked for; None for a GTID and for all that is archived.
+    :param bases: newest first; a later one is used if one before it fails.
+    :param unreadable: damaged records of the archive, which count as missing.
+    """
+
+    wanted: Wanted
+    cut: Cut
+    at: datetime | None
+    bases: tuple[Base, ...]
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def goal(self) -> Position:
+        return self.cut.position
+
+
+def plan(
+    catalog: Catalog, archive: Archive, flavor: Flavor, wanted: Wanted, *, timezone: str, now: datetime
+) -> Plan:
+    """Find goal and bases.
+
+    :param timezone: of a time without an offset.
+    :param now: by the clock of this host.
+    :raises MomentRefused: no backup and no archived files lead there; the message has the nearest moments.
+    :raises LogMissing, LogCorrupt: a file that must be read for it is damaged; the message names it, and what is
+        reachable.
+    """
+    return _Planner(catalog, archive, flavor, wanted, now).plan(timezone)
+
+
+def bases_for(
+    catalog: Catalog, archive: Archive, flavor: Flavor, goal: Position, before: datetime | None
+) -> tuple[Base, ...]:
+    """Return the backups from which the archive leads to *goal*, newest first.
+
+    :param before: only backups whose data is from before that time.
+    """
+    routes = archive.routes(flavor)
+    found = []
+    for backup in _candidates(catalog, flavor, before):
+        start = routes.parse(backup.manifest.position)
+        if goal.contains(start) and (legs := route(start, goal, routes.runs, routes.parse)) is not None:
+            found.append(Base(backup, legs))
+    return tuple(found)
+
+
+def _candidates(catalog: Catalog, flavor: Flavor, before: datetime | None) -> list[Backup]:
+    """Return healthy backups, newest first, of which no last transaction is stamped in the second of *before* or later.
+
+    The position of a backup is read after its goal. Of transactions that are stamped in the future the stamp says
+    nothing.
+    """
+    found = [b for b in reversed(catalog.healthy(before=before)) if b.manifest.flavor == flavor.name]
+    if before is None:
+        return found
+    seconds = range(int((before - timedelta(seconds=1)).timestamp()) + 1, int(utc_now().timestamp()) + 1)
+    return [b for b in found if not any(chain.timestamp_s in seconds for chain in b.manifest.chains)]
+
+
+class _Planner:
+    def __init__(
+        self, catalog: Catalog, archive: Archive, flavor: Flavor, wanted: Wanted, now: datetime
+    ) -> None:
+        self.catalog = catalog
+        self.archive = archive
+        self.flavor: Any = flavor
+        self.wanted = wanted
+        self.now = now
+        self.routes: Routes = archive.routes(flavor)
+
+    def plan(self, timezone: str) -> Plan:
+        wanted, at = self.wanted, None
+        if wanted.kind == "latest":
+            cut = self._first(self._latest, None, "no backup is healthy")
+        elif wanted.kind == "at":
+            at = parse_moment(wanted.text, timezone, self.now)
+            cut = self._at(at)
+        else:
+            cut = self._gtid(wanted.text, including=wanted.kind == "to_gtid")
+        bases = bases_for(self.catalog, self.archive, self.flavor, cut.position, at)
+        if not bases:
+            raise self._refusal(at, f"no healthy backup leads to {cut.position}")
+        return Plan(wanted, cut, at, bases, tuple(self.archive.unreadable))
+
+    def _first(self, find: Callable[[Position], Cut | None], before: datetime | None, otherwise: str) -> Cut:
+        """Return the first cut that the archive has from a backup, newest backup first.
+
+        :raises MomentRefused: there is none.
+        """
+        why = otherwise
+        for backup in _candidates(self.catalog, self.flavor, before):
+            try:
+                if (cut := find(self.routes.parse(backup.manifest.position))) is not None:
+                    return cut
+            except PreflightFailed as exc:
+                why = exc.message
+        raise self._refusal(before, why)
+
+    def _latest(self, start: Position) -> Cut:
+        legs = furthest(start, self.routes.runs, self.routes.parse)
+        return Cut(legs[-1].after if legs else start)
+
+    def _at(self, at: datetime) -> Cut:
+        if at > self.now:
+            raise self._refusal(at, f"the clock of this host shows {stamp(self.now)}")
+        cut = self._first(lambda start: self._cut_at(at, start), at, self._outside(at))
+        refuse_stamp_in_future(cut, at, self.now)
+        return cut
+
+    def _outside(self, at: datetime) -> str:
+        if not self.catalog.healthy(before=at):
+            return "no healthy backup is from before it"
+        lacking = "; ".join(
+            f"{gap.lacking} ({gap.reason})" for gap in self.archive.open_gaps(self.flavor)[-3:]
+        )
+        damaged = ", ".join(list(self.archive.unreadable)[:3])
+        return "the archived binary logs do not lead there" + "".join(
+            [f"; missing are {lacking}" if lacking else "", f"; damaged are {damaged}" if damaged else ""]
+        )
+
+    def _cut_at(self, at: datetime, start: Position) -> Cut | None:
+        legs = furthest(start, self.routes.runs, self.routes.parse)
+        passed, rest = self._skipped(
+            legs, start, lambda piece: piece.last_at is not None and piece.last_at >= at
+        )
+        cut: Cut = cut_at_time(
+            at, self._own(start), self._transactions(rest, start), self.now, passed=self._own(passed)
+        )
+        known_until = self._known_until(cut.position)
+        return cut if cut.next_gtid or (known_until is not None and known_until >= at) else None
+
+    def _known_until(self, position: Position) -> datetime | None:
+        """Return until when all that was logged is in *position*, if it has all of a stream."""
+        parse = self.routes.parse
+        ends = (run.until for run in self.routes.runs if position.contains(parse(run.logs[-1].after)))
+        return max((at for at in ends if at), default=None)
+
+    def _gtid(self, text: str, *, including: bool) -> Cut:
+        try:
+            gtid = self.flavor.parse_gtid(text)
+        except AnswerUnreadable as exc:
+            raise MomentRefused(
+                exc.message, hint="Name one transaction; `restore-replay find` lists them."
+            ) from exc
+
+        def find(start: Position) -> Cut | None:
+            if self._own(start).has(gtid):
+                return None
+            legs = furthest(start, self.routes.runs, self.routes.parse)
+            passed, rest = self._skipped(legs, start, lambda piece: self._parsed(piece.after).has(gtid))
+            found: Cut | None = cut_at_gtid(
+                gtid,
+                self._own(start),
+                self._transactions(rest, start),
+                including=including,
+                passed=self._own(passed),
+            )
+            return found
+
+        return self._first(
+            find, None, f"the archived binary logs after the healthy backups do not have {gtid}"
+        )
+
+    def _own(self, position: Position) -> Any:
+        """Return the position as what can be extended."""
+        return position
+
+    def _parsed(self, text: str) -> Any:
+        return self.routes.parse(text)
+
+    def _skipped(
+        self, legs: Sequence[Leg], start: Position, wanted: Callable[[LogPiece], bool]
+    ) -> tuple[Position, list[tuple[Leg, ArchivedLog, int]]]:
+        """Return the position before the first piece that is wanted, and the files from there on.
+
+        :returns: the position, and leg, file and offset of each.
+        """
+        position = start
+        files = [(leg, log) for leg in legs for log in leg.logs]
+        for number, (leg, log) in enumerate(files):
+            for piece in log.pieces:
+                if wanted(piece):
+                    rest = [(leg, log, piece.begin), *((*found, 0) for found in files[number + 1 :])]
+                    return position, rest
+                position = position.union(leg.after.common(self._parsed(piece.after)))
+        return position, []
+
+    def _transactions(self, files: Sequence[tuple[Leg, ArchivedLog, int]], start: Position) -> Iterator[Any]:
+        """Yield the transactions that a replay executes, in its order, and those that *start* has."""
+        replayed, current = start, None
+        earlier: Position | None = None
+        for leg, log, begin in files:
+            if current is not None and current is not leg:
+                earlier = replayed = replayed.union(current.after)
+            current = leg
+            for event in self.archive.events(log, begin):
+                found = self.flavor.log.start(event.event)
+                if found is None or not self._own(leg.after).has(found.gtid):
+                    continue
+                if earlier is None or not self._own(earlier).has(found.gtid):
+                    yield found
+
+    def _refusal(self, at: datetime | None, why: str) -> MomentRefused:
+        window = self.archive.window(self.catalog, self.flavor)
+        before, after = window.nearest(at) if at else (window.end, None)
+        known = [f"the last moment before it is {stamp(before)}" if before and at else ""]
+        known += [f"the first one after it is {stamp(after)}" if after else ""]
+        known += [f"the last moment is {stamp(before)}" if before and not at else ""]
+        nearest = " and ".join(filter(None, known)) or "no moment"
+        what = stamp(at) if at else str(self.wanted)
+        return MomentRefused(
+            f"{what} cannot be restored: {why}. Reachable: {nearest}.",
+            evidence={
+                "nearest_before": stamp(before) if before else None,
+                "nearest_after": stamp(after) if after else None,
+            },
+        )

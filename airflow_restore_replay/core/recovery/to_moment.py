@@ -1,0 +1,401 @@
+"""Restore to a moment: a backup, and on it the archived binary logs up to there; without the primary, resumable.
+
+All files are in the target's own file system until the end::
+
+    <target>/.restore-replay/
+        moment.json   what is restored: the goal is found once
+        nodes/        one node, as a cycle has it: the restored backup, which replays
+        logs/         archived files that were fetched ahead
+        serving/      the server that serves them to the node
+
+Then the node's data directory takes the place of this directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from airflow_restore_replay.core.archive.archive import Archive
+from airflow_restore_replay.core.archive.pieces import PieceStore
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.decoding import decode, encode
+from airflow_restore_replay.core.errors import (
+    BackupFault,
+    Blame,
+    MomentRefused,
+    NodeServerCrashed,
+    NotReplayable,
+    ReplayConflict,
+    RestoreReplayError,
+    Stranded,
+    TargetNotEmpty,
+)
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Position, ServerLayout
+from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.guard import NODES, end_servers, guarded
+from airflow_restore_replay.core.recovery.moment.plan import Base, Plan, Wanted, bases_for, plan
+from airflow_restore_replay.core.recovery.moment.replayed_node import ReplayedNode
+from airflow_restore_replay.core.recovery.restore import (
+    OPTION_FILE,
+    _held,
+    _option_file,
+    _refuse_running_server,
+    event_statements,
+)
+from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.transfer.walk import matches
+from airflow_restore_replay.core.system.beneath import Beneath
+from airflow_restore_replay.core.system.files import (
+    allocated_bytes,
+    empty_directory,
+    fsync_directory,
+    read_own_file,
+    replace_file,
+    require_space,
+)
+from airflow_restore_replay.core.times import stamp
+
+#: directory in the target of an unfinished restore
+SCRATCH = ".restore-replay"
+_STATE = "moment.json"
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class RestoredToMoment:
+    """Result of a restore to a moment.
+
+    :param wanted: as it was asked for.
+    :param position: GTID set of the transactions that the data contains.
+    :param next_gtid, next_stamped: the first transaction that it does not contain; empty if it is not known.
+    :param fell_back: backup → why an older one took its place.
+    :param new_events: scheduled events that were created after the backup, all of which are disabled; whether they were
+        enabled on the primary is not known.
+    :param damaged: records of the archive that could not be read.
+
+    For the rest see :class:`~airflow_restore_replay.core.recovery.restore.Restored` and
+    :class:`~airflow_restore_replay.core.recovery.moment.replayed_node.Measured`.
+    """
+
+    backup_id: str
+    wanted: str
+    position: str
+    target: str
+    bytes: int
+    fetched_bytes: int
+    seconds: float
+    resumed: bool
+    option_file: str
+    event_sql: tuple[str, ...]
+    at: str = ""
+    next_gtid: str = ""
+    next_stamped: str = ""
+    files: int = 0
+    log_bytes: int = 0
+    transactions: int = 0
+    phases: dict[str, float] = field(default_factory=dict)
+    fell_back: dict[str, str] = field(default_factory=dict)
+    new_events: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+class _State(msgspec.Struct, kw_only=True):
+    """Content of ``moment.json``.
+
+    :param failed: backup → why it could not be used.
+    :param backup_id: the backup that is restored.
+    :param result: set when the data is in place, and only this directory is left to be removed.
+    """
+
+    wanted: Wanted
+    cluster: str
+    goal: str
+    at: str = ""
+    next_gtid: str = ""
+    next_stamped: str = ""
+    damaged: list[str] = []
+    failed: dict[str, str] = {}
+    backup_id: str = ""
+    result: RestoredToMoment | None = None
+
+    @classmethod
+    def of(cls, cluster: str, found: Plan) -> _State:
+        cut = found.cut
+        return cls(
+            wanted=found.wanted,
+            cluster=cluster,
+            goal=str(found.goal),
+            at=found.at.isoformat() if found.at else "",
+            next_gtid=cut.next_gtid,
+            next_stamped=stamp(cut.next_stamped) if cut.next_stamped else "",
+            damaged=list(found.unreadable),
+        )
+
+
+def restore_to_moment(
+    repository: Repository,
+    cluster: Cluster,
+    wanted: Wanted,
+    target: Path,
+    *,
+    force: bool = False,
+    report: Reporter,
+    say: Callable[[str], None] = lambda line: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> RestoredToMoment:
+    """Restore the data as it was at a moment into the data directory *target*.
+
+    :param force: replace the content of *target*; by default, *target* must be empty or hold an interrupted restore to
+        the same moment.
+    :param say: tells a person what they must not overlook.
+    :raises MomentRefused: the archive does not lead there; nothing was written.
+    :raises TargetNotEmpty: *target* has content, a server runs on it, or another restore does.
+    :raises LogMissing, LogCorrupt: a file of the archive is damaged; the message names it, and what is reachable.
+    """
+    return _Restore(repository, cluster, wanted, target, report, say, cancelled).run(force=force)
+
+
+class _Restore:
+    def __init__(
+        self,
+        repository: Repository,
+        cluster: Cluster,
+        wanted: Wanted,
+        target: Path,
+        report: Reporter,
+        say: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.repository = repository
+        self.cluster = cluster
+        self.wanted = wanted
+        self.target = target
+        self.scratch = target / SCRATCH
+        self.report = report
+        self.say = say
+        self.cancelled = cancelled
+        self.flavor = get_flavor(cluster.flavor)
+        self.archive = Archive(PieceStore(repository))
+        self.plan_seconds = 0.0
+
+    def run(self, *, force: bool) -> RestoredToMoment:
+        started = time.monotonic()
+        self.report.phase("reading the catalog and the archive")
+        asked = self.flavor.server(ServerLayout.for_asking(self.scratch, self.cluster.node.bindir))
+        asked.release()  # refused here if it is not installed
+        self.archive = Archive.read(self.repository)
+        self._refuse_target(force=force)
+        state = None if force else self._load()
+        resumed = state is not None
+        state = state or self._planned()
+        self.plan_seconds = round(time.monotonic() - started, 3)
+        with contextlib.closing(_held(self.target)) as held:
+            if force:
+                _empty(held)
+            self.scratch.mkdir(mode=0o700, exist_ok=True)
+            with _alone(self.scratch):
+                self._save(state)
+                if state.result is None:
+                    with guarded(self.scratch):
+                        node = self._replayed(state)
+                    state.result = self._finish(held, state, node, resumed=resumed, started=started)
+                    self._save(state)
+                _remove_scratch(self.scratch)
+                return state.result
+
+    def _planned(self) -> _State:
+        found = plan(
+            self.repository.catalog(),
+            self.archive,
+            self.flavor,
+            self.wanted,
+            timezone=self.cluster.timezone,
+            now=utc_now(),
+        )
+        newest = found.bases[0]
+        require_space(
+            _existing(self.target),
+            newest.backup.manifest.sizes.restored_bytes + newest.log_bytes + 2 * self.flavor.empty_node_bytes,
+            what=f"Backup {newest.backup.backup_id} and its replay",
+            hint="Free space there, or restore to another disk.",
+            held_bytes=allocated_bytes(self.target) if self.target.exists() else 0,
+        )
+        return _State.of(self.cluster.name, found)
+
+    def _replayed(self, state: _State) -> ReplayedNode:
+        """Return the stopped node that has replayed, from the newest backup that can."""
+        goal = self.flavor.parse_position(state.goal)
+        node = ReplayedNode(
+            self.repository,
+            self.cluster,
+            self.archive,
+            self.scratch,
+            goal,
+            report=self.report,
+            cancelled=self.cancelled,
+        )
+        if node.stopped:
+            return node
+        failure: RestoreReplayError | None = None
+        for base in self._bases(state, goal):
+            state.backup_id = base.backup.backup_id
+            self._save(state)
+            try:
+                _replay_twice(node, base, self.say)
+                return node
+            except (BackupFault, Stranded, NodeServerCrashed) as exc:
+                if exc.blame is Blame.ENVIRONMENT and not isinstance(exc, NodeServerCrashed):
+                    raise
+                failure = exc
+            state.failed[state.backup_id] = f"{failure.code}: {failure.message}"
+            self._save(state)
+            self.say(f"Backup {state.backup_id} FAILED, and an older one is tried: {failure.message}")
+        raise failure or MomentRefused(
+            f"No backup is left that leads to {state.goal}: {state.failed}.",
+            hint="Restore to another moment.",
+        )
+
+    def _bases(self, state: _State, goal: Position) -> list[Base]:
+        at = datetime.fromisoformat(state.at) if state.at else None
+        found = bases_for(self.repository.catalog(), self.archive, self.flavor, goal, at)
+        return [base for base in found if base.backup.backup_id not in state.failed]
+
+    def _finish(
+        self, held: Beneath, state: _State, node: ReplayedNode, *, resumed: bool, started: float
+    ) -> RestoredToMoment:
+        """Let the data take the place of the directory of this restore."""
+        self.report.phase("putting the data in place")
+        reached = node.directory.load()
+        manifest = self.repository.load_manifest(state.backup_id)
+        with node.measured.phase("move"):
+            data = node.directory.data
+            _remove_own_files(data, self.flavor.excluded_files)
+            for entry in sorted(data.iterdir()):
+                entry.rename(self.target / entry.name)
+            fsync_directory(self.target)
+            if settings := _option_file(manifest):
+                held.replace(OPTION_FILE, settings.encode())
+        events = reached.facts.event_states
+        states = {name: manifest.event_states[name] for name in events if name in manifest.event_states}
+        measured = node.measured
+        return RestoredToMoment(
+            backup_id=state.backup_id,
+            wanted=str(state.wanted),
+            position=reached.position,
+            target=str(self.target),
+            bytes=measured.bytes,
+            fetched_bytes=measured.fetched_bytes,
+            seconds=round(time.monotonic() - started, 3),
+            resumed=resumed,
+            option_file=str(self.target / OPTION_FILE) if settings else "",
+            event_sql=tuple(event_statements(states)),
+            at=state.at,
+            next_gtid=state.next_gtid,
+            next_stamped=state.next_stamped,
+            files=measured.files,
+            log_bytes=measured.log_bytes,
+            transactions=measured.transactions,
+            phases={"plan": self.plan_seconds, **measured.phases},
+            fell_back=state.failed,
+            new_events=tuple(sorted(events.keys() - manifest.event_states.keys())),
+            damaged=tuple(state.damaged),
+        )
+
+    def _refuse_target(self, *, force: bool) -> None:
+        """Raise unless the target may be written to.
+
+        :raises TargetNotEmpty: it has content that is not of a restore to the same moment.
+        """
+        if not self.target.is_dir():
+            return
+        entries = os.listdir(self.target)
+        with contextlib.closing(Beneath(self.target)) as held:
+            if entries:
+                _refuse_running_server(held)
+        if force or not entries:
+            return
+        state = self._load()
+        if state is None and entries != [SCRATCH]:
+            raise TargetNotEmpty(
+                f"{self.target} is not empty: it has {len(entries)} entries, {min(entries)} among them.",
+                hint="Name an empty or new directory; --force replaces everything in this one.",
+            )
+        if state is not None and (state.wanted, state.cluster) != (self.wanted, self.cluster.name):
+            raise TargetNotEmpty(
+                f"{self.target} holds an interrupted restore of {state.cluster} to {state.wanted}.",
+                hint="Name the same moment to resume it; --force replaces it.",
+            )
+
+    def _load(self) -> _State | None:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return decode(read_own_file(self.scratch / _STATE), _State)
+        return None
+
+    def _save(self, state: _State) -> None:
+        replace_file(self.scratch / _STATE, encode(state))
+
+
+def _replay_twice(node: ReplayedNode, base: Base, say: Callable[[str], None]) -> None:
+    """Replay; after a conflict or a crash once more from a fresh restore, with one applier, as a cycle does."""
+    try:
+        node.replay(base, single_applier=False)
+    except (ReplayConflict, NodeServerCrashed, NotReplayable) as exc:
+        say(f"Backup {base.backup.backup_id} is restored again, and replayed by one applier: {exc.message}")
+        node.replay(base, single_applier=True)
+
+
+@contextlib.contextmanager
+def _alone(scratch: Path) -> Iterator[None]:
+    """Hold the lock of the restore, which the kernel releases when the holder dies.
+
+    :raises TargetNotEmpty: another process holds it.
+    """
+    descriptor = os.open(scratch / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise TargetNotEmpty(
+            f"Another restore into {scratch.parent} runs.", hint="Wait for it, or end it."
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _empty(held: Beneath) -> None:
+    end_servers(held.path / SCRATCH)
+    empty_directory(held.path)
+
+
+def _remove_own_files(data: Path, excluded: Sequence[str]) -> None:
+    """Remove files of the node that no snapshot has: its identity, its logs, and what belongs to a running server."""
+    for folder, names, plain in os.walk(data):
+        for name in [*names, *plain]:
+            path = Path(folder, name)
+            if matches(str(path.relative_to(data)), excluded, directory=path.is_dir()):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _remove_scratch(scratch: Path) -> None:
+    """Remove the restore's directory, last of all the state, by which an interrupted removal is resumed."""
+    for entry in scratch.iterdir():
+        if entry.name != _STATE:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (scratch / _STATE).unlink()
+    scratch.rmdir()
