@@ -43,7 +43,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Position, ServerLayout
 from airflow_restore_replay.core.jobs.context import Reporter
-from airflow_restore_replay.core.recovery.moment.guard import NODES, end_servers, guarded
+from airflow_restore_replay.core.recovery.moment.guard import end_servers, guarded
 from airflow_restore_replay.core.recovery.moment.plan import Base, Plan, Wanted, bases_for, plan
 from airflow_restore_replay.core.recovery.moment.replayed_node import ReplayedNode
 from airflow_restore_replay.core.recovery.restore import (
