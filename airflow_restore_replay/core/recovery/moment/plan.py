@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -24,8 +24,11 @@ from airflow_restore_replay.core.jobs.point_in_time import refuse_stamp_in_futur
 from airflow_restore_replay.core.recovery.moment.route import furthest, route
 from airflow_restore_replay.core.recovery.moment.times import parse_moment
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
-from airflow_restore_replay.core.repository.format.records import LogPiece, utc_now
+from airflow_restore_replay.core.repository.format.records import LogPiece, Manifest, utc_now
 from airflow_restore_replay.core.times import stamp
+
+#: clocks of the primary and of the worker that made a backup may differ
+_MARGIN = timedelta(minutes=1)
 
 Kind = Literal["at", "before_gtid", "to_gtid", "latest"]
 
@@ -108,9 +111,28 @@ def bases_for(
     found = []
     for backup in _candidates(catalog, flavor, before):
         start = routes.parse(backup.manifest.position)
+        if rewound(backup.manifest, archive, flavor, before):
+            continue
         if goal.contains(start) and (legs := route(start, goal, routes.runs, routes.parse)) is not None:
             found.append(Base(backup, legs))
     return tuple(found)
+
+
+def rewound(manifest: Manifest, archive: Archive, flavor: Flavor, before: datetime | None) -> bool:
+    """Return whether the primary used GTIDs of a backup for other transactions later, up to a moment.
+
+    By its GTIDs the backup has these transactions. Their stamps are later than those of the last that it has.
+    """
+    routes = archive.routes(flavor)
+    start = routes.parse(manifest.position)
+    stamps = [datetime.fromtimestamp(chain.timestamp_s, UTC) for chain in manifest.chains]
+    since = max([manifest.created_at, *stamps]) + _MARGIN
+    late = (p for p in archive.pieces if p.first_at is not None and p.first_at > since)
+    return any(
+        not routes.parse(piece.before).contains(start.common(routes.parse(piece.after)))
+        for piece in late
+        if before is None or (piece.first_at is not None and piece.first_at < before)
+    )
 
 
 def _candidates(catalog: Catalog, flavor: Flavor, before: datetime | None) -> list[Backup]:
@@ -140,7 +162,7 @@ class _Planner:
     def plan(self, timezone: str) -> Plan:
         wanted, at = self.wanted, None
         if wanted.kind == "latest":
-            cut = self._first(self._latest, None, "no backup is healthy")
+            cut = self._first(self._latest, None, self._lacking("the newest archived binary log"))
         elif wanted.kind == "at":
             at = parse_moment(wanted.text, timezone, self.now)
             cut = self._at(at)
@@ -158,6 +180,12 @@ class _Planner:
         """
         why = otherwise
         for backup in _candidates(self.catalog, self.flavor, before):
+            if rewound(backup.manifest, self.archive, self.flavor, before):
+                why = (
+                    f"the primary assigned GTIDs of backup {backup.backup_id} again, after a RESET or a restore, and "
+                    "no backup is from after that"
+                )
+                continue
             try:
                 if (cut := find(self.routes.parse(backup.manifest.position))) is not None:
                     return cut
@@ -165,9 +193,14 @@ class _Planner:
                 why = exc.message
         raise self._refusal(before, why)
 
-    def _latest(self, start: Position) -> Cut:
-        legs = furthest(start, self.routes.runs, self.routes.parse)
-        return Cut(legs[-1].after if legs else start)
+    def _latest(self, start: Position) -> Cut | None:
+        """Return the end of the newest file; None if something before it is missing, for that is not all."""
+        runs = self.routes.runs
+        legs = furthest(start, runs, self.routes.parse)
+        end = legs[-1].after if legs else start
+        newest = runs[-1].logs[-1] if runs else None
+        whole = newest is None or (newest.lost_at is None and end.contains(self._parsed(newest.after)))
+        return Cut(end) if whole else None
 
     def _at(self, at: datetime) -> Cut:
         if at > self.now:
@@ -179,13 +212,28 @@ class _Planner:
     def _outside(self, at: datetime) -> str:
         if not self.catalog.healthy(before=at):
             return "no healthy backup is from before it"
+        return self._lacking("there")
+
+    def _lacking(self, where: str) -> str:
+        if not self.catalog.healthy():
+            return "the cluster has no healthy backup"
         lacking = "; ".join(
             f"{gap.lacking} ({gap.reason})" for gap in self.archive.open_gaps(self.flavor)[-3:]
         )
         damaged = ", ".join(list(self.archive.unreadable)[:3])
-        return "the archived binary logs do not lead there" + "".join(
-            [f"; missing are {lacking}" if lacking else "", f"; damaged are {damaged}" if damaged else ""]
+        broken = ", ".join(
+            f"{log.name} from offset {log.lost_at} on"
+            for stream in self.archive.streams
+            for log in stream.logs
+            if log.lost_at is not None
         )
+        found = {
+            f"missing are {lacking}": lacking,
+            f"pieces are missing of {broken}": broken,
+            f"damaged records: {damaged}": damaged,
+        }
+        told = [what for what, names in found.items() if names]
+        return "; ".join([f"no archived binary logs lead from a healthy backup to {where}", *told])
 
     def _cut_at(self, at: datetime, start: Position) -> Cut | None:
         legs = furthest(start, self.routes.runs, self.routes.parse)
