@@ -14,21 +14,16 @@ Then the node's data directory takes the place of this directory.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-
-import msgspec
 
 from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.pieces import PieceStore
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import (
     BackupFault,
     Blame,
@@ -38,19 +33,19 @@ from airflow_restore_replay.core.errors import (
     ReplayConflict,
     RestoreReplayError,
     Stranded,
-    TargetNotEmpty,
 )
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Position, ServerLayout
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.moment.guard import end_servers, guarded
-from airflow_restore_replay.core.recovery.moment.plan import Base, Plan, Wanted, bases_for, plan
+from airflow_restore_replay.core.recovery.moment.plan import Base, bases_for, plan
 from airflow_restore_replay.core.recovery.moment.replayed_node import ReplayedNode
+from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment, State, Unfinished
+from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.restore import (
     OPTION_FILE,
     _held,
     _option_file,
-    _refuse_running_server,
     event_statements,
 )
 from airflow_restore_replay.core.repository.format.records import utc_now
@@ -59,89 +54,9 @@ from airflow_restore_replay.core.repository.transfer.walk import matches
 from airflow_restore_replay.core.system.beneath import Beneath
 from airflow_restore_replay.core.system.files import (
     allocated_bytes,
-    empty_directory,
     fsync_directory,
-    read_own_file,
-    replace_file,
     require_space,
 )
-from airflow_restore_replay.core.times import stamp
-
-#: directory in the target of an unfinished restore
-SCRATCH = ".restore-replay"
-_STATE = "moment.json"
-_LOCK = "lock"
-
-
-@dataclass(frozen=True)
-class RestoredToMoment:
-    """Result of a restore to a moment.
-
-    :param wanted: as it was asked for.
-    :param position: GTID set of the transactions that the data contains.
-    :param next_gtid, next_stamped: the first transaction that it does not contain; empty if it is not known.
-    :param fell_back: backup → why an older one took its place.
-    :param new_events: scheduled events that were created after the backup, all of which are disabled; whether they were
-        enabled on the primary is not known.
-    :param damaged: records of the archive that could not be read.
-
-    For the rest see :class:`~airflow_restore_replay.core.recovery.restore.Restored` and
-    :class:`~airflow_restore_replay.core.recovery.moment.replayed_node.Measured`.
-    """
-
-    backup_id: str
-    wanted: str
-    position: str
-    target: str
-    bytes: int
-    fetched_bytes: int
-    seconds: float
-    resumed: bool
-    option_file: str
-    event_sql: tuple[str, ...]
-    at: str = ""
-    next_gtid: str = ""
-    next_stamped: str = ""
-    files: int = 0
-    log_bytes: int = 0
-    transactions: int = 0
-    phases: dict[str, float] = field(default_factory=dict)
-    fell_back: dict[str, str] = field(default_factory=dict)
-    new_events: tuple[str, ...] = ()
-    damaged: tuple[str, ...] = ()
-
-
-class _State(msgspec.Struct, kw_only=True):
-    """Content of ``moment.json``.
-
-    :param failed: backup → why it could not be used.
-    :param backup_id: the backup that is restored.
-    :param result: set when the data is in place, and only this directory is left to be removed.
-    """
-
-    wanted: Wanted
-    cluster: str
-    goal: str
-    at: str = ""
-    next_gtid: str = ""
-    next_stamped: str = ""
-    damaged: list[str] = []
-    failed: dict[str, str] = {}
-    backup_id: str = ""
-    result: RestoredToMoment | None = None
-
-    @classmethod
-    def of(cls, cluster: str, found: Plan) -> _State:
-        cut = found.cut
-        return cls(
-            wanted=found.wanted,
-            cluster=cluster,
-            goal=str(found.goal),
-            at=found.at.isoformat() if found.at else "",
-            next_gtid=cut.next_gtid,
-            next_stamped=stamp(cut.next_stamped) if cut.next_stamped else "",
-            damaged=list(found.unreadable),
-        )
 
 
 def restore_to_moment(
@@ -182,7 +97,8 @@ class _Restore:
         self.cluster = cluster
         self.wanted = wanted
         self.target = target
-        self.scratch = target / SCRATCH
+        self.unfinished = Unfinished(target)
+        self.scratch = self.unfinished.path
         self.report = report
         self.say = say
         self.cancelled = cancelled
@@ -196,26 +112,25 @@ class _Restore:
         asked = self.flavor.server(ServerLayout.for_asking(self.scratch, self.cluster.node.bindir))
         asked.release()  # refused here if it is not installed
         self.archive = Archive.read(self.repository)
-        self._refuse_target(force=force)
-        state = None if force else self._load()
+        self.unfinished.refuse_other(self.wanted, self.cluster.name, force=force)
+        state = None if force else self.unfinished.load()
         resumed = state is not None
         state = state or self._planned()
         self.plan_seconds = round(time.monotonic() - started, 3)
-        with contextlib.closing(_held(self.target)) as held:
+        with contextlib.closing(_held(self.target)) as held, self.unfinished.alone():
             if force:
-                _empty(held)
-            self.scratch.mkdir(mode=0o700, exist_ok=True)
-            with _alone(self.scratch):
-                self._save(state)
-                if state.result is None:
-                    with guarded(self.scratch):
-                        node = self._replayed(state)
-                    state.result = self._finish(held, state, node, resumed=resumed, started=started)
-                    self._save(state)
-                _remove_scratch(self.scratch)
-                return state.result
+                end_servers(self.scratch)
+                self.unfinished.empty()
+            self.unfinished.save(state)
+            if state.result is None:
+                with guarded(self.scratch):
+                    node = self._replayed(state)
+                state.result = self._finish(held, state, node, resumed=resumed, started=started)
+                self.unfinished.save(state)
+            self.unfinished.remove()
+            return state.result
 
-    def _planned(self) -> _State:
+    def _planned(self) -> State:
         found = plan(
             self.repository.catalog(),
             self.archive,
@@ -232,9 +147,9 @@ class _Restore:
             hint="Free space there, or restore to another disk.",
             held_bytes=allocated_bytes(self.target) if self.target.exists() else 0,
         )
-        return _State.of(self.cluster.name, found)
+        return State.of(self.cluster.name, found)
 
-    def _replayed(self, state: _State) -> ReplayedNode:
+    def _replayed(self, state: State) -> ReplayedNode:
         """Return the stopped node that has replayed, from the newest backup that can."""
         goal = self.flavor.parse_position(state.goal)
         node = ReplayedNode(
@@ -251,7 +166,7 @@ class _Restore:
         failure: RestoreReplayError | None = None
         for base in self._bases(state, goal):
             state.backup_id = base.backup.backup_id
-            self._save(state)
+            self.unfinished.save(state)
             try:
                 _replay_twice(node, base, self.say)
                 return node
@@ -260,20 +175,20 @@ class _Restore:
                     raise
                 failure = exc
             state.failed[state.backup_id] = f"{failure.code}: {failure.message}"
-            self._save(state)
+            self.unfinished.save(state)
             self.say(f"Backup {state.backup_id} FAILED, and an older one is tried: {failure.message}")
         raise failure or MomentRefused(
             f"No backup is left that leads to {state.goal}: {state.failed}.",
             hint="Restore to another moment.",
         )
 
-    def _bases(self, state: _State, goal: Position) -> list[Base]:
+    def _bases(self, state: State, goal: Position) -> list[Base]:
         at = datetime.fromisoformat(state.at) if state.at else None
         found = bases_for(self.repository.catalog(), self.archive, self.flavor, goal, at)
         return [base for base in found if base.backup.backup_id not in state.failed]
 
     def _finish(
-        self, held: Beneath, state: _State, node: ReplayedNode, *, resumed: bool, started: float
+        self, held: Beneath, state: State, node: ReplayedNode, *, resumed: bool, started: float
     ) -> RestoredToMoment:
         """Let the data take the place of the directory of this restore."""
         self.report.phase("putting the data in place")
@@ -313,39 +228,6 @@ class _Restore:
             damaged=tuple(state.damaged),
         )
 
-    def _refuse_target(self, *, force: bool) -> None:
-        """Raise unless the target may be written to.
-
-        :raises TargetNotEmpty: it has content that is not of a restore to the same moment.
-        """
-        if not self.target.is_dir():
-            return
-        entries = os.listdir(self.target)
-        with contextlib.closing(Beneath(self.target)) as held:
-            if entries:
-                _refuse_running_server(held)
-        if force or not entries:
-            return
-        state = self._load()
-        if state is None and entries != [SCRATCH]:
-            raise TargetNotEmpty(
-                f"{self.target} is not empty: it has {len(entries)} entries, {min(entries)} among them.",
-                hint="Name an empty or new directory; --force replaces everything in this one.",
-            )
-        if state is not None and (state.wanted, state.cluster) != (self.wanted, self.cluster.name):
-            raise TargetNotEmpty(
-                f"{self.target} holds an interrupted restore of {state.cluster} to {state.wanted}.",
-                hint="Name the same moment to resume it; --force replaces it.",
-            )
-
-    def _load(self) -> _State | None:
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return decode(read_own_file(self.scratch / _STATE), _State)
-        return None
-
-    def _save(self, state: _State) -> None:
-        replace_file(self.scratch / _STATE, encode(state))
-
 
 def _replay_twice(node: ReplayedNode, base: Base, say: Callable[[str], None]) -> None:
     """Replay; after a conflict or a crash once more from a fresh restore, with one applier, as a cycle does."""
@@ -356,31 +238,8 @@ def _replay_twice(node: ReplayedNode, base: Base, say: Callable[[str], None]) ->
         node.replay(base, single_applier=True)
 
 
-@contextlib.contextmanager
-def _alone(scratch: Path) -> Iterator[None]:
-    """Hold the lock of the restore, which the kernel releases when the holder dies.
-
-    :raises TargetNotEmpty: another process holds it.
-    """
-    descriptor = os.open(scratch / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise TargetNotEmpty(
-            f"Another restore into {scratch.parent} runs.", hint="Wait for it, or end it."
-        ) from None
-    finally:
-        os.close(descriptor)
-
-
 def _existing(path: Path) -> Path:
     return next(p for p in (path, *path.parents) if p.exists())
-
-
-def _empty(held: Beneath) -> None:
-    end_servers(held.path / SCRATCH)
-    empty_directory(held.path)
 
 
 def _remove_own_files(data: Path, excluded: Sequence[str]) -> None:
@@ -390,12 +249,3 @@ def _remove_own_files(data: Path, excluded: Sequence[str]) -> None:
             path = Path(folder, name)
             if matches(str(path.relative_to(data)), excluded, directory=path.is_dir()):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _remove_scratch(scratch: Path) -> None:
-    """Remove the restore's directory, last of all the state, by which an interrupted removal is resumed."""
-    for entry in scratch.iterdir():
-        if entry.name != _STATE:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    (scratch / _STATE).unlink()
-    scratch.rmdir()

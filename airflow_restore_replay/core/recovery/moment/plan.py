@@ -6,46 +6,27 @@ backup, leads to the same place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from airflow_restore_replay.core.archive.archive import Archive
-from airflow_restore_replay.core.archive.logs import ArchivedLog
 from airflow_restore_replay.core.archive.reach import Leg, Routes
 from airflow_restore_replay.core.errors import AnswerUnreadable, MomentRefused, PreflightFailed
 from airflow_restore_replay.core.flavor.base import Flavor
-from airflow_restore_replay.core.flavor.binlog_cut import cut_at_gtid, cut_at_time
 from airflow_restore_replay.core.flavor.values import Cut, Position
 from airflow_restore_replay.core.jobs.point_in_time import refuse_stamp_in_future
-from airflow_restore_replay.core.recovery.moment.route import furthest, route
+from airflow_restore_replay.core.recovery.moment.goal import Timeline
+from airflow_restore_replay.core.recovery.moment.route import route
 from airflow_restore_replay.core.recovery.moment.times import parse_moment
+from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
-from airflow_restore_replay.core.repository.format.records import LogPiece, Manifest, utc_now
+from airflow_restore_replay.core.repository.format.records import Manifest, utc_now
 from airflow_restore_replay.core.times import stamp
 
 #: clocks of the primary and of the worker that made a backup may differ
 _MARGIN = timedelta(minutes=1)
-
-Kind = Literal["at", "before_gtid", "to_gtid", "latest"]
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The moment that a person asked for.
-
-    :param kind: ``at``: before the first transaction stamped at or after a time; ``before_gtid`` and ``to_gtid``:
-        without and with that transaction; ``latest``: all that is archived.
-    :param text: the time or GTID as it was given.
-    """
-
-    kind: Kind
-    text: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind.replace('_', '-')} {self.text}".strip()
 
 
 @dataclass(frozen=True)
@@ -107,23 +88,32 @@ def bases_for(
 
     :param before: only backups whose data is from before that time.
     """
-    routes = archive.routes(flavor)
+    return _bases(catalog, archive, flavor, archive.routes(flavor), goal, before)
+
+
+def _bases(
+    catalog: Catalog,
+    archive: Archive,
+    flavor: Flavor,
+    routes: Routes,
+    goal: Position,
+    before: datetime | None,
+) -> tuple[Base, ...]:
     found = []
     for backup in _candidates(catalog, flavor, before):
         start = routes.parse(backup.manifest.position)
-        if rewound(backup.manifest, archive, flavor, before):
+        if _rewound(backup.manifest, archive, routes, before):
             continue
         if goal.contains(start) and (legs := route(start, goal, routes.runs, routes.parse)) is not None:
             found.append(Base(backup, legs))
     return tuple(found)
 
 
-def rewound(manifest: Manifest, archive: Archive, flavor: Flavor, before: datetime | None) -> bool:
+def _rewound(manifest: Manifest, archive: Archive, routes: Routes, before: datetime | None) -> bool:
     """Return whether the primary used GTIDs of a backup for other transactions later, up to a moment.
 
     By its GTIDs the backup has these transactions. Their stamps are later than those of the last that it has.
     """
-    routes = archive.routes(flavor)
     start = routes.parse(manifest.position)
     stamps = [datetime.fromtimestamp(chain.timestamp_s, UTC) for chain in manifest.chains]
     since = max([manifest.created_at, *stamps]) + _MARGIN
@@ -162,50 +152,45 @@ class _Planner:
     def plan(self, timezone: str) -> Plan:
         wanted, at = self.wanted, None
         if wanted.kind == "latest":
-            cut = self._first(self._latest, None, self._lacking("the newest archived binary log"))
+            cut = self._first(Timeline.end, None, self._lacking("the newest archived binary log"))
         elif wanted.kind == "at":
             at = parse_moment(wanted.text, timezone, self.now)
             cut = self._at(at)
         else:
             cut = self._gtid(wanted.text, including=wanted.kind == "to_gtid")
-        bases = bases_for(self.catalog, self.archive, self.flavor, cut.position, at)
+        bases = _bases(self.catalog, self.archive, self.flavor, self.routes, cut.position, at)
         if not bases:
             raise self._refusal(at, f"no healthy backup leads to {cut.position}")
         return Plan(wanted, cut, at, bases, tuple(self.archive.unreadable))
 
-    def _first(self, find: Callable[[Position], Cut | None], before: datetime | None, otherwise: str) -> Cut:
+    def _first(self, find: Callable[[Timeline], Cut | None], before: datetime | None, otherwise: str) -> Cut:
         """Return the first cut that the archive has from a backup, newest backup first.
 
         :raises MomentRefused: there is none.
         """
         why = otherwise
         for backup in _candidates(self.catalog, self.flavor, before):
-            if rewound(backup.manifest, self.archive, self.flavor, before):
+            if _rewound(backup.manifest, self.archive, self.routes, before):
                 why = (
                     f"the primary assigned GTIDs of backup {backup.backup_id} again, after a RESET or a restore, and "
                     "no backup is from after that"
                 )
                 continue
             try:
-                if (cut := find(self.routes.parse(backup.manifest.position))) is not None:
+                if (cut := find(self._timeline(backup))) is not None:
                     return cut
             except PreflightFailed as exc:
                 why = exc.message
         raise self._refusal(before, why)
 
-    def _latest(self, start: Position) -> Cut | None:
-        """Return the end of the newest file; None if something before it is missing, for that is not all."""
-        runs = self.routes.runs
-        legs = furthest(start, runs, self.routes.parse)
-        end = legs[-1].after if legs else start
-        newest = runs[-1].logs[-1] if runs else None
-        whole = newest is None or (newest.lost_at is None and end.contains(self._parsed(newest.after)))
-        return Cut(end) if whole else None
+    def _timeline(self, backup: Backup) -> Timeline:
+        start = self.routes.parse(backup.manifest.position)
+        return Timeline(self.archive, self.routes, self.flavor, start)
 
     def _at(self, at: datetime) -> Cut:
         if at > self.now:
             raise self._refusal(at, f"the clock of this host shows {stamp(self.now)}")
-        cut = self._first(lambda start: self._cut_at(at, start), at, self._outside(at))
+        cut = self._first(lambda timeline: timeline.at(at, self.now), at, self._outside(at))
         refuse_stamp_in_future(cut, at, self.now)
         return cut
 
@@ -235,23 +220,6 @@ class _Planner:
         told = [what for what, names in found.items() if names]
         return "; ".join([f"no archived binary logs lead from a healthy backup to {where}", *told])
 
-    def _cut_at(self, at: datetime, start: Position) -> Cut | None:
-        legs = furthest(start, self.routes.runs, self.routes.parse)
-        passed, rest = self._skipped(
-            legs, start, lambda piece: piece.last_at is not None and piece.last_at >= at
-        )
-        cut: Cut = cut_at_time(
-            at, self._own(start), self._transactions(rest, start), self.now, passed=self._own(passed)
-        )
-        known_until = self._known_until(cut.position)
-        return cut if cut.next_gtid or (known_until is not None and known_until >= at) else None
-
-    def _known_until(self, position: Position) -> datetime | None:
-        """Return until when all that was logged is in *position*, if it has all of a stream."""
-        parse = self.routes.parse
-        ends = (run.until for run in self.routes.runs if position.contains(parse(run.logs[-1].after)))
-        return max((at for at in ends if at), default=None)
-
     def _gtid(self, text: str, *, including: bool) -> Cut:
         try:
             gtid = self.flavor.parse_gtid(text)
@@ -260,62 +228,11 @@ class _Planner:
                 exc.message, hint="Name one transaction; `restore-replay find` lists them."
             ) from exc
 
-        def find(start: Position) -> Cut | None:
-            if self._own(start).has(gtid):
-                return None
-            legs = furthest(start, self.routes.runs, self.routes.parse)
-            passed, rest = self._skipped(legs, start, lambda piece: self._parsed(piece.after).has(gtid))
-            found: Cut | None = cut_at_gtid(
-                gtid,
-                self._own(start),
-                self._transactions(rest, start),
-                including=including,
-                passed=self._own(passed),
-            )
-            return found
-
         return self._first(
-            find, None, f"the archived binary logs after the healthy backups do not have {gtid}"
+            lambda timeline: timeline.gtid(gtid, including=including),
+            None,
+            f"the archived binary logs after the healthy backups do not have {gtid}",
         )
-
-    def _own(self, position: Position) -> Any:
-        """Return the position as what can be extended."""
-        return position
-
-    def _parsed(self, text: str) -> Any:
-        return self.routes.parse(text)
-
-    def _skipped(
-        self, legs: Sequence[Leg], start: Position, wanted: Callable[[LogPiece], bool]
-    ) -> tuple[Position, list[tuple[Leg, ArchivedLog, int]]]:
-        """Return the position before the first piece that is wanted, and the files from there on.
-
-        :returns: the position, and leg, file and offset of each.
-        """
-        position = start
-        files = [(leg, log) for leg in legs for log in leg.logs]
-        for number, (leg, log) in enumerate(files):
-            for piece in log.pieces:
-                if wanted(piece):
-                    rest = [(leg, log, piece.begin), *((*found, 0) for found in files[number + 1 :])]
-                    return position, rest
-                position = position.union(leg.after.common(self._parsed(piece.after)))
-        return position, []
-
-    def _transactions(self, files: Sequence[tuple[Leg, ArchivedLog, int]], start: Position) -> Iterator[Any]:
-        """Yield the transactions that a replay executes, in its order, and those that *start* has."""
-        replayed, current = start, None
-        earlier: Position | None = None
-        for leg, log, begin in files:
-            if current is not None and current is not leg:
-                earlier = replayed = replayed.union(current.after)
-            current = leg
-            for event in self.archive.events(log, begin):
-                found = self.flavor.log.start(event.event)
-                if found is None or not self._own(leg.after).has(found.gtid):
-                    continue
-                if earlier is None or not self._own(earlier).has(found.gtid):
-                    yield found
 
     def _refusal(self, at: datetime | None, why: str) -> MomentRefused:
         window = self.archive.window(self.catalog, self.flavor)

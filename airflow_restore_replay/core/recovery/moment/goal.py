@@ -1,0 +1,105 @@
+"""Find a moment in the archived binary logs: the transactions that a replay from a backup executes up to there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from airflow_restore_replay.core.archive.archive import Archive
+from airflow_restore_replay.core.archive.logs import ArchivedLog
+from airflow_restore_replay.core.archive.reach import Leg, Routes
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.binlog_cut import cut_at_gtid, cut_at_time
+from airflow_restore_replay.core.flavor.values import Cut, Position
+from airflow_restore_replay.core.recovery.moment.route import furthest
+from airflow_restore_replay.core.repository.format.records import LogPiece
+
+
+class Timeline:
+    """All that the archive can replay from a position, in its order.
+
+    Only the pieces from the first one that may have the moment are read.
+
+    :param start: position of a backup.
+    """
+
+    def __init__(self, archive: Archive, routes: Routes, flavor: Flavor, start: Position) -> None:
+        self._archive = archive
+        self._routes = routes
+        # Positions and GTIDs of one flavor; their types are known there only.
+        self._flavor: Any = flavor
+        self._start: Any = start
+        self._legs = furthest(start, routes.runs, routes.parse)
+
+    def end(self) -> Cut | None:
+        """Return the end of the newest file; None if something before it is missing, for that is not all."""
+        runs = self._routes.runs
+        end = self._legs[-1].after if self._legs else self._start
+        newest = runs[-1].logs[-1] if runs else None
+        whole = newest is None or (newest.lost_at is None and end.contains(self._routes.parse(newest.after)))
+        return Cut(end) if whole else None
+
+    def at(self, moment: datetime, now: datetime) -> Cut | None:
+        """Return the place before the first transaction stamped at or after *moment*.
+
+        :param now: the primary's clock, as far as it is known.
+        :returns: None if there is no later transaction, and it is not known that there was none.
+        :raises PreflightFailed: the backup itself has such a transaction.
+        """
+        passed, rest = self._from_first(lambda piece: piece.last_at is not None and piece.last_at >= moment)
+        cut: Cut = cut_at_time(moment, self._start, self._transactions(rest), now, passed=passed)
+        known_until = self._known_until(cut.position)
+        return cut if cut.next_gtid or (known_until is not None and known_until >= moment) else None
+
+    def gtid(self, gtid: Any, *, including: bool) -> Cut | None:
+        """Return the place before or after a transaction; None if it is not there, or the backup has it.
+
+        :raises PreflightFailed: another transaction has its number.
+        """
+        if self._start.has(gtid):
+            return None
+        passed, rest = self._from_first(lambda piece: self._parsed(piece.after).has(gtid))
+        found: Cut | None = cut_at_gtid(
+            gtid, self._start, self._transactions(rest), including=including, passed=passed
+        )
+        return found
+
+    def _parsed(self, text: str) -> Any:
+        return self._routes.parse(text)
+
+    def _known_until(self, position: Position) -> datetime | None:
+        """Return until when all that was logged is in *position*, if it has all of a stream."""
+        ends = (run.until for run in self._routes.runs if position.contains(self._parsed(run.logs[-1].after)))
+        return max((at for at in ends if at), default=None)
+
+    def _from_first(
+        self, wanted: Callable[[LogPiece], bool]
+    ) -> tuple[Any, list[tuple[Leg, ArchivedLog, int]]]:
+        """Return the position before the first piece that is wanted, and the files from there on.
+
+        :returns: the position, and leg, file and offset of each.
+        """
+        position = self._start
+        files = [(leg, log) for leg in self._legs for log in leg.logs]
+        for number, (leg, log) in enumerate(files):
+            for piece in log.pieces:
+                if wanted(piece):
+                    return position, [(leg, log, piece.begin), *((*f, 0) for f in files[number + 1 :])]
+                position = position.union(leg.after.common(self._parsed(piece.after)))
+        return position, []
+
+    def _transactions(self, files: Sequence[tuple[Leg, ArchivedLog, int]]) -> Iterator[Any]:
+        """Yield the transactions that a replay executes, in its order, and those that the backup has.
+
+        A transaction that an earlier leg has is not executed again, and what a failover lost is not executed at all.
+        """
+        ends: list[Any] = [leg.after for leg in self._legs]
+        for leg, log, begin in files:
+            number = self._legs.index(leg)
+            for event in self._archive.events(log, begin):
+                found = self._flavor.log.start(event.event)
+                if found is None or not ends[number].has(found.gtid):
+                    continue
+                if not number or not ends[number - 1].has(found.gtid):
+                    yield found
