@@ -187,6 +187,10 @@ class ReplayedNode:
             return
         for name in ("run", "tmp", "agent"):
             empty_directory(ctx.node.path / name)
+        # The modes that the backup has let a group write, and such files are not reused. The node's directory is private.
+        for path in ctx.node.data.rglob("*"):
+            if not path.is_symlink():
+                path.chmod(0o700 if path.is_dir() else 0o600)
         with contextlib.closing(Beneath(ctx.node.data)) as data:
             _remove_strangers(data, self._repository.load_files(base.backup.manifest))
         ctx.node.set_phase(Phase.FILLING)
