@@ -392,3 +392,47 @@ class TestRefused:
         second.write_bytes(content)
         with pytest.raises(LogCorrupt, match="Reachable is all up to"):
             restore(own, story.wanted("latest"), tmp_path / "target")
+
+
+@on_both
+def test_a_failover_with_overlapping_gtids_leads_through_both_servers(
+    own_rig: Any, kit: Kit, tmp_path: Path
+) -> None:
+    """What the old primary logged last, the new one never got: it is not part of the history."""
+    rig = own_rig()
+    old, new = rig.primary, kit.start_replica(tmp_path / "second", rig.primary)
+    try:
+        _write(old, "both", 30)
+        reaches(new, old)
+        new.execute("FLUSH BINARY LOGS")
+        overlap = new.execute("SHOW BINARY LOGS")[-1][0]
+        _write(old, "both, overlapping", 30)
+        reaches(new, old)
+        new.promote()
+        old.execute("INSERT INTO shop.notes VALUES ('lost')")
+        lost = last_gtid(old)
+        archive_logs(rig.repository(), old, stream="20260101T000000Z-00000001")
+        old.kill()
+        _write(new, "new", 30)
+        names = [str(row[0]) for row in new.execute("SHOW BINARY LOGS")]
+        archive_logs(
+            rig.repository(), new, stream="20260102T000000Z-00000002", logs=names[names.index(overlap) :]
+        )
+        expected = dump(new)
+    finally:
+        new.discard()
+    shutil.rmtree(tmp_path / "second")
+    shutil.rmtree(old.datadir)
+    target = tmp_path / "copy" / "data"
+    restored = restore(rig, Wanted(kind="latest"), target)
+    assert held_by(kit, target, restored) == expected
+    target = tmp_path / "other" / "data"
+    restored = restore(rig, Wanted(kind="to_gtid", text=lost), target)
+    assert "('lost')" in held_by(kit, target, restored)
+
+
+def reaches(replica: Primary, source: Primary) -> None:
+    deadline = time.monotonic() + 60
+    while not position(replica).contains(position(source)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

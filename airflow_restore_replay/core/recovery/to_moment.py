@@ -37,6 +37,7 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Position, ServerLayout
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.goal import refuse_other_history
 from airflow_restore_replay.core.recovery.moment.guard import end_servers, guarded
 from airflow_restore_replay.core.recovery.moment.plan import Base, bases_for, plan
 from airflow_restore_replay.core.recovery.moment.replayed_node import ReplayedNode
@@ -168,6 +169,7 @@ class _Restore:
             state.backup_id = base.backup.backup_id
             self.unfinished.save(state)
             try:
+                refuse_other_history(self.archive, self.flavor, base.backup.manifest, base.legs)
                 _replay_twice(node, base, self.say)
                 return node
             except (BackupFault, Stranded, NodeServerCrashed) as exc:

@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.logs import ArchivedLog
 from airflow_restore_replay.core.archive.reach import Leg, Routes
+from airflow_restore_replay.core.errors import HistoryDiverged
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlog_cut import cut_at_gtid, cut_at_time
 from airflow_restore_replay.core.flavor.values import Cut, Position
 from airflow_restore_replay.core.recovery.moment.route import furthest
-from airflow_restore_replay.core.repository.format.records import LogPiece
+from airflow_restore_replay.core.repository.format.records import LogPiece, Manifest
+from airflow_restore_replay.core.times import stamp
+
+
+def refuse_other_history(archive: Archive, flavor: Flavor, manifest: Manifest, legs: Sequence[Leg]) -> None:
+    """Raise unless the last transactions of a backup are the same in the files that continue it.
+
+    A server that was rewound assigns the same GTIDs again. Transactions that no archived file has are not compared.
+
+    :raises HistoryDiverged: another transaction has that GTID or its number.
+    """
+    known: Any = flavor
+    streams = {leg.stream for leg in legs}
+    for chain in manifest.chains:
+        gtid = known.parse_gtid(chain.gtid)
+        for log, begin in _files_with(archive, known, gtid, streams):
+            for event in archive.events(log, begin):
+                start = known.log.start(event.event)
+                if start is None or start.gtid.place != gtid.place:
+                    continue
+                if start.gtid != gtid or event.event.timestamp_s != chain.timestamp_s:
+                    raise HistoryDiverged(
+                        f"Backup {manifest.backup_id} has {gtid} of {_time(chain.timestamp_s)}; the archived binary "
+                        f"log {log.name} has {start.gtid} of {_time(event.event.timestamp_s)} in its place.",
+                        hint="The primary was reset or restored; only later backups lead to later moments.",
+                    )
+                break
+
+
+def _files_with(
+    archive: Archive, flavor: Any, gtid: Any, streams: Collection[str]
+) -> Iterator[tuple[ArchivedLog, int]]:
+    """Yield the files of *streams* that have a transaction, and the offset of the piece that it begins in."""
+    for stream in archive.streams:
+        for log in stream.logs if stream.id in streams else ():
+            for piece in log.pieces:
+                before, after = (flavor.parse_position(text) for text in (piece.before, piece.after))
+                if after.has(gtid) and not before.has(gtid):
+                    yield log, piece.begin
+
+
+def _time(seconds: int) -> str:
+    return stamp(datetime.fromtimestamp(seconds, UTC))
 
 
 class Timeline:
@@ -31,6 +74,10 @@ class Timeline:
         self._flavor: Any = flavor
         self._start: Any = start
         self._legs = furthest(start, routes.runs, routes.parse)
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        return self._legs
 
     def end(self) -> Cut | None:
         """Return the end of the newest file; None if something before it is missing, for that is not all."""

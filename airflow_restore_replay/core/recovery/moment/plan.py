@@ -13,11 +13,16 @@ from typing import Any
 
 from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.reach import Leg, Routes
-from airflow_restore_replay.core.errors import AnswerUnreadable, MomentRefused, PreflightFailed
+from airflow_restore_replay.core.errors import (
+    AnswerUnreadable,
+    HistoryDiverged,
+    MomentRefused,
+    PreflightFailed,
+)
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.values import Cut, Position
 from airflow_restore_replay.core.jobs.point_in_time import refuse_stamp_in_future
-from airflow_restore_replay.core.recovery.moment.goal import Timeline
+from airflow_restore_replay.core.recovery.moment.goal import Timeline, refuse_other_history
 from airflow_restore_replay.core.recovery.moment.route import route
 from airflow_restore_replay.core.recovery.moment.times import parse_moment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
@@ -177,9 +182,11 @@ class _Planner:
                 )
                 continue
             try:
-                if (cut := find(self._timeline(backup))) is not None:
+                timeline = self._timeline(backup)
+                refuse_other_history(self.archive, self.flavor, backup.manifest, timeline.legs)
+                if (cut := find(timeline)) is not None:
                     return cut
-            except PreflightFailed as exc:
+            except (PreflightFailed, HistoryDiverged) as exc:
                 why = exc.message
         raise self._refusal(before, why)
 

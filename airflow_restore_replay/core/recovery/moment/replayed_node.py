@@ -187,7 +187,7 @@ class ReplayedNode:
             return
         for name in ("run", "tmp", "agent"):
             empty_directory(ctx.node.path / name)
-        # The modes that the backup has let a group write, and such files are not reused. The node's directory is private.
+        # By the modes that the backup has, a group may write, and such files are not reused. This directory is private.
         for path in ctx.node.data.rglob("*"):
             if not path.is_symlink():
                 path.chmod(0o700 if path.is_dir() else 0o600)
