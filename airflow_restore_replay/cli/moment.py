@@ -15,8 +15,9 @@ from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.to_moment import RestoredToMoment, restore_to_moment
+from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -16,8 +16,8 @@ from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.restore import Restored, choose_backup, restore_backup
-from airflow_restore_replay.core.recovery.to_moment import RestoredToMoment
 
 
 @click.command("restore")

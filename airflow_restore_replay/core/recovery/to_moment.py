@@ -67,6 +67,8 @@ def restore_to_moment(
     target: Path,
     *,
     force: bool = False,
+    checked: bool = False,
+    failed: Callable[[str, RestoreReplayError], None] = lambda backup_id, exc: None,
     report: Reporter,
     say: Callable[[str], None] = lambda line: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -75,12 +77,16 @@ def restore_to_moment(
 
     :param force: replace the content of *target*; by default, *target* must be empty or hold an interrupted restore to
         the same moment.
+    :param checked: run the checks that need no primary, before the server is stopped.
+    :param failed: called with each backup that an older one takes the place of, or that no other can replace.
     :param say: tells a person what they must not overlook.
     :raises MomentRefused: the archive does not lead there; nothing was written.
     :raises TargetNotEmpty: *target* has content, a server runs on it, or another restore does.
     :raises LogMissing, LogCorrupt: a file of the archive is damaged; the message names it, and what is reachable.
     """
-    return _Restore(repository, cluster, wanted, target, report, say, cancelled).run(force=force)
+    restore = _Restore(repository, cluster, wanted, target, report, say, cancelled)
+    restore.checked, restore.failed = checked, failed
+    return restore.run(force=force)
 
 
 class _Restore:
@@ -106,6 +112,8 @@ class _Restore:
         self.flavor = get_flavor(cluster.flavor)
         self.archive = Archive(PieceStore(repository))
         self.plan_seconds = 0.0
+        self.checked = False
+        self.failed: Callable[[str, RestoreReplayError], None] = lambda backup_id, exc: None
 
     def run(self, *, force: bool) -> RestoredToMoment:
         started = time.monotonic()
@@ -161,6 +169,7 @@ class _Restore:
             goal,
             report=self.report,
             cancelled=self.cancelled,
+            checked=self.checked,
         )
         if node.stopped:
             return node
@@ -176,6 +185,7 @@ class _Restore:
                 if exc.blame is Blame.ENVIRONMENT and not isinstance(exc, NodeServerCrashed):
                     raise
                 failure = exc
+            self.failed(state.backup_id, failure)
             state.failed[state.backup_id] = f"{failure.code}: {failure.message}"
             self.unfinished.save(state)
             self.say(f"Backup {state.backup_id} FAILED, and an older one is tried: {failure.message}")

@@ -9,11 +9,11 @@ from typing import Any
 from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.logs import ArchivedLog
 from airflow_restore_replay.core.archive.reach import Leg, Routes
-from airflow_restore_replay.core.errors import HistoryDiverged
+from airflow_restore_replay.core.errors import HistoryDiverged, PreflightFailed
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlog_cut import cut_at_gtid, cut_at_time
 from airflow_restore_replay.core.flavor.values import Cut, Position
-from airflow_restore_replay.core.recovery.moment.route import furthest
+from airflow_restore_replay.core.recovery.moment.route import furthest, route
 from airflow_restore_replay.core.repository.format.records import LogPiece, Manifest
 from airflow_restore_replay.core.times import stamp
 
@@ -94,8 +94,10 @@ class Timeline:
         :returns: None if there is no later transaction, and it is not known that there was none.
         :raises PreflightFailed: the backup itself has such a transaction.
         """
-        passed, rest = self._from_first(lambda piece: piece.last_at is not None and piece.last_at >= moment)
-        cut: Cut = cut_at_time(moment, self._start, self._transactions(rest), now, passed=passed)
+        passed, rest = self._from_first(
+            self._legs, lambda piece: piece.last_at is not None and piece.last_at >= moment
+        )
+        cut: Cut = cut_at_time(moment, self._start, self._transactions(self._legs, rest), now, passed=passed)
         known_until = self._known_until(cut.position)
         return cut if cut.next_gtid or (known_until is not None and known_until >= moment) else None
 
@@ -106,11 +108,34 @@ class Timeline:
         """
         if self._start.has(gtid):
             return None
-        passed, rest = self._from_first(lambda piece: self._parsed(piece.after).has(gtid))
-        found: Cut | None = cut_at_gtid(
-            gtid, self._start, self._transactions(rest), including=including, passed=passed
-        )
-        return found
+        other: PreflightFailed | None = None
+        for legs in self._ways_to(gtid):
+            passed, rest = self._from_first(legs, lambda piece: self._parsed(piece.after).has(gtid))
+            try:
+                found: Cut | None = cut_at_gtid(
+                    gtid, self._start, self._transactions(legs, rest), including=including, passed=passed
+                )
+            except PreflightFailed as exc:
+                other = exc
+                continue
+            if found is not None:
+                return found
+        if other:
+            raise other
+        return None
+
+    def _ways_to(self, gtid: Any) -> Iterator[tuple[Leg, ...]]:
+        """Yield the way to the newest file, then those to other streams: a failover may have lost the transaction."""
+        yield self._legs
+        for run in reversed(self._routes.runs):
+            after: Any = self._parsed(run.logs[-1].after)
+            if after.has(gtid):
+                legs = route(self._start, self._start.union(after), [run], self._routes.parse)
+                legs = legs or route(
+                    self._start, self._start.union(after), self._routes.runs, self._routes.parse
+                )
+                if legs and legs != self._legs:
+                    yield legs
 
     def _parsed(self, text: str) -> Any:
         return self._routes.parse(text)
@@ -121,14 +146,14 @@ class Timeline:
         return max((at for at in ends if at), default=None)
 
     def _from_first(
-        self, wanted: Callable[[LogPiece], bool]
+        self, legs: Sequence[Leg], wanted: Callable[[LogPiece], bool]
     ) -> tuple[Any, list[tuple[Leg, ArchivedLog, int]]]:
         """Return the position before the first piece that is wanted, and the files from there on.
 
         :returns: the position, and leg, file and offset of each.
         """
         position = self._start
-        files = [(leg, log) for leg in self._legs for log in leg.logs]
+        files = [(leg, log) for leg in legs for log in leg.logs]
         for number, (leg, log) in enumerate(files):
             for piece in log.pieces:
                 if wanted(piece):
@@ -136,14 +161,16 @@ class Timeline:
                 position = position.union(leg.after.common(self._parsed(piece.after)))
         return position, []
 
-    def _transactions(self, files: Sequence[tuple[Leg, ArchivedLog, int]]) -> Iterator[Any]:
+    def _transactions(
+        self, legs: Sequence[Leg], files: Sequence[tuple[Leg, ArchivedLog, int]]
+    ) -> Iterator[Any]:
         """Yield the transactions that a replay executes, in its order, and those that the backup has.
 
         A transaction that an earlier leg has is not executed again, and what a failover lost is not executed at all.
         """
-        ends: list[Any] = [leg.after for leg in self._legs]
+        ends: list[Any] = [leg.after for leg in legs]
         for leg, log, begin in files:
-            number = self._legs.index(leg)
+            number = list(legs).index(leg)
             for event in self._archive.events(log, begin):
                 found = self._flavor.log.start(event.event)
                 if found is None or not ends[number].has(found.gtid):

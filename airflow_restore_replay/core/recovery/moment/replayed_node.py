@@ -21,6 +21,8 @@ from airflow_restore_replay.core.errors import Blame, PositionMismatch
 from airflow_restore_replay.core.flavor.archive_server import ArchiveServer
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Position
+from airflow_restore_replay.core.jobs.checks.position import PositionCheck
+from airflow_restore_replay.core.jobs.checks.run import run_checks, standalone_checks
 from airflow_restore_replay.core.jobs.context import JobContext, Reporter
 from airflow_restore_replay.core.jobs.fill import restore
 from airflow_restore_replay.core.jobs.node import NodeDir
@@ -87,6 +89,7 @@ class ReplayedNode:
 
     :param scratch: the restore's directory.
     :param goal: where it stops.
+    :param checked: run the checks that need no primary at the goal.
     """
 
     def __init__(
@@ -99,7 +102,9 @@ class ReplayedNode:
         *,
         report: Reporter,
         cancelled: Callable[[], bool],
+        checked: bool = False,
     ) -> None:
+        self._checked = checked
         self.measured = Measured()
         self.directory = NodeDir(scratch / NODES / f"{cluster.name}-restore")
         self._repository = repository
@@ -140,6 +145,10 @@ class ReplayedNode:
                 with self.measured.phase("replay"):
                     self._replay(ctx, server, fetching, base)
                 self.measured.log_bytes = fetching.fetched_bytes
+            if self._checked:
+                with self.measured.phase("check"):
+                    # The backup's position is not the goal.
+                    run_checks(ctx, [c for c in standalone_checks(ctx) if c.name != PositionCheck.name])
             self._stop(ctx)
         finally:
             remove_server(self._scratch / SERVING)
