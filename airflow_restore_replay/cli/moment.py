@@ -34,24 +34,10 @@ _OPTIONS = (
 
 
 def moment_options(command: Command) -> Command:
-    """Add the options to a command, which passes them to :func:`wanted_of`."""
+    """Add the options to a command, which passes them to ``wanted_of``."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def wanted_of(*, at: str | None, before_gtid: str | None, to_gtid: str | None, latest: bool) -> Wanted | None:
-    """Return the moment that the options name; None if they name none."""
-    given = [
-        Wanted(kind="at", text=at) if at is not None else None,
-        Wanted(kind="before_gtid", text=before_gtid) if before_gtid is not None else None,
-        Wanted(kind="to_gtid", text=to_gtid) if to_gtid is not None else None,
-        Wanted(kind="latest") if latest else None,
-    ]
-    named = [wanted for wanted in given if wanted]
-    if len(named) > 1:
-        raise click.UsageError("--at, --before-gtid, --to-gtid and --latest exclude each other.")
-    return named[0] if named else None
 
 
 def restore_moment(scope: Scope, target: Path, wanted: Wanted, *, force: bool) -> RestoredToMoment:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from airflow_restore_replay.cli.moment import document, moment_options, restore_moment, show_moment, wanted_of
+from airflow_restore_replay.cli.moment import document, moment_options, restore_moment, show_moment
 from airflow_restore_replay.cli.output import console
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
@@ -17,6 +17,7 @@ from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
+from airflow_restore_replay.core.recovery.moment.wanted import wanted_of
 from airflow_restore_replay.core.recovery.restore import Restored, choose_backup, restore_backup
 
 

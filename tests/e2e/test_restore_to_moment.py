@@ -17,14 +17,23 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_restore_replay.cli.report_page import page
 from airflow_restore_replay.core.archive.archive import Archive
-from airflow_restore_replay.core.errors import LogCorrupt, LogMissing, MomentRefused, TargetNotEmpty
+from airflow_restore_replay.core.errors import (
+    ChunkCorrupt,
+    LogCorrupt,
+    LogMissing,
+    MomentRefused,
+    TargetNotEmpty,
+)
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.drill import drill
+from airflow_restore_replay.core.recovery.measurements import RTO_PHASES, report_of
 from airflow_restore_replay.core.recovery.moment.unfinished import SCRATCH, RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
-from airflow_restore_replay.core.repository.format.records import LogPiece
+from airflow_restore_replay.core.repository.format.records import BackupState, LogPiece, Outcome, Proof
 from airflow_restore_replay.core.times import stamp
 from tests.support.archiving import archive_logs
 from tests.support.flavors import Kit, on_both
@@ -436,3 +445,60 @@ def reaches(replica: Primary, source: Primary) -> None:
     while not position(replica).contains(position(source)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+class TestDrills:
+    def test_a_drill_measures_records_and_leaves_nothing(
+        self, story: Story, own: Rig, tmp_path: Path
+    ) -> None:
+        measured = drill(own.repository(), own.cluster(), report=Reporter(lambda p: None), say=print)
+        assert measured["phases"].keys() == {"start", "check", *RTO_PHASES}
+        assert measured["at"] <= story.after_last.isoformat()
+        assert not own.workdir.exists()
+        assert processes_in(tmp_path) == []
+        backup = own.catalog().backup(measured["backup_id"])
+        assert (backup.proof, backup.state) == (Proof.RESTORED, BackupState.HEALTHY)
+        assert backup.proof_cost["seconds"] == measured["seconds"]
+        cluster = own.cluster(drill={"rto_target": "1ms"})
+        report = report_of(own.repository(), cluster, datetime.now(UTC))
+        (drilled,) = report.drills
+        assert drilled.rto_s == round(sum(measured["phases"][name] for name in RTO_PHASES), 3)
+        assert (report.failed, report.meets_target) == (0, False)
+        assert report.expected_s is not None
+        assert report.rpo_s is not None
+        text = page([report])
+        assert "orders" in text
+        assert text.count("<rect") == len(RTO_PHASES)
+        assert "http" not in text
+
+    def test_a_drill_that_finds_damage_quarantines_the_backup_and_fails(
+        self, story: Story, own: Rig, tmp_path: Path
+    ) -> None:
+        damaged = story.backups[-1]
+        own.flip_byte(own.chunk_of(damaged, "shop/later.ibd"))
+        with pytest.raises(ChunkCorrupt):
+            drill(
+                own.repository(), own.cluster(), moment="latest", report=Reporter(lambda p: None), say=print
+            )
+        assert own.catalog().backup(damaged).state is BackupState.QUARANTINED
+        (verdict,) = own.verdicts_against()
+        assert (verdict.backup_id, verdict.attempt, verdict.outcome) == (
+            damaged,
+            "drill",
+            Outcome.QUARANTINED,
+        )
+        assert report_of(own.repository(), own.cluster(), datetime.now(UTC)).failed == 1
+        assert not own.workdir.exists()
+
+    def test_the_report_of_all_clusters(self, story: Story, own: Rig, tmp_path: Path) -> None:
+        config, html = tmp_path / "clusters.yaml", tmp_path / "report.html"
+        config.write_text(yaml.safe_dump({"clusters": {"orders": own.section()}}))
+        command = [*CLI, "report", "--config", str(config), "--html", str(html)]
+        table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert "orders" in table
+        assert "never" in table
+        assert "No drill was recorded" in html.read_text()
+        answer = json.loads(
+            subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+        )
+        assert [(a["cluster"], a["drills"], a["expected_s"]) for a in answer] == [("orders", [], None)]
