@@ -223,7 +223,7 @@ PHASES = (
 
 
 @on_both
-def test_killed_at_many_moments_it_resumes_and_leaves_no_process(story: Story, tmp_path: Path) -> None:
+def test_a40_killed_at_many_moments_it_resumes_and_leaves_no_process(story: Story, tmp_path: Path) -> None:
     config = tmp_path / "clusters.yaml"
     config.write_text(yaml.safe_dump({"clusters": {"orders": story.rig.section()}}))
     target = tmp_path / "copy" / "data"
@@ -255,7 +255,9 @@ def killed_in(command: list[str], phase: str) -> None:
     assert phase in said[-1] or process.returncode == 0, said
 
 
-def test_an_interrupted_restore_resumes_the_same_moment_only(story: Story, own: Rig, tmp_path: Path) -> None:
+def test_a40_an_interrupted_restore_resumes_the_same_moment_only(
+    story: Story, own: Rig, tmp_path: Path
+) -> None:
     target = tmp_path / "copy" / "data"
 
     class Interrupted(Exception):
@@ -277,7 +279,9 @@ def test_an_interrupted_restore_resumes_the_same_moment_only(story: Story, own: 
 
 
 @on_both
-def test_a_base_that_fails_falls_back_to_an_older_one_loudly(story: Story, own: Rig, tmp_path: Path) -> None:
+def test_a41_a_base_that_fails_falls_back_to_an_older_one_loudly(
+    story: Story, own: Rig, tmp_path: Path
+) -> None:
     own.flip_byte(own.chunk_of(story.backups[-1], "shop/later.ibd"))
     target, said = tmp_path / "copy" / "data", list[str]()
     restored = restore(own, story.wanted("noon"), target, say=said.append)
@@ -303,108 +307,110 @@ def drop_number(story: Story) -> int:
     return max(p.number for p in story.pieces) - 1
 
 
-class TestRefused:
-    """Nothing is written, and the message has the nearest moments that can be restored."""
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (
+            Wanted(kind="at", text="2001-01-01 00:00Z"),
+            "no healthy backup is from before it. Reachable: the first",
+        ),
+        (
+            Wanted(kind="at", text="2051-01-01 00:00Z"),
+            "the clock of this host shows .* Reachable: the last",
+        ),
+        (Wanted(kind="at", text="tomorrow"), "'tomorrow' is not a time"),
+        (Wanted(kind="at", text="5 fortnights ago"), "unknown unit 'fortnights'"),
+        (Wanted(kind="before_gtid", text="orders"), "is not a MariaDB GTID"),
+        (Wanted(kind="to_gtid", text="0-1-999999"), "do not have 0-1-999999"),
+        (Wanted(kind="to_gtid", text="7-1-1"), "do not have 7-1-1"),
+        (Wanted(kind="to_gtid", text="0-1-1"), "do not have 0-1-1"),
+    ],
+)
+def test_a46_moments_that_are_none(story: Story, tmp_path: Path, wanted: Wanted, why: str) -> None:
+    with pytest.raises(MomentRefused, match=why):
+        restore(story.rig, wanted, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
 
-    @pytest.mark.parametrize(
-        ("wanted", "why"),
-        [
-            (
-                Wanted(kind="at", text="2001-01-01 00:00Z"),
-                "no healthy backup is from before it. Reachable: the first",
-            ),
-            (
-                Wanted(kind="at", text="2051-01-01 00:00Z"),
-                "the clock of this host shows .* Reachable: the last",
-            ),
-            (Wanted(kind="at", text="tomorrow"), "'tomorrow' is not a time"),
-            (Wanted(kind="at", text="5 fortnights ago"), "unknown unit 'fortnights'"),
-            (Wanted(kind="before_gtid", text="orders"), "is not a MariaDB GTID"),
-            (Wanted(kind="to_gtid", text="0-1-999999"), "do not have 0-1-999999"),
-            (Wanted(kind="to_gtid", text="7-1-1"), "do not have 7-1-1"),
-            (Wanted(kind="to_gtid", text="0-1-1"), "do not have 0-1-1"),
-        ],
-    )
-    def test_moments_that_are_none(self, story: Story, tmp_path: Path, wanted: Wanted, why: str) -> None:
-        with pytest.raises(MomentRefused, match=why):
-            restore(story.rig, wanted, tmp_path / "target")
-        assert not (tmp_path / "target").exists()
 
-    def test_a_transaction_of_another_server(self, story: Story, tmp_path: Path) -> None:
-        domain, _, number = story.drop.split("-")
-        with pytest.raises(MomentRefused, match=f"has {story.drop} where {domain}-9-{number} would be"):
-            restore(story.rig, Wanted(kind="to_gtid", text=f"{domain}-9-{number}"), tmp_path / "target")
+def test_a_transaction_of_another_server(story: Story, tmp_path: Path) -> None:
+    domain, _, number = story.drop.split("-")
+    with pytest.raises(MomentRefused, match=f"has {story.drop} where {domain}-9-{number} would be"):
+        restore(story.rig, Wanted(kind="to_gtid", text=f"{domain}-9-{number}"), tmp_path / "target")
 
-    def test_a_moment_after_all_that_is_archived(self, story: Story, tmp_path: Path) -> None:
-        later = max(p.current_at for p in story.pieces if p.current_at) + timedelta(seconds=0.5)
-        while datetime.now(UTC) < later:
-            time.sleep(0.05)
-        with pytest.raises(MomentRefused, match="Reachable: the last moment before it is") as caught:
-            restore(story.rig, Wanted(kind="at", text=later.isoformat()), tmp_path / "target")
-        before = datetime.fromisoformat(str(caught.value.evidence["nearest_before"]))
-        assert abs(before - later) < timedelta(seconds=2)
 
-    def test_targets(self, story: Story, tmp_path: Path) -> None:
-        target = tmp_path / "target"
-        target.mkdir()
-        (target / "precious").write_text("data")
-        with pytest.raises(TargetNotEmpty, match="precious among them"):
-            restore(story.rig, story.wanted("latest"), target)
-        assert os.listdir(target) == ["precious"]
-        with pytest.raises(TargetNotEmpty, match="not a directory"):
-            restore(story.rig, story.wanted("latest"), target / "precious")
+def test_a_moment_after_all_that_is_archived(story: Story, tmp_path: Path) -> None:
+    later = max(p.current_at for p in story.pieces if p.current_at) + timedelta(seconds=0.5)
+    while datetime.now(UTC) < later:
+        time.sleep(0.05)
+    with pytest.raises(MomentRefused, match="Reachable: the last moment before it is") as caught:
+        restore(story.rig, Wanted(kind="at", text=later.isoformat()), tmp_path / "target")
+    before = datetime.fromisoformat(str(caught.value.evidence["nearest_before"]))
+    assert abs(before - later) < timedelta(seconds=2)
 
-    def test_a_gap(self, story: Story, own: Rig, tmp_path: Path) -> None:
-        """The file with the drop is gone: before it everything is reachable, after it nothing."""
-        for file in piece_files(own, drop_number(story)):
-            file.unlink()
-        for moment in ("before", "to", "latest"):
-            with pytest.raises(MomentRefused, match="Reachable: "):
-                restore(own, story.wanted(moment), tmp_path / "target")
-        with pytest.raises(
-            MomentRefused, match="no archived binary logs lead from a healthy backup"
-        ) as caught:
-            restore(own, Wanted(kind="at", text=story.after_last.isoformat()), tmp_path / "target")
-        assert caught.value.evidence["nearest_before"] < stamp(story.after_last)
-        assert not (tmp_path / "target").exists()
 
-    def test_a_damaged_record_is_a_gap_that_is_named(self, story: Story, own: Rig, tmp_path: Path) -> None:
-        damaged = piece_files(own, drop_number(story))[0]
-        damaged.write_bytes(damaged.read_bytes()[:-20])
-        with pytest.raises(MomentRefused, match=f"damaged records: .*{damaged.name}"):
-            restore(own, story.wanted("latest"), tmp_path / "target")
+def test_targets(story: Story, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "precious").write_text("data")
+    with pytest.raises(TargetNotEmpty, match="precious among them"):
+        restore(story.rig, story.wanted("latest"), target)
+    assert os.listdir(target) == ["precious"]
+    with pytest.raises(TargetNotEmpty, match="not a directory"):
+        restore(story.rig, story.wanted("latest"), target / "precious")
 
-    @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
-    def test_damaged_bytes_are_named_with_what_is_reachable(
-        self, story: Story, own: Rig, tmp_path: Path, damage: str
-    ) -> None:
-        part = part_of(own, max(p.number for p in story.pieces))
-        if damage == "flipped":
-            own.flip_byte(part)
-        elif damage == "truncated":
-            part.write_bytes(part.read_bytes()[:-9])
-        else:
-            part.unlink()
-        with pytest.raises(
-            LogMissing if damage == "missing" else LogCorrupt, match="Reachable is all up to"
-        ) as caught:
-            restore(own, story.wanted("latest"), tmp_path / "copy" / "data")
-        assert story.drop in caught.value.message
-        assert processes_in(tmp_path) == []
-        restored = restore(own, story.wanted("to"), tmp_path / "copy" / "data", force=True)
-        assert held_by(story.kit, tmp_path / "copy" / "data", restored) == story.dumps["to"]
 
-    def test_swapped_pieces(self, story: Story, own: Rig, tmp_path: Path) -> None:
-        first, second = (part_of(own, drop_number(story) + n) for n in (0, 1))
-        content = first.read_bytes()
-        first.write_bytes(second.read_bytes())
-        second.write_bytes(content)
-        with pytest.raises(LogCorrupt, match="Reachable is all up to"):
-            restore(own, story.wanted("latest"), tmp_path / "target")
+def test_a42_a_gap(story: Story, own: Rig, tmp_path: Path) -> None:
+    """The file with the drop is gone: before it everything is reachable, after it nothing."""
+    for file in piece_files(own, drop_number(story)):
+        file.unlink()
+    for moment in ("before", "to", "latest"):
+        with pytest.raises(MomentRefused, match="Reachable: "):
+            restore(own, story.wanted(moment), tmp_path / "target")
+    with pytest.raises(MomentRefused, match="no archived binary logs lead from a healthy backup") as caught:
+        restore(own, Wanted(kind="at", text=story.after_last.isoformat()), tmp_path / "target")
+    assert caught.value.evidence["nearest_before"] < stamp(story.after_last)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a42_a_damaged_record_is_a_gap_that_is_named(story: Story, own: Rig, tmp_path: Path) -> None:
+    damaged = piece_files(own, drop_number(story))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(MomentRefused, match=f"damaged records: .*{damaged.name}"):
+        restore(own, story.wanted("latest"), tmp_path / "target")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
+def test_a43_damaged_bytes_are_named_with_what_is_reachable(
+    story: Story, own: Rig, tmp_path: Path, damage: str
+) -> None:
+    part = part_of(own, max(p.number for p in story.pieces))
+    if damage == "flipped":
+        own.flip_byte(part)
+    elif damage == "truncated":
+        part.write_bytes(part.read_bytes()[:-9])
+    else:
+        part.unlink()
+    with pytest.raises(
+        LogMissing if damage == "missing" else LogCorrupt, match="Reachable is all up to"
+    ) as caught:
+        restore(own, story.wanted("latest"), tmp_path / "copy" / "data")
+    assert story.drop in caught.value.message
+    assert processes_in(tmp_path) == []
+    restored = restore(own, story.wanted("to"), tmp_path / "copy" / "data", force=True)
+    assert held_by(story.kit, tmp_path / "copy" / "data", restored) == story.dumps["to"]
+
+
+def test_a43_swapped_pieces(story: Story, own: Rig, tmp_path: Path) -> None:
+    first, second = (part_of(own, drop_number(story) + n) for n in (0, 1))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    with pytest.raises(LogCorrupt, match="Reachable is all up to"):
+        restore(own, story.wanted("latest"), tmp_path / "target")
 
 
 @on_both
-def test_a_failover_with_overlapping_gtids_leads_through_both_servers(
+def test_a44_a_failover_with_overlapping_gtids_leads_through_both_servers(
     own_rig: Any, kit: Kit, tmp_path: Path
 ) -> None:
     """What the old primary logged last, the new one never got: it is not part of the history."""
@@ -447,57 +453,54 @@ def reaches(replica: Primary, source: Primary) -> None:
         time.sleep(0.05)
 
 
-class TestDrills:
-    def test_a_drill_measures_records_and_leaves_nothing(
-        self, story: Story, own: Rig, tmp_path: Path
-    ) -> None:
-        measured = drill(own.repository(), own.cluster(), report=Reporter(lambda p: None), say=print)
-        assert measured["phases"].keys() == {"start", "check", *RTO_PHASES}
-        assert measured["at"] <= story.after_last.isoformat()
-        assert not own.workdir.exists()
-        assert processes_in(tmp_path) == []
-        backup = own.catalog().backup(measured["backup_id"])
-        assert (backup.proof, backup.state) == (Proof.READ_BACK, BackupState.HEALTHY)
-        cluster = own.cluster(drill={"rto_target": "1ms"})
-        report = report_of(own.repository(), cluster, datetime.now(UTC))
-        (drilled,) = report.drills
-        assert drilled.rto_s == round(sum(measured["phases"][name] for name in RTO_PHASES), 3)
-        assert (report.failed, report.meets_target) == (0, False)
-        assert report.expected_s is not None
-        assert report.rpo_s is not None
-        text = page([report])
-        assert "orders" in text
-        assert text.count("<rect") == len(RTO_PHASES)
-        assert "http" not in text
+def test_a_drill_measures_records_and_leaves_nothing(story: Story, own: Rig, tmp_path: Path) -> None:
+    measured = drill(own.repository(), own.cluster(), report=Reporter(lambda p: None), say=print)
+    assert measured["phases"].keys() == {"start", "check", *RTO_PHASES}
+    assert measured["at"] <= story.after_last.isoformat()
+    assert not own.workdir.exists()
+    assert processes_in(tmp_path) == []
+    backup = own.catalog().backup(measured["backup_id"])
+    assert (backup.proof, backup.state) == (Proof.READ_BACK, BackupState.HEALTHY)
+    cluster = own.cluster(drill={"rto_target": "1ms"})
+    report = report_of(own.repository(), cluster, datetime.now(UTC))
+    (drilled,) = report.drills
+    assert drilled.rto_s == round(sum(measured["phases"][name] for name in RTO_PHASES), 3)
+    assert (report.failed, report.meets_target) == (0, False)
+    assert report.expected_s is not None
+    assert report.rpo_s is not None
+    text = page([report])
+    assert "orders" in text
+    assert text.count("<rect") == len(RTO_PHASES)
+    assert "http" not in text
 
-    def test_a_drill_that_finds_damage_quarantines_the_backup_and_fails(
-        self, story: Story, own: Rig, tmp_path: Path
-    ) -> None:
-        damaged = story.backups[-1]
-        own.flip_byte(own.chunk_of(damaged, "shop/later.ibd"))
-        with pytest.raises(ChunkCorrupt):
-            drill(
-                own.repository(), own.cluster(), moment="latest", report=Reporter(lambda p: None), say=print
-            )
-        assert own.catalog().backup(damaged).state is BackupState.QUARANTINED
-        (verdict,) = own.verdicts_against()
-        assert (verdict.backup_id, verdict.attempt, verdict.outcome) == (
-            damaged,
-            "drill",
-            Outcome.QUARANTINED,
-        )
-        assert report_of(own.repository(), own.cluster(), datetime.now(UTC)).failed == 1
-        assert not own.workdir.exists()
 
-    def test_the_report_of_all_clusters(self, story: Story, own: Rig, tmp_path: Path) -> None:
-        config, html = tmp_path / "clusters.yaml", tmp_path / "report.html"
-        config.write_text(yaml.safe_dump({"clusters": {"orders": own.section()}}))
-        command = [*CLI, "report", "--config", str(config), "--html", str(html)]
-        table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert "orders" in table
-        assert "never" in table
-        assert "No drill was recorded" in html.read_text()
-        answer = json.loads(
-            subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
-        )
-        assert [(a["cluster"], a["drills"], a["expected_s"]) for a in answer] == [("orders", [], None)]
+def test_a_drill_that_finds_damage_quarantines_the_backup_and_fails(
+    story: Story, own: Rig, tmp_path: Path
+) -> None:
+    damaged = story.backups[-1]
+    own.flip_byte(own.chunk_of(damaged, "shop/later.ibd"))
+    with pytest.raises(ChunkCorrupt):
+        drill(own.repository(), own.cluster(), moment="latest", report=Reporter(lambda p: None), say=print)
+    assert own.catalog().backup(damaged).state is BackupState.QUARANTINED
+    (verdict,) = own.verdicts_against()
+    assert (verdict.backup_id, verdict.attempt, verdict.outcome) == (
+        damaged,
+        "drill",
+        Outcome.QUARANTINED,
+    )
+    assert report_of(own.repository(), own.cluster(), datetime.now(UTC)).failed == 1
+    assert not own.workdir.exists()
+
+
+def test_the_report_of_all_clusters(story: Story, own: Rig, tmp_path: Path) -> None:
+    config, html = tmp_path / "clusters.yaml", tmp_path / "report.html"
+    config.write_text(yaml.safe_dump({"clusters": {"orders": own.section()}}))
+    command = [*CLI, "report", "--config", str(config), "--html", str(html)]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "orders" in table
+    assert "never" in table
+    assert "No drill was recorded" in html.read_text()
+    answer = json.loads(
+        subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+    )
+    assert [(a["cluster"], a["drills"], a["expected_s"]) for a in answer] == [("orders", [], None)]

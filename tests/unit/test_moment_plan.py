@@ -66,7 +66,7 @@ def test_without_an_archive_latest_is_the_newest_backup() -> None:
     assert bases(planned([OLD, NEW], [])) == [("new", [])]
 
 
-def test_all_that_is_archived_is_never_less_than_all() -> None:
+def test_a42_all_that_is_archived_is_never_less_than_all() -> None:
     gap = [p for p in ARCHIVED if p.number != 2]
     with pytest.raises(
         MomentRefused, match="no archived binary logs lead from a healthy backup to the newest"
@@ -84,36 +84,35 @@ def test_nothing_to_restore_from() -> None:
         planned([], ARCHIVED)
 
 
-class TestGtidsThatWereAssignedAgain:
-    """By its GTIDs a backup has transactions that the primary wrote after a RESET, or after it was restored."""
+def test_a45_only_a_later_backup_leads_to_what_followed() -> None:
+    late = stamped(
+        pieces_of("b", [["", "0-1-15"]]),
+        first_at=NOON - timedelta(hours=2),
+        last_at=NOON - timedelta(hours=1),
+    )
+    with pytest.raises(MomentRefused, match="assigned GTIDs of backup .* again"):
+        planned([OLD, NEW], [*ARCHIVED, *late])
+    after = msgspec.structs.replace(manifest("after", age_h=1.5), position="0-1-8")
+    found = planned([OLD, NEW, after], [*ARCHIVED, *late])
+    assert (str(found.goal), bases(found)) == ("0-1-15", [("after", [[1]])])
 
-    def test_only_a_later_backup_leads_to_what_followed(self) -> None:
-        late = stamped(
-            pieces_of("b", [["", "0-1-15"]]),
-            first_at=NOON - timedelta(hours=2),
-            last_at=NOON - timedelta(hours=1),
-        )
-        with pytest.raises(MomentRefused, match="assigned GTIDs of backup .* again"):
-            planned([OLD, NEW], [*ARCHIVED, *late])
-        after = msgspec.structs.replace(manifest("after", age_h=1.5), position="0-1-8")
-        found = planned([OLD, NEW, after], [*ARCHIVED, *late])
-        assert (str(found.goal), bases(found)) == ("0-1-15", [("after", [[1]])])
 
-    def test_one_piece_that_begins_before_and_ends_beyond_the_backup_is_noticed(self) -> None:
-        late = stamped(
-            pieces_of("b", [["", "0-1-90"]]),
-            first_at=NOON - timedelta(hours=2),
-            last_at=NOON - timedelta(hours=1),
-        )
-        with pytest.raises(MomentRefused, match="assigned GTIDs of backup .* again"):
-            planned([OLD, NEW], late)
+def test_a45_one_piece_that_begins_before_and_ends_beyond_the_backup_is_noticed() -> None:
+    late = stamped(
+        pieces_of("b", [["", "0-1-90"]]),
+        first_at=NOON - timedelta(hours=2),
+        last_at=NOON - timedelta(hours=1),
+    )
+    with pytest.raises(MomentRefused, match="assigned GTIDs of backup .* again"):
+        planned([OLD, NEW], late)
 
-    def test_a_primary_whose_clock_is_ahead_did_not_assign_them_again(self) -> None:
-        """The backup's own last event is stamped in the future, too."""
-        ahead = NOON + timedelta(hours=3)
-        pieces = stamped(ARCHIVED, first_at=ahead, last_at=ahead)
-        chain = {"domain": "0", "gtid": "0-1-20", "timestamp_s": int(ahead.timestamp()), "digest": ""}
-        new = msgspec.convert(msgspec.to_builtins(NEW) | {"chains": [chain | {"primary_uid": ""}]}, Manifest)
-        # It gets as far as comparing that event with the log, which these records do not have.
-        with pytest.raises(LogCorrupt):
-            planned([new], pieces)
+
+def test_a_primary_whose_clock_is_ahead_did_not_assign_them_again() -> None:
+    """The backup's own last event is stamped in the future, too."""
+    ahead = NOON + timedelta(hours=3)
+    pieces = stamped(ARCHIVED, first_at=ahead, last_at=ahead)
+    chain = {"domain": "0", "gtid": "0-1-20", "timestamp_s": int(ahead.timestamp()), "digest": ""}
+    new = msgspec.convert(msgspec.to_builtins(NEW) | {"chains": [chain | {"primary_uid": ""}]}, Manifest)
+    # It gets as far as comparing that event with the log, which these records do not have.
+    with pytest.raises(LogCorrupt):
+        planned([new], pieces)

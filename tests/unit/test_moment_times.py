@@ -63,12 +63,12 @@ def test_moments(text: str, moment: str) -> None:
         ("9999-12-31T23:59:59-12:00", "not a time that a binary log can have"),
     ],
 )
-def test_what_is_refused(text: str, why: str) -> None:
+def test_a46_what_is_refused(text: str, why: str) -> None:
     with pytest.raises(MomentRefused, match=why):
         parsed(text)
 
 
-def test_an_ambiguous_time_is_refused_with_both_ways_to_write_it() -> None:
+def test_a46_an_ambiguous_time_is_refused_with_both_ways_to_write_it() -> None:
     with pytest.raises(MomentRefused) as caught:
         parsed("2026-10-25 02:30")
     for way in ("2026-10-25 02:30:00+02:00", "2026-10-25 02:30:00+01:00"):
