@@ -67,8 +67,8 @@ def show_moment(restored: RestoredToMoment) -> None:
     phases = ", ".join(f"{name} {human_seconds(seconds)}" for name, seconds in restored.phases.items())
     lines = [
         f"{restored.target} has the data {_moment(restored)}: backup {restored.backup_id} "
-        f"({human_bytes(restored.bytes)}) and {restored.transactions} transactions "
-        f"({human_bytes(restored.log_bytes)} of binary logs) in {human_seconds(restored.seconds)}.",
+        f"({human_bytes(restored.bytes)}) and binary logs with {restored.transactions} transactions "
+        f"({human_bytes(restored.log_bytes)}) in {human_seconds(restored.seconds)}.",
         f"Its position is {restored.position}.",
         *([f"The next transaction is {_next(restored)}."] if restored.next_gtid else []),
         f"Times: {phases}.",

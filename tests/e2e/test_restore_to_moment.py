@@ -28,8 +28,10 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.jobs.protocol import Progress
 from airflow_restore_replay.core.recovery.drill import drill
 from airflow_restore_replay.core.recovery.measurements import RTO_PHASES, report_of
+from airflow_restore_replay.core.recovery.moment import replayed_node
 from airflow_restore_replay.core.recovery.moment.unfinished import SCRATCH, RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
@@ -190,6 +192,22 @@ def test_each_moment_comes_back_without_the_primary(story: Story, tmp_path: Path
     if moment == "noon":
         assert restored.next_stamped >= stamp(story.noon)
     assert held_by(story.kit, target, restored) == story.dumps[moment]
+
+
+@on_both
+def test_files_that_arrive_one_by_one_are_served_one_after_the_other(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replayed_node, "MOST_AHEAD_BYTES", 1)
+    target, phases = tmp_path / "copy" / "data", list[str]()
+
+    def note(progress: Progress) -> None:
+        if progress.phase == "replaying" and progress.detail.count(" to ") == 1:
+            phases.append(progress.detail)
+
+    restored = restore(story.rig, story.wanted("latest"), target, report=Reporter(note))
+    assert len(phases) > 1, "the server was started for each file, or for two"
+    assert held_by(story.kit, target, restored) == story.dumps["latest"]
 
 
 @on_both

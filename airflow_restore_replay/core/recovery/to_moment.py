@@ -40,7 +40,7 @@ from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.moment.goal import refuse_other_history
 from airflow_restore_replay.core.recovery.moment.guard import end_servers, guarded
 from airflow_restore_replay.core.recovery.moment.plan import Base, bases_for, plan
-from airflow_restore_replay.core.recovery.moment.replayed_node import ReplayedNode
+from airflow_restore_replay.core.recovery.moment.replayed_node import MOST_AHEAD_BYTES, ReplayedNode
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment, State, Unfinished
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.restore import (
@@ -149,9 +149,11 @@ class _Restore:
             now=utc_now(),
         )
         newest = found.bases[0]
+        # Those that are served, those that are fetched meanwhile, and the relay log.
+        logs_bytes = 3 * min(newest.log_bytes, MOST_AHEAD_BYTES)
         require_space(
             _existing(self.target),
-            newest.backup.manifest.sizes.restored_bytes + newest.log_bytes + 2 * self.flavor.empty_node_bytes,
+            newest.backup.manifest.sizes.restored_bytes + logs_bytes + 2 * self.flavor.empty_node_bytes,
             what=f"Backup {newest.backup.backup_id} and its replay",
             hint="Free space there, or restore to another disk.",
             held_bytes=allocated_bytes(self.target) if self.target.exists() else 0,

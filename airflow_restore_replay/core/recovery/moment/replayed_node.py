@@ -40,6 +40,8 @@ from airflow_restore_replay.core.system.files import empty_directory
 #: the lease's owner in a node's record; a restore holds no lease
 _RUN = "restore"
 _WAIT_S = 0.5
+#: bytes of archived logs that are fetched and not yet served
+MOST_AHEAD_BYTES = 4 * 2**30
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Measured:
     :param bytes, files: of the backup.
     :param fetched_bytes: read from the store for it; less after a resumed try.
     :param log_bytes: of the archived logs that were fetched.
+    :param transactions: in these logs; the backup had some of them.
     """
 
     phases: dict[str, float] = field(default_factory=dict)
@@ -70,18 +73,27 @@ class Measured:
 
 
 class _Whole(Reporter):
-    """Reporter of one replication among several, which counts what those before it applied."""
+    """Reporter of one replication among several, as a part of all that is replayed.
 
-    def __init__(self, report: Reporter, applied: int, total: int) -> None:
+    :param before: transactions in the files that were replayed before.
+    :param here: transactions in the files that are replayed now.
+    :param counted: the server's own count of them so far; MariaDB never resets it, and MySQL does.
+    """
+
+    def __init__(self, report: Reporter, *, before: int, here: int, counted: int, total: int) -> None:
         self._report = report
-        self._applied = applied
+        self._before = before
+        self._here = here
+        self._counted = counted
         self._total = total
 
     def phase(self, phase: str, detail: str = "") -> None:
         self._report.phase(phase, detail)
 
     def count(self, done: int, total: int = 0, *, unit: str = "bytes", detail: str = "") -> None:
-        self._report.count(self._applied + done, total or self._total, unit=unit, detail=detail)
+        applied = done - self._counted if done >= self._counted else done
+        done = self._before + min(applied, self._here)
+        self._report.count(done, total or self._total, unit=unit, detail=detail)
 
 
 class ReplayedNode:
@@ -136,7 +148,7 @@ class ReplayedNode:
         ctx = self._context(base, server)
         try:
             with (
-                contextlib.closing(Fetching(self._archive, base.legs, logs)) as fetching,
+                contextlib.closing(self._fetching(base)) as fetching,
                 ThreadPoolExecutor(1) as beside,
             ):
                 initialized = beside.submit(server.initialize)
@@ -155,6 +167,10 @@ class ReplayedNode:
             if not self.stopped:
                 ctx.server.kill()
             empty_directory(logs)
+
+    def _fetching(self, base: Base) -> Fetching:
+        logs = self._scratch / LOGS
+        return Fetching(self._archive, base.legs, logs, most_ahead_bytes=MOST_AHEAD_BYTES)
 
     def _context(self, base: Base, server: ArchiveServer) -> JobContext:
         service = server.service
@@ -209,7 +225,7 @@ class ReplayedNode:
 
         A server takes the files that are there when it starts, so while the node replays them, the next are fetched.
         """
-        applied, report = 0, ctx.report
+        replayed, counted, report = 0, 0, ctx.report
         for number, leg in enumerate(base.legs):
             while fetching.more(number):
                 report.phase("waiting for archived logs")
@@ -217,10 +233,14 @@ class ReplayedNode:
                 report.phase("replaying", detail=f"{files[0][0].name} to {files[-1][0].name}")
                 server.serve([path for _, path in files])
                 ctx.primary = server.endpoint()
-                ctx.report = _Whole(report, applied, base.transactions)
-                applied += replay_until(ctx, self._until(ctx, leg, files[-1][0])).transactions
+                here = sum(log.transactions for log, _ in files)
+                ctx.report = _Whole(
+                    report, before=replayed, here=here, counted=counted, total=base.transactions
+                )
+                counted = replay_until(ctx, self._until(ctx, leg, files[-1][0])).transactions
+                replayed += here
         ctx.report = report
-        self.measured.transactions = applied
+        self.measured.transactions = replayed
 
     def _until(self, ctx: JobContext, leg: Leg, last: ArchivedLog) -> Position:
         return leg.after.common(ctx.flavor.parse_position(last.after))

@@ -11,14 +11,12 @@ from airflow_restore_replay.core.archive.logs import ArchivedLog
 from airflow_restore_replay.core.archive.reach import Leg
 from airflow_restore_replay.core.errors import JobCancelled
 
-#: bytes that may be fetched and not yet replayed; one file may be larger
-_MOST_AHEAD_BYTES = 4 * 2**30
-
 
 class Fetching:
     """The files of a route, fetched in its order.
 
     :param directory: for files that are fetched and not taken yet.
+    :param most_ahead_bytes: of those files, unless it is one file that is larger.
     """
 
     def __init__(
@@ -27,7 +25,7 @@ class Fetching:
         legs: Sequence[Leg],
         directory: Path,
         *,
-        most_ahead_bytes: int = _MOST_AHEAD_BYTES,
+        most_ahead_bytes: int,
     ) -> None:
         self.fetched_bytes = 0
         self._archive = archive
