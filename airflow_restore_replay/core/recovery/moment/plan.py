@@ -250,7 +250,7 @@ class _Planner:
         nearest = " and ".join(filter(None, known)) or "no moment"
         what = stamp(at) if at else str(self.wanted)
         return MomentRefused(
-            f"{what} cannot be restored: {why}. Reachable: {nearest}.",
+            f"{what} cannot be restored: {why.removesuffix('.')}. Reachable: {nearest}.",
             evidence={
                 "nearest_before": stamp(before) if before else None,
                 "nearest_after": stamp(after) if after else None,
