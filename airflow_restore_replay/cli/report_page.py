@@ -79,7 +79,7 @@ def _plot(report: Report) -> str:
     )
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 5}" role="img" aria-label="Time of each drill by phase">'
-        f'{lines}{"".join(bars)}</svg><p class="key">{key}</p>'
+        f'{"".join(bars)}{lines}</svg><p class="key">{key}</p>'
     )
 
 
