@@ -7,6 +7,7 @@ replay needs neither the primary nor a reader of binary logs of this package.
 from __future__ import annotations
 
 import secrets
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -64,6 +65,15 @@ class ServingProcess(NodeProcess):
         (self.layout.datadir / f"{_OWN}.index").write_text(index, encoding="ascii")
         self.start(replaying=False)
 
+    def forget(self) -> None:
+        """End, and begin again without what the server keeps of the files that it has served.
+
+        MySQL keeps their GTIDs in a table. It would tell a node that those of another stream were purged.
+        """
+        self.kill()
+        shutil.rmtree(self.layout.datadir)
+        self.initialize()
+
     def endpoint(self) -> Endpoint:
         """Return the endpoint that a node replicates from."""
         password = server_record.password_file(self.layout.run_dir).read_text(encoding="utf-8")
@@ -117,4 +127,8 @@ class ArchiveServer(NodeServer, Protocol):
 
     def serve(self, logs: list[Path]) -> None:
         """See :meth:`ServingProcess.serve`."""
+        ...
+
+    def forget(self) -> None:
+        """See :meth:`ServingProcess.forget`."""
         ...

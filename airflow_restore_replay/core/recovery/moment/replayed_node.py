@@ -227,6 +227,8 @@ class ReplayedNode:
         """
         replayed, counted, report = 0, 0, ctx.report
         for number, leg in enumerate(base.legs):
+            if number:
+                server.forget()
             while fetching.more(number):
                 report.phase("waiting for archived logs")
                 files = self._arrived(ctx, fetching, number)
