@@ -41,7 +41,7 @@ def build_restore_drill_dag(
     :param default_args: override the defaults.
     """
     schedule = cluster.drill.schedule
-    told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
+    told_of_runs: list[Callback] = [*callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)]
     queue = {"queue": cluster.node.queue} if cluster.node.queue else {}
     with DAG(
         dag_id or default_drill_dag_id(cluster),
