@@ -207,3 +207,18 @@ def test_the_furthest_position_cannot_be_extended_within_the_newest_reachable_st
     run = next(r for r in routes.runs if legs[-1].logs[0] in r.logs or r.logs[0].stream == legs[-1].stream)
     assert run is not None
     assert route(begin, legs[-1].after, routes.runs, routes.parse) == legs
+
+
+def test_a_file_without_transactions_after_the_goal_is_no_leg() -> None:
+    """Found by the properties above."""
+    pieces = [*pieces_of("a", [["", "0-1-1"]]), *pieces_of("b", [["0-1-1", "0-1-2"], ["0-1-2", "0-1-2"]])]
+    broken = [p for p in pieces if (p.stream, p.number) != ("b", 1)]
+    rest = pieces_of("c", [["0-1-1", "0-1-2"]])
+    assert way(routes_of([*broken, *rest]), "", "0-1-2") == [("a", [1], "0-1-1"), ("c", [1], "0-1-2")]
+
+
+def test_a_stream_that_begins_after_the_goal_leads_beyond_it() -> None:
+    """Found by the properties above."""
+    pieces = [*pieces_of("a", [["", "0-1-1"]]), *pieces_of("b", [["0-1-1", "0-1-3"]])]
+    later = pieces_of("c", [["0-1-3", "0-1-9"]])
+    assert way(routes_of([*pieces, *later]), "", "0-1-2") == [("a", [1], "0-1-1"), ("b", [1], "0-1-2")]

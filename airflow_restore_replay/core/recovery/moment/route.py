@@ -46,12 +46,14 @@ def _chain(start: Position, goal: Position, left: list[Run], parse: Parse) -> tu
         if _entry(run, start, parse) >= 0:
             return (_leg(run, start, goal, parse),)
     for run in able:
-        if run not in left:
+        heading = parse(run.logs[0].before)
+        # What begins later than the goal leads beyond it.
+        if run not in left or not goal.contains(heading):
             continue
         left.remove(run)
-        heading = parse(run.logs[0].before)
         if earlier := _chain(start, heading, left, parse):
-            return (*earlier, _leg(run, start.union(heading), goal, parse))
+            reached = start.union(heading)
+            return earlier if reached.contains(goal) else (*earlier, _leg(run, reached, goal, parse))
     return None
 
 
