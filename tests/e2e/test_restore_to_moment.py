@@ -464,6 +464,29 @@ def test_a44_a_failover_with_overlapping_gtids_leads_through_both_servers(
     assert "('lost')" in held_by(kit, target, restored)
 
 
+@on_both
+def test_pieces_that_end_within_a_large_transaction(own_rig: Any, kit: Kit, tmp_path: Path) -> None:
+    rig = own_rig()
+    primary, dumps = rig.primary, dict[str, str]()
+    primary.execute("INSERT INTO shop.notes VALUES ('before')")
+    next_second(primary)
+    primary.execute("UPDATE shop.orders SET total = total + 1")
+    large = last_gtid(primary)
+    primary.execute("INSERT INTO shop.notes VALUES ('between')")
+    dumps["noon"] = dump(primary)
+    noon = next_second(primary)
+    primary.execute("DELETE FROM shop.notes")
+    archive_logs(rig.repository(), primary, within=True)
+    primary.kill()
+    assert any(p.transactions == 0 for p in Archive.read(rig.repository()).pieces if p.end > p.begin)
+    for wanted in (Wanted(kind="at", text=noon.isoformat()), Wanted(kind="to_gtid", text=large)):
+        target = tmp_path / wanted.kind / "data"
+        restored = restore(rig, wanted, target)
+        held = held_by(kit, target, restored)
+        assert (held == dumps["noon"]) == (wanted.kind == "at")
+        assert ("'between'" in held, "'before'" in held) == (wanted.kind == "at", True)
+
+
 def reaches(replica: Primary, source: Primary) -> None:
     deadline = time.monotonic() + 60
     while not position(replica).contains(position(source)):

@@ -36,6 +36,7 @@ def archive_logs(
     stream: str = "",
     first: int = 1,
     piece_bytes: int = 16 * 2**10,
+    within: bool = False,
     at: datetime | None = None,
 ) -> list[LogPiece]:
     """Archive binary log files of *primary* as one stream.
@@ -43,6 +44,7 @@ def archive_logs(
     :param logs: their names; all of them by default.
     :param first: the number of the first.
     :param piece_bytes: a piece ends with the transaction that reaches this size.
+    :param within: pieces may also end within a transaction, as those of a large one do.
     :param at: when the last piece was current; now by default.
     """
     current_at = at or utc_now()
@@ -52,7 +54,7 @@ def archive_logs(
         stream = stream or new_id()
         for number, file in enumerate(files, first):
             last = file is files[-1]
-            found = _pieces(repository, primary, file, stream, number, piece_bytes)
+            found = _pieces(repository, primary, file, stream, number, piece_bytes, within)
             changes: dict[str, Any] = {"current_at": current_at} if last else {"closed": True}
             pieces += [*found[:-1], LogPiece(**_fields(found[-1]) | changes)]
     store = PieceStore(repository)
@@ -66,13 +68,20 @@ def _fields(piece: LogPiece) -> dict[str, Any]:
 
 
 def _pieces(
-    repository: Repository, primary: Primary, file: Path, stream: str, number: int, piece_bytes: int
+    repository: Repository,
+    primary: Primary,
+    file: Path,
+    stream: str,
+    number: int,
+    piece_bytes: int,
+    within: bool,
 ) -> list[LogPiece]:
     log = get_flavor(primary.flavor).log
     store, raw = PieceStore(repository), file.read_bytes()
     position: Any = None
     before, begin, found = "", 0, list[LogPiece]()
     stamps: list[datetime] = []
+    opened: list[Any] = []
 
     def cut(end: int) -> None:
         nonlocal before, begin, stamps
@@ -104,10 +113,15 @@ def _pieces(
         for event in log_events(stream_of):
             if (listed := log.listed(event.event)) is not None:
                 position, before = listed, str(listed)
-            if (start := log.start_of(event.event)) is not None:
-                if event.event.offset - begin >= piece_bytes and stamps:
+            start, large = log.start_of(event.event), event.event.offset - begin >= piece_bytes
+            if start is None and within and large and position is not None:
+                cut(event.event.offset)
+            if start is not None:
+                position = position.extended(opened)
+                if large and stamps:
                     cut(event.event.offset)
-                position = position.extended([start.gtid])
+                opened = [start.gtid]
                 stamps.append(datetime.fromtimestamp(start.committed_s, UTC))
+    position = position.extended(opened)
     cut(len(raw))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -155,11 +156,25 @@ class Timeline:
         position = self._start
         files = [(leg, log) for leg in legs for log in leg.logs]
         for number, (leg, log) in enumerate(files):
-            for piece in log.pieces:
+            passed = [position]
+            for index, piece in enumerate(log.pieces):
                 if wanted(piece):
-                    return position, [(leg, log, piece.begin), *((*f, 0) for f in files[number + 1 :])]
+                    index = self._clean(log, index)
+                    rest = [(leg, log, log.pieces[index].begin), *((*f, 0) for f in files[number + 1 :])]
+                    return passed[index], rest
                 position = position.union(leg.after.common(self._parsed(piece.after)))
+                passed.append(position)
         return position, []
+
+    def _clean(self, log: ArchivedLog, index: int) -> int:
+        """Return the last piece up to *index* that does not begin within a transaction, as those of a large one may."""
+        while index:
+            with contextlib.closing(self._archive.events(log, log.pieces[index].begin)) as events:
+                first = next(events, None)
+            if first is None or self._flavor.log.start(first.event) is not None:
+                break
+            index -= 1
+        return index
 
     def _transactions(
         self, legs: Sequence[Leg], files: Sequence[tuple[Leg, ArchivedLog, int]]
