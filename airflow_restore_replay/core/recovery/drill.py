@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,8 @@ def drill(
         faults.append(exc)
         _record_fault(repository, run, backup_id, exc)
 
-    workdir = Path(cluster.node.workdir)
-    made = make_directory(workdir)
-    scratch = Path(tempfile.mkdtemp(prefix="drill-", dir=workdir))
     started = time.monotonic()
-    try:
+    with _scratch(Path(cluster.node.workdir)) as scratch:
         target = scratch / "data"
         restored = restore_to_moment(
             repository,
@@ -91,10 +89,6 @@ def drill(
             failed(restored.backup_id, exc)
             raise
         start_seconds = round(time.monotonic() - begun, 3)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if made:
-            remove_made(workdir, made)
     measured = _measured(restored, start_seconds, time.monotonic() - started)
     if faults:
         raise faults[0]
@@ -104,6 +98,19 @@ def drill(
     )
     repository.record(success)
     return measured
+
+
+@contextlib.contextmanager
+def _scratch(workdir: Path) -> Iterator[Path]:
+    """Yield a directory below *workdir*, and remove it."""
+    made = make_directory(workdir)
+    scratch = Path(tempfile.mkdtemp(prefix="drill-", dir=workdir))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if made:
+            remove_made(workdir, made)
 
 
 def random_moment(window: Window, dice: random.Random) -> datetime:
