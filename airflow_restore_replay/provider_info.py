@@ -14,7 +14,10 @@ _DOCUMENTATION = "https://github.com/airflow-restore-replay/airflow-restore-repl
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description, as Airflow's ``provider_info.schema.json`` defines it."""
-    operators = ("lease", "choose_base", "node", "jobs", "diagnose", "quarantine", "published", "prune")
+    operators = (
+        *("lease", "choose_base", "node", "jobs", "diagnose", "quarantine", "published", "prune"),
+        "restore_to",
+    )
     return {
         "package-name": "airflow-restore-replay",
         "name": _NAME,

@@ -23,6 +23,8 @@ _COMMANDS = {
     "list": "list_backups",
     "show": "show",
     "restore": "restore",
+    "drill": "drill",
+    "report": "report",
     "freshness": "freshness",
     "release": "release",
     "verify": "verify",

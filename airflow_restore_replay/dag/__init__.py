@@ -1,4 +1,9 @@
-"""The shipped DAG, and a cycle's task group for a DAG of your own."""
+"""The shipped DAGs, and a cycle's task group for a DAG of your own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from airflow_restore_replay.dag.build import (
     build_configured_dags,
@@ -7,9 +12,25 @@ from airflow_restore_replay.dag.build import (
 )
 from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
 
+if TYPE_CHECKING:
+    from airflow_restore_replay.dag.drill import build_configured_drill_dags as build_configured_drill_dags
+    from airflow_restore_replay.dag.drill import build_restore_drill_dag as build_restore_drill_dag
+    from airflow_restore_replay.dag.drill import default_drill_dag_id as default_drill_dag_id
+
+#: imported on first use, because each parse of the cycles' DAG file would import them
+_DRILLS = ("build_configured_drill_dags", "build_restore_drill_dag", "default_drill_dag_id")
 __all__ = [
     "build_configured_dags",
+    "build_configured_drill_dags",
+    "build_restore_drill_dag",
     "build_restore_replay_dag",
     "default_dag_id",
+    "default_drill_dag_id",
     "restore_replay_task_group",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DRILLS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.drill"), name)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_restore_replay.operators.quarantine import (
         QuarantineBackupOperator as QuarantineBackupOperator,
     )
+    from airflow_restore_replay.operators.restore_to import RestoreDrillOperator as RestoreDrillOperator
+    from airflow_restore_replay.operators.restore_to import RestoreToOperator as RestoreToOperator
 
 _HOMES = {
     "AcquireLeaseOperator": "lease",
@@ -36,6 +38,8 @@ _HOMES = {
     "QuarantineBackupOperator": "quarantine",
     "ReleaseLeaseOperator": "lease",
     "RestoreBackupOperator": "jobs",
+    "RestoreDrillOperator": "restore_to",
+    "RestoreToOperator": "restore_to",
     "SeedNodeOperator": "jobs",
     "SnapshotOperator": "jobs",
     "ValidateReplicaOperator": "jobs",
@@ -53,6 +57,8 @@ __all__ = [
     "QuarantineBackupOperator",
     "ReleaseLeaseOperator",
     "RestoreBackupOperator",
+    "RestoreDrillOperator",
+    "RestoreToOperator",
     "SeedNodeOperator",
     "SnapshotOperator",
     "ValidateReplicaOperator",

@@ -32,7 +32,7 @@ def test_examples_parse(cluster_file: object) -> None:
         found |= set(bag.dags)
         own = bag.dags["restore_replay_orders"] if path.name == "with_callbacks.py" else own
     drills = {"restore_drill", "weekly_drill"}
-    assert found == {*drills, "after_backup", "five_clusters", "restore_replay_orders"}
+    assert found == {*drills, "after_backup", "five_clusters", "restore_replay_orders", "staging_refresh"}
     assert own is not None
     assert {t.retries for t in own.tasks} == {3}
     assert own.get_task("replay.catch_up").deferrable

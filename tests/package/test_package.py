@@ -59,7 +59,10 @@ def test_the_sdist_has_what_one_reads_and_builds_and_no_tests(built: Built) -> N
     }
     docs = {str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*") if p.is_file()}
     docs = {d for d in docs if "__pycache__" not in d}
-    assert names - {".gitignore"} == sources() | docs | kept | {"dags/restore_replay.py"}
+    assert names - {".gitignore"} == sources() | docs | kept | {
+        "dags/restore_drill.py",
+        "dags/restore_replay.py",
+    }
 
 
 def test_who_where_and_for_what(built: Built) -> None:

@@ -19,6 +19,7 @@ from airflow_restore_replay.core.config.explain import explain
 from airflow_restore_replay.core.config.schedule import refuse_invalid_schedule
 from airflow_restore_replay.core.config.sections import (
     CatchUp,
+    Drill,
     FullEvery,
     LeasePolicy,
     NodeSpec,
@@ -71,6 +72,7 @@ class Cluster(Strict, frozen=True, kw_only=True):
     lease: LeasePolicy = LeasePolicy()
     retention: Retention = Retention()
     archive: Archiving = Archiving()
+    drill: Drill = Drill()
     timeouts: Timeouts = Timeouts()
     notify: Notify = Notify()
     max_age: Seconds = Seconds("26h")
@@ -82,8 +84,8 @@ class Cluster(Strict, frozen=True, kw_only=True):
                 f"seed.method {self.seed.method} is not possible with flavor {self.flavor}; "
                 f"allowed: {', '.join(allowed)}"
             )
-        if self.schedule is not None:
-            refuse_invalid_schedule(self.schedule)
+        for schedule in filter(None, (self.schedule, self.drill.schedule)):
+            refuse_invalid_schedule(schedule)
 
 
 #: PyYAML's loader in C, where available, is ten times as fast, and every task reads the file

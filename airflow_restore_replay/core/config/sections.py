@@ -278,6 +278,19 @@ class Retention(Strict, frozen=True, kw_only=True):
         return bool(self.keep_within or self.last or self.hourly or self.daily or self.weekly or self.monthly)
 
 
+class Drill(Strict, frozen=True, kw_only=True):
+    """Restores for practice, without the primary.
+
+    :param schedule: cron expression of the shipped drill DAG, in the cluster's timezone; by default there is none.
+    :param moments: which moment is restored: a random one of the window, or all that is archived.
+    :param rto_target: how long a restore may take; `restore-replay report` compares the forecast with it.
+    """
+
+    schedule: str | None = None
+    moments: Literal["random", "latest"] = "random"
+    rto_target: Seconds | None = None
+
+
 class Timeouts(Strict, frozen=True, kw_only=True):
     """Time limits of the tasks, after which Airflow ends the task and its job, and retries.
 

@@ -9,7 +9,7 @@
     │   ├── NodeIsPrimary       ├── TargetNotEmpty       ├── UnsupportedTables
     │   ├── PreflightFailed     ├── NoSuchBackup         ├── WrongHost
     │   ├── KeyRefused          ├── KeyMissing           ├── AgentMissing
-    │   ├── HostKeyRefused      └── ConfinementUnavailable
+    │   ├── HostKeyRefused      ├── MomentRefused        └── ConfinementUnavailable
     ├── Circumstance            retried, then the run fails; nothing is quarantined      (environment)
     │   ├── StoreFailed         ├── StoreFull            ├── LeaseHeld
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
@@ -95,6 +95,7 @@ from airflow_restore_replay.core.errors.refused import (
     HostKeyRefused,
     KeyMissing,
     KeyRefused,
+    MomentRefused,
     NodeIsPrimary,
     NoSuchBackup,
     PreflightFailed,
@@ -163,6 +164,7 @@ __all__ = [
     "LogCorrupt",
     "LogMissing",
     "ManifestCorrupt",
+    "MomentRefused",
     "NoSuchBackup",
     "NodeDamaged",
     "NodeDenied",

@@ -95,6 +95,12 @@ class NoSuchBackup(Refused):
     advice = "Run `restore-replay list` to see the backups."
 
 
+class MomentRefused(Refused):
+    """The moment to restore to is ambiguous, outside the window of the archive, or in a gap."""
+
+    advice = "Name a moment that the message names as reachable; `restore-replay list` shows the window."
+
+
 class WrongHost(Refused):
     """The node lives on another host than the one that can be asked."""
 

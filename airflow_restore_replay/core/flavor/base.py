@@ -24,7 +24,8 @@ from airflow_restore_replay.core.flavor.values import (
 )
 
 if TYPE_CHECKING:
-    from airflow_restore_replay.core.flavor.binlogstream import BinaryLog
+    from airflow_restore_replay.core.flavor.archive_server import ArchiveServer, Service
+    from airflow_restore_replay.core.flavor.binlogstream import BinaryLog, Numbered
     from airflow_restore_replay.core.flavor.definitions import Definitions
     from airflow_restore_replay.core.flavor.examination import Wanted
     from airflow_restore_replay.core.flavor.findings import Finding
@@ -58,7 +59,18 @@ class Flavor(Protocol):
 
     def parse_position(self, text: str) -> Position: ...
 
+    def parse_gtid(self, text: str) -> Numbered:
+        """Parse the GTID of one transaction.
+
+        :raises AnswerUnreadable: it is none.
+        """
+        ...
+
     def server(self, layout: ServerLayout) -> NodeServer: ...
+
+    def archive_server(self, layout: ServerLayout, service: Service) -> ArchiveServer:
+        """Return a server that has archived binary logs and no data."""
+        ...
 
     def connect(self, endpoint: Endpoint) -> Conn:
         """Return an autocommit connection with utf8mb4, session time zone UTC and a bounded connect timeout.

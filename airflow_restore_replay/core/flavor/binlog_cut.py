@@ -55,11 +55,26 @@ def cut_before(
         # Files that are created later are not read, because their transactions are later than any past time.
         first = files_from(log, conn, start)
     with closing(_read_all(first, primary, read)) as transactions:
-        return _cut(boundary, start, transactions, now)
+        return cut_at_time(boundary, start, transactions, now)
 
 
-def _cut(boundary: datetime, start: Growing[G], transactions: Iterable[Start[G]], now: datetime) -> Cut:
-    reached, new = start, list[G]()
+def cut_at_time(
+    boundary: datetime,
+    start: Growing[G],
+    transactions: Iterable[Start[G]],
+    now: datetime,
+    *,
+    passed: Growing[G] | None = None,
+) -> Cut:
+    """Find the first of *transactions* that is stamped at or after *boundary*.
+
+    :param start: position of the base.
+    :param transactions: in the order of the binary log.
+    :param now: the primary's clock.
+    :param passed: the position before the first of them, if it is not *start*.
+    :raises PreflightFailed: *start* itself has a transaction stamped at or after *boundary*.
+    """
+    reached, new = passed or start, list[G]()
     for found in transactions:
         known = start.has(found.gtid)
         if found.committed_s < boundary.timestamp():
@@ -79,6 +94,33 @@ def _cut(boundary: datetime, start: Growing[G], transactions: Iterable[Start[G]]
             )
         return Cut(reached.extended(new), str(found.gtid), stamped)
     return Cut(reached.extended(new))
+
+
+def cut_at_gtid(
+    gtid: G,
+    start: Growing[G],
+    transactions: Iterable[Start[G]],
+    *,
+    including: bool,
+    passed: Growing[G] | None = None,
+) -> Cut | None:
+    """Find *gtid* among *transactions*; None if it is not there.
+
+    :param including: whether the position after it is wanted, or the one before it.
+    :raises PreflightFailed: another transaction has that number.
+    """
+    new = list[G]()
+    for found in transactions:
+        if found.gtid == gtid:
+            reached = (passed or start).extended([*new, gtid] if including else new)
+            if including:
+                return Cut(reached)
+            return Cut(reached, str(gtid), datetime.fromtimestamp(found.committed_s, UTC))
+        if found.gtid.place == gtid.place:
+            raise PreflightFailed(f"The binary log has {found.gtid} where {gtid} would be.")
+        if not start.has(found.gtid):
+            new.append(found.gtid)
+    return None
 
 
 def _read_all(

@@ -89,6 +89,7 @@ def server_confinement(
             Path("/dev/null"),
         ],
         tcp_ports=None if layout.primary_port is None else [layout.primary_port, _DNS_PORT],
+        listening=[] if layout.served_port is None else [layout.served_port],
     )
 
 

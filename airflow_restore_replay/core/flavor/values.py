@@ -55,6 +55,10 @@ class Position(Protocol):
         """Return the position of a server that has executed the transactions of both."""
         ...
 
+    def common(self, other: Position) -> Position:
+        """Return the position that has the transactions that are in both."""
+        ...
+
     def __str__(self) -> str: ...
 
 
@@ -157,6 +161,7 @@ class ServerLayout:
     :param readable: files and directories outside the node's directory that a confined server may read and execute,
         beside the usual ones: of TLS, or ``node.readable``.
     :param primary_port: the TCP port that a confined server may connect to; None for any port.
+    :param served_port: the TCP port of loopback that the server listens on; None for no port, as a node.
     :param variables: the primary's settings that the server has, too, as the flavor's table of variables reads them.
     """
 
@@ -171,6 +176,7 @@ class ServerLayout:
     confine: Literal["require", "prefer", "off"] = "prefer"
     readable: tuple[Path, ...] = ()
     primary_port: int | None = None
+    served_port: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

@@ -33,7 +33,7 @@ def goal_as_of(ctx: JobContext, as_of: datetime, *, clock_ahead_s: float) -> tup
     with ctx.server.connect() as node:
         start = ctx.flavor.executed_position(node)
     cut = ctx.flavor.cut_before(ctx.primary, as_of, start)
-    _refuse_stamp_in_future(cut, as_of, now)
+    refuse_stamp_in_future(cut, as_of, now)
     with ctx.node.changing() as state:
         state.facts.as_of = _facts(cut, clock_ahead_s)
     return cut.position, counts_from(as_of, clock_ahead_s)
@@ -48,7 +48,7 @@ def counts_from(as_of: datetime, clock_ahead_s: float) -> datetime:
     return as_of - timedelta(seconds=round(ahead_s))
 
 
-def _refuse_stamp_in_future(cut: Cut, as_of: datetime, now: datetime) -> None:
+def refuse_stamp_in_future(cut: Cut, as_of: datetime, now: datetime) -> None:
     """Raise if the transaction after the cut is stamped in the future (``SET TIMESTAMP``, or a clock set back).
 
     Its stamp does not say when it was written, so a cut before it could be hours too early.

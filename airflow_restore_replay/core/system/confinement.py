@@ -52,13 +52,15 @@ class Confinement:
     :param programs: files and directories that it may read and execute.
     :param readable: files and directories that it may read.
     :param writable: files and directories that it may change.
-    :param tcp_ports: ports that it may connect to, from Linux 6.7 on; None for all. It may never listen on TCP.
+    :param tcp_ports: ports that it may connect to, from Linux 6.7 on; None for all.
+    :param listening: ports that it may listen on, from Linux 6.7 on.
     """
 
     programs: Sequence[Path] = ()
     readable: Sequence[Path] = ()
     writable: Sequence[Path] = ()
     tcp_ports: Sequence[int] | None = ()
+    listening: Sequence[int] = ()
 
 
 @cache
@@ -102,6 +104,8 @@ def _restrict(confinement: Confinement) -> None:
         if version >= 4:
             for port in confinement.tcp_ports or ():
                 _add_rule(ruleset, _NET_PORT, struct.pack("=QQ", _CONNECT_TCP, port))
+            for port in confinement.listening:
+                _add_rule(ruleset, _NET_PORT, struct.pack("=QQ", _BIND_TCP, port))
         checked(LIBC.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "prctl")
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:

@@ -28,8 +28,8 @@ from airflow_restore_replay.core.flavor.mariadb import (
 )
 from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump, tls_options
 from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS, SIGHT
-from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
-from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
+from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition, parse_gtid
+from airflow_restore_replay.core.flavor.mariadb.server import MariaDbArchiveServer, MariaDbServer
 from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.tables import event_states
@@ -76,7 +76,9 @@ class MariaDbFlavor:
     )
 
     parse_position = staticmethod(MariaDbPosition.parse)
+    parse_gtid = staticmethod(parse_gtid)
     server = MariaDbServer
+    archive_server = MariaDbArchiveServer
     dump_tools = MariaDbDump
     same_server = staticmethod(same_server)
     refuse_release = staticmethod(identity.refuse_release)

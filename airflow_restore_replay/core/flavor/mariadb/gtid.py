@@ -94,6 +94,11 @@ class MariaDbPosition:
     def contains(self, other: Position) -> bool:
         return all(self.has(gtid) for gtid in _own(other))
 
+    def common(self, other: Position) -> MariaDbPosition:
+        theirs = _own(other)
+        lower = (gtid if theirs.has(gtid) else theirs.domain(gtid.domain) for gtid in self.last)
+        return MariaDbPosition(tuple(gtid for gtid in lower if gtid is not None))
+
     def lacking(self, goal: Position) -> str:
         short = [gtid for gtid in _own(goal) if not self.has(gtid)]
         return ", ".join(

@@ -14,6 +14,7 @@ import pymysql
 
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor import account
+from airflow_restore_replay.core.flavor.archive_server import ServingProcess
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mariadb import errorlog, options
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
@@ -84,6 +85,14 @@ class MariaDbServer(NodeProcess):
         for root in library_roots(self.layout.bindir):
             for found in (p for name in ("mysql", "mariadb") for p in [root / name / "plugin"] if p.is_dir()):
                 yield from (path for pattern in options.SAFE_PLUGINS for path in found.glob(pattern))
+
+
+class MariaDbArchiveServer(ServingProcess, MariaDbServer):
+    """See :class:`~airflow_restore_replay.core.flavor.archive_server.ServingProcess`."""
+
+    def _command(self, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
+        command = MariaDbServer._command(self, socket=socket, init_file=init_file, replaying=replaying)
+        return [*command, *self._service_options()]
 
 
 def _native_hash(password: str) -> str:

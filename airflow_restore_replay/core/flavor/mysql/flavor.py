@@ -29,8 +29,8 @@ from airflow_restore_replay.core.flavor.mysql import (
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump, tls_options
 from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS, SIGHT
-from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
-from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
+from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, parse_gtid
+from airflow_restore_replay.core.flavor.mysql.server import MySqlArchiveServer, MySqlServer
 from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import Conn, Cut, Endpoint, Position
@@ -76,7 +76,9 @@ class MySqlFlavor:
     )
 
     parse_position = staticmethod(MySqlPosition.parse)
+    parse_gtid = staticmethod(parse_gtid)
     server = MySqlServer
+    archive_server = MySqlArchiveServer
     dump_tools = MySqlDump
     same_server = staticmethod(same_server)
     refuse_release = staticmethod(identity.refuse_release)

@@ -145,9 +145,9 @@ class MySqlPosition:
         sources = [*self.by_source, *others]
         return self.missing(MySqlPosition(dict.fromkeys(sources, ((1, _LAST_NUMBER),))))
 
-    def common(self, other: MySqlPosition) -> MySqlPosition:
+    def common(self, other: Position) -> MySqlPosition:
         """Return the transactions that are in both sets."""
-        return other.missing(self).missing(self)
+        return _own(other).missing(self).missing(self)
 
 
 def _parse_source(part: str, found: dict[Source, list[tuple[int, int]]]) -> None:

@@ -13,6 +13,7 @@ import pymysql
 
 from airflow_restore_replay.core.errors import NodeServerCrashed, PreflightFailed
 from airflow_restore_replay.core.flavor import account
+from airflow_restore_replay.core.flavor.archive_server import ServingProcess
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mysql import errorlog, options
 from airflow_restore_replay.core.flavor.mysql.connect import connect, release
@@ -124,3 +125,11 @@ class MySqlServer(NodeProcess):
         path = self.layout.datadir / "auto.cnf"
         path.write_text(f"[auto]\nserver-uuid={uuid}\n", encoding="ascii")
         path.chmod(0o600)
+
+
+class MySqlArchiveServer(ServingProcess, MySqlServer):
+    """See :class:`~airflow_restore_replay.core.flavor.archive_server.ServingProcess`."""
+
+    def _command(self, *, socket: Path, init_file: Path, replaying: bool) -> list[str]:
+        command = MySqlServer._command(self, socket=socket, init_file=init_file, replaying=replaying)
+        return [*command, *self._service_options()]

@@ -1,0 +1,51 @@
+"""``restore-replay drill``: restore to a moment for practice, and record what it took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
+from airflow_restore_replay.cli.output import show_pairs
+from airflow_restore_replay.cli.progress import ProgressDisplay
+from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.drill import drill
+
+
+@click.command("drill")
+@click.option("--latest", is_flag=True, help="Restore all that is archived instead of a random moment.")
+@scoped
+def command(scope: Scope, latest: bool) -> None:
+    """Restore to a random moment of the window without the primary, start and check it, and throw it away.
+
+    What it took is recorded for `report`. Damage quarantines the backup that it is in.
+    """
+    clean_up_on_sigterm()
+    moment = "latest" if latest else scope.cluster.drill.moments
+    with ProgressDisplay(scope.cluster.name) as display:
+        measured = drill(
+            scope.repository(write=True),
+            scope.cluster,
+            moment=moment,
+            report=Reporter(display.update),
+            say=display.say,
+        )
+    if scope.as_json:
+        scope.emit(measured)
+    else:
+        show_pairs(_pairs(measured))
+
+
+def _pairs(measured: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Backup", str(measured["backup_id"])),
+        ("Moment", str(measured["at"] or measured["wanted"])),
+        ("Position", str(measured["position"])),
+        ("Restored", f"{human_bytes(measured['bytes'])} in {measured['files']} files"),
+        ("Replayed", f"{measured['transactions']} transactions, {human_bytes(measured['log_bytes'])}"),
+        *(("Phase", f"{name}: {human_seconds(seconds)}") for name, seconds in measured["phases"].items()),
+        ("Took", human_seconds(measured["seconds"])),
+    ]

@@ -1,0 +1,92 @@
+"""The options of ``restore-replay restore`` that name a moment, and the restore to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
+from airflow_restore_replay.cli.output import console
+from airflow_restore_replay.cli.progress import ProgressDisplay
+from airflow_restore_replay.cli.scope import Scope
+from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
+from airflow_restore_replay.core.recovery.moment.wanted import Wanted
+from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--at",
+        metavar="TIME",
+        help="Restore the data of this moment: '2026-08-21 03:14:15+02:00', or '10 minutes ago'.",
+    ),
+    click.option("--before-gtid", metavar="GTID", help="Restore to just before this transaction."),
+    click.option("--to-gtid", metavar="GTID", help="Restore up to and including this transaction."),
+    click.option("--latest", is_flag=True, help="Restore all that is archived."),
+)
+
+
+def moment_options(command: Command) -> Command:
+    """Add the options to a command, which passes them to ``wanted_of``."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def restore_moment(scope: Scope, target: Path, wanted: Wanted, *, force: bool) -> RestoredToMoment:
+    """Restore to *wanted*, and show its progress."""
+    # An orderly end of this process must end the servers that it started, also after SIGTERM.
+    clean_up_on_sigterm()
+    with ProgressDisplay(scope.cluster.name) as display:
+        return restore_to_moment(
+            scope.repository(),
+            scope.cluster,
+            wanted,
+            target,
+            force=force,
+            report=Reporter(display.update),
+            say=display.say,
+        )
+
+
+def document(restored: RestoredToMoment) -> dict[str, Any]:
+    """Return the JSON answer."""
+    found: dict[str, Any] = msgspec.to_builtins(restored)
+    return found
+
+
+def show_moment(restored: RestoredToMoment) -> None:
+    """Print what was restored, for people."""
+    phases = ", ".join(f"{name} {human_seconds(seconds)}" for name, seconds in restored.phases.items())
+    lines = [
+        f"{restored.target} has the data {_moment(restored)}: backup {restored.backup_id} "
+        f"({human_bytes(restored.bytes)}) and binary logs with {restored.transactions} transactions "
+        f"({human_bytes(restored.log_bytes)}) in {human_seconds(restored.seconds)}.",
+        f"Its position is {restored.position}.",
+        *([f"The next transaction is {_next(restored)}."] if restored.next_gtid else []),
+        f"Times: {phases}.",
+        *(f"- Backup {name} could not be used: {why}" for name, why in restored.fell_back.items()),
+        *([f"- Damaged records of the archive: {', '.join(restored.damaged)}"] if restored.damaged else []),
+        *(
+            [f"- Events created since the backup are disabled: {', '.join(restored.new_events)}"]
+            if restored.new_events
+            else []
+        ),
+    ]
+    for line in lines:
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _moment(restored: RestoredToMoment) -> str:
+    return f"of {restored.at}" if restored.at else restored.wanted
+
+
+def _next(restored: RestoredToMoment) -> str:
+    return f"{restored.next_gtid}, stamped {restored.next_stamped}"

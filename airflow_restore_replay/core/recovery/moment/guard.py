@@ -1,0 +1,71 @@
+"""A process that outlives a restore that is killed, and ends the servers that the restore had started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow_restore_replay.core.flavor.server_record import kill_recorded
+from airflow_restore_replay.core.recovery.serving.service import remove_server
+from airflow_restore_replay.core.system.processes import (
+    NODE,
+    ProcessId,
+    end,
+    identify,
+    running,
+    spawn,
+    started_for,
+)
+
+_POLL_S = 0.5
+#: directories below that of the restore
+SERVING, NODES, LOGS = "serving", "nodes", "logs"
+
+
+@contextlib.contextmanager
+def guarded(scratch: Path) -> Iterator[None]:
+    """End the servers of the restore in *scratch* when the context ends, and also if this process is killed in it.
+
+    They are found by their records, and by the mark that their environment has.
+    """
+    end_servers(scratch)
+    own = identify(os.getpid())
+    argv = [sys.executable, "-m", __name__, str(scratch), str(own.pid), str(own.started)]
+    guard = spawn(
+        argv, scratch / "guard.log", environment={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    )
+    before = os.environ.get(NODE)
+    os.environ[NODE] = str(scratch)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NODE]
+        else:
+            os.environ[NODE] = before
+        end(guard, grace_s=5.0)
+        if scratch.exists():
+            end_servers(scratch)
+
+
+def end_servers(scratch: Path) -> None:
+    """Kill every process of the restore in *scratch*, and remove what was served; idempotent."""
+    for node in sorted((scratch / NODES).glob("*/run")):
+        kill_recorded(node)
+    for process in started_for(scratch):
+        end(process, grace_s=5.0)
+    remove_server(scratch / SERVING)
+
+
+def _main(scratch: Path, owner: ProcessId) -> None:
+    while running(owner):
+        time.sleep(_POLL_S)
+    end_servers(scratch)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), ProcessId(int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,97 @@
+"""The shipped DAG of drills: on a schedule, a restore to a moment of the window, without the primary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param, get_parsing_context
+
+from airflow_restore_replay.compat import CronDataIntervalTimetable
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.dag.policy import Callback
+from airflow_restore_replay.hooks.clusters import configured_clusters
+from airflow_restore_replay.notifications import cluster_announcers
+from airflow_restore_replay.notifications.announcer import callbacks_for
+from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
+from airflow_restore_replay.operators import RestoreDrillOperator
+
+DOC = """\
+### Restore drills of `{cluster}`
+
+Each run restores to a moment of the archive's window without the primary, starts and checks the result, records what
+it took, and throws it away. `restore-replay report` shows the records. Damage quarantines the backup that it is in, and
+fails the run.
+"""
+
+
+def build_restore_drill_dag(
+    cluster: Cluster,
+    *,
+    dag_id: str | None = None,
+    notifiers: Sequence[Callback] = (),
+    default_args: dict[str, Any] | None = None,
+    tags: Sequence[str] = ("restore-replay", "drill"),
+) -> DAG:
+    """Build the drill DAG of one cluster.
+
+    :param dag_id: ``restore_drill_<cluster>`` unless given.
+    :param notifiers: called when a drill fails, beside those of the cluster file's ``notify``.
+    :param default_args: override the defaults.
+    """
+    schedule = cluster.drill.schedule
+    told_of_runs: list[Callback] = [*callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)]
+    queue = {"queue": cluster.node.queue} if cluster.node.queue else {}
+    with DAG(
+        dag_id or default_drill_dag_id(cluster),
+        description=f"Restores of {cluster.name} for practice, without the primary",
+        doc_md=DOC.format(cluster=cluster.name),
+        schedule=CronDataIntervalTimetable(schedule, timezone=cluster.timezone) if schedule else None,
+        start_date=datetime(2024, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        params={
+            "moments": Param(
+                cluster.drill.moments,
+                type="string",
+                enum=["random", "latest"],
+                description="What to restore.",
+            )
+        },
+        default_args={
+            "owner": "restore-replay",
+            "retries": 1,
+            "retry_delay": timedelta(minutes=5),
+            **queue,
+            **(default_args or {}),
+        },
+        on_failure_callback=told_of_runs or None,
+        tags=set(tags),
+    ) as dag:
+        RestoreDrillOperator(
+            task_id="drill",
+            cluster=cluster,
+            moments="{{ params.moments }}",
+            execution_timeout=timedelta(seconds=cluster.timeouts.restore + cluster.catch_up.deadline),
+        )
+    return dag
+
+
+def build_configured_drill_dags(config: str | None = None, **kwargs: Any) -> dict[str, DAG]:
+    """Build one DAG for each cluster of the cluster file that has ``drill.schedule``.
+
+    :param config: path of the file; default is the variable ``RESTORE_REPLAY_CONFIG``.
+    :param kwargs: for :func:`build_restore_drill_dag`.
+    :returns: DAGs by id, for ``globals().update``.
+    """
+    wanted = get_parsing_context().dag_id
+    clusters = [c for c in configured_clusters(config).values() if c.drill.schedule]
+    chosen = [c for c in clusters if default_drill_dag_id(c) == wanted] or clusters
+    dags = [build_restore_drill_dag(c, **kwargs) for c in chosen]
+    return {dag.dag_id: dag for dag in dags}
+
+
+def default_drill_dag_id(cluster: Cluster) -> str:
+    """Return the default id of a cluster's drill DAG."""
+    return f"restore_drill_{cluster.name}"
