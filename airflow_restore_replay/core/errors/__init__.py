@@ -9,7 +9,8 @@
     │   ├── NodeIsPrimary       ├── TargetNotEmpty       ├── UnsupportedTables
     │   ├── PreflightFailed     ├── NoSuchBackup         ├── WrongHost
     │   ├── KeyRefused          ├── KeyMissing           ├── AgentMissing
-    │   ├── HostKeyRefused      └── ConfinementUnavailable
+    │   ├── HostKeyRefused      ├── NoSuchTable          ├── TableExists
+    │   └── ConfinementUnavailable
     ├── Circumstance            retried, then the run fails; nothing is quarantined      (environment)
     │   ├── StoreFailed         ├── StoreFull            ├── LeaseHeld
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
@@ -97,12 +98,14 @@ from airflow_restore_replay.core.errors.refused import (
     KeyRefused,
     NodeIsPrimary,
     NoSuchBackup,
+    NoSuchTable,
     PreflightFailed,
     ProtocolMismatch,
     Refused,
     ReleaseRefused,
     RepositoryMismatch,
     StoreUnsafe,
+    TableExists,
     TargetNotEmpty,
     UnsupportedTables,
     WrongHost,
@@ -164,6 +167,7 @@ __all__ = [
     "LogMissing",
     "ManifestCorrupt",
     "NoSuchBackup",
+    "NoSuchTable",
     "NodeDamaged",
     "NodeDenied",
     "NodeFull",
@@ -199,6 +203,7 @@ __all__ = [
     "StoreUnsafe",
     "Stranded",
     "TableCheckFailed",
+    "TableExists",
     "TargetNotEmpty",
     "UnsupportedTables",
     "WrongHost",

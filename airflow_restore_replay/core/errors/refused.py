@@ -95,6 +95,18 @@ class NoSuchBackup(Refused):
     advice = "Run `restore-replay list` to see the backups."
 
 
+class NoSuchTable(Refused):
+    """The backup has no such table."""
+
+    advice = "Name a table that the backup has; `%` stands for any characters."
+
+
+class TableExists(Refused):
+    """A restored table would take the place of one that exists."""
+
+    advice = "Give it another name with --as."
+
+
 class WrongHost(Refused):
     """The node lives on another host than the one that can be asked."""
 

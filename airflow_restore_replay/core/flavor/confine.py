@@ -88,8 +88,15 @@ def server_confinement(
             socket_directory,
             Path("/dev/null"),
         ],
-        tcp_ports=None if layout.primary_port is None else [layout.primary_port, _DNS_PORT],
+        tcp_ports=_tcp_ports(layout),
+        listens=layout.serving is not None and layout.serving.port is not None,
     )
+
+
+def _tcp_ports(layout: ServerLayout) -> list[int] | None:
+    if layout.primary_port is None:
+        return None
+    return [layout.primary_port, _DNS_PORT] if layout.primary_port else []
 
 
 def confines(policy: str) -> bool:
