@@ -87,7 +87,7 @@ def become_replica(
 
 
 def account_warnings(copy: Conn) -> list[str]:
-    """Return what is wrong with the copy's accounts: plugins that it does not have, and definers that are no account."""
+    """Return what is wrong with the accounts: plugins that the copy lacks, and definers that are no account."""
     loaded = rows(
         copy,
         "SELECT PLUGIN_NAME FROM information_schema.PLUGINS"
