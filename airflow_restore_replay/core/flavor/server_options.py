@@ -81,6 +81,8 @@ def copy_options(datadir: Path, serving: Serving, places: CopyPlaces, *, buffer_
         *([f"--server-id={serving.server_id}", "--log-bin=binlog"] if serving.logs else ["--skip-log-bin"]),
         "--relay-log=relay-bin",
         f"--innodb-buffer-pool-size={buffer_pool_bytes}",
+        # A backup has no list of the pool's pages.
+        "--innodb-buffer-pool-load-at-startup=OFF",
     ]
 
 

@@ -98,7 +98,7 @@ def restore_backup(
     files = repository.load_files(manifest)
     if only:
         files = only.chosen(files, manifest).files
-    mark = f"{manifest.backup_id} {only}" if only else manifest.backup_id
+    mark = mark_of(manifest, only)
     with contextlib.closing(held(target)) as place:
         resumed = prepare(place, mark, force=force)
         if resumed:
@@ -138,6 +138,11 @@ def restore_backup(
         option_file=str(target / OPTION_FILE) if settings else "",
         event_sql=tuple(event_statements(manifest.event_states)),
     )
+
+
+def mark_of(manifest: Manifest, only: Selection | None) -> str:
+    """Return what the marker of an interrupted restore names, so that only the same restore resumes it."""
+    return f"{manifest.backup_id} {only}" if only else manifest.backup_id
 
 
 def content_bytes(files: Iterable[FileEntry], chunk_size_bytes: int) -> int:

@@ -44,6 +44,17 @@ def held(target: Path) -> Beneath:
     )
 
 
+def examine(target: Path, mark: str, *, force: bool) -> bool:
+    """Return what :func:`held` and :func:`prepare` would, without making *target*.
+
+    :raises TargetNotEmpty: as they do.
+    """
+    if not target.exists() and not target.is_symlink():
+        return False
+    with contextlib.closing(held(target)) as place:
+        return prepare(place, mark, force=force)
+
+
 def prepare(target: Beneath, mark: str, *, force: bool) -> bool:
     """Return whether *target* has content that a restore may reuse.
 
