@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +13,32 @@ import msgspec
 
 from airflow_restore_replay.cli import restore_output
 from airflow_restore_replay.cli.credentials import read_password
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
-from airflow_restore_replay.core.recovery.copy_server import CopyRequest
-from airflow_restore_replay.core.recovery.restore import choose_backup
+from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest
+from airflow_restore_replay.core.recovery.plan import Plan
+from airflow_restore_replay.core.recovery.restore import Restored, choose_backup
+from airflow_restore_replay.core.recovery.scratch import scratch_directory
 from airflow_restore_replay.core.recovery.selection import Selection
-from airflow_restore_replay.core.recovery.session import RestoreSession, Wish
+from airflow_restore_replay.core.recovery.session import RestoreSession, Served, Wish
 from airflow_restore_replay.core.recovery.source import server_at
 
 
 @click.command("restore")
-@click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--to", "target", type=click.Path(path_type=Path), metavar="DIR", help="An empty directory.")
 @click.option("--backup", "backup_id", metavar="ID", help="Default: the newest healthy backup.")
 @click.option("--tables", metavar="LIST", help="Only these, as shop.orders,shop.o%.")
 @click.option("--databases", metavar="LIST", help="Only the tables of these.")
+@click.option("--dump", type=click.Path(path_type=Path), metavar="FILE.sql.zst", help="Write a dump.")
+@click.option(
+    "--into",
+    metavar="[USER@]HOST[:PORT]",
+    help="Put the tables into this server; the password is read from standard input.",
+)
+@click.option("--as", "rename", metavar="NAME", help="Name of the table there, or schema.% for several.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--force", is_flag=True, help="Replace everything in DIR.")
 @click.option("--quarantined", is_flag=True, help="Restore even a quarantined backup.")
@@ -41,60 +54,112 @@ from airflow_restore_replay.core.recovery.source import server_at
     help="It replicates from there; the password is read from standard input. Implies --start.",
 )
 @scoped
-def command(scope: Scope, target: Path, dry_run: bool, **options: Any) -> None:
+def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) -> None:
     """Restore a backup into an empty directory, or resume an interrupted restore.
 
-    With --start, a server runs on it and goes on running. Neither Airflow nor the primary is needed.
+    With --start, a server runs on it and goes on running. With --dump and --into, tables are taken out of a server that
+    runs as long as this takes; then DIR may be left out. Neither Airflow nor the primary is needed.
     """
+    clean_up_on_sigterm()
+    with ExitStack() as stack:
+        if target is None:
+            if not (options["dump"] or options["into"]) or _copy_options(options):
+                raise click.UsageError("Missing option '--to'.")
+            target = stack.enter_context(scratch_directory(Path(scope.cluster.node.workdir))) / "data"
+        answer = _restore(
+            scope, _wish(scope, target.absolute(), options), dry_run=dry_run, **_chosen(options)
+        )
+    answer()
+
+
+def _restore(
+    scope: Scope, wish: Wish, *, backup_id: str | None, quarantined: bool, dry_run: bool
+) -> Callable[[], None]:
+    """Restore, and return what shows the answer."""
     repository = scope.repository()
     catalog = repository.catalog()
-    backup = choose_backup(catalog, options["backup_id"], allow_quarantined=options["quarantined"])
-    wish = Wish(
-        target=target.absolute(),
-        only=Selection.of(options["tables"], options["databases"]),
-        copy=_copy(scope, options),
-        force=options["force"],
-    )
+    backup = choose_backup(catalog, backup_id, allow_quarantined=quarantined)
     with ProgressDisplay(scope.cluster.name) as display:
         session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
         plan = session.plan()
-        if not dry_run:
-            session.refuse(plan)
-            restored = session.restore()
-            running, role = session.serve(restored) if wish.copy else (None, None)
-    if dry_run:
-        scope.emit(msgspec.to_builtins(plan)) if scope.as_json else restore_output.show_plan(plan)
+        if dry_run:
+            return partial(_show_plan, scope, session, plan)
         session.refuse(plan)
-        return
-    hints = [*get_flavor(backup.manifest.flavor).restore_hints(), *restore_output.ownership(wish.target)]
+        restored = session.restore()
+        served = session.serve(restored) if wish.runs else Served()
+    commands = served.running.commands if served.running else session.commands(restored)
+    return partial(_show, scope, session, plan, restored, served, commands)
+
+
+def _show_plan(scope: Scope, session: RestoreSession, plan: Plan) -> None:
+    scope.emit(msgspec.to_builtins(plan)) if scope.as_json else restore_output.show_plan(plan)
+    session.refuse(plan)
+
+
+def _show(
+    scope: Scope,
+    session: RestoreSession,
+    plan: Plan,
+    restored: Restored,
+    served: Served,
+    commands: Commands,
+) -> None:
+    hints = [*session.server_flavor.restore_hints(), *restore_output.ownership(session.wish.target)]
     if scope.as_json:
-        commands = running.commands if running else session.commands(restored)
-        answer = msgspec.to_builtins(restored) | {"hints": hints, "state": backup.state, "commands": commands}
-        scope.emit(answer | {"server": running, "role": role, "tables": plan.tables})
-    elif running and role:
-        restore_output.show_running(restored, running, role)
-    else:
-        restore_output.show_files(restored, session.commands(restored), hints)
+        answer = msgspec.to_builtins(restored) | {"hints": hints, "state": session.backup.state}
+        scope.emit(answer | {"commands": commands, "tables": plan.tables} | msgspec.to_builtins(served))
+    elif served.dumped or served.loaded:
+        restore_output.show_taken(served)
+    if scope.as_json:
+        return
+    if served.running:
+        restore_output.show_running(restored, served.running, served.role)
+    elif not (served.dumped or served.loaded):
+        restore_output.show_files(restored, commands, hints)
 
 
-def _copy(scope: Scope, options: dict[str, Any]) -> CopyRequest | None:
-    """Return how a server is to run on the restored files; None if none is asked for."""
+def _chosen(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("backup_id", "quarantined")}
+
+
+def _copy_options(options: dict[str, Any]) -> bool:
+    return any(options[name] for name in ("start", "port", "writable", "as_primary", "source"))
+
+
+def _wish(scope: Scope, target: Path, options: dict[str, Any]) -> Wish:
+    only = Selection.of(options["tables"], options["databases"])
+    whole = options["as_primary"] or options["source"]
     if options["as_primary"] and options["source"]:
         raise click.UsageError("--as-primary and --as-replica-of exclude each other.")
-    whole = options["as_primary"] or options["source"]
-    if whole and (options["tables"] or options["databases"]):
+    if whole and only:
         raise click.UsageError("A copy of some tables can be neither a primary nor a replica.")
-    if not (whole or options["start"] or options["port"] or options["writable"]):
-        return None
-    source = None
-    if options["source"]:
-        usual = scope.cluster.primary
-        source = server_at(options["source"], "", usual)
-        source = msgspec.structs.replace(source, password=read_password(f"{source!r}"))
-    return CopyRequest(
-        port=options["port"],
-        bind=options["bind"],
-        writable=options["writable"],
-        primary=options["as_primary"],
-        source=source,
+    if options["into"] and (not only or options["source"]):
+        raise click.UsageError("--into needs --tables or --databases, and goes without --as-replica-of.")
+    if options["rename"] and not options["into"]:
+        raise click.UsageError("--as is the name of a table in the server that --into names.")
+    copy = None
+    if _copy_options(options):
+        copy = CopyRequest(
+            port=options["port"],
+            bind=options["bind"],
+            writable=options["writable"],
+            primary=options["as_primary"],
+            source=_server(scope, options["source"]),
+        )
+    return Wish(
+        target=target,
+        only=only,
+        copy=copy,
+        force=options["force"],
+        dump=options["dump"].absolute() if options["dump"] else None,
+        into=_server(scope, options["into"]),
+        rename=options["rename"],
     )
+
+
+def _server(scope: Scope, text: str | None) -> Endpoint | None:
+    """Return the endpoint that *text* names, with the password from standard input."""
+    if not text:
+        return None
+    server = server_at(text, "", scope.cluster.primary)
+    return msgspec.structs.replace(server, password=read_password(f"{server!r}"))

@@ -12,6 +12,7 @@ from airflow_restore_replay.core.recovery.copy_server import Commands, RunningCo
 from airflow_restore_replay.core.recovery.plan import Plan
 from airflow_restore_replay.core.recovery.restore import Restored
 from airflow_restore_replay.core.recovery.roles import Role
+from airflow_restore_replay.core.recovery.session import Served
 
 _NAMES_SHOWN = 20
 
@@ -103,6 +104,22 @@ def show_running(restored: Restored, running: RunningCopy, role: Role) -> None:
             running.commands.start,
         ]
     )
+
+
+def show_taken(served: Served) -> None:
+    """Print what was taken out of the restored copy."""
+    lines = []
+    if dumped := served.dumped:
+        lines.append(
+            f"{dumped.path} is complete: {human_bytes(dumped.sql_bytes)} of SQL in {human_bytes(dumped.size_bytes)}, "
+            f"of {', '.join(dumped.schemas)}."
+        )
+    for table in served.loaded:
+        how = "as a tablespace" if not table.why else f"row by row, because {table.why}"
+        lines.append(f"{table.table} is in the server as {table.into}: {table.rows:,} rows, compared, {how}.")
+        if table.left_out:
+            lines.append(f"- Left out: {', '.join(table.left_out)}.")
+    say(lines)
 
 
 def say(lines: Sequence[str]) -> None:

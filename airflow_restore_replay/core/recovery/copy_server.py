@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import shlex
-import time
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from airflow_restore_replay.core.flavor.optionfile import client_options
 from airflow_restore_replay.core.flavor.private_files import write_private
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.server_options import CopyPlaces
-from airflow_restore_replay.core.flavor.sql import run, value
+from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, Endpoint, ServerLayout, Serving
 from airflow_restore_replay.core.flavor.variables import zone_of_system
 from airflow_restore_replay.core.recovery.restore import OPTION_FILE
@@ -31,7 +31,6 @@ SUFFIX = ".server"
 _CLIENT_FILE = "client.cnf"
 # sockaddr_un has 108 bytes.
 _SOCKET_PATH_MAX = 100
-_READ_ONLY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -181,14 +180,7 @@ class CopyServer:
         """
         make_directory(self.home)
         self.server.start(replaying=False)
-        conn = self.server.connect()
-        deadline = time.monotonic() + _READ_ONLY_S
-        # MariaDB accepts connections a moment before read_only is in force.
-        while int(value(conn, "SELECT @@GLOBAL.read_only")) == self._serving.writable:
-            if time.monotonic() > deadline:
-                raise NodeServerCrashed(f"The server of {self.target} does not become read-only.")
-            time.sleep(0.02)
-        return conn
+        return self.server.connect()
 
     def leave(self, conn: Conn, *, keep_account: bool) -> RunningCopy:
         """Let the server run on.
@@ -218,6 +210,12 @@ class CopyServer:
             commands=Commands(start, connect, f"kill -TERM {record.process.pid}"),
             warnings=[f"Its error log: {line}" for line in self.server.log_errors()],
         )
+
+    def close(self, conn: Conn) -> None:
+        """Stop the server cleanly, and remove what it had beside its data."""
+        conn.close()
+        self.server.stop()
+        shutil.rmtree(self.home)
 
     def end(self) -> None:
         """Kill the server of a copy that is not needed any more; idempotent."""

@@ -33,6 +33,8 @@ _OPTIONS = (
     "--hex-blob",
     "--triggers",
     "--no-tablespaces",
+    # Whoever loads it where the table still exists must not lose that.
+    "--skip-add-drop-table",
     "--default-character-set=utf8mb4",
     "--max-allowed-packet=1G",
 )
@@ -58,8 +60,8 @@ class Dumped:
     size_bytes: int
 
 
-def refuse_file(path: Path) -> None:
-    """Raise if a dump cannot be written to *path*.
+def refuse_file(path: Path) -> str:
+    """Return *path*, or raise if a dump cannot be written there.
 
     :raises PreflightFailed: it exists, or its directory does not.
     """
@@ -67,6 +69,7 @@ def refuse_file(path: Path) -> None:
         raise PreflightFailed(f"{path} exists.", hint="Name a new file; a dump replaces none.")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise PreflightFailed(f"The directory {path.parent} cannot be written to.", hint="Name another file.")
+    return str(path)
 
 
 def dump(

@@ -110,7 +110,7 @@ def _batches(cursor: Any, columns: Sequence[_Column], there: Conn, room: int) ->
         text = (
             "("
             + ",".join(
-                "NULL" if cell is None else escape(cell) if raw else escape(cell.decode())
+                "NULL" if cell is None else f"_binary{escape(cell)}" if raw else escape(cell.decode())
                 for cell, raw in zip(row, as_bytes, strict=True)
             )
             + ")"
