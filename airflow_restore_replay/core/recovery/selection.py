@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from airflow_restore_replay.core.errors import NoSuchTable
 from airflow_restore_replay.core.flavor.filenames import TableName, table_of
-from airflow_restore_replay.core.flavor.quoting import joined, parted
+from airflow_restore_replay.core.flavor.quoting import joined, spelled
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 
 _NAMES_SHOWN = 5
@@ -49,7 +49,7 @@ class Selection:
         """
         patterns = _listed(tables)
         for pattern in patterns:
-            if not all(parted(pattern)):
+            if not all(spelled(pattern)):
                 raise NoSuchTable(
                     f"{pattern!r} names no table.", hint="Write schema.table, for example shop.orders."
                 )
@@ -78,7 +78,7 @@ class Selection:
         for pattern in selection.patterns:
             if any(_matches(pattern, table) for table in tables) or _is_empty(pattern, schemas, known):
                 continue
-            wanted = TableName(*parted(pattern))
+            wanted = TableName(*spelled(pattern))
             if wanted.schema not in schemas or _ANY in pattern or not _shares_tablespaces(files, manifest):
                 raise self._unknown(pattern, known, manifest)
             unseen.append(wanted)
@@ -110,7 +110,7 @@ def _listed(text: str | None) -> list[str]:
 
 def _is_empty(pattern: str, schemas: Iterable[str], known: Iterable[TableName]) -> bool:
     """Return whether a pattern means a whole schema, which has no tables."""
-    schema, name = parted(pattern)
+    schema, name = spelled(pattern)
     return name == _ANY and schema in schemas and all(table.schema != schema for table in known)
 
 
@@ -125,5 +125,5 @@ def _shares_tablespaces(files: Iterable[FileEntry], manifest: Manifest) -> bool:
 def _matches(pattern: str, table: TableName) -> bool:
     return all(
         re.fullmatch(".*".join(map(re.escape, part.split(_ANY))), text, re.DOTALL)
-        for part, text in zip(parted(pattern), (table.schema, table.name), strict=True)
+        for part, text in zip(spelled(pattern), (table.schema, table.name), strict=True)
     )

@@ -22,7 +22,7 @@ from airflow_restore_replay.core.flavor.carry.objects import Object
 from airflow_restore_replay.core.flavor.carry.raw import return_bytes
 from airflow_restore_replay.core.flavor.filenames import TableName
 from airflow_restore_replay.core.flavor.findings import Finding
-from airflow_restore_replay.core.flavor.quoting import identifier, joined, parted, qualified
+from airflow_restore_replay.core.flavor.quoting import identifier, joined, qualified, spelled
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Table
 from airflow_restore_replay.core.jobs.compare.ranges import fetch
@@ -65,7 +65,7 @@ def renamed(tables: Sequence[TableName], name: str | None) -> dict[TableName, Ta
     """
     if name is None:
         return {table: table for table in tables}
-    schema, new = parted(name)
+    schema, new = spelled(name)
     if not schema or not new:
         raise PreflightFailed(
             f"{name!r} names no table.", hint="Write schema.table, or schema.% for several."
