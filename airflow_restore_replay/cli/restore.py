@@ -16,6 +16,7 @@ from airflow_restore_replay.cli.credentials import read_password
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest
@@ -23,7 +24,8 @@ from airflow_restore_replay.core.recovery.plan import Plan
 from airflow_restore_replay.core.recovery.restore import Restored, choose_backup
 from airflow_restore_replay.core.recovery.scratch import scratch_directory
 from airflow_restore_replay.core.recovery.selection import Selection
-from airflow_restore_replay.core.recovery.session import RestoreSession, Served, Wish
+from airflow_restore_replay.core.recovery.service import Served, serve
+from airflow_restore_replay.core.recovery.session import RestoreSession, Wish
 from airflow_restore_replay.core.recovery.source import server_at
 
 
@@ -41,6 +43,8 @@ from airflow_restore_replay.core.recovery.source import server_at
 @click.option("--as", "rename", metavar="NAME", help="Name of the table there, or schema.% for several.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--force", is_flag=True, help="Replace everything in DIR.")
+@click.option("--in-place", is_flag=True, help="DIR is a broken data directory: fetch only what differs.")
+@click.option("--yes", is_flag=True, help="Do not ask before --in-place.")
 @click.option("--quarantined", is_flag=True, help="Restore even a quarantined backup.")
 @click.option("--start", is_flag=True, help="Run a server on it: read-only, on a socket, no network.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The server listens there, too; implies --start.")
@@ -73,22 +77,44 @@ def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) ->
 
 
 def _restore(
-    scope: Scope, wish: Wish, *, backup_id: str | None, quarantined: bool, dry_run: bool
+    scope: Scope, wish: Wish, *, backup_id: str | None, quarantined: bool, yes: bool, dry_run: bool
 ) -> Callable[[], None]:
     """Restore, and return what shows the answer."""
     repository = scope.repository()
     catalog = repository.catalog()
     backup = choose_backup(catalog, backup_id, allow_quarantined=quarantined)
-    with ProgressDisplay(scope.cluster.name) as display:
-        session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
-        plan = session.plan()
-        if dry_run:
-            return partial(_show_plan, scope, session, plan)
-        session.refuse(plan)
+    display = ProgressDisplay(scope.cluster.name)
+    session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
+    if not dry_run:
+        session.take_over()
+    plan = session.plan()
+    if dry_run:
+        return partial(_show_plan, scope, session, plan)
+    session.refuse(plan)
+    if wish.in_place and not yes:
+        _confirm(session)
+    with display:
         restored = session.restore()
-        served = session.serve(restored) if wish.runs else Served()
+        served = serve(session, restored) if wish.runs else Served()
     commands = served.running.commands if served.running else session.commands(restored)
     return partial(_show, scope, session, plan, restored, served, commands)
+
+
+def _confirm(session: RestoreSession) -> None:
+    """Let the user type the directory's name before its content is replaced."""
+    target = session.wish.target
+    fate = (
+        "is kept until the new one is whole"
+        if session.keeps_old
+        else "is LOST at once: there is no room for both"
+    )
+    click.echo(
+        f"Everything in {target} becomes backup {session.backup.backup_id}. The old state {fate}.", err=True
+    )
+    if click.prompt(f"Type {target} to go on", err=True, default="", show_default=False) != str(target):
+        raise PreflightFailed(
+            "The directory was not confirmed; nothing was changed.", hint="For scripts: --yes."
+        )
 
 
 def _show_plan(scope: Scope, session: RestoreSession, plan: Plan) -> None:
@@ -119,7 +145,7 @@ def _show(
 
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("backup_id", "quarantined")}
+    return {name: options[name] for name in ("backup_id", "quarantined", "yes")}
 
 
 def _copy_options(options: dict[str, Any]) -> bool:
@@ -137,6 +163,8 @@ def _wish(scope: Scope, target: Path, options: dict[str, Any]) -> Wish:
         raise click.UsageError("--into needs --tables or --databases, and goes without --as-replica-of.")
     if options["rename"] and not options["into"]:
         raise click.UsageError("--as is the name of a table in the server that --into names.")
+    if options["in_place"] and (only or options["force"]):
+        raise click.UsageError("--in-place restores the whole backup, and goes without --force.")
     copy = None
     if _copy_options(options):
         copy = CopyRequest(
@@ -151,6 +179,7 @@ def _wish(scope: Scope, target: Path, options: dict[str, Any]) -> Wish:
         only=only,
         copy=copy,
         force=options["force"],
+        in_place=options["in_place"],
         dump=options["dump"].absolute() if options["dump"] else None,
         into=_server(scope, options["into"]),
         rename=options["rename"],

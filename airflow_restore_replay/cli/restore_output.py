@@ -12,7 +12,7 @@ from airflow_restore_replay.core.recovery.copy_server import Commands, RunningCo
 from airflow_restore_replay.core.recovery.plan import Plan
 from airflow_restore_replay.core.recovery.restore import Restored
 from airflow_restore_replay.core.recovery.roles import Role
-from airflow_restore_replay.core.recovery.session import Served
+from airflow_restore_replay.core.recovery.service import Served
 
 _NAMES_SHOWN = 20
 

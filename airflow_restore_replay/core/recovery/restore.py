@@ -81,6 +81,7 @@ def restore_backup(
     transfer: Transfer,
     force: bool = False,
     only: Selection | None = None,
+    unfinished: bool = False,
     progress: ProgressFn = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Restored:
@@ -88,6 +89,7 @@ def restore_backup(
 
     :param force: replace the content of *target*; by default, *target* must be empty or hold an interrupted restore of
         the same backup.
+    :param unfinished: leave the marker of an unfinished restore, because the caller has more to do.
     :param only: restore only these tables, with what the server itself needs.
     :raises NoSuchTable: the backup has no table that *only* names.
     :raises TargetNotEmpty: *target* has content, or a server runs on it.
@@ -123,19 +125,34 @@ def restore_backup(
             label=manifest.backup_id,
             held=place,
         )
-        place.remove(MARKER)
-        settings = _option_file(manifest)
+        if not unfinished:
+            place.remove(MARKER)
+        settings = option_file_of(manifest)
         if settings:
             place.replace(OPTION_FILE, settings.encode())
+    return restored_of(
+        manifest,
+        target,
+        size_bytes=result.bytes,
+        fetched_bytes=result.fetched_bytes,
+        seconds=time.monotonic() - started,
+        resumed=resumed,
+    )
+
+
+def restored_of(
+    manifest: Manifest, target: Path, *, size_bytes: int, fetched_bytes: int, seconds: float, resumed: bool
+) -> Restored:
+    """Return what a finished restore into *target* is to be told of."""
     return Restored(
         backup_id=manifest.backup_id,
         position=manifest.position,
         target=str(target),
-        bytes=result.bytes,
-        fetched_bytes=result.fetched_bytes,
-        seconds=round(time.monotonic() - started, 3),
+        bytes=size_bytes,
+        fetched_bytes=fetched_bytes,
+        seconds=round(seconds, 3),
         resumed=resumed,
-        option_file=str(target / OPTION_FILE) if settings else "",
+        option_file=str(target / OPTION_FILE) if option_file_of(manifest) else "",
         event_sql=tuple(event_statements(manifest.event_states)),
     )
 
@@ -155,7 +172,8 @@ def content_bytes(files: Iterable[FileEntry], chunk_size_bytes: int) -> int:
     )
 
 
-def _option_file(manifest: Manifest) -> str:
+def option_file_of(manifest: Manifest) -> str:
+    """Return the content of the option file with the primary's settings; empty if the backup has none."""
     if not manifest.variables:
         return ""
     variables = get_flavor(manifest.flavor).variables

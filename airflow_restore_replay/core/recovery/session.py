@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.filenames import TableName
-from airflow_restore_replay.core.flavor.findings import Finding, refuse
-from airflow_restore_replay.core.flavor.quoting import joined
+from airflow_restore_replay.core.flavor.findings import Finding, Severity, refuse
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.jobs.preconditions import finding_of
-from airflow_restore_replay.core.recovery import preflight, roles, target_dir
-from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest, CopyServer, RunningCopy
-from airflow_restore_replay.core.recovery.dumping import Dumped, dump, refuse_file
+from airflow_restore_replay.core.recovery import in_place, preflight, roles, target_dir
+from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest, CopyServer
+from airflow_restore_replay.core.recovery.dumping import refuse_file
 from airflow_restore_replay.core.recovery.forecast import forecast
-from airflow_restore_replay.core.recovery.loading.into import Loaded, examine_server, load_table, renamed
+from airflow_restore_replay.core.recovery.loading.into import examine_server, renamed
 from airflow_restore_replay.core.recovery.plan import Plan, named, not_covered
 from airflow_restore_replay.core.recovery.restore import Restored, content_bytes, mark_of, restore_backup
 from airflow_restore_replay.core.recovery.selection import Chosen, Selection
@@ -43,6 +41,7 @@ class Wish:
     :param only: the tables; None for all.
     :param copy: how the server on it is to run; None if none goes on running.
     :param force: replace what is in the target.
+    :param in_place: bring the data directory that the target is to the backup.
     :param dump: file for a dump of the tables.
     :param into: living server that gets the tables.
     :param rename: their names there, see :func:`~airflow_restore_replay.core.recovery.loading.into.renamed`.
@@ -52,6 +51,7 @@ class Wish:
     only: Selection | None = None
     copy: CopyRequest | None = None
     force: bool = False
+    in_place: bool = False
     dump: Path | None = None
     into: Endpoint | None = None
     rename: str | None = None
@@ -60,19 +60,6 @@ class Wish:
     def runs(self) -> CopyRequest | None:
         """Return how a server runs, if only for a while; None if none is needed."""
         return self.copy or (CopyRequest() if self.dump or self.into else None)
-
-
-@dataclass
-class Served:
-    """What came of a server on the restored copy.
-
-    :param running: the server, if it goes on running.
-    """
-
-    running: RunningCopy | None = None
-    role: roles.Role = field(default_factory=roles.Role)
-    dumped: Dumped | None = None
-    loaded: list[Loaded] = field(default_factory=list)
 
 
 class RestoreSession:
@@ -154,16 +141,36 @@ class RestoreSession:
         refuse(plan.findings, seeding=False, what="a restore")
 
     def _examine_target(self) -> object:
+        if self.wish.in_place:
+            return in_place.examine(self.wish.target, self.manifest.backup_id, self.files)
         return target_dir.examine(
             self.wish.target, mark_of(self.manifest, self.wish.only), force=self.wish.force
         )
 
+    @property
+    def keeps_old(self) -> bool:
+        """Return whether a restore in place has room to keep the old state until the new one is whole."""
+        size = content_bytes(self.files, self.manifest.chunk_size_bytes)
+        return in_place.keeps_old(self.wish.target, size)
+
     def _examine_results(self) -> list[Finding]:
         found = []
+        if self.wish.in_place and self.wish.target.is_dir():
+            kept = self.keeps_old
+            found.append(
+                Finding(
+                    subject="target",
+                    name="old state",
+                    severity=Severity.OK if kept else Severity.WARNING,
+                    observed="kept until the new one is whole" if kept else "no room to keep it",
+                    expected="kept until the new one is whole",
+                    fix="" if kept else "Free space, or it is lost when the restore begins.",
+                )
+            )
         if path := self.wish.dump:
             found.append(finding_of("target", "dump", partial(refuse_file, path), expected="a new file"))
         if self.wish.into:
-            names = renamed(self._tables, self.wish.rename)
+            names = renamed(self.tables, self.wish.rename)
             found += examine_server(self.server_flavor, self.wish.into, self.manifest, names)
         return found
 
@@ -173,12 +180,32 @@ class RestoreSession:
         return get_flavor(self.manifest.flavor)
 
     @property
-    def _tables(self) -> list[TableName]:
+    def tables(self) -> list[TableName]:
+        """Return the tables that are restored; none if it is all of them."""
         return [*self.chosen.tables, *self.chosen.unseen]
 
+    def take_over(self) -> None:
+        """End the server that an interrupted call of this same restore has left on the target."""
+        mark = mark_of(self.manifest, self.wish.only)
+        if self.wish.runs and target_dir.is_unfinished(self.wish.target, mark):
+            CopyServer(self.cluster, self.manifest, self.wish.target, CopyRequest()).end()
+
     def restore(self) -> Restored:
-        """Restore the files; resumes an interrupted restore of the same."""
+        """Restore the files; resumes an interrupted restore of the same.
+
+        If a server is asked for, the target counts as unfinished until :meth:`finish`.
+        """
         self.report.phase("restoring", detail=self.backup.backup_id)
+        if self.wish.in_place:
+            return in_place.restore_in_place(
+                self.repository,
+                self.manifest,
+                self.wish.target,
+                self.files,
+                transfer=self.cluster.transfer,
+                progress=self.report.count,
+                cancelled=self.cancelled,
+            )
         return restore_backup(
             self.repository,
             self.manifest,
@@ -186,9 +213,15 @@ class RestoreSession:
             transfer=self.cluster.transfer,
             force=self.wish.force,
             only=self.wish.only,
+            unfinished=self.wish.runs is not None,
             progress=self.report.count,
             cancelled=self.cancelled,
         )
+
+    def finish(self) -> None:
+        """Let the target count as complete: a later call of the same does not resume it."""
+        with contextlib.closing(target_dir.held(self.wish.target)) as place:
+            place.remove(target_dir.MARKER)
 
     def server(self, restored: Restored) -> CopyServer:
         """Return the server of the restored copy, which is not started by this."""
@@ -216,77 +249,9 @@ class RestoreSession:
             conn = copy.start()
             roles.refuse_other_position(copy.flavor, conn, restored.position)
             if self.wish.only:
-                kept = set(self._tables)
+                kept = set(self.tables)
                 copy.flavor.forget_absent(conn, lambda schema, name: TableName(schema, name) in kept)
         except BaseException:
             copy.end()
             raise
         return copy, conn
-
-    def serve(self, restored: Restored) -> Served:
-        """Start the copy, take from it what is asked for, and let it run on in its role, or stop it."""
-        served = Served()
-        copy, conn = self.start(restored)
-        try:
-            if self.wish.dump:
-                served.dumped = self._dump(copy, conn, self.wish.dump)
-            if self.wish.into:
-                served.loaded = list(self._load(copy, conn, self.wish.into))
-        except BaseException:
-            copy.end()
-            raise
-        if self.wish.copy is None:
-            self.report.phase("stopping the server")
-            copy.close(conn)
-        else:
-            self._leave(copy, conn, self.wish.copy, restored, served)
-        return served
-
-    def _dump(self, copy: CopyServer, conn: Conn, path: Path) -> Dumped:
-        self.report.phase("dumping", detail=path.name)
-        return dump(
-            copy.server,
-            conn,
-            self.manifest,
-            self._tables,
-            path,
-            secrets_dir=copy.home / "secrets",
-            progress=self.report.count,
-            cancelled=self.cancelled,
-        )
-
-    def _load(self, copy: CopyServer, conn: Conn, server: Endpoint) -> Iterator[Loaded]:
-        for table, name in renamed(self._tables, self.wish.rename).items():
-            self.report.phase("loading", detail=joined(name.schema, name.name))
-            yield load_table(
-                copy.flavor,
-                conn,
-                copy.server.endpoint(),
-                server,
-                table,
-                name,
-                progress=partial(self.report.count, unit="rows"),
-                cancelled=self.cancelled,
-            )
-
-    def _leave(
-        self, copy: CopyServer, conn: Conn, request: CopyRequest, restored: Restored, served: Served
-    ) -> None:
-        try:
-            if request.primary:
-                served.role = roles.become_primary(copy.flavor, conn, self.manifest, restored.position)
-            elif request.source:
-                self.report.phase("connecting to the source")
-                served.role = roles.become_replica(
-                    copy.flavor, conn, request.source, cancelled=self.cancelled
-                )
-        except RestoreReplayError:
-            # It runs, and a person may want to see why it is not what it should be.
-            with contextlib.suppress(RestoreReplayError):
-                copy.leave(conn, keep_account=True)
-            raise
-        in_service = request.primary or request.source is not None
-        served.running = copy.leave(conn, keep_account=not in_service)
-        if self.wish.only:
-            # The log names each table that the copy does not have.
-            served.running = replace(served.running, warnings=[])

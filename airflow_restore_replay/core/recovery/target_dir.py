@@ -90,6 +90,14 @@ def marking(target: Beneath, mark: str, progress: ProgressFn) -> ProgressFn:
     return report
 
 
+def is_unfinished(target: Path, mark: str) -> bool:
+    """Return whether *target* holds an interrupted restore that *mark* names."""
+    if not target.is_dir():
+        return False
+    with contextlib.closing(Beneath(target)) as place:
+        return _interrupted(place) == mark
+
+
 def _interrupted(target: Beneath) -> str | None:
     with (
         contextlib.suppress(OSError, msgspec.MsgspecError, KeyError),

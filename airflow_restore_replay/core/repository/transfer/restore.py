@@ -92,6 +92,7 @@ class _Run:
     label: str
     limit: RateLimit
     pages: PageIndex | None
+    reuse: Beneath | None
 
 
 def restore_tree(
@@ -108,6 +109,7 @@ def restore_tree(
     resume: bool = False,
     label: str = "",
     held: Beneath | None = None,
+    reuse: Beneath | None = None,
 ) -> RestoreResult:
     """Rebuild *files* below *target*; when this function returns, all of them are on disk.
 
@@ -118,6 +120,7 @@ def restore_tree(
         fetched. Otherwise *target* must be empty or missing.
     :param label: name of the backup in errors.
     :param held: *target*, if the caller holds it open and has checked it.
+    :param reuse: a directory with an older state of the files; bytes of it that hash to their chunk's name are copied.
     :raises PathEscapes: a path or reference leaves its root; nothing was written.
     :raises ManifestCorrupt: entries contradict each other; nothing was written.
     :raises ChunkMissing, ChunkCorrupt: the message names object, chunk, file and backup.
@@ -131,7 +134,7 @@ def restore_tree(
         place.prepare()
         index = PageIndex.create(pages, chunk_size_bytes) if pages else None
         bundles = BundleReader(chunks.store, ranges, keep=threads + 2)
-        run = _Run(chunks, place, bundles, label, rate_limit or RateLimit(None), index)
+        run = _Run(chunks, place, bundles, label, rate_limit or RateLimit(None), index, reuse)
         spots = _spots(files, chunk_size_bytes)
         result = _write_all(run, files, spots, threads, progress, cancelled)
         place.make_durable(threads, cancelled)
@@ -219,6 +222,10 @@ def _fill(run: _Run, batch: Sequence[_Spot]) -> _Done:
 
 def _fill_spot(run: _Run, spot: _Spot, descriptor: int, done: _Done) -> None:
     data: bytes | memoryview | None = _in_place(run, spot, descriptor) if run.target.resume else None
+    if data is None and run.reuse is not None and spot.ref is not None:
+        data = _in_older(run, spot, run.reuse)
+        if data is not None:
+            write_all(descriptor, data, spot.offset)
     if data is not None:
         done.placed.update(key_of(leaf) for leaf in leaves(spot.ref))
     else:
@@ -250,3 +257,10 @@ def _in_place(run: _Run, spot: _Spot, descriptor: int) -> bytes | None:
     if spot.ref is None:
         return present if is_zero(present) else None
     return present if run.chunks.codec.name(present) == content_name(spot.ref) else None
+
+
+def _in_older(run: _Run, spot: _Spot, older: Beneath) -> bytes | None:
+    """Return the content of the chunk if an older state of the file has it at the same place, else None."""
+    with contextlib.suppress(OSError), older.opened(spot.path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+        return _in_place(run, spot, descriptor)
+    return None
