@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from airflow_restore_replay.core.flavor.account import AGENT
-from tests.support.flavors import Kit, on_both
+from tests.support.flavors import Kit, on_both, on_either
+from tests.support.killing import moments, restore_killed_at
 from tests.support.primary import ROOT_PASSWORD, Primary, free_port
 from tests.support.restores import Restores, query, started_by_hand, stopped, wait_for
-from tests.support.rig import Rig
+from tests.support.rig import Rig, processes_in
 from tests.support.seeding import seeded_copy
 
 _EVENT = "CREATE EVENT shop.nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM shop.notes WHERE body = 'never'"
@@ -344,3 +347,48 @@ def test_a_table_is_imported_into_a_server_without_a_binary_log(
         assert other.execute("CHECK TABLE shop.orders")[0][3] == "OK"
     finally:
         other.discard()
+
+
+def killed_and_called_again(restores: Restores, target: Path, call: int, config: Path) -> None:
+    words = ("--to", target, "--start", "--tables", "shop.orders,shop.invoices")
+    assert restore_killed_at(call, *words, "--config", config).returncode == -9
+    answer = restores.json(*words)
+    connect, stop = (answer["running"]["commands"][name] for name in ("connect", "stop"))
+    assert query(connect, "SELECT COUNT(*) FROM shop.orders") == [["20000"]]
+    assert query(connect, "SELECT COUNT(*) FROM shop.invoices") == [["3"]]
+    assert {p.name for p in target.glob("shop/*.ibd") if "_" not in p.name} == {"orders.ibd", "invoices.ibd"}
+    stopped(answer["running"]["pid"], stop)
+    assert processes_in(target) == []
+    shutil.rmtree(target)
+    shutil.rmtree(target.with_name(f"{target.name}.server"))
+
+
+def config_of(restores: Restores) -> tuple[Path, int]:
+    """Return the cluster file, and how many calls a restore and its start take."""
+    target = restores.root / "whole"
+    restores.call("--to", target, "--dry-run")
+    config = restores.root / "clusters.yaml"
+    done = restore_killed_at(
+        0, "--to", target, "--start", "--tables", "shop.orders,shop.invoices", "--json", "--config", config
+    )
+    assert done.returncode == 0, done.stderr
+    running = json.loads(done.stdout)["running"]
+    stopped(running["pid"], running["commands"]["stop"])
+    return config, int(done.stderr.split()[-1])
+
+
+@on_either
+def test_p13_a_killed_restore_is_resumed_up_to_its_running_server(backed: Backed, restores: Restores) -> None:
+    config, calls = config_of(restores)
+    for call in (1, calls // 2, calls):
+        killed_and_called_again(restores, restores.root / "copy", call, config)
+
+
+@on_both
+@pytest.mark.sweep(
+    guards="a restore that is killed at any of 20 moments, its server's start included, is resumed"
+)
+def test_p13_killed_at_20_moments(backed: Backed, restores: Restores) -> None:
+    config, calls = config_of(restores)
+    for call in moments(calls, 20):
+        killed_and_called_again(restores, restores.root / "copy", call, config)

@@ -13,7 +13,7 @@ from airflow_restore_replay.core.errors import NoSuchBackup
 from airflow_restore_replay.core.flavor.quoting import parted, qualified
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.recovery.selection import Selection
-from airflow_restore_replay.core.recovery.target_dir import MARKER, held, marking, prepare, remove_strangers
+from airflow_restore_replay.core.recovery.target_dir import MARKER, begin, held, prepare, remove_strangers
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
 from airflow_restore_replay.core.repository.format.refs import chunk_bytes
@@ -112,6 +112,7 @@ def restore_backup(
             hint="Free space there, or restore to another disk.",
             held_bytes=allocated_bytes(target),
         )
+        begin(place, mark)
         result = restore_tree(
             repository.chunks_for(manifest),
             files,
@@ -119,11 +120,12 @@ def restore_backup(
             chunk_size_bytes=manifest.chunk_size_bytes,
             threads=transfer.threads,
             rate_limit=RateLimit(transfer.rate_limit),
-            progress=marking(place, mark, progress),
+            progress=progress,
             cancelled=cancelled,
             resume=resumed,
             label=manifest.backup_id,
             held=place,
+            marker=MARKER,
         )
         if not unfinished:
             place.remove(MARKER)

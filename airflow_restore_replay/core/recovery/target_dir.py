@@ -15,7 +15,6 @@ import msgspec
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import TargetNotEmpty
 from airflow_restore_replay.core.repository.format.records import FileEntry
-from airflow_restore_replay.core.repository.rate_limit import ProgressFn
 from airflow_restore_replay.core.system.beneath import Beneath, is_own
 
 #: file in the target of an unfinished restore; it names the backup, so that a second try resumes
@@ -73,21 +72,9 @@ def prepare(target: Beneath, mark: str, *, force: bool) -> bool:
     )
 
 
-def marking(target: Beneath, mark: str, progress: ProgressFn) -> ProgressFn:
-    """Return *progress*, extended to write the marker at its first call, when the first files have been created.
-
-    With a marker from the start, an empty directory would count as one with content, whose holes are read and hashed.
-    """
-    content = encode({"backup_id": mark})
-
-    def report(done: int, total: int) -> None:
-        if not marked:
-            target.replace(MARKER, content)
-            marked.append(True)
-        progress(done, total)
-
-    marked: list[bool] = []
-    return report
+def begin(target: Beneath, mark: str) -> None:
+    """Mark the directory as one with an unfinished restore, before anything else is written."""
+    target.replace(MARKER, encode({"backup_id": mark}))
 
 
 def is_unfinished(target: Path, mark: str) -> bool:

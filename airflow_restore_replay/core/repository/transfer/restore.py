@@ -109,6 +109,7 @@ def restore_tree(
     resume: bool = False,
     label: str = "",
     held: Beneath | None = None,
+    marker: str = "",
     reuse: Beneath | None = None,
 ) -> RestoreResult:
     """Rebuild *files* below *target*; when this function returns, all of them are on disk.
@@ -120,6 +121,7 @@ def restore_tree(
         fetched. Otherwise *target* must be empty or missing.
     :param label: name of the backup in errors.
     :param held: *target*, if the caller holds it open and has checked it.
+    :param marker: file of the caller in *target*, which does not count as content.
     :param reuse: a directory with an older state of the files; bytes of it that hash to their chunk's name are copied.
     :raises PathEscapes: a path or reference leaves its root; nothing was written.
     :raises ManifestCorrupt: entries contradict each other; nothing was written.
@@ -129,7 +131,7 @@ def restore_tree(
     """
     check_entries(files, chunk_size_bytes, label=label)
     ranges = ranges_of(ref for entry in files for ref in entry.chunks)
-    place = Target(target, files, resume=resume, held=held)
+    place = Target(target, files, resume=resume, held=held, marker=marker)
     with contextlib.closing(place), place.full_disk():
         place.prepare()
         index = PageIndex.create(pages, chunk_size_bytes) if pages else None

@@ -1,0 +1,37 @@
+"""Kill a command at a chosen one of the calls by which it changes files and starts programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_SCRIPT = """
+import os, signal, sys
+limit, calls = int(sys.argv.pop(1)), 0
+def hook(event, arguments):
+    global calls
+    if event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.posix_spawn"):
+        calls += 1
+        if calls == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+from airflow_restore_replay.cli.main import cli
+try:
+    cli(sys.argv[1:])
+finally:
+    print(calls, file=sys.stderr)
+"""
+
+
+def restore_killed_at(call: int, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run ``restore`` and end it with SIGKILL before its call of that number.
+
+    :param call: 0 for none; the last word on stderr is then the number of calls.
+    """
+    argv = [sys.executable, "-c", _SCRIPT, str(call), "restore", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def moments(calls: int, number: int) -> list[int]:
+    """Return *number* of the calls, spread over all of them."""
+    return sorted({max(1, round((n + 0.5) * calls / number)) for n in range(number)})
