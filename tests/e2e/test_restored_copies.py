@@ -208,7 +208,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(backed: Backed, restores
     assert sorted(p.name for p in restores.root.iterdir()) == ["clusters.yaml"]
 
 
-def test_bad_input_is_refused_before_anything_is_written(backed: Backed, restores: Restores) -> None:
+def test_p14_bad_input_is_refused_before_anything_is_written(backed: Backed, restores: Restores) -> None:
     full = restores.root / "full"
     full.mkdir(mode=0o700)
     (full / "precious").write_text("keep me")
@@ -297,7 +297,7 @@ def test_a_dump_of_tables_is_complete_and_replaces_nothing(backed: Backed, resto
 
 
 @on_both
-def test_a_table_comes_back_into_the_living_primary_under_another_name(
+def test_p15_a_table_comes_back_into_the_living_primary_under_another_name(
     backed: Backed, restores: Restores
 ) -> None:
     primary = backed.rig.primary

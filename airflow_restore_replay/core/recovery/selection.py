@@ -14,6 +14,7 @@ from airflow_restore_replay.core.repository.format.records import FileEntry, Man
 
 _NAMES_SHOWN = 5
 _ANY = "%"
+_DEFINITIONS = (".frm", ".TRG", ".par")
 _NAME = re.compile(r"(?:`(?:[^`]|``)*`|[^,`])+")
 
 
@@ -69,7 +70,9 @@ class Selection:
         :raises NoSuchTable: a pattern selects nothing; the hint has the nearest names.
         """
         of = {entry.path: table_of(entry.path, directory=entry.directory) for entry in files}
-        known = sorted({table for path, table in of.items() if table and table.name and "/" in path})
+        # A view has a definition only, as a table without rows has: MEMORY.
+        holding = (p for p in of if not p.endswith(_DEFINITIONS) and "/" in p)
+        known = sorted({table for path in holding if (table := of[path]) and table.name})
         folded = manifest.variables.get("lower_case_table_names", "0") != "0"
         selection = Selection([p.lower() for p in self.patterns]) if folded else self
         tables = [table for table in known if selection.wants(table.schema, table.name)]
@@ -89,7 +92,11 @@ class Selection:
             entry
             for entry in files
             if (table := of[entry.path]) is None
-            or (table.schema in wanted_schemas if not table.name else table in tables)
+            or (
+                table.schema in wanted_schemas
+                if not table.name
+                else selection.wants(table.schema, table.name)
+            )
         ]
         return Chosen(picked, tables, unseen)
 

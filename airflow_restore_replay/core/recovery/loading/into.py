@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import pymysql
 
 from airflow_restore_replay.core.errors import (
+    Blame,
     DataMismatch,
     PreflightFailed,
     SeedFailed,
@@ -221,6 +222,8 @@ def _compared(flavor: Flavor, copy: Conn, there: Conn, table: TableName, working
             f"{joined(table.schema, table.name)} did not arrive as it was sent: {expected[0][0]} rows were sent, "
             f"{found[0][0]} arrived, or some of them differ. Nothing was left on the server.",
             evidence={"table": joined(table.schema, table.name)},
+            # The server is at fault, or what is between: the backup's rows are those that were read.
+            blame=Blame.ENVIRONMENT,
         )
     return int(expected[0][0])
 
