@@ -26,6 +26,7 @@ def show_plan(plan: Plan) -> None:
             ("Into", plan.target),
             ("Tables", _shortened(plan.tables)),
             ("Fetches", _amount(plan)),
+            ("Needs", f"{human_bytes(plan.disk_bytes)} of disk"),
             ("Takes", _expected(plan)),
             *(("Lacks", text) for text in plan.not_covered),
         ]

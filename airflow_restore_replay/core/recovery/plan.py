@@ -20,7 +20,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A restore before it begins.
 
     :param files: number of files to restore.
-    :param size_bytes: that they occupy, and at most fetched.
+    :param size_bytes: that they occupy; at most these are fetched.
+    :param disk_bytes: room that they need, and a server if one is to run.
     :param whole_bytes: that the whole backup would occupy.
     :param tables: that are restored; empty for all.
     :param not_covered: what the restored copy will not have.
@@ -34,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     files: int
     size_bytes: int
+    disk_bytes: int
     whole_bytes: int
     tables: list[str] = []
     expected: Forecast = Forecast()

@@ -34,7 +34,6 @@ class Needs:
     :param size_bytes: that the restored files occupy.
     :param examine_target: raises if the target is unsuitable.
     :param copy: how the copy is to run; None if no server is started.
-    :param start: whether this command starts it.
     """
 
     cluster: Cluster
@@ -43,6 +42,11 @@ class Needs:
     size_bytes: int
     examine_target: Callable[[], object]
     copy: CopyRequest | None = None
+
+    @property
+    def disk_bytes(self) -> int:
+        """Return the room that the copy needs: a server adds redo log, undo and temporary files."""
+        return self.size_bytes + (self.server.flavor.empty_node_bytes if self.copy else 0)
 
     @property
     def server(self) -> CopyServer:
@@ -77,7 +81,7 @@ def _room(needs: Needs) -> Finding:
         place = place.parent
     held = allocated_bytes(needs.target) if needs.target.is_dir() else 0
     free = shutil.disk_usage(place).free + held
-    wanted = needs.size_bytes
+    wanted = needs.disk_bytes
     enough = free >= wanted
     return Finding(
         subject="target",

@@ -40,9 +40,12 @@ def serve(session: RestoreSession, restored: Restored) -> Served:
         if wish.dump:
             served.dumped = _dump(session, copy, conn, wish.dump)
         if wish.into:
-            served.loaded = list(_load(session, copy, conn, wish.into))
-    except BaseException:
+            for table in _load(session, copy, conn, wish.into):
+                served.loaded.append(table)
+    except BaseException as exc:
         copy.end()
+        if isinstance(exc, RestoreReplayError) and served.loaded:
+            exc.message += f" In the server already: {', '.join(table.into for table in served.loaded)}."
         raise
     if wish.copy is None:
         session.report.phase("stopping the server")

@@ -126,6 +126,7 @@ class RestoreSession:
             target=str(wish.target),
             files=sum(not f.directory for f in files),
             size_bytes=size,
+            disk_bytes=needs.disk_bytes,
             whole_bytes=manifest.sizes.restored_bytes,
             tables=tables,
             expected=forecast(self.catalog, size, starting=wish.runs is not None),
