@@ -40,7 +40,7 @@ def forget_absent(copy: Conn, wanted: Callable[[str, str], bool]) -> None:
     run(copy, "SET SESSION foreign_key_checks = 0, sql_log_bin = 0")
     for (name,) in rows(copy, "SELECT NAME FROM information_schema.INNODB_SYS_TABLES WHERE SPACE <> 0"):
         found = table_of(f"{name}.ibd")
-        if found and found.schema != "mysql" and not wanted(found.schema, found.name):
+        if found and found.name and not wanted(found.schema, found.name):
             # A partitioned table is not found by its name, and its partitions stay in InnoDB's dictionary.
             with contextlib.suppress(pymysql.err.MySQLError):
                 run(copy, f"DROP TABLE IF EXISTS {qualified(found.schema, found.name)}")
