@@ -349,6 +349,18 @@ def test_a_table_is_imported_into_a_server_without_a_binary_log(
         other.discard()
 
 
+@on_either
+def test_the_next_dump_removes_what_a_killed_one_has_left(backed: Backed, restores: Restores) -> None:
+    restores.call("--dump", restores.root / "x.sql", "--dry-run")
+    words = ("--dump", restores.root / "notes.sql", "--tables", "shop.notes")
+    assert restore_killed_at(-1, *words, "--config", restores.root / "clusters.yaml").returncode == -9
+    (left,) = backed.rig.workdir.glob(".restore-*")
+    assert processes_in(left)
+    assert restores.json(*words)["dumped"]["tables"] == 1
+    assert not backed.rig.workdir.exists()
+    assert processes_in(left) == []
+
+
 def killed_and_called_again(restores: Restores, target: Path, call: int, config: Path) -> None:
     words = ("--to", target, "--start", "--tables", "shop.orders,shop.invoices")
     assert restore_killed_at(call, *words, "--config", config).returncode == -9

@@ -7,9 +7,13 @@ import sys
 
 _SCRIPT = """
 import os, signal, sys
-limit, calls = int(sys.argv.pop(1)), 0
+limit, calls, spawned = int(sys.argv.pop(1)), 0, False
 def hook(event, arguments):
-    global calls
+    global calls, spawned
+    if event == "os.posix_spawn":
+        spawned = True
+    elif limit < 0 and spawned:
+        os.kill(os.getpid(), signal.SIGKILL)
     if event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.posix_spawn"):
         calls += 1
         if calls == limit:
@@ -26,7 +30,8 @@ finally:
 def restore_killed_at(call: int, *words: object) -> subprocess.CompletedProcess[str]:
     """Run ``restore`` and end it with SIGKILL before its call of that number.
 
-    :param call: 0 for none; the last word on stderr is then the number of calls.
+    :param call: 0 for none; the last word on stderr is then the number of calls. -1 for the first event after the
+        server was started.
     """
     argv = [sys.executable, "-c", _SCRIPT, str(call), "restore", *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
