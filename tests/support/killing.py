@@ -12,7 +12,7 @@ def hook(event, arguments):
     global calls, spawned
     if event == "os.posix_spawn":
         spawned = True
-    elif limit < 0 and spawned:
+    elif limit < 0 and spawned and event != "os.kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "os.posix_spawn"):
         calls += 1

@@ -33,7 +33,7 @@ from airflow_restore_replay.core.flavor.server_record import ServerRecord
 from airflow_restore_replay.core.flavor.sql import run, value
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout, Serving
 from airflow_restore_replay.core.flavor.variables import PLUGINS, Variables, follow_zone, zone_of_system
-from airflow_restore_replay.core.system.processes import running, spawn, terminate
+from airflow_restore_replay.core.system.processes import NODE, running, spawn, terminate
 
 # Crash recovery of a large restored copy that was hot takes long; a dead process is noticed at once.
 START_TIMEOUT_S = 1800.0
@@ -107,7 +107,7 @@ class NodeProcess(abc.ABC):
         )
         confinement = server_confinement(self.layout, socket_directory=socket.parent, program=Path(argv[0]))
         zone = zone_of_system(self.layout.variables)
-        started = spawn(argv, self.layout.log_path, confinement, environment={"TZ": zone} if zone else {})
+        started = spawn(argv, self.layout.log_path, confinement, environment=self._environment(zone))
         self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset, argv=tuple(argv)))
         try:
             self._wait_ready(timeout_s)
@@ -137,6 +137,11 @@ class NodeProcess(abc.ABC):
         pid_file = layout.run_dir / f"{self.server_program}.pid"
         places = CopyPlaces(socket, pid_file, layout.log_path, layout.tmp_dir, layout.plugin_dir)
         return [*self.command_for(layout.serving, places), f"--init-file={init_file}"]
+
+    def _environment(self, zone: str) -> dict[str, str]:
+        # A node's server has the name of its node from the job that starts it.
+        mark = {NODE: str(self.layout.run_dir.parent)} if self.layout.serving else {}
+        return {**mark, **({"TZ": zone} if zone else {})}
 
     def _unlogged(self) -> list[str]:
         # The account is this server's own, and none of its replicas'.

@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,18 +20,21 @@ from airflow_restore_replay.core.flavor.optionfile import client_options
 from airflow_restore_replay.core.flavor.private_files import write_private
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.server_options import CopyPlaces
+from airflow_restore_replay.core.flavor.server_record import DIRECTORY, kill_recorded
 from airflow_restore_replay.core.flavor.sql import run
 from airflow_restore_replay.core.flavor.values import NODE_SERVER_IDS, Conn, Endpoint, ServerLayout, Serving
 from airflow_restore_replay.core.flavor.variables import zone_of_system
 from airflow_restore_replay.core.recovery.restore import OPTION_FILE
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.system.files import is_own_directory, make_directory
+from airflow_restore_replay.core.system.processes import started_for, terminate
 
 #: what the server has beside its data is in a directory of this name, beside the data directory
 SUFFIX = ".server"
 _CLIENT_FILE = "client.cnf"
 # sockaddr_un has 108 bytes.
 _SOCKET_PATH_MAX = 100
+_END_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class CopyServer:
 
         :raises TargetNotEmpty: it is something else, or a server runs there.
         """
-        if self.home.exists() and not (is_own_directory(self.home) and (self.home / "agent").is_dir()):
+        if self.home.exists() and not _is_home(self.home):
             raise TargetNotEmpty(
                 f"{self.home} exists, and is not the directory of a restored copy's server.",
                 hint="Restore into a directory of another name.",
@@ -178,7 +182,7 @@ class CopyServer:
 
         :raises ServerStartFailed, NodeServerCrashed, NodeFull: it does not start.
         """
-        make_directory(self.home)
+        make_directory(self.home / DIRECTORY)
         self.server.start(replaying=False)
         return self.server.connect()
 
@@ -218,9 +222,8 @@ class CopyServer:
         shutil.rmtree(self.home)
 
     def end(self) -> None:
-        """Kill the server of a copy that is not needed any more; idempotent."""
-        with contextlib.suppress(OSError):
-            self.server.kill()
+        """Kill the server of a copy that is not needed any more, recorded or not; idempotent."""
+        end_server(self.home)
 
     def _environment(self) -> str:
         zone = zone_of_system(self.layout.variables)
@@ -238,3 +241,18 @@ def option_file_in(target: Path) -> str:
     """Return the path of the option file that a restore wrote; empty if it wrote none."""
     path = target / OPTION_FILE
     return str(path) if path.is_file() else ""
+
+
+def end_server(home: Path) -> None:
+    """Kill the server whose other files are in *home*.
+
+    A caller that was killed may have started it without a record; then its environment names *home*.
+    """
+    for process in started_for(home):
+        terminate(process, sig=signal.SIGKILL, timeout_s=_END_S)
+    with contextlib.suppress(OSError):
+        kill_recorded(home / "run")
+
+
+def _is_home(path: Path) -> bool:
+    return is_own_directory(path) and ((path / DIRECTORY).is_dir() or not any(path.iterdir()))

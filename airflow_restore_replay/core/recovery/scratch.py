@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.server_record import kill_recorded
+from airflow_restore_replay.core.recovery.copy_server import SUFFIX, end_server
 from airflow_restore_replay.core.system.files import is_own_directory, make_directory, remove_made
 from airflow_restore_replay.core.system.processes import ProcessId, identify, running
 
@@ -42,7 +42,6 @@ def _remove_left(workdir: Path) -> None:
             continue
         if running(ProcessId(int(pid), int(started))):
             continue
-        for server in path.glob("*.server"):
-            with contextlib.suppress(OSError):
-                kill_recorded(server / "run")
+        for server in path.glob(f"*{SUFFIX}"):
+            end_server(server)
         shutil.rmtree(path, ignore_errors=True)
