@@ -2,7 +2,8 @@
 
 Where there is room, the new state is built inside the directory, out of the chunks of the old one that are right and of
 fetched ones. Then the old entries move out of the way, the new ones into their place, and the old ones are removed. A
-marker says which of these steps is under way, so that the same command resumes after it was killed at any point.
+marker says which of these steps is under way, so that the same command resumes after it was killed at any point. Where
+there is no room for both states, each chunk of the old one gives its room back once the new one has it.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from airflow_restore_replay.core.recovery.restore import (
     Restored,
     content_bytes,
     option_file_of,
-    restore_backup,
     restored_of,
 )
 from airflow_restore_replay.core.recovery.target_dir import held, refuse_running_server, remove_strangers
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
 from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.transfer.older_state import OlderState
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.system.beneath import Beneath, is_own
 from airflow_restore_replay.core.system.files import allocated_bytes
@@ -50,7 +51,7 @@ _SPARE_BYTES = 64 * 2**20
 class Step(StrEnum):
     """What is under way, in order.
 
-    :cvar BUILD: the new state is built; the old one is untouched.
+    :cvar BUILD: the new state is built; the old one is untouched if there is room for both.
     :cvar OUT: old entries move out of the way.
     :cvar IN: new entries move into their place.
     :cvar CLEAN: the old state is removed.
@@ -124,22 +125,19 @@ def restore_in_place(
     with contextlib.closing(held(target)) as place:
         mark = _read(place)
         swapping = mark is not None and mark.step is not Step.BUILD
-        if not swapping and not keeps_old(target, content_bytes(files, manifest.chunk_size_bytes)):
-            _remove(place, _NEW)
-            place.remove(_MARK)
-            return restore_backup(
+        fetched = 0
+        if not swapping:
+            size = content_bytes(files, manifest.chunk_size_bytes)
+            older = OlderState(place, consumed=not keeps_old(target, size))
+            fetched = _build(
                 repository,
                 manifest,
-                target,
+                place,
+                files,
+                older,
                 transfer=transfer,
-                force=True,
                 progress=progress,
                 cancelled=cancelled,
-            )
-        fetched, size = 0, sum(entry.size_bytes for entry in files)
-        if not swapping:
-            fetched = _build(
-                repository, manifest, place, files, transfer=transfer, progress=progress, cancelled=cancelled
             )
         _swap(place, manifest.backup_id, mark.step if mark and swapping else Step.OUT)
     return restored_of(
@@ -157,6 +155,7 @@ def _build(
     manifest: Manifest,
     place: Beneath,
     files: list[FileEntry],
+    older: OlderState,
     *,
     transfer: Transfer,
     progress: ProgressFn,
@@ -166,7 +165,6 @@ def _build(
     mark = _read(place)
     if mark is None or mark.backup_id != manifest.backup_id:
         _remove(place, _NEW)
-    # Left by a restore with too little room, which has changed the old state.
     _write(place, Mark(manifest.backup_id, Step.BUILD))
     place.make_directory(_NEW)
     with contextlib.closing(place.below(_NEW)) as new:
@@ -185,7 +183,7 @@ def _build(
             resume=True,
             label=manifest.backup_id,
             held=new,
-            reuse=place,
+            older=older,
         )
         if settings := option_file_of(manifest):
             new.replace(OPTION_FILE, settings.encode())

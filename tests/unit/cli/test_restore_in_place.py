@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from airflow_restore_replay.cli.main import cli
+from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.recovery import in_place
+from airflow_restore_replay.core.system.files import allocated_bytes
 from tests.support.killing import moments, restore_killed_at
 from tests.unit.cli.conftest import Shop
 from tests.unit.cli.test_restore import same_tree
@@ -89,16 +91,39 @@ def test_a_damaged_backup_leaves_the_old_state_alone(shop: Shop, tmp_path: Path)
     assert kept == before
 
 
-def test_without_room_for_both_the_directory_itself_is_changed(
+def test_without_room_for_both_the_old_state_gives_way(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = broken(shop, tmp_path / "t")
+    target, copy = broken(shop, tmp_path / "t"), tmp_path / "copy"
+    copy.mkdir()
+    os.link(target / "db" / "v.ibd", copy / "v.ibd")
+    kept = (copy / "v.ibd").read_bytes()
     monkeypatch.setattr(in_place, "keeps_old", lambda *_: False)
     words = ["restore", "--to", str(target), "--in-place", "--config", str(shop.config)]
     assert "is LOST at once" in CliRunner().invoke(cli, words, input="\n").stderr
-    answer = shop.json("restore", "--to", target, "--in-place", "--yes")
+
+    most = 0
+
+    def measured(done: int, total: int) -> None:
+        nonlocal most
+        most = max(most, allocated_bytes(target))
+
+    manifest = shop.repository.catalog().backups[-1].manifest
+    files = shop.repository.load_files(manifest)
+    result = in_place.restore_in_place(
+        shop.repository,
+        manifest,
+        target,
+        files,
+        transfer=Transfer(threads=1),
+        progress=measured,
+        cancelled=lambda: False,
+    )
     assert same_tree(shop.source, target)
-    assert answer["fetched_bytes"] < answer["bytes"] / 3
+    assert result.fetched_bytes < result.bytes / 3
+    whole = allocated_bytes(shop.source)
+    assert most < whole * 1.1, "chunks of the old state were kept"
+    assert (copy / "v.ibd").read_bytes() == kept
 
 
 def test_another_backup_does_not_continue_a_swap(shop: Shop, tmp_path: Path) -> None:
