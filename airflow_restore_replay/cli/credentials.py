@@ -11,4 +11,4 @@ def read_password(whose: str) -> str:
     """Return the password of *whose* account: asked for on a terminal, else the first line of standard input."""
     if sys.stdin.isatty():
         return str(click.prompt(f"Password of {whose}", hide_input=True, default="", show_default=False))
-    return click.get_text_stream("stdin").readline().rstrip("\r\n")
+    return sys.stdin.readline().rstrip("\r\n")

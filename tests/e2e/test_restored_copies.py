@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -225,9 +226,9 @@ def test_p14_bad_input_is_refused_before_anything_is_written(backed: Backed, res
     assert "has no table nowhere.%" in restores.refused("--to", target, "--databases", "nowhere")
     assert "names no table" in restores.refused("--to", target, "--tables", "orders")
     assert "is no server" in restores.refused("--to", target, "--as-replica-of", "root@a b")
-    greedy = {"node": {"buffer_pool": "900TiB"}}
+    greedy: dict[str, Any] = {"node": {"buffer_pool": "900TiB"}}
     assert "Lower node.buffer_pool" in restores.refused("--to", target, "--start", **greedy)
-    older = {"node": {"bindir": unpacked.programs("mariadb-10.5")}}
+    older: dict[str, Any] = {"node": {"bindir": unpacked.programs("mariadb-10.5")}}
     assert "older than the backup's" in restores.refused("--to", target, "--start", **older)
     plan = restores.json("--to", target, "--dry-run", **older)
     assert [f["name"] for f in plan["findings"] if f["severity"] == "warning"] == ["release"]

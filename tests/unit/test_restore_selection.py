@@ -83,12 +83,12 @@ def test_what_the_backup_does_not_have_is_refused_with_the_nearest_names(wrong: 
 
 
 def test_names_are_folded_as_the_server_folds_them() -> None:
-    folding = {"variables": {"lower_case_table_names": "1"}}
+    folding: dict[str, Any] = {"variables": {"lower_case_table_names": "1"}}
     assert chosen("SHOP.Orders", **folding) == chosen("shop.orders")
 
 
 def test_a_table_of_mysql_may_be_in_a_tablespace_of_several() -> None:
-    mysql = {"flavor": "mysql", "variables": {"innodb_file_per_table": "OFF"}}
+    mysql: dict[str, Any] = {"flavor": "mysql", "variables": {"innodb_file_per_table": "OFF"}}
     assert chosen("shop.hidden", **mysql) >= {"shop/db.opt"}
     with pytest.raises(NoSuchTable):
         chosen("shop.hidden%", **mysql)
