@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from airflow_restore_replay.core.flavor.account import AGENT
+from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Endpoint
 from tests.support import unpacked
 from tests.support.flavors import Kit, on_both, on_either
 from tests.support.killing import moments, restore_killed_at
@@ -143,6 +145,12 @@ def test_a_copy_takes_the_primarys_place_and_another_follows_it(backed: Backed, 
     assert ask(f"SELECT user FROM mysql.user WHERE user = '{AGENT}'") == []
     assert ask("SHOW REPLICA STATUS") == []
     ask("INSERT INTO shop.notes VALUES ('after the loss')")
+    # The next cycle finds that its history continues the backup's, which is older than all binary logs.
+    flavor = get_flavor(backed.rig.primary.flavor)
+    successor = Endpoint(port=port, user="root", password=ROOT_PASSWORD)
+    position = flavor.parse_position(backed.position)
+    assert flavor.last_events(successor, position) == []
+    flavor.check_history(successor, position, backed.rig.catalog().backups[-1].manifest.chains)
     replica = restores.json(
         *("--to", restores.root / "replica", "--as-replica-of", f"root@127.0.0.1:{port}"),
         stdin=f"{ROOT_PASSWORD}\n",

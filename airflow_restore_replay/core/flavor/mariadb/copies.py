@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 
 import pymysql
 
 from airflow_restore_replay.core.flavor.filenames import table_of
 from airflow_restore_replay.core.flavor.mariadb.replication import change_master, forget_replication
-from airflow_restore_replay.core.flavor.quoting import qualified
+from airflow_restore_replay.core.flavor.quoting import literal, qualified
 from airflow_restore_replay.core.flavor.sql import rows, run
 from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
+
+_PURGE_S = 30.0
 
 
 def become_replica(copy: Conn, source: Endpoint) -> None:
@@ -29,6 +32,12 @@ def become_primary(copy: Conn, position: Position) -> None:
     run(copy, "SET GLOBAL gtid_slave_pos = ''")
     run(copy, "RESET MASTER")
     run(copy, "SET GLOBAL gtid_binlog_state = %s", (str(position),))
+    # The heading of the first file lists nothing, as if the transactions of *position* were in it.
+    run(copy, "FLUSH BINARY LOGS")
+    deadline = time.monotonic() + _PURGE_S
+    # A file stays until the server has noted that nothing in it needs recovery.
+    while len(logs := rows(copy, "SHOW BINARY LOGS")) > 1 and time.monotonic() < deadline:
+        run(copy, f"PURGE BINARY LOGS TO {literal(str(logs[-1][0]))}")
 
 
 def forget_absent(copy: Conn, wanted: Callable[[str, str], bool]) -> None:
