@@ -19,7 +19,7 @@ from airflow_restore_replay.core.flavor.filenames import TableName
 from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.optionfile import option_file
 from airflow_restore_replay.core.flavor.quoting import identifier
-from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows
+from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, value
 from airflow_restore_replay.core.flavor.values import Conn
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.system.files import fsync_directory
@@ -109,7 +109,7 @@ def dump(
         fsync_directory(path.parent)
     finally:
         part.unlink(missing_ok=True)
-    number = sum(len(names) for names in wanted.values())
+    number = sum(len(names) for names in wanted.values()) or _count(copy)
     return Dumped(str(path), list(wanted), number, out.size, path.stat().st_size)
 
 
@@ -123,6 +123,13 @@ def _by_schema(copy: Conn, tables: Sequence[TableName]) -> dict[str, list[str]]:
         )
         found = {str(schema): [] for (schema,) in rows(copy, query)}
     return found
+
+
+def _count(copy: Conn) -> int:
+    query = (
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_TYPE <> 'VIEW' AND TABLE_SCHEMA NOT IN"
+    )
+    return int(value(copy, f"{query} {SYSTEM_SCHEMAS}"))
 
 
 def _use(server: NodeServer, schema: str) -> bytes:

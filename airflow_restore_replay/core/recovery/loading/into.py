@@ -114,7 +114,10 @@ def refuse_existing(conn: Conn, name: TableName) -> None:
         )
     query = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
     if rows(conn, query, (name.schema, name.name)):
-        raise TableExists(f"The server has {joined(name.schema, name.name)} already; nothing was changed.")
+        raise TableExists(
+            f"The server has {joined(name.schema, name.name)} already; nothing was changed.",
+            hint=TableExists.advice,
+        )
 
 
 def load_table(
