@@ -143,7 +143,7 @@ def restore_in_place(
     return restored_of(
         manifest,
         target,
-        size_bytes=size,
+        size_bytes=sum(entry.size_bytes for entry in files),
         fetched_bytes=fetched,
         seconds=time.monotonic() - started,
         resumed=True,

@@ -107,7 +107,7 @@ def restore_backup(
             remove_strangers(place, files)
         require_space(
             target,
-            content_bytes(files, manifest.chunk_size_bytes),
+            content_bytes(files, manifest.chunk_size_bytes) if only else manifest.sizes.restored_bytes,
             what=f"Backup {manifest.backup_id}",
             hint="Free space there, or restore to another disk.",
             held_bytes=allocated_bytes(target),
