@@ -16,7 +16,7 @@ from airflow_restore_replay.cli.scope import Scope
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
-from airflow_restore_replay.core.recovery.moment.wanted import Wanted
+from airflow_restore_replay.core.recovery.moment.wanted import Wanted, wanted_of
 from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,6 +38,26 @@ def moment_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def moment_of(options: dict[str, Any]) -> Wanted | None:
+    """Take the options of :func:`moment_options` out of *options*, and return the moment that they name, if any."""
+    return wanted_of(**{name: options.pop(name) for name in ("at", "before_gtid", "to_gtid", "latest")})
+
+
+def refuse_with_moment(options: dict[str, Any], *, dry_run: bool) -> None:
+    """Raise for options that a restore to a moment does not have.
+
+    :raises click.UsageError: names the option.
+    """
+    if options["backup_id"] or options["quarantined"]:
+        raise click.UsageError("--backup and --quarantined name a backup; a moment chooses its own.")
+    if options["in_place"] or dry_run:
+        raise click.UsageError("--in-place and --dry-run are about a backup alone, without a moment.")
+    if (options["tables"] or options["databases"]) and not (options["dump"] or options["into"]):
+        raise click.UsageError(
+            "A moment is that of a whole server; with --dump or --into it gives some tables."
+        )
 
 
 def restore_moment(scope: Scope, target: Path, wanted: Wanted, *, force: bool) -> RestoredToMoment:

@@ -1,101 +1,235 @@
-"""``restore-replay restore``: restore a backup into a directory."""
+"""``restore-replay restore``: restore a backup, or some of its tables, and start a server on it."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from airflow_restore_replay.cli.moment import document, moment_options, restore_moment, show_moment
-from airflow_restore_replay.cli.output import console
+from airflow_restore_replay.cli import restore_output
+from airflow_restore_replay.cli.credentials import read_password
+from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
+from airflow_restore_replay.cli.moment import (
+    document,
+    moment_of,
+    moment_options,
+    refuse_with_moment,
+    restore_moment,
+    show_moment,
+)
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.config.units import human_bytes, human_seconds
-from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.errors import PreflightFailed
+from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
-from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
-from airflow_restore_replay.core.recovery.moment.wanted import wanted_of
-from airflow_restore_replay.core.recovery.restore import Restored, choose_backup, restore_backup
+from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest
+from airflow_restore_replay.core.recovery.dumping import refuse_file
+from airflow_restore_replay.core.recovery.moment.wanted import Wanted
+from airflow_restore_replay.core.recovery.plan import Plan
+from airflow_restore_replay.core.recovery.restore import Restored, choose_backup
+from airflow_restore_replay.core.recovery.scratch import scratch_directory
+from airflow_restore_replay.core.recovery.selection import Selection
+from airflow_restore_replay.core.recovery.service import Served, serve
+from airflow_restore_replay.core.recovery.session import RestoreSession, Wish
+from airflow_restore_replay.core.recovery.source import server_at
 
 
 @click.command("restore")
-@click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--to", "target", type=click.Path(path_type=Path), metavar="DIR", help="An empty directory.")
 @click.option("--backup", "backup_id", metavar="ID", help="Default: the newest healthy backup.")
+@click.option("--tables", metavar="LIST", help="Only these, as shop.orders,shop.o%.")
+@click.option("--databases", metavar="LIST", help="Only the tables of these.")
+@click.option("--dump", type=click.Path(path_type=Path), metavar="FILE.sql.zst", help="Write a dump.")
+@click.option(
+    "--into",
+    metavar="[USER@]HOST[:PORT]",
+    help="Put the tables into this server; the password is read from standard input.",
+)
+@click.option("--as", "rename", metavar="NAME", help="Name of the table there, or schema.% for several.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--force", is_flag=True, help="Replace everything in DIR.")
+@click.option("--in-place", is_flag=True, help="DIR is a broken data directory: fetch only what differs.")
+@click.option("--yes", is_flag=True, help="Do not ask before --in-place.")
 @click.option("--quarantined", is_flag=True, help="Restore even a quarantined backup.")
+@click.option("--start", is_flag=True, help="Run a server on it: read-only, on a socket, no network.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The server listens there, too; implies --start.")
+@click.option("--bind", default="127.0.0.1", metavar="ADDRESS", help="Address of --port.", show_default=True)
+@click.option("--writable", is_flag=True, help="The server is not read-only; implies --start.")
+@click.option("--as-primary", is_flag=True, help="It takes the primary's place; implies --start.")
+@click.option(
+    "--as-replica-of",
+    "source",
+    metavar="[USER@]HOST[:PORT]",
+    help="It replicates from there; the password is read from standard input. Implies --start.",
+)
 @moment_options
 @scoped
-def command(
-    scope: Scope, target: Path, backup_id: str | None, force: bool, quarantined: bool, **moment: Any
-) -> None:
+def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) -> None:
     """Restore a backup into an empty directory, or resume an interrupted restore.
 
     With --at, --before-gtid, --to-gtid or --latest, archived binary logs are replayed on the newest backup from before
-    that moment. A server can then be started on the directory. Neither Airflow nor the primary is needed.
+    that moment. With --start, a server runs on it and goes on running. With --dump and --into, tables are taken out of
+    a server that runs as long as this takes; then DIR may be left out. Neither Airflow nor the primary is needed.
     """
-    if wanted := wanted_of(**moment):
-        if backup_id or quarantined:
-            raise click.UsageError("--backup and --quarantined name a backup; a moment chooses its own.")
-        reached = restore_moment(scope, target.absolute(), wanted, force=force)
-        hints = [*get_flavor(scope.cluster.flavor).restore_hints(), *_ownership(target)]
-        if scope.as_json:
-            scope.emit(document(reached) | {"hints": hints})
-            return
-        show_moment(reached)
-        _show_after(reached, hints)
-        return
+    clean_up_on_sigterm()
+    wanted = moment_of(options)
+    if wanted:
+        refuse_with_moment(options, dry_run=dry_run)
+    with ExitStack() as stack:
+        if target is None:
+            if not (options["dump"] or options["into"]) or _copy_options(options):
+                raise click.UsageError("Missing option '--to'.")
+            target = stack.enter_context(scratch_directory(Path(scope.cluster.node.workdir))) / "data"
+        wish = _wish(scope, target.absolute(), options)
+        if wanted:
+            answer = _restore_moment(scope, wish, wanted)
+        else:
+            answer = _restore(scope, wish, dry_run=dry_run, **_chosen(options))
+    answer()
+
+
+def _restore(
+    scope: Scope, wish: Wish, *, backup_id: str | None, quarantined: bool, yes: bool, dry_run: bool
+) -> Callable[[], None]:
+    """Restore, and return what shows the answer."""
     repository = scope.repository()
-    backup = choose_backup(repository.catalog(), backup_id, allow_quarantined=quarantined)
-    with ProgressDisplay(scope.cluster.name) as display:
-        report = Reporter(display.update)
-        report.phase("restoring", detail=backup.backup_id)
-        restored = restore_backup(
-            repository,
-            backup.manifest,
-            target.absolute(),
-            transfer=scope.cluster.transfer,
-            force=force,
-            progress=report.count,
+    catalog = repository.catalog()
+    backup = choose_backup(catalog, backup_id, allow_quarantined=quarantined)
+    display = ProgressDisplay(scope.cluster.name)
+    session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
+    if not dry_run:
+        session.take_over()
+    plan = session.plan()
+    if dry_run:
+        return partial(_show_plan, scope, session, plan)
+    session.refuse(plan)
+    if wish.in_place and not yes:
+        _confirm(session)
+    with display:
+        restored = session.restore()
+        served = serve(session, restored) if wish.runs else Served()
+    commands = served.running.commands if served.running else session.commands(restored)
+    return partial(_show, scope, session, plan.tables, restored, served, commands)
+
+
+def _restore_moment(scope: Scope, wish: Wish, wanted: Wanted) -> Callable[[], None]:
+    """Restore to a moment, let a server run as it is asked for, and return what shows the answer."""
+    if wish.dump:
+        refuse_file(wish.dump)
+    reached = restore_moment(scope, wish.target, wanted, force=wish.force)
+    repository = scope.repository()
+    catalog = repository.catalog()
+    display = ProgressDisplay(scope.cluster.name)
+    backup = catalog.backup(reached.backup_id)
+    session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
+    restored = reached.restored
+    with display:
+        served = serve(session, restored) if wish.runs else Served()
+    commands = served.running.commands if served.running else session.commands(restored)
+
+    def show() -> None:
+        if not scope.as_json:
+            show_moment(reached)
+        _show(scope, session, [], restored, served, commands, **(document(reached) if scope.as_json else {}))
+
+    return show
+
+
+def _confirm(session: RestoreSession) -> None:
+    """Let the user type the directory's name before its content is replaced."""
+    target = session.wish.target
+    fate = (
+        "is kept until the new one is whole"
+        if session.keeps_old
+        else "is LOST at once: there is no room for both"
+    )
+    click.echo(
+        f"Everything in {target} becomes backup {session.backup.backup_id}. The old state {fate}.", err=True
+    )
+    if click.prompt(f"Type {target} to go on", err=True, default="", show_default=False) != str(target):
+        raise PreflightFailed(
+            "The directory was not confirmed; nothing was changed.", hint="For scripts: --yes."
         )
-    hints = [*get_flavor(backup.manifest.flavor).restore_hints(), *_ownership(target)]
+
+
+def _show_plan(scope: Scope, session: RestoreSession, plan: Plan) -> None:
+    scope.emit(msgspec.to_builtins(plan)) if scope.as_json else restore_output.show_plan(plan)
+    session.refuse(plan)
+
+
+def _show(
+    scope: Scope,
+    session: RestoreSession,
+    tables: Sequence[str],
+    restored: Restored,
+    served: Served,
+    commands: Commands,
+    **more: Any,
+) -> None:
+    hints = [*session.server_flavor.restore_hints(), *restore_output.ownership(session.wish.target)]
     if scope.as_json:
-        scope.emit(msgspec.to_builtins(restored) | {"hints": hints, "state": backup.state})
+        answer = msgspec.to_builtins(restored) | more | {"hints": hints, "state": session.backup.state}
+        scope.emit(answer | {"commands": commands, "tables": tables} | msgspec.to_builtins(served))
+    elif served.dumped or served.loaded:
+        restore_output.show_taken(served)
+    if scope.as_json:
         return
-    _show(restored, hints)
+    if served.running:
+        restore_output.show_running(restored, served.running, served.role)
+    elif not (served.dumped or served.loaded):
+        restore_output.show_files(restored, commands, hints)
 
 
-def _show(restored: Restored, hints: list[str]) -> None:
-    fetched = f", {human_bytes(restored.fetched_bytes)} of it fetched" if restored.resumed else ""
-    lines = [
-        f"Backup {restored.backup_id} is restored into {restored.target}: "
-        f"{human_bytes(restored.bytes)}{fetched} in {human_seconds(restored.seconds)}.",
-        f"Its position is {restored.position}.",
-    ]
-    for line in lines:
-        console().print(line, markup=False, soft_wrap=True)
-    _show_after(restored, hints)
+def _chosen(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("backup_id", "quarantined", "yes")}
 
 
-def _show_after(restored: Restored | RestoredToMoment, hints: list[str]) -> None:
-    lines = [*_started_with(restored), *(f"- {hint}" for hint in hints)]
-    if restored.event_sql:
-        lines += ["- Events are disabled as on a replica. If this becomes a primary:", *restored.event_sql]
-    for line in lines:
-        console().print(line, markup=False, soft_wrap=True)
+def _copy_options(options: dict[str, Any]) -> bool:
+    return any(options[name] for name in ("start", "port", "writable", "as_primary", "source"))
 
 
-def _started_with(restored: Restored | RestoredToMoment) -> list[str]:
-    if not restored.option_file:
-        return []
-    return [
-        f"- Start the copy with the options in {restored.option_file}, the primary's settings that the data depend on."
-    ]
+def _wish(scope: Scope, target: Path, options: dict[str, Any]) -> Wish:
+    only = Selection.of(options["tables"], options["databases"])
+    whole = options["as_primary"] or options["source"]
+    if options["as_primary"] and options["source"]:
+        raise click.UsageError("--as-primary and --as-replica-of exclude each other.")
+    if whole and only:
+        raise click.UsageError("A copy of some tables can be neither a primary nor a replica.")
+    if options["into"] and (not only or options["source"]):
+        raise click.UsageError("--into needs --tables or --databases, and goes without --as-replica-of.")
+    if options["rename"] and not options["into"]:
+        raise click.UsageError("--as is the name of a table in the server that --into names.")
+    if options["in_place"] and (only or options["force"]):
+        raise click.UsageError("--in-place restores the whole backup, and goes without --force.")
+    copy = None
+    if _copy_options(options):
+        copy = CopyRequest(
+            port=options["port"],
+            bind=options["bind"],
+            writable=options["writable"],
+            primary=options["as_primary"],
+            source=_server(scope, options["source"]),
+        )
+    return Wish(
+        target=target,
+        only=only,
+        copy=copy,
+        force=options["force"],
+        in_place=options["in_place"],
+        dump=options["dump"].absolute() if options["dump"] else None,
+        into=_server(scope, options["into"]),
+        rename=options["rename"],
+    )
 
 
-def _ownership(target: Path) -> list[str]:
-    if os.geteuid() != 0:
-        return []
-    return [f"The files belong to root; for the packaged service: chown -R mysql:mysql {target.absolute()}"]
+def _server(scope: Scope, text: str | None) -> Endpoint | None:
+    """Return the endpoint that *text* names, with the password from standard input."""
+    if not text:
+        return None
+    server = server_at(text, "", scope.cluster.primary)
+    return msgspec.structs.replace(server, password=read_password(f"{server!r}"))

@@ -9,7 +9,8 @@
     │   ├── NodeIsPrimary       ├── TargetNotEmpty       ├── UnsupportedTables
     │   ├── PreflightFailed     ├── NoSuchBackup         ├── WrongHost
     │   ├── KeyRefused          ├── KeyMissing           ├── AgentMissing
-    │   ├── HostKeyRefused      ├── MomentRefused        └── ConfinementUnavailable
+    │   ├── HostKeyRefused      ├── MomentRefused        ├── NoSuchTable
+    │   ├── TableExists         └── ConfinementUnavailable
     ├── Circumstance            retried, then the run fails; nothing is quarantined      (environment)
     │   ├── StoreFailed         ├── StoreFull            ├── LeaseHeld
     │   ├── LeaseLost           ├── NodeGone             ├── NodeFull
@@ -98,12 +99,14 @@ from airflow_restore_replay.core.errors.refused import (
     MomentRefused,
     NodeIsPrimary,
     NoSuchBackup,
+    NoSuchTable,
     PreflightFailed,
     ProtocolMismatch,
     Refused,
     ReleaseRefused,
     RepositoryMismatch,
     StoreUnsafe,
+    TableExists,
     TargetNotEmpty,
     UnsupportedTables,
     WrongHost,
@@ -166,6 +169,7 @@ __all__ = [
     "ManifestCorrupt",
     "MomentRefused",
     "NoSuchBackup",
+    "NoSuchTable",
     "NodeDamaged",
     "NodeDenied",
     "NodeFull",
@@ -201,6 +205,7 @@ __all__ = [
     "StoreUnsafe",
     "Stranded",
     "TableCheckFailed",
+    "TableExists",
     "TargetNotEmpty",
     "UnsupportedTables",
     "WrongHost",

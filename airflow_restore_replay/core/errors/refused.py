@@ -101,6 +101,18 @@ class MomentRefused(Refused):
     advice = "Name a moment that the message names as reachable; `restore-replay list` shows the window."
 
 
+class NoSuchTable(Refused):
+    """The backup has no such table."""
+
+    advice = "Name a table that the backup has; `%` stands for any characters."
+
+
+class TableExists(Refused):
+    """A restored table would take the place of one that exists."""
+
+    advice = "Give it another name with --as."
+
+
 class WrongHost(Refused):
     """The node lives on another host than the one that can be asked."""
 

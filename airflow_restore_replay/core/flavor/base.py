@@ -6,7 +6,7 @@ stops, how positions compare, how replication is controlled, and what a server's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -173,6 +173,21 @@ class Flavor(Protocol):
 
     def forget_replication(self, node: Conn) -> None:
         """Reset replication: no file holds the primary's address or password then; the executed position stays."""
+        ...
+
+    def become_replica(self, copy: Conn, source: Endpoint) -> None:
+        """Let a restored copy replicate from *source* for good, from its executed position, with its credentials."""
+        ...
+
+    def become_primary(self, copy: Conn, position: Position) -> None:
+        """Let a restored copy that contains *position* forget replication, and log what follows after *position*."""
+        ...
+
+    def forget_absent(self, copy: Conn, wanted: Callable[[str, str], bool]) -> None:
+        """Drop the tables that a copy of a few tables names without having their files.
+
+        :param wanted: whether the copy has the files of a table, by schema and name.
+        """
         ...
 
     def tables(self, conn: Conn) -> list[Table]:

@@ -88,9 +88,20 @@ def server_confinement(
             socket_directory,
             Path("/dev/null"),
         ],
-        tcp_ports=None if layout.primary_port is None else [layout.primary_port, _DNS_PORT],
-        listening=[] if layout.served_port is None else [layout.served_port],
+        tcp_ports=_tcp_ports(layout),
+        listening=_listening(layout),
     )
+
+
+def _tcp_ports(layout: ServerLayout) -> list[int] | None:
+    if layout.primary_port is None:
+        return None
+    return [layout.primary_port, _DNS_PORT] if layout.primary_port else []
+
+
+def _listening(layout: ServerLayout) -> list[int]:
+    ports = (layout.served_port, layout.serving.port if layout.serving else None)
+    return [port for port in ports if port is not None]
 
 
 def confines(policy: str) -> bool:

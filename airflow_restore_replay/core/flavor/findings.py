@@ -52,10 +52,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return self.severity is Severity.REFUSED and (seeding or not self.for_seed)
 
 
-def refuse(found: Sequence[Finding], *, seeding: bool) -> None:
+def refuse(found: Sequence[Finding], *, seeding: bool, what: str = "a cycle") -> None:
     """Raise one error for all findings that a cycle is refused because of, with their fixes.
 
     :param seeding: whether the primary is about to be copied.
+    :param what: what is refused.
     :raises PreflightFailed: or the more specific error that the first of these findings names.
     """
     refused = [finding for finding in found if finding.refuses(seeding=seeding)]
@@ -63,7 +64,7 @@ def refuse(found: Sequence[Finding], *, seeding: bool) -> None:
         return
     listed = "; ".join(f"{f.subject} {f.name}: {f.observed} (expected: {f.expected})" for f in refused)
     raise (error_class(refused[0].error) or PreflightFailed)(
-        f"{_counted(len(refused))} not hold: {listed}.",
+        f"{_counted(len(refused), what)} not hold: {listed}.",
         hint=" ".join(dict.fromkeys(finding.fix for finding in refused)),
         evidence={"findings": msgspec.to_builtins(refused)},
     )
@@ -78,5 +79,5 @@ def warnings_of(found: Sequence[Finding], *, seeding: bool) -> dict[str, str]:
     }
 
 
-def _counted(number: int) -> str:
-    return "1 precondition of a cycle does" if number == 1 else f"{number} preconditions of a cycle do"
+def _counted(number: int, what: str) -> str:
+    return f"1 precondition of {what} does" if number == 1 else f"{number} preconditions of {what} do"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
+from airflow_restore_replay.core.flavor.server_options import CopyPlaces
+from airflow_restore_replay.core.flavor.server_record import ServerRecord
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout, Serving
 
 
 class NodeServer(Protocol):
@@ -16,6 +18,20 @@ class NodeServer(Protocol):
     """
 
     layout: ServerLayout
+    #: names of the server and of its client
+    server_program: ClassVar[str]
+    client_program: ClassVar[str]
+
+    def command_for(self, serving: Serving, places: CopyPlaces) -> list[str]:
+        """Return the command that starts the server on a restored copy, as a person would run it.
+
+        :raises PreflightFailed: the server is not installed.
+        """
+        ...
+
+    def recorded(self) -> ServerRecord | None:
+        """Return what is known of the server that was started last."""
+        ...
 
     def release(self) -> str:
         """Return the installed server's release, for example ``10.11.19``.

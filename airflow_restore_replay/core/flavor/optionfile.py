@@ -37,6 +37,11 @@ def option_file(
         path.unlink(missing_ok=True)
 
 
+def client_options(endpoint: Endpoint) -> str:
+    """Return an option file for the programs of a person on this host."""
+    return _content(endpoint, {}, "")
+
+
 def _content(endpoint: Endpoint, tls: Mapping[str, str], session: str) -> str:
     settings = {"user": endpoint.user, "password": endpoint.password}
     if endpoint.socket:

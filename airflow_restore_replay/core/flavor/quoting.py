@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _QUOTED = re.compile(r"(`(?:[^`]|``)+`)\.(`(?:[^`]|``)+`)")
+_SPELLED = re.compile(r"(`(?:[^`]|``)+`|[^.`]+)\.(`(?:[^`]|``)+`|[^`].*)", re.DOTALL)
 #: the prefix that servers show of a directory whose name is not that of a schema, for example lost+found
 NO_SCHEMA = "#mysql50#"
 
@@ -41,4 +42,13 @@ def parted(text: str) -> tuple[str, str]:
     if match := _QUOTED.fullmatch(text):
         return unquoted(match[1]), unquoted(match[2])
     schema, _, name = text.partition(".")
+    return schema, name
+
+
+def spelled(text: str) -> tuple[str, str]:
+    """Return schema and name of what a person wrote: each part may be quoted or not; empty parts if there is none."""
+    match = _SPELLED.fullmatch(text)
+    if not match:
+        return "", ""
+    schema, name = (unquoted(part) if part.startswith("`") else part for part in match.groups())
     return schema, name

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.values import ServerLayout
+from airflow_restore_replay.core.flavor.values import ServerLayout, Serving
 
 
 def relay_dir(layout: ServerLayout) -> Path:
@@ -40,6 +41,48 @@ def common_options(layout: ServerLayout, *, program: str, socket: Path, init_fil
         f"--innodb-buffer-pool-size={layout.buffer_pool_bytes}",
         "--innodb-buffer-pool-load-at-startup=OFF",
         "--innodb-buffer-pool-dump-at-shutdown=OFF",
+    ]
+
+
+@dataclass(frozen=True)
+class CopyPlaces:
+    """Files of the server of a restored copy, beside its data.
+
+    :param plugins: None for those that are installed with the server.
+    """
+
+    socket: Path
+    pid_file: Path
+    log: Path
+    tmp_dir: Path
+    plugins: Path | None = None
+
+
+def copy_options(datadir: Path, serving: Serving, places: CopyPlaces, *, buffer_pool_bytes: int) -> list[str]:
+    """Return the first options, after the program's name, of the server of a restored copy that people use."""
+    option_file = f"--defaults-file={serving.option_file}" if serving.option_file else "--no-defaults"
+    network = (
+        [f"--port={serving.port}", f"--bind-address={serving.bind}"]
+        if serving.port
+        else ["--skip-networking"]
+    )
+    return [
+        option_file,
+        *run_as(),
+        f"--datadir={datadir}",
+        f"--socket={places.socket}",
+        f"--pid-file={places.pid_file}",
+        f"--log-error={places.log}",
+        f"--tmpdir={places.tmp_dir}",
+        *([f"--plugin-dir={places.plugins}"] if places.plugins else []),
+        *network,
+        f"--read-only={'OFF' if serving.writable else 'ON'}",
+        "--event-scheduler=OFF",
+        *([f"--server-id={serving.server_id}", "--log-bin=binlog"] if serving.logs else ["--skip-log-bin"]),
+        "--relay-log=relay-bin",
+        f"--innodb-buffer-pool-size={buffer_pool_bytes}",
+        # A backup has no list of the pool's pages.
+        "--innodb-buffer-pool-load-at-startup=OFF",
     ]
 
 

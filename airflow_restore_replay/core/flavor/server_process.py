@@ -8,7 +8,7 @@ import dataclasses
 import re
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,12 +28,12 @@ from airflow_restore_replay.core.flavor.confine import server_confinement
 from airflow_restore_replay.core.flavor.errorlog import LogRules, read_from
 from airflow_restore_replay.core.flavor.private_files import new_password, write_private
 from airflow_restore_replay.core.flavor.programs import find_program
-from airflow_restore_replay.core.flavor.server_options import relay_dir
+from airflow_restore_replay.core.flavor.server_options import CopyPlaces, copy_options, relay_dir
 from airflow_restore_replay.core.flavor.server_record import ServerRecord
 from airflow_restore_replay.core.flavor.sql import run, value
-from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, ServerLayout, Serving
 from airflow_restore_replay.core.flavor.variables import PLUGINS, Variables, follow_zone, zone_of_system
-from airflow_restore_replay.core.system.processes import running, spawn, terminate
+from airflow_restore_replay.core.system.processes import NODE, running, spawn, terminate
 
 # Crash recovery of a large restored copy that was hot takes long; a dead process is noticed at once.
 START_TIMEOUT_S = 1800.0
@@ -47,6 +47,9 @@ class NodeProcess(abc.ABC):
 
     #: program → package to install for it; ``""`` stands for any other program
     packages: ClassVar[dict[str, str]]
+    server_program: ClassVar[str]
+    client_program: ClassVar[str]
+    _copy_options: ClassVar[Sequence[str]]
     _log_rules: ClassVar[LogRules]
     variables: ClassVar[Variables]
 
@@ -96,14 +99,16 @@ class NodeProcess(abc.ABC):
         password = new_password()
         write_private(self._password_file, password)
         init_file = self.layout.run_dir / "init.sql"
-        write_private(init_file, "".join(f"{s};\n" for s in self._account(password)))
+        write_private(init_file, "".join(f"{s};\n" for s in (*self._unlogged(), *self._account(password))))
         socket = server_record.socket_path(self.layout.run_dir)
         offset = self.layout.log_path.stat().st_size if self.layout.log_path.exists() else 0
-        argv = self._command(socket=socket, init_file=init_file, replaying=replaying)
+        argv = self._copy_command(socket, init_file) or self._command(
+            socket=socket, init_file=init_file, replaying=replaying
+        )
         confinement = server_confinement(self.layout, socket_directory=socket.parent, program=Path(argv[0]))
         zone = zone_of_system(self.layout.variables)
-        started = spawn(argv, self.layout.log_path, confinement, environment={"TZ": zone} if zone else {})
-        self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset))
+        started = spawn(argv, self.layout.log_path, confinement, environment=self._environment(zone))
+        self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset, argv=tuple(argv)))
         try:
             self._wait_ready(timeout_s)
             with self.connect() as conn:
@@ -114,6 +119,37 @@ class NodeProcess(abc.ABC):
             raise
         finally:
             init_file.unlink(missing_ok=True)
+
+    def command_for(self, serving: Serving, places: CopyPlaces) -> list[str]:
+        """Return the command that starts the server on a restored copy, as a person would run it.
+
+        :raises PreflightFailed: the server is not installed.
+        """
+        layout = self.layout
+        common = copy_options(layout.datadir, serving, places, buffer_pool_bytes=layout.buffer_pool_bytes)
+        return [self.program(self.server_program), *common, *self._copy_options]
+
+    def _copy_command(self, socket: Path, init_file: Path) -> list[str]:
+        """Return the command of a server that people use; empty if this is a node's."""
+        layout = self.layout
+        if layout.serving is None:
+            return []
+        pid_file = layout.run_dir / f"{self.server_program}.pid"
+        places = CopyPlaces(socket, pid_file, layout.log_path, layout.tmp_dir, layout.plugin_dir)
+        return [*self.command_for(layout.serving, places), f"--init-file={init_file}"]
+
+    def _environment(self, zone: str) -> dict[str, str]:
+        # A node's server has the name of its node from the job that starts it.
+        mark = {NODE: str(self.layout.run_dir.parent)} if self.layout.serving else {}
+        return {**mark, **({"TZ": zone} if zone else {})}
+
+    def _unlogged(self) -> list[str]:
+        # The account is this server's own, and none of its replicas'.
+        return ["SET SESSION sql_log_bin = 0"] if self.layout.serving and self.layout.serving.logs else []
+
+    def recorded(self) -> ServerRecord | None:
+        """Return what is known of the server that was started last."""
+        return self._load()
 
     def follow(self, variables: Mapping[str, str]) -> None:
         """Give the server the primary's settings from its next start."""

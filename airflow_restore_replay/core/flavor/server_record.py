@@ -35,12 +35,14 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     :param socket: path of its socket.
     :param log_offset: size of its log when it was started.
     :param stopped: it was stopped cleanly.
+    :param argv: its command.
     """
 
     process: ProcessId
     socket: str
     log_offset: int
     stopped: bool = False
+    argv: tuple[str, ...] = ()
 
 
 def save(run_dir: Path, record: ServerRecord) -> None:

@@ -154,15 +154,36 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
+class Serving:
+    """How the server of a restored copy serves people, instead of replaying for a cycle.
+
+    :param port: TCP port; None for the socket only.
+    :param bind: address that the port is on.
+    :param writable: whether accounts without the right to override it may write.
+    :param logs: whether the server writes a binary log, as a primary and a replica of it do.
+    :param server_id: of a server that takes part in replication.
+    :param option_file: the primary's settings; None if the backup has none.
+    """
+
+    port: int | None = None
+    bind: str = "127.0.0.1"
+    writable: bool = False
+    logs: bool = False
+    server_id: int = 1
+    option_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class ServerLayout:
     """Paths and settings of a node's server; all files are in the node's directory, mode 0700.
 
     :param confine: ``node.confine``: whether the server's process must be confined, or may run without it.
     :param readable: files and directories outside the node's directory that a confined server may read and execute,
         beside the usual ones: of TLS, or ``node.readable``.
-    :param primary_port: the TCP port that a confined server may connect to; None for any port.
+    :param primary_port: the TCP port that a confined server may connect to; None for any port, 0 for none.
     :param served_port: the TCP port of loopback that the server listens on; None for no port, as a node.
     :param variables: the primary's settings that the server has, too, as the flavor's table of variables reads them.
+    :param serving: of a restored copy that people use; None for a node.
     """
 
     datadir: Path
@@ -178,6 +199,7 @@ class ServerLayout:
     primary_port: int | None = None
     served_port: int | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    serving: Serving | None = None
 
     @classmethod
     def for_asking(cls, scratch: Path, bindir: str | None) -> ServerLayout:

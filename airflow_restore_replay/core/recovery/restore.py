@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import shutil
-import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from airflow_restore_replay.core.config.sections import Transfer
-from airflow_restore_replay.core.decoding import decode, encode
-from airflow_restore_replay.core.errors import NoSuchBackup, TargetNotEmpty
+from airflow_restore_replay.core.errors import NoSuchBackup
 from airflow_restore_replay.core.flavor.quoting import parted, qualified
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.recovery.selection import Selection
+from airflow_restore_replay.core.recovery.target_dir import MARKER, begin, held, prepare, remove_strangers
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import BackupState, FileEntry, Manifest
+from airflow_restore_replay.core.repository.format.refs import chunk_bytes
 from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
-from airflow_restore_replay.core.system.beneath import Beneath, is_own
 from airflow_restore_replay.core.system.files import allocated_bytes, require_space
 
-#: file in the target of an unfinished restore; it names the backup, so that a second try resumes
-MARKER = ".restore-replay-partial"
-_MARKER_BYTES = 4096
 #: file in the target with options for a server, see :class:`Restored`
 OPTION_FILE = "restored.cnf"
 
@@ -89,6 +80,8 @@ def restore_backup(
     *,
     transfer: Transfer,
     force: bool = False,
+    only: Selection | None = None,
+    unfinished: bool = False,
     progress: ProgressFn = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Restored:
@@ -96,23 +89,30 @@ def restore_backup(
 
     :param force: replace the content of *target*; by default, *target* must be empty or hold an interrupted restore of
         the same backup.
+    :param unfinished: leave the marker of an unfinished restore, because the caller has more to do.
+    :param only: restore only these tables, with what the server itself needs.
+    :raises NoSuchTable: the backup has no table that *only* names.
     :raises TargetNotEmpty: *target* has content, or a server runs on it.
     :raises NodeFull: there is not enough space.
     :raises ChunkMissing, ChunkCorrupt: the backup is damaged; the message names chunk and file.
     """
     started = time.monotonic()
-    with contextlib.closing(_held(target)) as held:
-        resumed = _prepare(held, manifest.backup_id, force=force)
-        files = repository.load_files(manifest)
+    files = repository.load_files(manifest)
+    if only:
+        files = only.chosen(files, manifest).files
+    mark = mark_of(manifest, only)
+    with contextlib.closing(held(target)) as place:
+        resumed = prepare(place, mark, force=force)
         if resumed:
-            _remove_strangers(held, files)
+            remove_strangers(place, files)
         require_space(
             target,
-            manifest.sizes.restored_bytes,
+            content_bytes(files, manifest.chunk_size_bytes) if only else manifest.sizes.restored_bytes,
             what=f"Backup {manifest.backup_id}",
             hint="Free space there, or restore to another disk.",
             held_bytes=allocated_bytes(target),
         )
+        begin(place, mark)
         result = restore_tree(
             repository.chunks_for(manifest),
             files,
@@ -120,30 +120,62 @@ def restore_backup(
             chunk_size_bytes=manifest.chunk_size_bytes,
             threads=transfer.threads,
             rate_limit=RateLimit(transfer.rate_limit),
-            progress=_marking(held, manifest.backup_id, progress),
+            progress=progress,
             cancelled=cancelled,
             resume=resumed,
             label=manifest.backup_id,
-            held=held,
+            held=place,
+            marker=MARKER,
         )
-        held.remove(MARKER)
-        settings = _option_file(manifest)
+        if not unfinished:
+            place.remove(MARKER)
+        settings = option_file_of(manifest)
         if settings:
-            held.replace(OPTION_FILE, settings.encode())
+            place.replace(OPTION_FILE, settings.encode())
+    return restored_of(
+        manifest,
+        target,
+        size_bytes=result.bytes,
+        fetched_bytes=result.fetched_bytes,
+        seconds=time.monotonic() - started,
+        resumed=resumed,
+    )
+
+
+def restored_of(
+    manifest: Manifest, target: Path, *, size_bytes: int, fetched_bytes: int, seconds: float, resumed: bool
+) -> Restored:
+    """Return what a finished restore into *target* is to be told of."""
     return Restored(
         backup_id=manifest.backup_id,
         position=manifest.position,
         target=str(target),
-        bytes=result.bytes,
-        fetched_bytes=result.fetched_bytes,
-        seconds=round(time.monotonic() - started, 3),
+        bytes=size_bytes,
+        fetched_bytes=fetched_bytes,
+        seconds=round(seconds, 3),
         resumed=resumed,
-        option_file=str(target / OPTION_FILE) if settings else "",
+        option_file=str(target / OPTION_FILE) if option_file_of(manifest) else "",
         event_sql=tuple(event_statements(manifest.event_states)),
     )
 
 
-def _option_file(manifest: Manifest) -> str:
+def mark_of(manifest: Manifest, only: Selection | None) -> str:
+    """Return what the marker of an interrupted restore names, so that only the same restore resumes it."""
+    return f"{manifest.backup_id} {only}" if only else manifest.backup_id
+
+
+def content_bytes(files: Iterable[FileEntry], chunk_size_bytes: int) -> int:
+    """Return how many bytes *files* occupy on disk, without holes."""
+    return sum(
+        chunk_bytes(entry.size_bytes, index, chunk_size_bytes)
+        for entry in files
+        for index, ref in enumerate(entry.chunks)
+        if ref is not None
+    )
+
+
+def option_file_of(manifest: Manifest) -> str:
+    """Return the content of the option file with the primary's settings; empty if the backup has none."""
     if not manifest.variables:
         return ""
     variables = get_flavor(manifest.flavor).variables
@@ -158,113 +190,3 @@ def event_statements(states: dict[str, str]) -> Iterable[str]:
         if status.upper() == "ENABLED":
             schema, name = parted(event)
             yield f"ALTER EVENT {qualified(schema, name)} ENABLE;"
-
-
-def _held(target: Path) -> Beneath:
-    """Create *target* if it is missing, and hold it open.
-
-    :raises TargetNotEmpty: it is no directory, or another account could change what is restored into it.
-    """
-    if target.exists() and not target.is_dir():
-        raise TargetNotEmpty(f"{target} is not a directory.", hint="Name an empty or new directory.")
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    held = Beneath(target)
-    info = os.fstat(held.descriptor)
-    if is_own(info):
-        return held
-    held.close()
-    raise TargetNotEmpty(
-        f"Other accounts may write to {target}: it belongs to the uid {info.st_uid} and has the mode "
-        f"{stat.S_IMODE(info.st_mode):04o}.",
-        hint="Restore as its owner or into a new directory, or chown it for the restore and chmod go-w it.",
-    )
-
-
-def _prepare(target: Beneath, backup_id: str, *, force: bool) -> bool:
-    """Return whether *target* has content that a restore may reuse.
-
-    :raises TargetNotEmpty: it has other content, or a server runs on it.
-    """
-    entries = os.listdir(target.descriptor)
-    if not entries:
-        return False
-    _refuse_running_server(target)
-    if _interrupted(target) == backup_id or force:
-        return True
-    raise TargetNotEmpty(
-        f"{target.path} is not empty: it has {len(entries)} entries, {sorted(entries)[0]} among them.",
-        hint="Name an empty or new directory; --force replaces everything in this one.",
-    )
-
-
-def _marking(target: Beneath, backup_id: str, progress: ProgressFn) -> ProgressFn:
-    """Return *progress*, extended to write the marker at its first call, when the first files have been created.
-
-    With a marker from the start, an empty directory would count as one with content, whose holes are read and hashed.
-    """
-    content = encode({"backup_id": backup_id})
-
-    def report(done: int, total: int) -> None:
-        if not marked:
-            target.replace(MARKER, content)
-            marked.append(True)
-        progress(done, total)
-
-    marked: list[bool] = []
-    return report
-
-
-def _interrupted(target: Beneath) -> str | None:
-    with (
-        contextlib.suppress(OSError, msgspec.MsgspecError, KeyError),
-        target.opened(MARKER, os.O_RDONLY | os.O_NONBLOCK) as descriptor,
-    ):
-        if is_own(os.fstat(descriptor)):
-            marker: Any = decode(os.read(descriptor, _MARKER_BYTES), dict)
-            return str(marker["backup_id"])
-    return None
-
-
-def _refuse_running_server(target: Beneath) -> None:
-    """Raise if a server runs on *target*: InnoDB holds a POSIX lock on the system tablespace while it runs.
-
-    :raises TargetNotEmpty: a server runs on it.
-    """
-    try:
-        handle = target.open("ibdata1", os.O_RDWR | os.O_NONBLOCK)
-    except OSError:
-        return
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        raise TargetNotEmpty(
-            f"A server runs on {target.path}.", hint="Stop it first, or restore elsewhere."
-        ) from exc
-    finally:
-        os.close(handle)
-
-
-def _remove_strangers(target: Beneath, files: list[FileEntry]) -> None:
-    """Remove files and directories that the backup does not have, so that old and restored files never mix.
-
-    Also remove directories that another account may write, and links: what is in them could be replaced later.
-    """
-    wanted = {entry.path: entry.directory for entry in files}
-    for folder, names, plain, descriptor in os.fwalk(".", dir_fd=target.descriptor):
-        for name in [*names, *plain]:
-            relative = os.path.normpath(f"{folder}/{name}")
-            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            is_marker = relative == MARKER and stat.S_ISREG(info.st_mode)
-            if is_marker or _is_kept(info, wanted.get(relative)):
-                continue
-            if stat.S_ISDIR(info.st_mode):
-                shutil.rmtree(name, dir_fd=descriptor)
-                names.remove(name)
-            else:
-                os.unlink(name, dir_fd=descriptor)
-
-
-def _is_kept(info: os.stat_result, directory: bool | None) -> bool:
-    if directory is None:
-        return False
-    return stat.S_ISDIR(info.st_mode) and is_own(info) if directory else stat.S_ISREG(info.st_mode)

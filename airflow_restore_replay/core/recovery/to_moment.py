@@ -43,12 +43,8 @@ from airflow_restore_replay.core.recovery.moment.plan import Base, bases_for, pl
 from airflow_restore_replay.core.recovery.moment.replayed_node import MOST_AHEAD_BYTES, ReplayedNode
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment, State, Unfinished
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.restore import (
-    OPTION_FILE,
-    _held,
-    _option_file,
-    event_statements,
-)
+from airflow_restore_replay.core.recovery.restore import OPTION_FILE, event_statements, option_file_of
+from airflow_restore_replay.core.recovery.target_dir import held as held_target
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.walk import matches
@@ -126,7 +122,7 @@ class _Restore:
         resumed = state is not None
         state = state or self._planned()
         self.plan_seconds = round(time.monotonic() - started, 3)
-        with contextlib.closing(_held(self.target)) as held, self.unfinished.alone():
+        with contextlib.closing(held_target(self.target)) as held, self.unfinished.alone():
             if force:
                 end_servers(self.scratch)
                 self.unfinished.empty()
@@ -214,7 +210,7 @@ class _Restore:
             for entry in sorted(data.iterdir()):
                 entry.rename(self.target / entry.name)
             fsync_directory(self.target)
-            if settings := _option_file(manifest):
+            if settings := option_file_of(manifest):
                 held.replace(OPTION_FILE, settings.encode())
         events = reached.facts.event_states
         states = {name: manifest.event_states[name] for name in events if name in manifest.event_states}

@@ -42,6 +42,15 @@ class Beneath:
         self.path = path
         self.descriptor = os.open(path, _DIRECTORY | os.O_CLOEXEC)
 
+    def below(self, relative: str) -> Beneath:
+        """Return a directory below this one, held open for itself.
+
+        :raises OSError: one of :data:`LINK_ERRORS` if the path has a symbolic link.
+        """
+        inner = object.__new__(Beneath)
+        inner.path, inner.descriptor = self.path / relative, self.open(relative, _DIRECTORY)
+        return inner
+
     def close(self) -> None:
         os.close(self.descriptor)
 
@@ -94,7 +103,13 @@ class Beneath:
         self.remove(temporary)
         with self.opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
             os.write(descriptor, data)
+            os.fsync(descriptor)
         os.replace(temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+        os.fsync(self.descriptor)
+
+    def move(self, name: str, target: Beneath) -> None:
+        """Move an entry of the directory itself into *target*, under its name."""
+        os.rename(name, name, src_dir_fd=self.descriptor, dst_dir_fd=target.descriptor)
 
 
 def is_own(info: os.stat_result) -> bool:

@@ -92,7 +92,8 @@ def _restrict(confinement: Confinement) -> None:
     if version < LEAST_VERSION:
         raise OSError(f"Landlock version {version}; at least {LEAST_VERSION} is needed")
     handled = _ALL_OF_VERSION_3 if version >= 3 else _ALL_OF_VERSION_2
-    ruleset = _call(_CREATE_RULESET, *_attributes(version, handled, confinement.tcp_ports is not None), 0)
+    network = (0 if confinement.tcp_ports is None else _CONNECT_TCP) | _BIND_TCP
+    ruleset = _call(_CREATE_RULESET, *_attributes(version, handled, network), 0)
     try:
         for paths, rights in (
             (confinement.programs, _READ | _EXECUTE),
@@ -113,11 +114,11 @@ def _restrict(confinement: Confinement) -> None:
 
 
 def _attributes(
-    version: int, handled: int, connect: bool
+    version: int, handled: int, network: int
 ) -> tuple[ctypes.Array[ctypes.c_char], ctypes.c_size_t]:
     packed = struct.pack("=Q", handled)
     if version >= 4:
-        packed += struct.pack("=Q", _BIND_TCP | (_CONNECT_TCP if connect else 0))
+        packed += struct.pack("=Q", network)
     if version >= 6:
         packed += struct.pack("=Q", _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS)
     return ctypes.create_string_buffer(packed, len(packed)), ctypes.c_size_t(len(packed))

@@ -11,7 +11,8 @@ import pytest
 
 from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.errors import TargetNotEmpty
-from airflow_restore_replay.core.recovery.restore import MARKER, restore_backup
+from airflow_restore_replay.core.recovery.restore import restore_backup
+from airflow_restore_replay.core.recovery.target_dir import MARKER
 from airflow_restore_replay.core.system import beneath
 from tests.unit.cli.conftest import Shop
 

@@ -17,6 +17,7 @@ from airflow_restore_replay.core.flavor.log_program import LogProgram
 from airflow_restore_replay.core.flavor.mariadb import (
     binlog,
     connect,
+    copies,
     definitions,
     grants,
     history,
@@ -96,6 +97,9 @@ class MariaDbFlavor:
     replication_status = staticmethod(replication.replication_status)
     stop_replication = staticmethod(replication.stop_replication)
     forget_replication = staticmethod(replication.forget_replication)
+    become_replica = staticmethod(copies.become_replica)
+    become_primary = staticmethod(copies.become_primary)
+    forget_absent = staticmethod(copies.forget_absent)
     unsupported_tables = staticmethod(tables.unsupported_tables)
     uncompared = staticmethod(tables.uncompared)
     memory_tables = staticmethod(tables.memory_tables)

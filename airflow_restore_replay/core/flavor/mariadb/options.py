@@ -36,6 +36,9 @@ def server_options(layout: ServerLayout, *, socket: Path, init_file: Path, repla
     ]
 
 
+#: of a restored copy that people use
+COPY = ("--skip-slave-start", "--log-slave-updates")
+
 _ISOLATION = [
     # The server ignores DATA DIRECTORY and INDEX DIRECTORY of replicated statements then, for every engine and for
     # partitions. sql_mode NO_DIR_IN_CREATE does the same but stops the applier with error 1618 (measured).

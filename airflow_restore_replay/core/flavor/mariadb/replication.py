@@ -47,7 +47,7 @@ def start_replication(node: Conn, primary: Endpoint, *, until: Position | None, 
     _set_global(node, "slave_parallel_mode", "optimistic")
     memory_tables.set_aside(node, load=_LOAD_BLACKHOLE)
     run(node, _UNLOGGED)
-    run(node, *_change_master(primary))
+    run(node, *change_master(primary))
     if until is None:
         run(node, "START SLAVE")
     else:
@@ -97,7 +97,8 @@ def replication_status(node: Conn) -> ReplicationStatus:
     )
 
 
-def _change_master(primary: Endpoint) -> tuple[str, tuple[Any, ...]]:
+def change_master(primary: Endpoint) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement that sets the primary, with credentials, and its arguments."""
     sql = (
         "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s,"
         f" MASTER_CONNECT_RETRY={replication.CONNECT_RETRY_S}, MASTER_HEARTBEAT_PERIOD=5, MASTER_USE_GTID=slave_pos"

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +30,10 @@ from airflow_restore_replay.core.system.processes import run_program
 
 class MariaDbServer(NodeProcess):
     """See :class:`~airflow_restore_replay.core.flavor.base.NodeServer`."""
+
+    server_program: ClassVar[str] = "mariadbd"
+    client_program: ClassVar[str] = "mariadb"
+    _copy_options: ClassVar[Sequence[str]] = options.COPY
 
     packages: ClassVar[dict[str, str]] = {
         "": "mariadb-server",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import cached_property
 
 from airflow_restore_replay.core.errors import HistoryDiverged, RestoreReplayError
 from airflow_restore_replay.core.flavor import history
@@ -23,8 +24,13 @@ from airflow_restore_replay.core.flavor.values import Endpoint, EventStamp, Posi
 class _Log(history.Log[Gtid, MySqlPosition]):
     flavor = binlog.LOG
 
+    @cached_property
+    def purged_position(self) -> MySqlPosition:
+        return MySqlPosition.parse(str(value(self._conn, "SELECT @@GLOBAL.gtid_purged")))
+
     def is_before(self, gtid: Gtid, file: str) -> bool:
-        return self.before(file).has(gtid)
+        # A restored or cloned server has executed transactions that no heading of its files lists.
+        return self.purged_position.has(gtid) or self.before(file).has(gtid)
 
 
 def last_events(primary: Endpoint, position: Position, hints: Sequence[EventStamp] = ()) -> list[EventStamp]:
@@ -43,10 +49,8 @@ def check_history(primary: Endpoint, position: Position, recorded: Sequence[Even
         lacking = primary_position(conn).missing(base)
         if lacking:
             raise _foreign(lacking, uid)
-        purged = MySqlPosition.parse(str(value(conn, "SELECT @@GLOBAL.gtid_purged")))
-        lost = base.missing(purged)
         log = _Log(primary, conn, uid)
-        if lost:
+        if lost := base.missing(log.purged_position):
             raise log.purged(str(lost))
         for gtid in base.last():
             stamp = stamps.get(str(gtid))

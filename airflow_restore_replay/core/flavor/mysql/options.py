@@ -55,6 +55,17 @@ NO_KEYS = [
     "--loose-sha256-password-auto-generate-rsa-keys=OFF",
 ]
 
+#: of a restored copy that people use
+COPY = (
+    "--loose-skip-replica-start",
+    "--loose-skip-slave-start",
+    "--gtid-mode=ON",
+    "--enforce-gtid-consistency=ON",
+    "--loose-mysqlx=OFF",
+    # The default is a directory that only the package makes.
+    "--secure-file-priv=NULL",
+)
+
 _ISOLATION = [
     "--loose-mysqlx=OFF",
     *NO_KEYS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,6 +31,10 @@ from airflow_restore_replay.core.system.processes import run_program
 
 class MySqlServer(NodeProcess):
     """See :class:`~airflow_restore_replay.core.flavor.base.NodeServer`."""
+
+    server_program: ClassVar[str] = "mysqld"
+    client_program: ClassVar[str] = "mysql"
+    _copy_options: ClassVar[Sequence[str]] = options.COPY
 
     packages: ClassVar[dict[str, str]] = {
         "": "mysql-server",

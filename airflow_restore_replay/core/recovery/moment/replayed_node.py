@@ -30,9 +30,9 @@ from airflow_restore_replay.core.jobs.protocol import JobName, JobRequest, NodeR
 from airflow_restore_replay.core.jobs.replay import replay_until
 from airflow_restore_replay.core.recovery.moment.guard import LOGS, NODES, SERVING
 from airflow_restore_replay.core.recovery.moment.plan import Base
-from airflow_restore_replay.core.recovery.restore import _remove_strangers
 from airflow_restore_replay.core.recovery.serving.fetching import Fetching
 from airflow_restore_replay.core.recovery.serving.service import archive_server, remove_server
+from airflow_restore_replay.core.recovery.target_dir import remove_strangers
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.beneath import Beneath
 from airflow_restore_replay.core.system.files import empty_directory
@@ -217,7 +217,7 @@ class ReplayedNode:
             if not path.is_symlink():
                 path.chmod(0o700 if path.is_dir() else 0o600)
         with contextlib.closing(Beneath(ctx.node.data)) as data:
-            _remove_strangers(data, self._repository.load_files(base.backup.manifest))
+            remove_strangers(data, self._repository.load_files(base.backup.manifest))
         ctx.node.set_phase(Phase.FILLING)
 
     def _replay(self, ctx: JobContext, server: ArchiveServer, fetching: Fetching, base: Base) -> None:

@@ -16,7 +16,8 @@ from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import TargetNotEmpty
 from airflow_restore_replay.core.recovery.moment.plan import Plan
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.restore import _refuse_running_server
+from airflow_restore_replay.core.recovery.restore import Restored
+from airflow_restore_replay.core.recovery.target_dir import refuse_running_server
 from airflow_restore_replay.core.system.beneath import Beneath
 from airflow_restore_replay.core.system.files import read_own_file, replace_file
 from airflow_restore_replay.core.times import stamp
@@ -63,6 +64,11 @@ class RestoredToMoment:
     fell_back: dict[str, str] = field(default_factory=dict)
     new_events: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+
+    @property
+    def restored(self) -> Restored:
+        """Return what a restore of a backup returns, for what follows one."""
+        return Restored(**{name: getattr(self, name) for name in Restored.__dataclass_fields__})
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -126,7 +132,7 @@ class Unfinished:
         if not self.target.is_dir() or not (entries := os.listdir(self.target)):
             return
         with contextlib.closing(Beneath(self.target)) as held:
-            _refuse_running_server(held)
+            refuse_running_server(held)
         if force:
             return
         state = self.load()

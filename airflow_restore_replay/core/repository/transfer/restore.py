@@ -29,6 +29,7 @@ from airflow_restore_replay.core.repository.rate_limit import (
     never_cancelled,
     no_progress,
 )
+from airflow_restore_replay.core.repository.transfer.older_state import OlderState
 from airflow_restore_replay.core.repository.transfer.pageindex import PageIndex
 from airflow_restore_replay.core.repository.transfer.restored_state import RestoredState
 from airflow_restore_replay.core.repository.transfer.target import Target, write_all
@@ -92,6 +93,7 @@ class _Run:
     label: str
     limit: RateLimit
     pages: PageIndex | None
+    older: OlderState | None
 
 
 def restore_tree(
@@ -108,6 +110,8 @@ def restore_tree(
     resume: bool = False,
     label: str = "",
     held: Beneath | None = None,
+    marker: str = "",
+    older: OlderState | None = None,
 ) -> RestoreResult:
     """Rebuild *files* below *target*; when this function returns, all of them are on disk.
 
@@ -118,6 +122,8 @@ def restore_tree(
         fetched. Otherwise *target* must be empty or missing.
     :param label: name of the backup in errors.
     :param held: *target*, if the caller holds it open and has checked it.
+    :param marker: file of the caller in *target*, which does not count as content.
+    :param older: an older state of the files; bytes of it that hash to their chunk's name are copied.
     :raises PathEscapes: a path or reference leaves its root; nothing was written.
     :raises ManifestCorrupt: entries contradict each other; nothing was written.
     :raises ChunkMissing, ChunkCorrupt: the message names object, chunk, file and backup.
@@ -126,12 +132,12 @@ def restore_tree(
     """
     check_entries(files, chunk_size_bytes, label=label)
     ranges = ranges_of(ref for entry in files for ref in entry.chunks)
-    place = Target(target, files, resume=resume, held=held)
+    place = Target(target, files, resume=resume, held=held, marker=marker)
     with contextlib.closing(place), place.full_disk():
         place.prepare()
         index = PageIndex.create(pages, chunk_size_bytes) if pages else None
         bundles = BundleReader(chunks.store, ranges, keep=threads + 2)
-        run = _Run(chunks, place, bundles, label, rate_limit or RateLimit(None), index)
+        run = _Run(chunks, place, bundles, label, rate_limit or RateLimit(None), index, older)
         spots = _spots(files, chunk_size_bytes)
         result = _write_all(run, files, spots, threads, progress, cancelled)
         place.make_durable(threads, cancelled)
@@ -219,6 +225,10 @@ def _fill(run: _Run, batch: Sequence[_Spot]) -> _Done:
 
 def _fill_spot(run: _Run, spot: _Spot, descriptor: int, done: _Done) -> None:
     data: bytes | memoryview | None = _in_place(run, spot, descriptor) if run.target.resume else None
+    if data is None and run.older is not None and spot.ref is not None:
+        data = _right(run, spot, run.older.read(spot.path, spot.offset, spot.size_bytes))
+        if data is not None:
+            write_all(descriptor, data, spot.offset)
     if data is not None:
         done.placed.update(key_of(leaf) for leaf in leaves(spot.ref))
     else:
@@ -229,6 +239,8 @@ def _fill_spot(run: _Run, spot: _Spot, descriptor: int, done: _Done) -> None:
             done.fetched_bytes += spot.size_bytes
             if run.target.resume:
                 done.fetched.update(key_of(leaf) for leaf in leaves(spot.ref))
+    if run.older is not None:
+        run.older.release(spot.path, spot.offset, spot.size_bytes)
     if run.pages and spot.ref is not None:
         run.pages.record(spot.row, content_name(spot.ref), data)
 
@@ -244,8 +256,12 @@ def _fetch(run: _Run, spot: _Spot) -> bytes | memoryview:
 
 def _in_place(run: _Run, spot: _Spot, descriptor: int) -> bytes | None:
     """Return the content of the chunk if it is in the file already, else None."""
-    present = os.pread(descriptor, spot.size_bytes, spot.offset)
-    if len(present) != spot.size_bytes:
+    return _right(run, spot, os.pread(descriptor, spot.size_bytes, spot.offset))
+
+
+def _right(run: _Run, spot: _Spot, present: bytes | None) -> bytes | None:
+    """Return *present* if it is the content of the chunk, else None."""
+    if present is None or len(present) != spot.size_bytes:
         return None
     if spot.ref is None:
         return present if is_zero(present) else None

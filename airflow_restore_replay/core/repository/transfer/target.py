@@ -29,16 +29,24 @@ class Target:
     :param files: entries of the backup's file list.
     :param resume: the directory may have content.
     :param held: the directory, if the caller holds it open.
+    :param marker: file in it that is not content.
     """
 
     def __init__(
-        self, path: Path, files: Sequence[FileEntry], *, resume: bool, held: Beneath | None = None
+        self,
+        path: Path,
+        files: Sequence[FileEntry],
+        *,
+        resume: bool,
+        held: Beneath | None = None,
+        marker: str = "",
     ) -> None:
         self.path = path
         self.resume = resume
         self._files = files
         self._plain = [f for f in files if not f.directory]
         self._is_held = held is not None
+        self._marker = marker
         self._whole = False
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Opened before the first write, because a sync of the whole file system reports write errors only to
@@ -50,7 +58,7 @@ class Target:
 
         :raises TargetNotEmpty: the directory has content, or a path in it is a symbolic link.
         """
-        if not self.resume and os.listdir(self._root.descriptor):
+        if not self.resume and {*os.listdir(self._root.descriptor)} - {self._marker}:
             raise TargetNotEmpty(f"{self.path} is not empty.", hint="Give an empty or new directory.")
         self._whole = len(self._plain) > _MANY_FILES and can_sync_whole(self.path)
         for relative in _directories(self._files):
