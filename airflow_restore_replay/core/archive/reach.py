@@ -53,12 +53,13 @@ class Routes:
 
     :param streams: of the archive.
     :param pieces: all pieces, also those that only say that nothing was new.
+    :ivar runs: unbroken sequences of files, by stream and number.
     """
 
     def __init__(self, streams: Iterable[Stream], pieces: Iterable[LogPiece], flavor: Flavor) -> None:
         self._flavor = flavor
         self._parsed: dict[str, Position] = {}
-        self._runs = [_Run(logs, pieces) for s in streams for logs in self._unbroken(s)]
+        self.runs = [Run(logs, pieces) for s in streams for logs in self._unbroken(s)]
 
     def from_position(self, position: Position) -> Reach:
         """Return how far the archive leads from *position*."""
@@ -66,7 +67,7 @@ class Routes:
         moved = True
         while moved:
             moved = False
-            for run in self._runs:
+            for run in self.runs:
                 # In a run, each file's heading lists what that of the one before does, and more.
                 first = (
                     bisect.bisect_left(run.logs, True, key=lambda log: not self._has(position, log.before))
@@ -77,7 +78,7 @@ class Routes:
                 position = position.union(after)
                 legs.append(Leg(run.logs[first:], position))
                 moved = True
-        reached = (run.until for run in self._runs if self._has(position, run.logs[0].before))
+        reached = (run.until for run in self.runs if self._has(position, run.logs[0].before))
         return Reach(tuple(legs), position, max((at for at in reached if at), default=None))
 
     def parse(self, text: str) -> Position:
@@ -109,7 +110,7 @@ class Routes:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """Files without anything missing between them."""
 
     logs: tuple[ArchivedLog, ...]
