@@ -283,6 +283,7 @@ class TestDecisions:
         task.execute(context_of(task))
         (context,) = told
         assert context["gap"]["lacking"] == "new"
+        context["ti"].log_url = "http://airflow/log"
         text = message(context).text
         assert text.startswith("orders: the archive has a gap\n")
         assert "What: The archive lacks new: the primary purged its binary logs" in text
