@@ -11,6 +11,7 @@ from datetime import datetime
 from airflow_restore_replay.core.archive.logs import ArchivedLog
 from airflow_restore_replay.core.archive.merging import merge_due, merged
 from airflow_restore_replay.core.archive.pieces import MAX_PART_BYTES, PieceStore
+from airflow_restore_replay.core.archive.places import piece_id
 from airflow_restore_replay.core.archive.tally import Cut
 from airflow_restore_replay.core.errors import ArchiveFault, KeyMissing
 from airflow_restore_replay.core.flavor.values import ServerIdentity
@@ -103,7 +104,7 @@ class LogWriter:
         self.keep_lease()
         at = utc_now()
         piece = LogPiece(
-            piece_id=new_id(at),
+            piece_id=piece_id(at, file.stream, file.number, cut.begin, cut.end),
             at=at,
             cluster=self.store.repository.cluster,
             run=self.run,
