@@ -369,7 +369,7 @@ def test_the_next_dump_removes_what_a_killed_one_has_left(backed: Backed, restor
     (left,) = backed.rig.workdir.glob(".restore-*")
     assert processes_in(left)
     assert restores.json(*words)["dumped"]["tables"] == 1
-    assert not backed.rig.workdir.exists()
+    assert list(backed.rig.workdir.iterdir()) == []
     assert processes_in(left) == []
 
 
