@@ -23,6 +23,7 @@ _COMMANDS = {
     "list": "list_backups",
     "show": "show",
     "restore": "restore",
+    "find": "find",
     "freshness": "freshness",
     "release": "release",
     "verify": "verify",

@@ -24,7 +24,7 @@ from airflow_restore_replay.core.flavor.values import (
 )
 
 if TYPE_CHECKING:
-    from airflow_restore_replay.core.flavor.binlogstream import BinaryLog
+    from airflow_restore_replay.core.flavor.binlogstream import BinaryLog, Numbered
     from airflow_restore_replay.core.flavor.definitions import Definitions
     from airflow_restore_replay.core.flavor.examination import Wanted
     from airflow_restore_replay.core.flavor.findings import Finding
@@ -57,6 +57,13 @@ class Flavor(Protocol):
     log_program: LogProgram
 
     def parse_position(self, text: str) -> Position: ...
+
+    def parse_gtid(self, text: str) -> Numbered:
+        """Parse the GTID of one transaction.
+
+        :raises AnswerUnreadable: it is none.
+        """
+        ...
 
     def server(self, layout: ServerLayout) -> NodeServer: ...
 

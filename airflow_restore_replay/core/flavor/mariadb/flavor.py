@@ -28,7 +28,7 @@ from airflow_restore_replay.core.flavor.mariadb import (
 )
 from airflow_restore_replay.core.flavor.mariadb.dump import MariaDbDump, tls_options
 from airflow_restore_replay.core.flavor.mariadb.examinations import EXAMINATIONS, SIGHT
-from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition
+from airflow_restore_replay.core.flavor.mariadb.gtid import MariaDbPosition, parse_gtid
 from airflow_restore_replay.core.flavor.mariadb.server import MariaDbServer
 from airflow_restore_replay.core.flavor.mariadb.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
@@ -76,6 +76,7 @@ class MariaDbFlavor:
     )
 
     parse_position = staticmethod(MariaDbPosition.parse)
+    parse_gtid = staticmethod(parse_gtid)
     server = MariaDbServer
     dump_tools = MariaDbDump
     same_server = staticmethod(same_server)

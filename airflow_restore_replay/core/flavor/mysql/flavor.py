@@ -29,7 +29,7 @@ from airflow_restore_replay.core.flavor.mysql import (
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump, tls_options
 from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS, SIGHT
-from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition
+from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, parse_gtid
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
@@ -76,6 +76,7 @@ class MySqlFlavor:
     )
 
     parse_position = staticmethod(MySqlPosition.parse)
+    parse_gtid = staticmethod(parse_gtid)
     server = MySqlServer
     dump_tools = MySqlDump
     same_server = staticmethod(same_server)
