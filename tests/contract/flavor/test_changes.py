@@ -108,7 +108,7 @@ def test_transactions_have_the_gtids_and_sizes_of_the_log(logged: Logged, log: A
     data = rotated(logged)
     found = read(data)
     starts = [log.start_of(transaction.first) for transaction in found]
-    parse = get_flavor(logged.primary.flavor).parse_position
+    parse: Any = get_flavor(logged.primary.flavor).parse_position
     assert parse(before).extended(start.gtid for start in starts) == parse(logged.position())
     assert [found[0].end, found[1].end] == [found[1].begin, found[2].begin]
     assert len(data) - 100 < found[-1].end < len(data)

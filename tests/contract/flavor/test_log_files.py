@@ -209,7 +209,7 @@ def test_damage_is_found_or_harmless(small: bytes, logged: Logged, log: Any, dat
     damaged = bytearray(small)
     for at in data.draw(st.lists(st.integers(4, len(small) - 1), min_size=1, max_size=4)):
         damaged[at] ^= data.draw(st.integers(1, 255))
-    read = []
+    read: list[LogEvent] = []
     with contextlib.suppress(LogDamaged):
         read.extend(log_events(io.BytesIO(bytes(damaged))))
     # A checksum is not asked for where the format event lies about it.

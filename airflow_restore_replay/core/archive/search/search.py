@@ -245,11 +245,11 @@ def _described(logged: _Logged) -> Found:
 
 
 def _rows(changes: Transaction) -> list[Rows]:
-    tables = dict.fromkeys([*changes.rows, *sorted(changes.uncounted)])
-    return [
-        Rows(joined(*table), *changes.rows.get(table, (0, 0, 0)), exact=table not in changes.uncounted)
-        for table in tables
-    ]
+    found = []
+    for table in dict.fromkeys([*changes.rows, *sorted(changes.uncounted)]):
+        inserted, updated, deleted = changes.rows.get(table, (0, 0, 0))
+        found.append(Rows(joined(*table), inserted, updated, deleted, table not in changes.uncounted))
+    return found
 
 
 class _Seen:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Generator, Iterator
+from typing import IO, cast
 
 import zstandard
 
@@ -49,7 +50,8 @@ def payload(event: Window) -> Iterator[bytes]:
 
 def _zstd(source: Window) -> Generator[bytes, None, None]:
     decoder = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW_BYTES)
-    with decoder.stream_reader(source, read_across_frames=True) as stream:
+    # Of a file, only read() is used.
+    with decoder.stream_reader(cast(IO[bytes], source), read_across_frames=True) as stream:
         while part := stream.read(_PART_BYTES):
             yield part
 
