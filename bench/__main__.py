@@ -11,7 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_restore_replay.core.config.units import ByteCount
-from bench import catch_up, changed, first, memory, remote, restored, seeds, simulated, small_files
+from bench import (
+    archiving,
+    catch_up,
+    changed,
+    first,
+    memory,
+    moments,
+    one_table,
+    remote,
+    restored,
+    seeds,
+    simulated,
+    small_files,
+)
 from bench.data import Data
 from bench.measure import Caches, say
 from bench.rows import Row, merge_into, table
@@ -29,6 +42,10 @@ GROUPS: dict[tuple[str, ...], Callable[[Bench], list[Row]]] = {
     catch_up.MYSQL_IDS: catch_up.mysql_rows,
     seeds.IDS: seeds.rows,
     simulated.IDS: simulated.rows,
+    moments.IDS: moments.rows,
+    moments.MYSQL_IDS: moments.mysql_rows,
+    archiving.IDS: archiving.rows,
+    one_table.IDS: one_table.rows,
 }
 
 

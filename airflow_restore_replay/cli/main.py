@@ -25,6 +25,7 @@ _COMMANDS = {
     "restore": "restore",
     "drill": "drill",
     "report": "report",
+    "find": "find",
     "freshness": "freshness",
     "release": "release",
     "verify": "verify",

@@ -21,7 +21,7 @@ from airflow_restore_replay.core.archive.window import Window, window_of
 from airflow_restore_replay.core.errors import ArchiveFault, LogCorrupt, RestoreReplayError
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.binlogstream import CRC32, FORMAT
-from airflow_restore_replay.core.flavor.log_file import LogDamaged, LogEvent, log_events
+from airflow_restore_replay.core.flavor.log_file import LogDamaged, LogEvent, log_events, servable
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Position
 from airflow_restore_replay.core.repository.catalog import Catalog
@@ -146,7 +146,7 @@ class Archive:
         try:
             with temporary.open("wb") as stream:
                 for data in self.content(log):
-                    stream.write(data)
+                    stream.write(data if stream.tell() else servable(data))
                     progress(len(data))
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -72,9 +72,10 @@ class Flavor(Protocol):
         """Return a server that has archived binary logs and no data."""
         ...
 
-    def connect(self, endpoint: Endpoint) -> Conn:
+    def connect(self, endpoint: Endpoint, *, read_timeout_s: int = ...) -> Conn:
         """Return an autocommit connection with utf8mb4, session time zone UTC and a bounded connect timeout.
 
+        :param read_timeout_s: how long to wait for an answer; that of long queries by default.
         :raises PrimaryUnreachable: the server does not answer.
         :raises ReplicationDenied: the password or a grant is wrong.
         """

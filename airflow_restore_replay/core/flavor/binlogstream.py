@@ -230,7 +230,7 @@ def _digest_group(first: Event, rest: Iterator[Event], ends: frozenset[int]) -> 
 
 
 def _one_file(packets: Iterator[Any]) -> Iterator[Event]:
-    checksum_bytes = 0
+    checksum_bytes = reached = 0
     for packet in packets:
         if packet.is_eof_packet():
             return
@@ -239,8 +239,14 @@ def _one_file(packets: Iterator[Any]) -> Iterator[Event]:
         if kind == FORMAT:
             # The format event always has an algorithm byte and four bytes of checksum.
             checksum_bytes = 4 if data[-5] == CRC32 else 0
-        artificial = end == 0 or bool(flags & _ARTIFICIAL)
+        # Since MariaDB 11.8, end positions are missing in the events of a transaction, too.
+        artificial = bool(flags & _ARTIFICIAL) or (end == 0 and kind in (ROTATE, FORMAT))
         if kind == ROTATE and not artificial:
             return
         body = data[HEADER.size : len(data) - (checksum_bytes or (4 if kind == FORMAT else 0))]
-        yield Event(kind, timestamp, server_id, flags, 0 if artificial else end - size, body)
+        if artificial:
+            yield Event(kind, timestamp, server_id, flags, 0, body)
+            continue
+        begin = end - size if end else reached
+        reached = begin + size
+        yield Event(kind, timestamp, server_id, flags, begin, body)

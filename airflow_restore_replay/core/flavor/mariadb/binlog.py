@@ -11,7 +11,7 @@ import re
 import struct
 
 from airflow_restore_replay.core.flavor.binlogstream import FORMAT, ROTATE, STOP, BinaryLog, Event, Start
-from airflow_restore_replay.core.flavor.log_file import gtids_in_list
+from airflow_restore_replay.core.flavor.log_file import gtids_in_list, understood
 from airflow_restore_replay.core.flavor.mariadb import classify
 from airflow_restore_replay.core.flavor.mariadb.connect import connect
 from airflow_restore_replay.core.flavor.mariadb.gtid import Gtid, MariaDbPosition, parse_gtid
@@ -33,6 +33,7 @@ def _gtid_list(text: str) -> list[Gtid]:
     return [parse_gtid(found) for found in re.findall(r"[0-9]+-[0-9]+-[0-9]+", text)]
 
 
+@understood
 def _listed(event: Event) -> MariaDbPosition | None:
     if event.kind != _GTID_LIST:
         return None

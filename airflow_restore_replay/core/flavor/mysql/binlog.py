@@ -10,9 +10,10 @@ import struct
 import uuid
 
 from airflow_restore_replay.core.flavor.binlogstream import FORMAT, ROTATE, STOP, BinaryLog, Event, Start
+from airflow_restore_replay.core.flavor.log_file import understood
 from airflow_restore_replay.core.flavor.mysql import classify
 from airflow_restore_replay.core.flavor.mysql.connect import connect
-from airflow_restore_replay.core.flavor.mysql.gtid import Gtid, MySqlPosition, Source
+from airflow_restore_replay.core.flavor.mysql.gtid import Gtid, Intervals, MySqlPosition, Source
 
 _GTID, _ANONYMOUS, _PREVIOUS, _TAGGED, _HEARTBEAT, _HEARTBEAT_2 = 33, 34, 35, 42, 27, 41
 # flags, UUID, number, type of the logical clock, its two values; seven bytes of microseconds follow
@@ -70,6 +71,7 @@ def _seconds(micros: int, event: Event) -> float:
     return micros / 1e6 if micros else float(event.timestamp_s)
 
 
+@understood
 def _listed(event: Event) -> MySqlPosition | None:
     """Return the set that a Previous_gtids event lists.
 
@@ -81,7 +83,7 @@ def _listed(event: Event) -> MySqlPosition | None:
     # The last byte is 1 if the sources have tags; it and the first byte then frame the number of sources.
     tagged = head >> 56 == 1
     count, at = ((head >> 8) & (2**48 - 1) if tagged else head), 8
-    position = MySqlPosition()
+    runs_of: dict[Source, Intervals] = {}
     for _ in range(count):
         source, at = _source(event.body, at, tagged=tagged)
         (runs,) = struct.unpack_from("<Q", event.body, at)
@@ -89,8 +91,8 @@ def _listed(event: Event) -> MySqlPosition | None:
         found = [struct.unpack_from("<QQ", event.body, at + 16 * index) for index in range(runs)]
         at += 16 * runs
         # The end of an interval is exclusive.
-        position = position.union(MySqlPosition({source: tuple((a, b - 1) for a, b in found)}))
-    return position
+        runs_of[source] = tuple((a, b - 1) for a, b in found)
+    return MySqlPosition().union(MySqlPosition(runs_of))
 
 
 def _source(body: bytes, at: int, *, tagged: bool) -> tuple[Source, int]:

@@ -1,0 +1,1 @@
+"""Find in the archive what happened: statements that define, and rows that transactions changed."""
