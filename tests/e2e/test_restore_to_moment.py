@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+import zstandard
 
 from airflow_restore_replay.cli.report_page import page
 from airflow_restore_replay.core.archive.archive import Archive
@@ -227,6 +228,44 @@ def test_the_command_line_restores_to_a_time(story: Story, tmp_path: Path) -> No
         assert phase in done.stderr
     nothing_left(target)
     assert held_by(story.kit, target) == story.dumps["noon"]
+
+
+@on_both
+def test_a_dropped_table_comes_back_as_a_dump_and_a_server_runs_on_its_last_moment(
+    story: Story, tmp_path: Path
+) -> None:
+    config, target = tmp_path / "clusters.yaml", tmp_path / "copy" / "data"
+    config.write_text(yaml.safe_dump({"clusters": {"orders": story.rig.section()}}))
+    dumped = tmp_path / "orders.sql.zst"
+    command = [*CLI, "restore", "--config", str(config), "--json", "--before-gtid", story.drop]
+    table = ["--tables", "shop.orders", "--dump", str(dumped)]
+    done = subprocess.run([*command, *table], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with dumped.open("rb") as file:
+        sql = zstandard.ZstdDecompressor().stream_reader(file).read().decode("utf-8", "surrogateescape")
+    rows = [line for line in story.dumps["before"].splitlines() if line.startswith("INSERT INTO `orders` ")]
+    assert rows
+    assert "INSERT INTO `orders`" in sql
+    assert "INSERT INTO `notes`" not in sql
+
+    done = subprocess.run(
+        [*command, "--to", str(target), "--start"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    running = answer["running"]
+    try:
+        ask = f"{running['commands']['connect']} --batch --skip-column-names"
+        sql = "SELECT COUNT(*) FROM shop.orders"
+        count = subprocess.run(ask, input=sql, shell=True, capture_output=True, text=True, check=True).stdout
+        assert int(count) == len(rows)
+        assert answer["next_gtid"] == story.drop
+    finally:
+        subprocess.run(running["commands"]["stop"], shell=True, check=True)
+    deadline = time.monotonic() + 60
+    while processes_in(target):
+        assert time.monotonic() < deadline, "the server goes on after it was told to stop"
+        time.sleep(0.1)
 
 
 CLI = (sys.executable, "-c", "from airflow_restore_replay.cli.main import main; main()")
