@@ -41,8 +41,8 @@ def test_every_command_of_the_runbook(own_rig: OwnRig, kit: Kit, tmp_path: Path)
         secrets=(*SECRETS, NEW),
     )
     rig.full()
-    rig.primary.execute("CREATE TABLE shop.orders (id INT)", "INSERT INTO shop.orders VALUES (1), (2)")
-    rig.primary.execute("DROP TABLE shop.orders")
+    rig.primary.execute("CREATE TABLE shop.lost (id INT)", "INSERT INTO shop.lost VALUES (1), (2)")
+    rig.primary.execute("DROP TABLE shop.lost")
     flavor = get_flavor(kit.flavor)
     archivist = Archivist(rig.repository(write=True), flavor)
     for log in logs_of(rig.primary, flavor):
