@@ -33,6 +33,7 @@ from airflow_restore_replay.core.jobs.protocol import Progress
 from airflow_restore_replay.core.recovery.drill import drill
 from airflow_restore_replay.core.recovery.measurements import RTO_PHASES, report_of
 from airflow_restore_replay.core.recovery.moment import replayed_node
+from airflow_restore_replay.core.recovery.moment.guard import links_into
 from airflow_restore_replay.core.recovery.moment.unfinished import SCRATCH, RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
@@ -288,7 +289,7 @@ def test_a40_killed_at_many_moments_it_resumes_and_leaves_no_process(story: Stor
     for phase in PHASES:
         killed_in(command, phase)
         deadline = time.monotonic() + 60
-        while left := processes_in(target):
+        while left := [*processes_in(target), *links_into(target)]:
             assert time.monotonic() < deadline, left
             time.sleep(0.1)
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)

@@ -25,8 +25,9 @@ _FILE = "server.json"
 # sockaddr_un has 108 bytes.
 _SOCKET_PATH_MAX = 100
 _SOCKET = "s"
-_SHORT_DIRECTORY = Path("/tmp")
-_PREFIX = "restore-replay-"
+#: of directories with short paths, for sockets and for the installer of a data directory
+SHORT_DIRECTORY = Path("/tmp")
+PREFIX = "restore-replay-"
 
 
 class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ def socket_path(run_dir: Path) -> Path:
     socket = run_dir / _SOCKET
     if len(str(socket).encode()) <= _SOCKET_PATH_MAX:
         return socket
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_SHORT_DIRECTORY)) / _SOCKET
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=SHORT_DIRECTORY)) / _SOCKET
 
 
 def password_file(run_dir: Path) -> Path:
@@ -99,7 +100,7 @@ def remove_traces(run_dir: Path, record: ServerRecord | None) -> None:
 
 def _remove_short_directory(directory: Path) -> None:
     """Remove a directory that :func:`socket_path` made, and no other; the path was stored, so not recursively."""
-    made_here = directory.parent == _SHORT_DIRECTORY and directory.name.startswith(_PREFIX)
+    made_here = directory.parent == SHORT_DIRECTORY and directory.name.startswith(PREFIX)
     if made_here and is_own_directory(directory):
         with contextlib.suppress(OSError):
             for entry in directory.iterdir():

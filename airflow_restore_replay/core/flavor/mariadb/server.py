@@ -13,7 +13,7 @@ from typing import ClassVar
 import pymysql
 
 from airflow_restore_replay.core.errors import PreflightFailed
-from airflow_restore_replay.core.flavor import account
+from airflow_restore_replay.core.flavor import account, server_record
 from airflow_restore_replay.core.flavor.archive_server import ServingProcess
 from airflow_restore_replay.core.flavor.errorlog import LogRules
 from airflow_restore_replay.core.flavor.mariadb import errorlog, options
@@ -111,7 +111,9 @@ def _plain_names(*directories: Path) -> Iterator[list[Path]]:
 
     mariadb-install-db is a shell script that does not quote its paths.
     """
-    with tempfile.TemporaryDirectory(prefix="restore-replay-", dir="/tmp") as private:
+    with tempfile.TemporaryDirectory(
+        prefix=server_record.PREFIX, dir=server_record.SHORT_DIRECTORY
+    ) as private:
         links = [Path(private) / str(number) for number in range(len(directories))]
         for link, directory in zip(links, directories, strict=True):
             link.symlink_to(directory)

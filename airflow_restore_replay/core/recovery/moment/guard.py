@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from airflow_restore_replay.core.flavor.server_record import kill_recorded
+from airflow_restore_replay.core.flavor.server_record import PREFIX, SHORT_DIRECTORY, kill_recorded
 from airflow_restore_replay.core.recovery.serving.service import remove_server
+from airflow_restore_replay.core.system.files import is_own_directory
 from airflow_restore_replay.core.system.processes import (
     NODE,
     ProcessId,
@@ -59,6 +61,21 @@ def end_servers(scratch: Path) -> None:
     for process in started_for(scratch):
         end(process, grace_s=5.0)
     remove_server(scratch / SERVING)
+    for directory in links_into(scratch):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def links_into(scratch: Path) -> list[Path]:
+    """Return the directories with links into *scratch* that a killed installer of a data directory left."""
+    found = []
+    for directory in SHORT_DIRECTORY.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # it is another account's, or gone
+            links = [entry for entry in directory.iterdir() if entry.is_symlink()]
+            if is_own_directory(directory) and any(
+                Path(os.readlink(link)).is_relative_to(scratch) for link in links
+            ):
+                found.append(directory)
+    return found
 
 
 def _main(scratch: Path, owner: ProcessId) -> None:
