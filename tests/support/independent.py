@@ -18,6 +18,8 @@ _OWN = {
     "mariadb": (
         *("gtid_slave_pos", "innodb_index_stats", "innodb_table_stats", "transaction_registry"),
         *("event", "proc"),
+        # Statistics and logs, which each server has of its own.
+        *("table_stats", "column_stats", "index_stats", "general_log", "slow_log"),
     ),
     "mysql": (
         *("gtid_executed", "innodb_index_stats", "innodb_table_stats", "slave_master_info"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_restore_replay.core.errors import NodeServerCrashed, NotReplayable, ReplayConflict, WrongPhase
-from airflow_restore_replay.core.flavor.classify import TABLE_MISSING
+from airflow_restore_replay.core.flavor.classify import ROWS_CONFLICT, TABLE_MISSING
 from airflow_restore_replay.core.flavor.values import Position
 from airflow_restore_replay.core.jobs.checks import left_by_the_base
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -118,20 +118,27 @@ def catch_up_to_goal(ctx: JobContext) -> Replayed:
 
 
 def refuse_to_blame(ctx: JobContext, conflict: ReplayConflict) -> None:
-    """Raise if the table that the applier missed is missing through no defect of the base, which was just restored.
+    """Raise if the conflict is about a table that is not the base's; the node was just filled from it again.
 
-    :raises NotReplayable: the base has the table, or it never had one of that name.
+    :raises NotReplayable: the applier missed a table that the base has, or never had; or rows conflict in a table that
+        was made since, so that none of them come from the base.
     """
-    name = conflict.evidence.get("table")
-    if ctx.is_full or conflict.evidence.get("error") != TABLE_MISSING or not name:
+    name, error = conflict.evidence.get("table"), conflict.evidence.get("error")
+    if ctx.is_full or not name or error not in (TABLE_MISSING, *ROWS_CONFLICT):
         return
     with ctx.server.connect() as node:
         there = any(table.qualified == name for table in ctx.flavor.tables(node))
     recorded = left_by_the_base(ctx, "same_data").get("tables")
-    if there or (recorded is not None and name not in recorded):
+    made_since = not there and recorded is not None and name not in recorded
+    if error == TABLE_MISSING and (there or made_since):
         has = "has it" if there else "was made when the primary had no such table"
         raise NotReplayable(
             f"The binary log lacks what was done to table {name}, of which the base {has}: {conflict.message}",
+            evidence=conflict.evidence,
+        )
+    if error in ROWS_CONFLICT and made_since:
+        raise NotReplayable(
+            f"The rows that conflict are in table {name}, which was made after the base: {conflict.message}",
             evidence=conflict.evidence,
         )
 
