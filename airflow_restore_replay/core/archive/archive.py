@@ -75,20 +75,30 @@ class Archive:
         return self.routes(flavor).from_position(position)
 
     def open_gaps(self, flavor: Flavor) -> tuple[LogGap, ...]:
-        """Return the gaps that no other files of the archive lead across."""
+        """Return the gaps that no other files of the archive lead across.
+
+        Nothing leads across a primary's rewind: the GTIDs after it may be those of other transactions before it.
+        """
         routes = self.routes(flavor)
 
         def closed(gap: LogGap) -> bool:
-            return routes.from_position(routes.parse(gap.before)).position.contains(routes.parse(gap.after))
+            before, after = routes.parse(gap.before), routes.parse(gap.after)
+            return after.contains(before) and routes.from_position(before).position.contains(after)
 
         return tuple(gap for gap in self.noted_gaps if not closed(gap))
 
     def gaps_after(self, catalog: Catalog, flavor: Flavor) -> tuple[LogGap, ...]:
-        """Return the open gaps that matter: those after the position of a healthy backup, or all if there is none."""
-        positions = [flavor.parse_position(b.manifest.position) for b in catalog.healthy()]
+        """Return the open gaps that matter: those after the position of a healthy backup, or all if there is none.
+
+        A rewind matters as long as no backup is from after it.
+        """
+        healthy = catalog.healthy()
+        positions = [flavor.parse_position(b.manifest.position) for b in healthy]
 
         def matters(gap: LogGap) -> bool:
-            after = flavor.parse_position(gap.after)
+            before, after = flavor.parse_position(gap.before), flavor.parse_position(gap.after)
+            if not after.contains(before):
+                return all(backup.manifest.created_at < gap.at for backup in healthy)
             return not positions or any(not position.contains(after) for position in positions)
 
         return tuple(gap for gap in self.open_gaps(flavor) if matters(gap))
