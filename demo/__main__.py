@@ -23,6 +23,7 @@ from demo.cycles import CycleRun, open_repository, published_by
 from demo.damage import flip_one_byte, references
 from demo.place import Place, chosen
 from demo.proof import prove
+from demo.rescue import rescue
 from demo.screen import heading, say
 from demo.shop import CONNECTION, Shop
 from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace, start_time
@@ -43,7 +44,7 @@ def main() -> None:
 @click.option("--screenshot", type=click.Path(path_type=Path), help="Save a picture of the DAG's grid there.")
 def run(screenshot: Path | None) -> None:
     """Four cycles of the shipped DAG, one more pair for a physical seed, the table and the final proof."""
-    with demo_cluster() as (space, place, shop, airflow):
+    with demo_cluster() as (space, place, shop, airflow, archiver):
         runs = _four_cycles(space, place, airflow)
         if PHYSICAL in clusters_of(place, shop):
             runs += _collision(space, place, airflow)
@@ -56,6 +57,10 @@ def run(screenshot: Path | None) -> None:
         stock = shop.stock
         heading(f"The proof: restore-replay restore, a stock {stock.server}, {stock.dump} and cmp")
         prove(space, shop, SHOP)
+        heading(
+            "The rescue: a table is dropped, the primary is lost, and the table comes back to its last row"
+        )
+        rescue(space, shop, archiver)
     heading("Done: every process of the demo is stopped")
 
 
@@ -116,7 +121,9 @@ def _show_quarantine(space: Workspace, cluster: str, backup_id: str, ref: str, f
 
 
 @contextmanager
-def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Shop, AirflowStack]]:
+def demo_cluster(
+    port: int | None = None,
+) -> Iterator[tuple[Workspace, Place, Shop, AirflowStack, DemoArchiver]]:
     """A primary under load, and Airflow with the shipped DAGs; all of it ends with the context."""
     heading("Starting a primary and Airflow")
     space = Workspace.create()
@@ -159,7 +166,7 @@ def demo_cluster(port: int | None = None) -> Iterator[tuple[Workspace, Place, Sh
         say(f"  Archiver: stores the binary log of {SHOP} every two seconds.")
         _wait_for(airflow, *map(cycles.dag_id, clusters))
         say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API at {airflow.url}.")
-        yield space, place, shop, airflow
+        yield space, place, shop, airflow, archiver
 
 
 def clusters_of(place: Place, shop: Shop) -> dict[str, str]:
@@ -240,7 +247,7 @@ def up() -> None:
 @main.command(hidden=True)
 def serve() -> None:
     """Hold the cluster and Airflow until told to end."""
-    with demo_cluster(port=int(os.environ.get("PORT", "8080"))) as (space, place, shop, airflow):
+    with demo_cluster(port=int(os.environ.get("PORT", "8080"))) as (space, place, shop, airflow, _):
         text = (
             f"Airflow's UI: {airflow.url}  (user admin, password {airflow.password})\n"
             f"DAGs: {', '.join(map(cycles.dag_id, clusters_of(place, shop)))}; trigger one to make a backup.\n"
