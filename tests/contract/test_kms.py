@@ -154,6 +154,7 @@ def test_a_backup_under_a_wrapped_key_comes_back_in_another_process(
             "source": f"{shop.kms.kind} {shop.wrapped().kms.name}",
             "state": "active",
             "backups": 1,
+            "logs": 0,
             "complaint": "",
         }
     ]

@@ -62,7 +62,9 @@ def read_log(flavor: Flavor, name: str, data: bytes) -> ReadLog:
     begins = [found.event.offset for found, _ in starts]
     groups = tuple(
         Group(begin, end, start.gtid, datetime.fromtimestamp(start.committed_s, UTC))
-        for begin, end, (_, start) in zip(begins, [*begins[1:], len(data)], starts, strict=True)
+        for begin, end, (_, start) in zip(
+            begins, [*begins[1:], len(data)][: len(begins)], starts, strict=True
+        )
     )
     return ReadLog(name, data, before, groups)
 

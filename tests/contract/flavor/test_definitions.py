@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -71,6 +72,8 @@ def primary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     started = KITS[request.param].start(tmp_path_factory.mktemp("defined") / "primary")
     yield started
     started.discard()
+    # Tests of both flavors alternate, so that there is a server for each; their files are in memory.
+    shutil.rmtree(started.root)
 
 
 def defined(primary: Primary) -> Definitions:
