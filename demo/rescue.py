@@ -30,6 +30,8 @@ def rescue(space: Workspace, shop: Shop, archiver: DemoArchiver) -> None:
     shop.primary.execute(f"DROP TABLE {_TABLE}", "CREATE TABLE shop.after_the_drop (id INT PRIMARY KEY)")
     say(f"  DROP TABLE {_TABLE}: {counted:,} rows are gone, after {committed:,} transactions.", "yellow")
     archiver.stop()
+    # What it had not received when it was told to stop.
+    run_tool("restore-replay", "archive", "--config", archiver.cluster_file)
     shop.primary.kill()
     shutil.rmtree(shop.primary.datadir)
     say(f"  The primary is killed, and {shop.primary.datadir} removed.", "yellow")
