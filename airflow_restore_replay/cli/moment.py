@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console
@@ -18,6 +17,7 @@ from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted, wanted_of
 from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
+from airflow_restore_replay.core.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,13 +60,15 @@ def refuse_with_moment(options: dict[str, Any], *, dry_run: bool) -> None:
         )
 
 
-def restore_moment(scope: Scope, target: Path, wanted: Wanted, *, force: bool) -> RestoredToMoment:
+def restore_moment(
+    scope: Scope, repository: Repository, target: Path, wanted: Wanted, *, force: bool
+) -> RestoredToMoment:
     """Restore to *wanted*, and show its progress."""
     # An orderly end of this process must end the servers that it started, also after SIGTERM.
     clean_up_on_sigterm()
     with ProgressDisplay(scope.cluster.name) as display:
         return restore_to_moment(
-            scope.repository(),
+            repository,
             scope.cluster,
             wanted,
             target,
@@ -74,12 +76,6 @@ def restore_moment(scope: Scope, target: Path, wanted: Wanted, *, force: bool) -
             report=Reporter(display.update),
             say=display.say,
         )
-
-
-def document(restored: RestoredToMoment) -> dict[str, Any]:
-    """Return the JSON answer."""
-    found: dict[str, Any] = msgspec.to_builtins(restored)
-    return found
 
 
 def show_moment(restored: RestoredToMoment) -> None:

@@ -15,7 +15,6 @@ from airflow_restore_replay.cli import restore_output
 from airflow_restore_replay.cli.credentials import read_password
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.moment import (
-    document,
     moment_of,
     moment_options,
     refuse_with_moment,
@@ -112,8 +111,7 @@ def _restore(
         _confirm(session)
     with display:
         restored = session.restore()
-        served = serve(session, restored) if wish.runs else Served()
-    commands = served.running.commands if served.running else session.commands(restored)
+        served, commands = _served(session, restored)
     return partial(_show, scope, session, plan.tables, restored, served, commands)
 
 
@@ -121,23 +119,27 @@ def _restore_moment(scope: Scope, wish: Wish, wanted: Wanted) -> Callable[[], No
     """Restore to a moment, let a server run as it is asked for, and return what shows the answer."""
     if wish.dump:
         refuse_file(wish.dump)
-    reached = restore_moment(scope, wish.target, wanted, force=wish.force)
     repository = scope.repository()
+    reached = restore_moment(scope, repository, wish.target, wanted, force=wish.force)
     catalog = repository.catalog()
     display = ProgressDisplay(scope.cluster.name)
     backup = catalog.backup(reached.backup_id)
     session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
-    restored = reached.restored
     with display:
-        served = serve(session, restored) if wish.runs else Served()
-    commands = served.running.commands if served.running else session.commands(restored)
+        served, commands = _served(session, reached)
 
     def show() -> None:
         if not scope.as_json:
             show_moment(reached)
-        _show(scope, session, [], restored, served, commands, **(document(reached) if scope.as_json else {}))
+        _show(scope, session, [], reached, served, commands)
 
     return show
+
+
+def _served(session: RestoreSession, restored: Restored) -> tuple[Served, Commands]:
+    """Use a server on the restored copy as it is asked for, and return what came of it, with the server's commands."""
+    served = serve(session, restored) if session.wish.runs else Served()
+    return served, served.running.commands if served.running else session.commands(restored)
 
 
 def _confirm(session: RestoreSession) -> None:
@@ -169,11 +171,10 @@ def _show(
     restored: Restored,
     served: Served,
     commands: Commands,
-    **more: Any,
 ) -> None:
     hints = [*session.server_flavor.restore_hints(), *restore_output.ownership(session.wish.target)]
     if scope.as_json:
-        answer = msgspec.to_builtins(restored) | more | {"hints": hints, "state": session.backup.state}
+        answer = msgspec.to_builtins(restored) | {"hints": hints, "state": session.backup.state}
         scope.emit(answer | {"commands": commands, "tables": tables} | msgspec.to_builtins(served))
     elif served.dumped or served.loaded:
         restore_output.show_taken(served)

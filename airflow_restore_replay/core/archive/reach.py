@@ -7,7 +7,7 @@ can continue with any stream that has such a file, whichever server wrote the st
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -68,11 +68,7 @@ class Routes:
         while moved:
             moved = False
             for run in self.runs:
-                # In a run, each file's heading lists what that of the one before does, and more.
-                first = (
-                    bisect.bisect_left(run.logs, True, key=lambda log: not self._has(position, log.before))
-                    - 1
-                )
+                first = run.entry(position, self.parse)
                 if first < 0 or position.contains(after := self.parse(run.logs[-1].after)):
                     continue
                 position = position.union(after)
@@ -115,6 +111,15 @@ class Run:
 
     logs: tuple[ArchivedLog, ...]
     pieces: Iterable[LogPiece]
+
+    def entry(self, position: Position, parse: Callable[[str], Position]) -> int:
+        """Return the index of the last file before which *position* lacks nothing; -1 if there is none.
+
+        In a run, each file's heading lists what that of the one before does, and more.
+        """
+        return (
+            bisect.bisect_left(self.logs, True, key=lambda log: not position.contains(parse(log.before))) - 1
+        )
 
     @cached_property
     def until(self) -> datetime | None:

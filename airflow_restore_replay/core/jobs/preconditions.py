@@ -197,19 +197,27 @@ def _confinement(policy: str) -> Finding:
 
 
 def _room(site: Site, data_bytes: int) -> Finding:
-    path = Path(site.cluster.node.workdir)
+    wanted = int(data_bytes * _ROOM) + site.flavor.empty_node_bytes
+    fix = "Free space there, or give node.workdir another disk."
+    return examine_room("node", Path(site.cluster.node.workdir), wanted, held_bytes=site.held_bytes, fix=fix)
+
+
+def examine_room(subject: str, path: Path, wanted_bytes: int, *, held_bytes: int, fix: str) -> Finding:
+    """Return whether the disk of *path*, which need not exist yet, has enough room.
+
+    :param held_bytes: that the same data occupies there already.
+    """
     while not path.exists():
         path = path.parent
-    free = shutil.disk_usage(path).free + site.held_bytes
-    wanted = int(data_bytes * _ROOM) + site.flavor.empty_node_bytes
-    enough = free >= wanted
+    free = shutil.disk_usage(path).free + held_bytes
+    enough = free >= wanted_bytes
     return Finding(
-        subject="node",
+        subject=subject,
         name="disk space",
         severity=Severity.OK if enough else Severity.REFUSED,
         observed=f"{human_bytes(free)} free in {path}",
-        expected=f"at least {human_bytes(wanted)}",
-        fix="" if enough else "Free space there, or give node.workdir another disk.",
+        expected=f"at least {human_bytes(wanted_bytes)}",
+        fix="" if enough else fix,
         error=NodeFull.__name__,
     )
 

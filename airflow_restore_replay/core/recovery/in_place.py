@@ -24,18 +24,16 @@ from airflow_restore_replay.core.config.sections import Transfer
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import TargetNotEmpty
 from airflow_restore_replay.core.recovery.restore import (
-    OPTION_FILE,
     Restored,
     content_bytes,
-    option_file_of,
     restored_of,
+    write_files,
 )
 from airflow_restore_replay.core.recovery.target_dir import held, refuse_running_server, remove_strangers
 from airflow_restore_replay.core.repository.format.records import FileEntry, Manifest
-from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
+from airflow_restore_replay.core.repository.rate_limit import ProgressFn
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.older_state import OlderState
-from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.system.beneath import Beneath, is_own
 from airflow_restore_replay.core.system.files import allocated_bytes
 
@@ -171,22 +169,17 @@ def _build(
         if not is_own(os.fstat(new.descriptor)):
             raise TargetNotEmpty(f"{new.path} was made by another account.", hint="Remove it.")
         remove_strangers(new, files)
-        result = restore_tree(
-            repository.chunks_for(manifest),
+        result = write_files(
+            repository,
+            manifest,
             files,
-            new.path,
-            chunk_size_bytes=manifest.chunk_size_bytes,
-            threads=transfer.threads,
-            rate_limit=RateLimit(transfer.rate_limit),
+            new,
+            transfer=transfer,
             progress=progress,
             cancelled=cancelled,
             resume=True,
-            label=manifest.backup_id,
-            held=new,
             older=older,
         )
-        if settings := option_file_of(manifest):
-            new.replace(OPTION_FILE, settings.encode())
     return result.fetched_bytes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes
-from airflow_restore_replay.core.errors import ConfinementUnavailable, NodeFull, PreflightFailed
+from airflow_restore_replay.core.errors import ConfinementUnavailable, PreflightFailed
 from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.flavor.variables import BIRTH
-from airflow_restore_replay.core.jobs.preconditions import finding_of
+from airflow_restore_replay.core.jobs.preconditions import examine_room, finding_of
 from airflow_restore_replay.core.recovery.copy_server import CopyRequest, CopyServer
 from airflow_restore_replay.core.recovery.source import examine_source
 from airflow_restore_replay.core.repository.format.records import Manifest
@@ -76,22 +75,9 @@ def _target(needs: Needs) -> Finding:
 
 
 def _room(needs: Needs) -> Finding:
-    place = needs.target
-    while not place.exists():
-        place = place.parent
     held = allocated_bytes(needs.target) if needs.target.is_dir() else 0
-    free = shutil.disk_usage(place).free + held
-    wanted = needs.disk_bytes
-    enough = free >= wanted
-    return Finding(
-        subject="target",
-        name="disk space",
-        severity=Severity.OK if enough else Severity.REFUSED,
-        observed=f"{human_bytes(free)} free in {place}",
-        expected=f"at least {human_bytes(wanted)}",
-        fix="" if enough else "Free space there, or restore to another disk.",
-        error=NodeFull.__name__,
-    )
+    fix = "Free space there, or restore to another disk."
+    return examine_room("target", needs.target, needs.disk_bytes, held_bytes=held, fix=fix)
 
 
 def _release(needs: Needs) -> Finding:

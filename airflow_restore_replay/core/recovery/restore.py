@@ -19,7 +19,9 @@ from airflow_restore_replay.core.repository.format.records import BackupState, F
 from airflow_restore_replay.core.repository.format.refs import chunk_bytes
 from airflow_restore_replay.core.repository.rate_limit import ProgressFn, RateLimit
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.transfer.restore import restore_tree
+from airflow_restore_replay.core.repository.transfer.older_state import OlderState
+from airflow_restore_replay.core.repository.transfer.restore import RestoreResult, restore_tree
+from airflow_restore_replay.core.system.beneath import Beneath
 from airflow_restore_replay.core.system.files import allocated_bytes, require_space
 
 #: file in the target with options for a server, see :class:`Restored`
@@ -113,25 +115,19 @@ def restore_backup(
             held_bytes=allocated_bytes(target),
         )
         begin(place, mark)
-        result = restore_tree(
-            repository.chunks_for(manifest),
+        result = write_files(
+            repository,
+            manifest,
             files,
-            target,
-            chunk_size_bytes=manifest.chunk_size_bytes,
-            threads=transfer.threads,
-            rate_limit=RateLimit(transfer.rate_limit),
+            place,
+            transfer=transfer,
             progress=progress,
             cancelled=cancelled,
             resume=resumed,
-            label=manifest.backup_id,
-            held=place,
             marker=MARKER,
         )
         if not unfinished:
             place.remove(MARKER)
-        settings = option_file_of(manifest)
-        if settings:
-            place.replace(OPTION_FILE, settings.encode())
     return restored_of(
         manifest,
         target,
@@ -140,6 +136,53 @@ def restore_backup(
         seconds=time.monotonic() - started,
         resumed=resumed,
     )
+
+
+def write_files(
+    repository: Repository,
+    manifest: Manifest,
+    files: list[FileEntry],
+    place: Beneath,
+    *,
+    transfer: Transfer,
+    progress: ProgressFn,
+    cancelled: Callable[[], bool],
+    resume: bool,
+    marker: str = "",
+    older: OlderState | None = None,
+) -> RestoreResult:
+    """Write *files* of a backup into *place*, and the option file beside them.
+
+    For the parameters see :func:`~airflow_restore_replay.core.repository.transfer.restore.restore_tree`.
+    """
+    result = restore_tree(
+        repository.chunks_for(manifest),
+        files,
+        place.path,
+        chunk_size_bytes=manifest.chunk_size_bytes,
+        threads=transfer.threads,
+        rate_limit=RateLimit(transfer.rate_limit),
+        label=manifest.backup_id,
+        held=place,
+        progress=progress,
+        cancelled=cancelled,
+        resume=resume,
+        marker=marker,
+        older=older,
+    )
+    write_option_file(place, manifest)
+    return result
+
+
+def option_file_at(target: Path, manifest: Manifest) -> str:
+    """Return the path of the option file in *target*; empty if the backup has none."""
+    return str(target / OPTION_FILE) if option_file_of(manifest) else ""
+
+
+def write_option_file(place: Beneath, manifest: Manifest) -> None:
+    """Write the option file with the primary's settings, if the backup has them."""
+    if settings := option_file_of(manifest):
+        place.replace(OPTION_FILE, settings.encode())
 
 
 def restored_of(
@@ -154,7 +197,7 @@ def restored_of(
         fetched_bytes=fetched_bytes,
         seconds=round(seconds, 3),
         resumed=resumed,
-        option_file=str(target / OPTION_FILE) if option_file_of(manifest) else "",
+        option_file=option_file_at(target, manifest),
         event_sql=tuple(event_statements(manifest.event_states)),
     )
 

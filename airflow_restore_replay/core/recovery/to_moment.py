@@ -43,7 +43,7 @@ from airflow_restore_replay.core.recovery.moment.plan import Base, bases_for, pl
 from airflow_restore_replay.core.recovery.moment.replayed_node import MOST_AHEAD_BYTES, ReplayedNode
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment, State, Unfinished
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.restore import OPTION_FILE, event_statements, option_file_of
+from airflow_restore_replay.core.recovery.restore import event_statements, option_file_at, write_option_file
 from airflow_restore_replay.core.recovery.target_dir import held as held_target
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.repository.repository import Repository
@@ -210,8 +210,7 @@ class _Restore:
             for entry in sorted(data.iterdir()):
                 entry.rename(self.target / entry.name)
             fsync_directory(self.target)
-            if settings := option_file_of(manifest):
-                held.replace(OPTION_FILE, settings.encode())
+            write_option_file(held, manifest)
         events = reached.facts.event_states
         states = {name: manifest.event_states[name] for name in events if name in manifest.event_states}
         measured = node.measured
@@ -224,7 +223,7 @@ class _Restore:
             fetched_bytes=measured.fetched_bytes,
             seconds=round(time.monotonic() - started, 3),
             resumed=resumed,
-            option_file=str(self.target / OPTION_FILE) if settings else "",
+            option_file=option_file_at(self.target, manifest),
             event_sql=tuple(event_statements(states)),
             at=state.at,
             next_gtid=state.next_gtid,

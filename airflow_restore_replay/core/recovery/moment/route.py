@@ -7,7 +7,6 @@ that point may be transactions that a failover lost.
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Sequence
 
 from airflow_restore_replay.core.archive.logs import ArchivedLog
@@ -43,7 +42,7 @@ def _chain(start: Position, goal: Position, left: list[Run], parse: Parse) -> tu
     """
     able = [run for run in reversed(left) if start.union(parse(run.logs[-1].after)).contains(goal)]
     for run in able:
-        if _entry(run, start, parse) >= 0:
+        if run.entry(start, parse) >= 0:
             return (_leg(run, start, goal, parse),)
     for run in able:
         heading = parse(run.logs[0].before)
@@ -64,22 +63,14 @@ def _gathered(start: Position, goal: Position, runs: Sequence[Run], parse: Parse
         moved = False
         for run in runs:
             reached = position.union(goal.common(parse(run.logs[-1].after)))
-            if _entry(run, position, parse) >= 0 and not position.contains(reached):
+            if run.entry(position, parse) >= 0 and not position.contains(reached):
                 legs.append(_leg(run, position, reached, parse))
                 position, moved = reached, True
     return tuple(legs) if position.contains(goal) else None
 
 
-def _entry(run: Run, position: Position, parse: Parse) -> int:
-    """Return the index of the last file before which *position* lacks nothing; -1 if there is none.
-
-    In a run, each file's heading lists what that of the one before does, and more.
-    """
-    return bisect.bisect_left(run.logs, True, key=lambda log: not position.contains(parse(log.before))) - 1
-
-
 def _leg(run: Run, start: Position, goal: Position, parse: Parse) -> Leg:
-    logs = run.logs[_entry(run, start, parse) :]
+    logs = run.logs[run.entry(start, parse) :]
     # Files that end later than the goal are not needed, nor are the pieces after it.
     last = next(n for n, log in enumerate(logs) if start.union(parse(log.after)).contains(goal))
     return Leg((*logs[:last], _shortened(logs[last], start, goal, parse)), goal)

@@ -29,31 +29,20 @@ _LOCK = "lock"
 
 
 @dataclass(frozen=True)
-class RestoredToMoment:
+class RestoredToMoment(Restored):
     """Result of a restore to a moment.
 
     :param wanted: as it was asked for.
-    :param position: GTID set of the transactions that the data contains.
     :param next_gtid, next_stamped: the first transaction that it does not contain; empty if it is not known.
     :param fell_back: backup → why an older one took its place.
     :param new_events: scheduled events that were created after the backup, all of which are disabled; whether they were
         enabled on the primary is not known.
     :param damaged: records of the archive that could not be read.
 
-    For the rest see :class:`~airflow_restore_replay.core.recovery.restore.Restored` and
-    :class:`~airflow_restore_replay.core.recovery.moment.replayed_node.Measured`.
+    For the rest see :class:`~airflow_restore_replay.core.recovery.moment.replayed_node.Measured`.
     """
 
-    backup_id: str
     wanted: str
-    position: str
-    target: str
-    bytes: int
-    fetched_bytes: int
-    seconds: float
-    resumed: bool
-    option_file: str
-    event_sql: tuple[str, ...]
     at: str = ""
     next_gtid: str = ""
     next_stamped: str = ""
@@ -64,11 +53,6 @@ class RestoredToMoment:
     fell_back: dict[str, str] = field(default_factory=dict)
     new_events: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
-
-    @property
-    def restored(self) -> Restored:
-        """Return what a restore of a backup returns, for what follows one."""
-        return Restored(**{name: getattr(self, name) for name in Restored.__dataclass_fields__})
 
 
 class State(msgspec.Struct, kw_only=True):
