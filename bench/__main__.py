@@ -45,6 +45,7 @@ GROUPS: dict[tuple[str, ...], Callable[[Bench], list[Row]]] = {
     moments.IDS: moments.rows,
     moments.MYSQL_IDS: moments.mysql_rows,
     archiving.IDS: archiving.rows,
+    archiving.MYSQL_IDS: archiving.mysql_rows,
     one_table.IDS: one_table.rows,
 }
 

@@ -7,6 +7,7 @@ import subprocess
 from typing import ClassVar
 
 from airflow_restore_replay.core.flavor.mysql import grants
+from airflow_restore_replay.core.flavor.mysql.options import WITHOUT_INSTRUMENTS
 from tests.support import unpacked
 from tests.support.primary import ROOT_PASSWORD, Primary
 
@@ -67,7 +68,8 @@ class MySqlPrimary(Primary):
             "--innodb-redo-log-capacity=32M",
             "--innodb-flush-log-at-trx-commit=0",
             "--sync-binlog=0",
-            "--performance-schema-instrument=%=OFF",
+            *WITHOUT_INSTRUMENTS,
+            "--innodb-log-buffer-size=4M",
             *self.options,
         ]
 

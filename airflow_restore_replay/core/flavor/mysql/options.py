@@ -34,8 +34,7 @@ def server_options(
         f"--loose-replica-load-tmpdir={layout.tmp_dir}",
         *_ISOLATION,
         *_REPLICATION,
-        # The performance_schema tables for replication and CLONE need no instruments.
-        "--performance-schema-instrument=%=OFF",
+        *WITHOUT_INSTRUMENTS,
         *_redo(release, _REDO_REPLAYING_BYTES if replaying else REDO_AT_REST_BYTES),
         *(_REPLAYING if replaying else ["--innodb-flush-log-at-trx-commit=1"]),
     ]
@@ -99,4 +98,32 @@ _REPLICATION = [
     "--sync-relay-log=0",
 ]
 
-_REPLAYING = ["--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF"]
+#: The performance_schema's tables about replication and CLONE need no instruments. What is for instruments takes half
+#: of an idle server's memory, and a third of the time of its start (measured on 9.7).
+WITHOUT_INSTRUMENTS = (
+    "--performance-schema-instrument=%=OFF",
+    *(
+        f"--loose-performance-schema-{name}=0"
+        for name in (
+            "accounts-size",
+            "digests-size",
+            "error-size",
+            "events-stages-history-long-size",
+            "events-statements-history-long-size",
+            "events-transactions-history-long-size",
+            "events-waits-history-long-size",
+            "hosts-size",
+            "max-digest-length",
+            "max-memory-classes",
+            "max-statement-classes",
+            "users-size",
+        )
+    ),
+)
+
+_REPLAYING = [
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-doublewrite=OFF",
+    # The default of 64 MiB is touched at the start.
+    "--innodb-log-buffer-size=16777216",
+]
