@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from airflow_restore_replay.core.flavor.definitions import Definitions
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import Table
+from airflow_restore_replay.core.jobs.compare.comparison_pass import in_snapshot
+from airflow_restore_replay.core.jobs.compare.ranges import Sides
 from tests.support.flavors import KITS
 from tests.support.primary import Primary
 from tests.support.unpacked import without
@@ -108,3 +112,14 @@ def test_a_schema_that_differs(primary: Primary) -> None:
     before = defined(primary)
     primary.execute("ALTER DATABASE d CHARACTER SET ascii")
     assert defined(primary).differs("schema d", before) == ("collation",)
+
+
+def test_a_table_of_a_dropped_schema_is_not_in_the_snapshot(primary: Primary) -> None:
+    """Sessions drop schemas while a comparison runs; MySQL answers with another error than for a dropped table."""
+    with primary.connect() as conn, ThreadPoolExecutor(1) as pool:
+        sides = Sides(primary=conn, node=conn, pool=pool)
+        gone = Table(schema="gone", name="t", engine="InnoDB", mvcc=True)
+        assert not in_snapshot(sides, gone)
+        primary.execute("CREATE DATABASE gone", "CREATE TABLE gone.t (id INT)")
+        assert in_snapshot(sides, gone)
+        primary.execute("DROP DATABASE gone")

@@ -38,8 +38,8 @@ from airflow_restore_replay.core.jobs.context import JobContext
 T = TypeVar("T")
 
 #: The snapshot can no longer show the table: DDL dropped it, redefined it or holds a lock on it.
-#: Source: the servers' error codes 1051, 1054, 1146, 1412.
-_TAKEN_BY_DDL = (1051, 1054, 1146, 1412)
+#: Source: the servers' error codes 1049, 1051, 1054, 1146, 1412.
+_TAKEN_BY_DDL = (1049, 1051, 1054, 1146, 1412)
 #: share of the time for tables that changed, if other tables wait, too
 _FIRST_SHARE = 0.75
 _ROWS_PER_S = 50_000.0
@@ -77,7 +77,7 @@ class ComparisonPass:
             for name in self.ours.keys() & engines.keys() - theirs.keys()
         }
         self.ours = {name: table for name, table in self.ours.items() if name not in self.left_out}
-        self.missing = {n for n in theirs.keys() - self.ours.keys() if _in_snapshot(sides, theirs[n])}
+        self.missing = {n for n in theirs.keys() - self.ours.keys() if in_snapshot(sides, theirs[n])}
         self.taken = theirs.keys() - self.ours.keys() - self.missing
         self.added = self.ours.keys() - theirs.keys() - set(listed) - engines.keys()
         # A node that was just filled has no good estimates yet, so the larger one counts.
@@ -252,7 +252,7 @@ def _stages(coverage: Coverage) -> Iterator[tuple[list[str], float]]:
     yield first, 1.0
 
 
-def _in_snapshot(sides: Sides, table: Table) -> bool:
+def in_snapshot(sides: Sides, table: Table) -> bool:
     """Return whether the snapshot shows the table.
 
     The primary lists its current tables. The node cannot have a table yet that was created after the snapshot.
