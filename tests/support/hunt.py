@@ -40,6 +40,9 @@ from tests.support.rig import Rig
 from tests.support.tamper import running
 
 _QUOTED = re.compile(r"`([^`]+)`")
+_HUNK = re.compile(r"@@ -(\d+)")
+#: what begins a schema's and a table's part of a dump
+_HEADINGS = ("USE ", "CREATE TABLE ", ") ENGINE=")
 _CANARY = (
     "CREATE TABLE hunt.canary (cluster VARCHAR(63) PRIMARY KEY, token CHAR(32) NOT NULL, written_at DATETIME NOT NULL)",
     "GRANT INSERT, UPDATE ON hunt.canary TO restore_replay",
@@ -244,7 +247,16 @@ def _silent_difference(rig: Rig) -> str:
         if not any(name in listed for name in _QUOTED.findall(line))
     ]
     told = [line for line in silent if line[:3] not in ("---", "+++", "@@ ") and "UNLOCK TABLES" not in line]
-    return "\n".join(silent[:40]) if told else ""
+    return "\n".join(_located(line, theirs) for line in silent[:40]) if told else ""
+
+
+def _located(line: str, dumped: list[str]) -> str:
+    """Add to the head of a group of differences in which schema and table it is."""
+    if not (head := _HUNK.match(line)):
+        return line
+    before = dumped[: int(head[1])]
+    found = [next((text for text in reversed(before) if text.startswith(word)), "") for word in _HEADINGS]
+    return " ".join([line, *found])
 
 
 def _restart(primary: Primary) -> None:
