@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_restore_replay.core.decoding import decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
-from airflow_restore_replay.core.repository.format.records import Count, Stamped
+from airflow_restore_replay.core.repository.format.records import Count, Record, Stamped
 from airflow_restore_replay.core.repository.format.seals import Sealer
 from airflow_restore_replay.core.repository.objects.record_store import unsealed
 from airflow_restore_replay.core.repository.store.base import ObjectStore, ObjectTooLarge
@@ -34,12 +34,31 @@ class Claim(Stamped, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class Doing(Record, frozen=True, kw_only=True):
+    """What a run is doing, for people who look at the lease.
+
+    :param step: attempt and job, for example ``replay.catch_up``.
+    :param phase: of the job.
+    :param done, total: amounts of *unit*; a total of 0 is unknown.
+    :param eta_s: remaining seconds of the phase; None if unknown.
+    """
+
+    step: str = ""
+    phase: str = ""
+    done: Count = 0
+    total: Count = 0
+    unit: str = ""
+    rate_per_s: float = 0.0
+    eta_s: float | None = None
+
+
 class Renewal(Stamped, frozen=True, kw_only=True):
     """Content of ``renewal-<n>.json``."""
 
     owner: str
     renewed_at: datetime
     expires_at: datetime
+    doing: Doing | None = None
 
 
 class Released(Stamped, frozen=True, kw_only=True):
