@@ -41,7 +41,7 @@ _PHASES = ("fill", "catch_up", "validate", "snapshot")
 _RESTORES_SHOWN = 10
 _DAYS = 7
 #: where a manifest notes how long the primary keeps binary logs
-BINLOGS_NOTE = "binlogs"
+_KEPT_LOGS = "kept_logs"
 
 
 def evaluate(repository: Repository, cluster: Cluster, *, everything: bool = False) -> ClusterState:
@@ -253,7 +253,7 @@ def _headroom(newest: Backup | None, now: datetime) -> Headroom | None:
     """
     if newest is None:
         return None
-    noted = newest.manifest.notes.get(BINLOGS_NOTE)
+    noted = newest.manifest.notes.get(_KEPT_LOGS)
     keep_s = number(noted.get("keep_s")) if isinstance(noted, dict) else None
     by_size = isinstance(noted, dict) and noted.get("by_size") is True
     if not keep_s or keep_s > timedelta.max.total_seconds() / 100:
