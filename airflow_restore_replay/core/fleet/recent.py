@@ -11,7 +11,7 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.repository.catalog import Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Verdict
 from airflow_restore_replay.core.repository.key_sources import read_repository_keys
-from airflow_restore_replay.core.repository.objects.record_store import FOLDERS, read_all
+from airflow_restore_replay.core.repository.objects.record_store import FOLDERS, READERS, read_all
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.store.base import ObjectInfo, ObjectStore
 
@@ -138,14 +138,17 @@ def _stamp(info: ObjectInfo) -> str:
 
 def _catalog(repository: Repository, made: list[ObjectInfo], judged: list[ObjectInfo]) -> Catalog:
     unreadable: dict[str, str] = {}
+    store = repository.store
+    # Starting a thread takes longer than reading a file.
+    threads = 1 if store.url.startswith("file:") else READERS
 
     def read(kind: type[R], listed: list[ObjectInfo]) -> list[tuple[ObjectInfo, R]]:
-        found = read_all(repository.store, kind, repository.cluster, repository.sealer, listed, unreadable)
+        found = read_all(store, kind, repository.cluster, repository.sealer, listed, unreadable, threads)
         return [(info, record) for info, record, _ in found]
 
     manifests, verdicts = read(Manifest, made), read(Verdict, judged)
-    if isinstance(repository.store, RememberingStore):
-        repository.store.forget(unreadable)
+    if isinstance(store, RememberingStore):
+        store.forget(unreadable)
     return Catalog.of(
         repository.cluster,
         [manifest for _, manifest in manifests],

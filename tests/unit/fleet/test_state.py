@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def orders(tmp_path: Path) -> Member:
-    return make_fleet(tmp_path, ["orders"], drill={"rto_target": "1m"})["orders"]
+    return make_fleet(tmp_path, ["orders"], drill={"rto_target": "50s"})["orders"]
 
 
 def state_of(*members: Member, everything: bool = False) -> ClusterState:
@@ -51,7 +51,7 @@ def test_a_healthy_cluster_has_all_its_numbers(orders: Member) -> None:
     first = orders.cycle(2 * DAY)
     second = orders.cycle(HOUR, notes=notes, compared=coverage)
     state = state_of(orders)
-    assert codes(state) == ["rto"]  # 62 s are expected
+    assert codes(state) == ["rto"]  # 60 s are expected
     assert state.fresh.backup_id == second.backup_id
     assert state.fresh.age_s == pytest.approx(3600, abs=60)
     assert state.proven is not None

@@ -38,6 +38,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._below = f"{str(root).rstrip('/')}/"
         self._known_dirs: set[Path] = set()
         self._lock = threading.Lock()
 
@@ -98,7 +99,7 @@ class LocalStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         start = self._resolve(prefix.rstrip("/"))
         with self._translated(prefix):
-            yield from self._walk(start)
+            yield from self._walk(str(start))
 
     def delete(self, path: str) -> None:
         final = self._resolve(path)
@@ -112,20 +113,21 @@ class LocalStore:
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         with self._translated(_TEMP_PREFIX):
-            yield from self._walk(self._root, temporary=True)
+            yield from self._walk(str(self._root), temporary=True)
 
-    def _walk(self, directory: Path, *, temporary: bool = False) -> Iterator[ObjectInfo]:
+    def _walk(self, directory: str, *, temporary: bool = False) -> Iterator[ObjectInfo]:
         try:
             entries = sorted(os.scandir(directory), key=lambda e: e.name)
         except FileNotFoundError:
             return
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(Path(entry.path), temporary=temporary)
+                yield from self._walk(entry.path, temporary=temporary)
             elif entry.is_file(follow_symlinks=False) and entry.name.startswith(_TEMP_PREFIX) == temporary:
                 with contextlib.suppress(FileNotFoundError):  # deleted since the directory was read
                     info = entry.stat(follow_symlinks=False)
-                    relative = Path(entry.path).relative_to(self._root).as_posix()
+                    # Strings, because a listing may have millions of objects.
+                    relative = entry.path[len(self._below) :]
                     yield ObjectInfo(relative, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC))
 
     def _read(self, path: str, max_bytes: int | None, *, uncached: bool) -> bytes:
