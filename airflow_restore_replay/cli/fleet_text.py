@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from airflow_restore_replay.cli.output import console, shorten, show_pairs, show_table, when
+import click
+
+from airflow_restore_replay.cli.output import console, echo, shorten, show_pairs, show_table, when
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.fleet.state import ClusterState, Holder, Logs, Severity
+from airflow_restore_replay.core.system.printable import printable
 
-#: of a terminal that shows the table of all clusters
-_WIDTH = 80
+_COLUMNS = ("CLUSTER", "STATE", "AGE", "LIMIT", "RPO", "PROVEN", "LAST", "NOW")
+_RIGHT = ("AGE", "LIMIT", "RPO", "PROVEN")
+_COLOURS = {"critical": "red", "warning": "yellow", "ok": "green"}
 _BACKUPS_SHOWN = 10
 
 
@@ -31,17 +36,31 @@ def show_fleet(states: Sequence[ClusterState], *, most: int | None = None) -> No
 
     :param most: lines of the screen; the best clusters are left out.
     """
-    columns = ["CLUSTER", "STATE", "AGE", "LIMIT", "RPO", "PROVEN", "LAST", "NOW"]
-    shown = states if most is None else states[: max(1, most - 4)]
-    show_table(columns, [_row(state) for state in shown], right=["AGE", "LIMIT", "RPO", "PROVEN"])
+    shown = states if most is None else states[: max(1, most - 3)]
+    for line in _table([_row(state) for state in shown]):
+        click.echo(line)
     if len(shown) < len(states):
-        console().print(f"and {len(states) - len(shown)} more", style="dim")
-    lines = [f"{s.cluster}: {f.text}" for s in states for f in s.findings]
+        echo(f"and {len(states) - len(shown)} more")
     room = None if most is None else max(0, most - 3 - len(shown))
-    for line in lines[:room]:
-        console().print(
-            shorten(_one_line(line), 400), markup=False, soft_wrap=most is None, no_wrap=most is not None
-        )
+    width = 400 if most is None else console().width
+    for state, finding in [(s, f) for s in states for f in s.findings][:room]:
+        echo(shorten(f"{state.cluster}: {_one_line(finding.text)}", width))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of the table; rich takes a second for a thousand of them."""
+    rows = [[printable(cell) for cell in row] for row in (_COLUMNS, *rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    plain = bool(os.environ.get("NO_COLOR"))
+    for number, row in enumerate(rows):
+        cells = [
+            cell.rjust(width) if name in _RIGHT else cell.ljust(width)
+            for name, cell, width in zip(_COLUMNS, row, widths, strict=True)
+        ]
+        colour = None if plain else _COLOURS.get(row[1])
+        cells[1] = click.style(cells[1], fg=colour) if colour else cells[1]
+        line = "  ".join(cells).rstrip()
+        yield line if number or plain else click.style(line, bold=True)
 
 
 def _row(state: ClusterState) -> list[str]:

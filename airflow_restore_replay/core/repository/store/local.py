@@ -97,9 +97,9 @@ class LocalStore:
                 return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        start = self._resolve(prefix.rstrip("/"))
+        start = self._name(prefix.rstrip("/"))
         with self._translated(prefix):
-            yield from self._walk(str(start))
+            yield from self._walk(start)
 
     def delete(self, path: str) -> None:
         final = self._resolve(path)
@@ -148,7 +148,7 @@ class LocalStore:
         # To open a named pipe would block until somebody writes to it.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(self._resolve(path), flags)
+            descriptor = os.open(self._name(path), flags)
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissing(path) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -157,11 +157,14 @@ class LocalStore:
         return open(descriptor, "rb", buffering=0)
 
     def _resolve(self, path: str) -> Path:
+        return Path(self._name(path))
+
+    def _name(self, path: str) -> str:
+        """Return the file's path as text; a Path of each object would take longer than reading it."""
         try:
-            parts = safe_parts(path)
+            return f"{self._below}{'/'.join(safe_parts(path))}"
         except ValueError as exc:
             raise StoreFailed(f"The store {self.url} was asked for a name outside its root: {exc}.") from exc
-        return self._root.joinpath(*parts)
 
     def _ensure_dir(self, directory: Path) -> None:
         """Create *directory* durably, by syncing the parent of each new directory."""
