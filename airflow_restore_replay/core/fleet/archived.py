@@ -117,7 +117,7 @@ def holder_of(lease: Lease, now: datetime, folder: str, unreadable: dict[str, st
         told_at=state.renewed_at,
         step=doing.step if doing else "",
         phase=doing.phase if doing else "",
-        done=doing.done if doing and doing.unit else None,
+        done=doing.done if doing and (doing.done or doing.total) else None,
         total=doing.total or None if doing else None,
         unit=doing.unit if doing else "",
         rate_per_s=doing.rate_per_s or None if doing else None,

@@ -18,7 +18,7 @@ from airflow_restore_replay.core.repository.store.base import ObjectInfo, Object
 #: manifests, and verdicts, that are read at first; a cycle records about three verdicts
 _MOST = 96
 #: of the records of one cluster, kept in memory for its next evaluation
-_KEPT_BYTES, _LARGEST_KEPT_BYTES = 16 * 2**20, 2**20
+_KEPT_BYTES = 16 * 2**20
 #: folders of records, which are never rewritten
 _WRITE_ONCE = tuple(f"{folder}/" for folder, _ in FOLDERS.values())
 
@@ -67,10 +67,7 @@ def open_remembering(cluster: Cluster) -> Repository:
 
 
 class RememberingStore:
-    """A store that keeps the records it has read, because records are never rewritten.
-
-    A record that pruning deletes is no longer listed, so no reader asks for it.
-    """
+    """A store that keeps the records it has read as long as they are listed, because records are never rewritten."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -103,7 +100,15 @@ class RememberingStore:
         return self._store.size(path)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        return self._store.list(prefix)
+        found = self._store.list(prefix)
+        if prefix not in _WRITE_ONCE:
+            return found
+        listed = [*found]
+        there = {info.path for info in listed}
+        with self._lock:
+            gone = [path for path in self._kept if path.startswith(prefix) and path not in there]
+        self.forget(gone)
+        return iter(listed)
 
     def delete(self, path: str) -> None:
         self._store.delete(path)
@@ -119,12 +124,10 @@ class RememberingStore:
 
     def _keep(self, path: str, data: bytes) -> None:
         with self._lock:
-            if len(data) > _LARGEST_KEPT_BYTES or path in self._kept:
-                return
-            self._kept[path] = data
-            self._kept_bytes += len(data)
-            while self._kept_bytes > _KEPT_BYTES:  # the oldest first
-                self._kept_bytes -= len(self._kept.pop(next(iter(self._kept))))
+            # What is kept stays when there is no more room: the next evaluation asks for all in the same order.
+            if path not in self._kept and self._kept_bytes + len(data) <= _KEPT_BYTES:
+                self._kept[path] = data
+                self._kept_bytes += len(data)
 
 
 def _newest_first(store: ObjectStore, kind: type[Manifest] | type[Verdict]) -> list[ObjectInfo]:

@@ -17,6 +17,8 @@ from airflow_restore_replay.core.fleet.state import ClusterState, Severity
 from airflow_restore_replay.core.repository.format.records import Outcome, Proof
 from airflow_restore_replay.core.repository.objects.lease_objects import Doing
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.store.base import ObjectMissing
+from airflow_restore_replay.core.system.parallel import Overdue, run_within
 from tests.support.fleets import SIZES, Member, make_fleet
 
 HOUR = timedelta(hours=1)
@@ -221,6 +223,39 @@ def test_a_second_evaluation_reads_only_what_is_new(orders: Member) -> None:
     assert [path for path in asked if not path.startswith(("leases/", "logleases/"))] == [
         f"manifests/{new.backup_id}.json"
     ]
+
+
+def test_records_stay_in_memory_within_a_bound_and_while_they_are_listed(
+    orders: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (orders.backup(age * HOUR) for age in (2, 1))
+    path = orders.repository.store.url.removeprefix("file://")
+    store = RememberingStore(orders.repository.store)
+    names = [f"manifests/{manifest.backup_id}.json" for manifest in (first, second)]
+    monkeypatch.setattr(recent, "_KEPT_BYTES", len(store.get(names[0])) + 10)
+    both = [store.get(name) for name in names]
+    for name in names:
+        Path(path, name).write_text("changed")
+    assert store.get(names[0]) == both[0]
+    assert store.get(names[1]) == b"changed"
+    Path(path, names[0]).unlink()
+    assert [info.path for info in store.list("manifests/")] == names[1:]
+    with pytest.raises(ObjectMissing):
+        store.get(names[0])
+
+
+def test_a_late_item_is_replaced_and_stops_no_other() -> None:
+    release = threading.Event()
+
+    def work(item: int) -> int:
+        if item in (0, 2):
+            release.wait(60)
+        return item * 10
+
+    found = dict(run_within(range(5), work, threads=1, limit_s=0.2))
+    release.set()
+    assert found == {0: Overdue(0.2), 1: 10, 2: Overdue(0.2), 3: 30, 4: 40}
+    assert list(run_within([], work, threads=4, limit_s=1)) == []
 
 
 def test_a_store_that_does_not_answer_stops_no_other_cluster(tmp_path: Path) -> None:
