@@ -66,7 +66,9 @@ def _know_everything(full: Member) -> None:
     full.repository.log_lease.acquire("archive/run", 600)
     lease = full.repository.lease
     epoch = lease.acquire("dag/run", 600)
-    lease.doing = Doing(step="replay.restore", phase="restoring", done=1, total=2, unit="bytes")
+    lease.doing = Doing(
+        step="replay.catch_up", phase="catching up", done=1, total=2, unit="transactions", eta_s=9.0
+    )
     lease.renew("dag/run", epoch)
 
 

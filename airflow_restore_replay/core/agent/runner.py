@@ -31,7 +31,7 @@ from airflow_restore_replay.core.jobs.verdicts import (
     record_failure,
     record_success,
 )
-from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.format.records import MAX_COUNT, utc_now
 from airflow_restore_replay.core.repository.objects.lease_objects import Doing
 from airflow_restore_replay.core.system.processes import identify
 
@@ -133,8 +133,8 @@ class JobRunner:
         lease.doing = Doing(
             step=f"{run.attempt}.{self.ctx.request.job.value}",
             phase=progress.phase,
-            done=progress.done,
-            total=progress.total,
+            done=min(progress.done, MAX_COUNT),
+            total=min(progress.total, MAX_COUNT),
             unit=progress.unit,
             rate_per_s=round(progress.rate_per_s, 1),
             eta_s=None if progress.eta_s is None else round(progress.eta_s, 1),

@@ -145,6 +145,11 @@ METRICS: Sequence[Metric] = (
         _SECONDS,
     ),
     Metric(
+        "run_lacking_transactions",
+        "Transactions that the replay of the run lacks to its goal.",
+        lambda s: _lacking(s),
+    ),
+    Metric(
         "phase_seconds",
         "What the phases of the last published cycle took.",
         lambda s: _labelled("phase", s.cycle.phases if s.cycle else None),
@@ -213,6 +218,13 @@ def _done(state: ClusterState) -> float | None:
     if not running or running.done is None or not running.total:
         return None
     return min(1.0, running.done / running.total)
+
+
+def _lacking(state: ClusterState) -> float | None:
+    running = state.running
+    if not running or running.unit != "transactions" or running.done is None or not running.total:
+        return None
+    return max(0, running.total - running.done)
 
 
 def metrics_text(states: Sequence[ClusterState]) -> str:

@@ -233,7 +233,7 @@ class Lease:
             released=any(m[2] == "released" for m in names),
             key_id=key_id,
             renewed_at=renewal.renewed_at if renewal else None,
-            doing=renewal.doing if renewal else None,
+            doing=renewal.told if renewal else None,
         )
 
     def _folder(self, epoch: int) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import convert, decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
 from airflow_restore_replay.core.repository.format.records import Count, Record, Stamped
 from airflow_restore_replay.core.repository.format.seals import Sealer
@@ -53,12 +53,23 @@ class Doing(Record, frozen=True, kw_only=True):
 
 
 class Renewal(Stamped, frozen=True, kw_only=True):
-    """Content of ``renewal-<n>.json``."""
+    """Content of ``renewal-<n>.json``.
+
+    :param doing: a :class:`Doing`. It is for people, so whatever else it is must not make the lease unreadable.
+    """
 
     owner: str
     renewed_at: datetime
     expires_at: datetime
-    doing: Doing | None = None
+    doing: Any = None
+
+    @property
+    def told(self) -> Doing | None:
+        """Return what the run is doing; None if it does not tell that in a way that can be understood."""
+        try:
+            return convert(self.doing, Doing | None)  # type: ignore[arg-type]
+        except msgspec.ValidationError:
+            return None
 
 
 class Released(Stamped, frozen=True, kw_only=True):
