@@ -11,10 +11,6 @@ from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome, Proof
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base class of the parts of a state."""
-
-
 class Severity(StrEnum):
     """Weight of a finding, worst first; a cluster has that of its worst finding."""
 
@@ -28,7 +24,7 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
-class Finding(Part, frozen=True, kw_only=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a person should look at.
 
     :param code: a stable name, for programs.
@@ -39,7 +35,7 @@ class Finding(Part, frozen=True, kw_only=True):
     text: str
 
 
-class Freshness(Part, frozen=True, kw_only=True):
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     """Age of the newest healthy backup that was at least read back.
 
     :param goal_read_at: when its position was read from the primary; None if there is no such backup.
@@ -54,7 +50,7 @@ class Freshness(Part, frozen=True, kw_only=True):
     healthy: int | None = None
 
 
-class Proven(Part, frozen=True, kw_only=True):
+class Proven(msgspec.Struct, frozen=True, kw_only=True):
     """The last time that a restore proved a backup.
 
     :param by: the attempt of a cycle that restored the backup, or ``drill``.
@@ -66,7 +62,7 @@ class Proven(Part, frozen=True, kw_only=True):
     run: str
 
 
-class LastRun(Part, frozen=True, kw_only=True):
+class LastRun(msgspec.Struct, frozen=True, kw_only=True):
     """The newest verdict about an attempt of a cycle; drills do not count.
 
     :param blame: whom the failure blames; empty after a success.
@@ -86,7 +82,7 @@ class LastRun(Part, frozen=True, kw_only=True):
     hint: str = ""
 
 
-class Hold(Part, frozen=True, kw_only=True):
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """A hold that was not released."""
 
     verdict_id: str
@@ -94,10 +90,10 @@ class Hold(Part, frozen=True, kw_only=True):
     reason: str
 
 
-class Holder(Part, frozen=True, kw_only=True):
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Holder of a lease, and what it told with its last renewal.
 
-    :param live: the lease excludes other runs. If not, the holder died or lost its way to the store.
+    :param live: the lease excludes other runs; if not, the holder died or lost its way to the store.
     :param told_at: when it renewed the lease last.
     :param step: for example ``replay.catch_up``; empty if the holder did not tell it.
     :param eta_s: remaining seconds of the phase, counted from *told_at*.
@@ -118,7 +114,7 @@ class Holder(Part, frozen=True, kw_only=True):
     eta_s: float | None = None
 
 
-class Gap(Part, frozen=True, kw_only=True):
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """Transactions that the archive lacks."""
 
     gap_id: str
@@ -127,7 +123,7 @@ class Gap(Part, frozen=True, kw_only=True):
     reason: str
 
 
-class Logs(Part, frozen=True, kw_only=True):
+class Logs(msgspec.Struct, frozen=True, kw_only=True):
     """State of the archive of binary logs.
 
     :param current_at: the newest time at which the primary had logged nothing that is not archived.
@@ -151,7 +147,7 @@ class Logs(Part, frozen=True, kw_only=True):
     bytes_a_day: float | None = None
 
 
-class BackupLine(Part, frozen=True, kw_only=True):
+class BackupLine(msgspec.Struct, frozen=True, kw_only=True):
     """One backup.
 
     :param base: id of the backup that it continues, or the method of the seed.
@@ -174,7 +170,7 @@ class BackupLine(Part, frozen=True, kw_only=True):
     why: str = ""
 
 
-class Durations(Part, frozen=True, kw_only=True):
+class Durations(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds by phase of one run.
 
     :param transactions_per_s: rate of the replay.
@@ -186,7 +182,7 @@ class Durations(Part, frozen=True, kw_only=True):
     transactions_per_s: float | None = None
 
 
-class Rto(Part, frozen=True, kw_only=True):
+class Rto(msgspec.Struct, frozen=True, kw_only=True):
     """Forecast of a restore.
 
     :param seconds: expected; None if nothing was measured.
@@ -205,7 +201,7 @@ class Rto(Part, frozen=True, kw_only=True):
         return self.seconds <= self.target_s
 
 
-class Coverage(Part, frozen=True, kw_only=True):
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     """How much of the primary the comparisons have compared at least once.
 
     :param since: all rows were compared since then, in so many *cycles*.
@@ -219,7 +215,7 @@ class Coverage(Part, frozen=True, kw_only=True):
     changed: int = 0
 
 
-class Headroom(Part, frozen=True, kw_only=True):
+class Headroom(msgspec.Struct, frozen=True, kw_only=True):
     """Time until the primary may purge binary logs that the next cycle needs.
 
     :param base_id: the backup that the next cycle continues.
@@ -235,7 +231,7 @@ class Headroom(Part, frozen=True, kw_only=True):
     by_size: bool = False
 
 
-class Amounts(Part, frozen=True, kw_only=True):
+class Amounts(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the repository.
 
     :param backups: number of manifests in the store.
@@ -250,7 +246,7 @@ class Amounts(Part, frozen=True, kw_only=True):
     stored_a_day: float | None = None
 
 
-class ClusterState(Part, frozen=True, kw_only=True):
+class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is shown of one cluster.
 
     :param at: when it was evaluated; ages count until then.
