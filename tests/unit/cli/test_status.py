@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -126,34 +127,32 @@ def test_watch_ends_cleanly_on_ctrl_c(fleet: dict[str, Member], tmp_path: Path) 
         process.kill()
 
 
-def test_a_store_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
-    make_fleet(tmp_path, ["hangs"])
-    # A repository whose marker is a pipe that nobody writes to would be refused; a directory that hangs is a mount.
-    program = (
-        "import sys, threading, time\n"
-        "from airflow_restore_replay.core.fleet import fleet\n"
-        "from airflow_restore_replay.core.system.parallel import run_bounded\n"
-        "def hang(cluster):\n"
-        "    return dict(run_bounded([1, 2], lambda _: time.sleep(300), threads=2))\n"
-        "fleet.Fleet.__init__.__kwdefaults__['opener'] = hang\n"
-        "from airflow_restore_replay.cli.main import main\n"
-        f"sys.argv = ['x', 'status', '--limit', '0.5', '--config', {str(tmp_path / 'clusters.yaml')!r}]\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert "did not answer within" in done.stdout
+def test_a_store_that_hangs_delays_no_other_and_does_not_keep_the_process(tmp_path: Path) -> None:
+    members = make_fleet(tmp_path, ["good"])
+    members["good"].cycle(HOUR)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and never answers
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        repository = {"url": "s3://bucket/dead", "options": {"endpoint": endpoint, "region": "x"}}
+        file = tmp_path / "clusters.yaml"
+        clusters = msgspec.yaml.decode(file.read_bytes())
+        clusters["clusters"]["dead"] = {"primary": {}, "repository": repository}
+        file.write_bytes(msgspec.yaml.encode(clusters))
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        process = start(["status", "--limit", "1", "--config", str(file)], **keys)
+        # Its own attempts would take minutes.
+        output, errors = process.communicate(timeout=45)
+    assert (process.returncode, errors) == (2, "")
+    assert "dead: the state is unknown: The repository s3://bucket/dead did not answer within 1 s." in output
+    assert [line.split()[:2] for line in output.splitlines()[2:4]] == [["dead", "critical"], ["good", "ok"]]
 
 
-def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+def start(arguments: Sequence[str], **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "airflow_restore_replay.cli.main", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
     )
 
 
