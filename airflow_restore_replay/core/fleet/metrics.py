@@ -114,16 +114,19 @@ METRICS: Sequence[Metric] = (
     Metric(
         "proof_timestamp_seconds",
         "When a restore last proved a backup.",
-        lambda s: s.proven and s.proven.at,
+        lambda s: s.proven.at if s.proven else None,
         _TIME,
     ),
     Metric(
-        "last_run_timestamp_seconds", "When the last attempt ended.", lambda s: s.last and s.last.at, _TIME
+        "last_run_timestamp_seconds",
+        "When the last attempt ended.",
+        lambda s: s.last.at if s.last else None,
+        _TIME,
     ),
     Metric(
         "last_run_failed",
         "Whether the last attempt failed.",
-        lambda s: s.last and s.last.outcome not in (Outcome.PUBLISHED, Outcome.RESTORED),
+        lambda s: s.last.outcome not in (Outcome.PUBLISHED, Outcome.RESTORED) if s.last else None,
     ),
     Metric("verdicts", "Verdicts by outcome, of the newest records.", _verdicts, label="outcome"),
     Metric("holds", "Holds that nobody has released: nothing is published.", lambda s: len(s.holds)),
@@ -135,13 +138,16 @@ METRICS: Sequence[Metric] = (
         lambda s: bool(s.running and not s.running.live),
     ),
     Metric(
-        "run_started_timestamp_seconds", "When the run began.", lambda s: s.running and s.running.since, _TIME
+        "run_started_timestamp_seconds",
+        "When the run began.",
+        lambda s: s.running.since if s.running else None,
+        _TIME,
     ),
     Metric("run_done_ratio", "Done part of the run's phase.", lambda s: _done(s), "ratio"),
     Metric(
         "run_eta_seconds",
         "Remaining time of the run's phase.",
-        lambda s: s.running and s.running.eta_s,
+        lambda s: s.running.eta_s if s.running else None,
         _SECONDS,
     ),
     Metric(
@@ -159,7 +165,7 @@ METRICS: Sequence[Metric] = (
     Metric(
         "replayed_transactions_per_second",
         "Rate of the replay in the last published cycle.",
-        lambda s: s.cycle and s.cycle.transactions_per_s,
+        lambda s: s.cycle.transactions_per_s if s.cycle else None,
     ),
     Metric(
         "drill_phase_seconds",
@@ -175,7 +181,7 @@ METRICS: Sequence[Metric] = (
     Metric(
         "compared_timestamp_seconds",
         "All rows were compared with the primary since then.",
-        lambda s: s.coverage and s.coverage.since,
+        lambda s: s.coverage.since if s.coverage else None,
         _TIME,
     ),
     Metric(
@@ -186,13 +192,13 @@ METRICS: Sequence[Metric] = (
     Metric(
         "logs_purge_timestamp_seconds",
         "When the primary may purge, by age, binary logs that the next cycle needs.",
-        lambda s: s.headroom and s.headroom.until,
+        lambda s: s.headroom.until if s.headroom else None,
         _TIME,
     ),
     Metric(
         "archive_current_timestamp_seconds",
         "The newest time at which the primary had logged nothing that is not archived: the RPO counts from then.",
-        lambda s: s.logs and s.logs.current_at,
+        lambda s: s.logs.current_at if s.logs else None,
         _TIME,
     ),
     Metric(
@@ -203,11 +209,11 @@ METRICS: Sequence[Metric] = (
     Metric(
         "archive_gaps", "Gaps of the archive that matter.", lambda s: len(s.logs.gaps) if s.logs else None
     ),
-    Metric("archive_bytes", "Archived binary logs.", lambda s: s.logs and s.logs.size_bytes, _BYTES),
+    Metric("archive_bytes", "Archived binary logs.", lambda s: s.logs.size_bytes if s.logs else None, _BYTES),
     Metric(
         "archive_begin_timestamp_seconds",
         "Every moment since then can be restored.",
-        lambda s: s.logs and s.logs.begin,
+        lambda s: s.logs.begin if s.logs else None,
         _TIME,
     ),
 )

@@ -59,11 +59,15 @@ def recent_records(repository: Repository, *, everything: bool = False) -> Recen
         most *= 4
 
 
-def open_remembering(cluster: Cluster) -> Repository:
-    """Open the repository of *cluster* for reading; the records that are read stay in memory."""
-    repository = Repository.of_cluster(cluster, keys=read_repository_keys(cluster), write=False)
+def remembering(repository: Repository) -> Repository:
+    """Let *repository*, which was opened for reading, keep the records it reads in memory, and return it."""
     repository.store = RememberingStore(repository.store)
     return repository
+
+
+def open_remembering(cluster: Cluster) -> Repository:
+    """Open the repository of *cluster* with the credentials of the environment; see :func:`remembering`."""
+    return remembering(Repository.of_cluster(cluster, keys=read_repository_keys(cluster), write=False))
 
 
 class RememberingStore:
