@@ -86,7 +86,12 @@ class Member:
         bases = self.repository.catalog().backups
         made = self.backup(age, **fields)
         run = made.run
-        fill = {"seconds": 60.0, "start_seconds": 2.0, "bytes": SIZES.restored_bytes, "fetched_bytes": 10}
+        fill: dict[str, Any] = {
+            "seconds": 60.0,
+            "start_seconds": 2.0,
+            "bytes": SIZES.restored_bytes,
+            "fetched_bytes": 10,
+        }
         catch_up = {"seconds": 30.0, "transactions": transactions, "transactions_per_s": transactions / 30}
         measured: dict[str, Any] = {"fill": fill, "catch_up": catch_up}
         if bases:

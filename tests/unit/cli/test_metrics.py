@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -162,7 +163,7 @@ def test_it_listens_on_this_host_only_and_shows_what_is_new(fleet: dict[str, Mem
             urllib.request.urlopen(url.removesuffix("metrics"), timeout=30)
         fleet["empty"].backup(HOUR)
         while ("restore_replay_backup_timestamp_seconds",) not in samples(_get(url), "empty"):
-            pass
+            time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
 
