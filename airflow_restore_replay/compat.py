@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 try:
     from airflow.sdk.exceptions import (
@@ -31,8 +32,31 @@ __all__ = [
     "CronDataIntervalTimetable",
     "TaskDeferralTimeout",
     "TaskDeferred",
+    "gauge",
     "redacted",
+    "sends_stats",
 ]
+
+#: Airflow's backends of stats
+_BACKENDS = ("statsd_on", "statsd_datadog_enabled", "otel_on")
+
+
+def sends_stats() -> bool:
+    """Return whether Airflow's own stats go anywhere."""
+    from airflow.configuration import conf
+
+    return any(conf.getboolean("metrics", backend, fallback=False) for backend in _BACKENDS)
+
+
+def gauge(name: str, value: float, tags: dict[str, str]) -> None:
+    """Set a gauge of Airflow's own stats."""
+    try:
+        stats: Any = import_module("airflow.sdk.observability.stats")
+    except ImportError:  # Airflow < 3.2
+        stats = import_module("airflow.stats")
+    # Airflow < 3.3 has only the class.
+    send = getattr(stats, "gauge", None) or stats.Stats.gauge
+    send(name, value, tags=tags)
 
 
 def redacted(text: str) -> str:

@@ -1,6 +1,6 @@
 """Exit codes of the command line. They are stable, because scripts depend on them; docs/cli.md lists them.
 
-Only ``freshness`` uses the codes of Nagios instead (:class:`Nagios`).
+Only ``freshness`` and ``status`` use the codes of Nagios instead (:class:`Nagios`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from airflow_restore_replay.core.errors.failure import Failure
 
 
 class Exit(IntEnum):
-    """Exit codes of all commands but ``freshness``, one for each next step of the user."""
+    """Exit codes of all commands but those two, one for each next step of the user."""
 
     OK = 0
     ENVIRONMENT = 1  # store, network, node, disk, credentials: try again; no backup is blamed
@@ -25,9 +25,10 @@ class Exit(IntEnum):
 
 
 class Nagios(IntEnum):
-    """Exit codes of a Nagios plugin. WARNING is never used. An unknown age counts as stale, so it is CRITICAL."""
+    """Exit codes of a Nagios plugin. An unknown age counts as stale, so it is CRITICAL; only ``status`` warns."""
 
     OK = 0
+    WARNING = 1  # not urgent
     CRITICAL = 2
     UNKNOWN = 3  # the check itself is misconfigured
 

@@ -43,6 +43,9 @@ class NagiosCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as exc:
+            exc.show()
+            raise click.exceptions.Exit(Nagios.UNKNOWN) from exc
         except RestoreReplayError as exc:
             echo(f"RESTORE-REPLAY UNKNOWN - {_one_line(str(exc))}")
             raise click.exceptions.Exit(Nagios.UNKNOWN) from exc

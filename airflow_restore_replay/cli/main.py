@@ -12,6 +12,7 @@ import click
 
 from airflow_restore_replay import __version__
 from airflow_restore_replay.cli.exit_codes import Exit, exit_code
+from airflow_restore_replay.cli.leaving import leave
 from airflow_restore_replay.cli.output import JSON_KEY, show_failure
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.system.printable import PrintableFormatter
@@ -27,6 +28,8 @@ _COMMANDS = {
     "report": "report",
     "find": "find",
     "freshness": "freshness",
+    "status": "status",
+    "metrics": "metrics",
     "release": "release",
     "verify": "verify",
     "prune": "prune",
@@ -73,7 +76,8 @@ def cli(debug: bool) -> None:
     """Backups that are produced by being restored.
 
     Exit codes: 0 done, 1 environment (try again), 2 refused or wrong usage, 3 the primary is at fault,
-    4 a backup is at fault, 5 a backup is stranded, 70 a bug, 130 interrupted. `freshness` uses the codes of Nagios.
+    4 a backup is at fault, 5 a backup is stranded, 70 a bug, 130 interrupted. `freshness` and `status` use the
+    codes of Nagios.
     """
 
 
@@ -84,7 +88,11 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[log])
     if os.environ.get("NO_COLOR") is None and not sys.stdout.isatty():
         os.environ.setdefault("NO_COLOR", "1")
-    cli()
+    try:
+        cli()
+    except SystemExit as exc:
+        leave(exc.code if isinstance(exc.code, int) else 1)
+        raise
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ STATE_STYLES = {
     "published": "green",
     "failed": "red",
     "running": "cyan",
+    "critical": "bold red",
+    "warning": "yellow",
+    "ok": "green",
 }
 
 

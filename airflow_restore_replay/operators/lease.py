@@ -11,6 +11,7 @@ from airflow.configuration import conf
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.errors import LeaseHeld
 from airflow_restore_replay.operators.base import ClusterOperator, fail_or_retry, run_owner
+from airflow_restore_replay.operators.stats import send_state
 from airflow_restore_replay.triggers.pause import PauseTrigger
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class AcquireLeaseOperator(ClusterOperator):
 
 
 class ReleaseLeaseOperator(ClusterOperator):
-    """Teardown task that releases the lease.
+    """Teardown task that releases the lease, and sends the cluster's metrics to Airflow's stats.
 
     :param lease: the result of an :class:`AcquireLeaseOperator`.
     """
@@ -95,7 +96,9 @@ class ReleaseLeaseOperator(ClusterOperator):
             self.log.info("This run has no lease.")
             return
         with fail_or_retry():
-            self.repository(write=True).lease.release(self.lease["owner"], self.lease["epoch"])
+            repository = self.repository(write=True)
+            repository.lease.release(self.lease["owner"], self.lease["epoch"])
+        send_state(repository, self.find_cluster())
 
 
 def _now() -> datetime:

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import DAG
 from msgspec.structs import replace
 
-from airflow_restore_replay.compat import AirflowFailException, TaskDeferred
+from airflow_restore_replay.compat import AirflowFailException, TaskDeferred, gauge
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import (
     ChunkCorrupt,
@@ -46,6 +46,7 @@ from airflow_restore_replay.operators import (
     SeedNodeOperator,
     SnapshotOperator,
 )
+from airflow_restore_replay.operators import stats as operators_stats
 from airflow_restore_replay.operators.base import fail_or_retry, job_key, run_as_of
 from airflow_restore_replay.sensors import BackupFreshnessSensor, BinlogCatchupSensor
 from airflow_restore_replay.triggers.pause import PauseTrigger
@@ -120,6 +121,34 @@ class TestLease:
             context_of(second, run_id="two"), event={"status": "over"}, **(deferred.value.kwargs or {})
         )
         assert resumed == {"owner": "a_dag/two", "epoch": 2}
+
+    def test_the_end_of_a_run_sends_the_metrics_to_airflows_stats(
+        self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent: dict[str, tuple[float, dict[str, str]]] = {}
+
+        def keep(name: str, value: float, tags: dict[str, str]) -> None:
+            sent[name] = value, tags
+            gauge(name, value, tags)  # which Airflow accepts
+
+        monkeypatch.setattr(operators_stats, "gauge", keep)
+        take = AcquireLeaseOperator(task_id="take", cluster=cluster)
+        release = ReleaseLeaseOperator(task_id="release", cluster=cluster, lease=None)
+        release.lease = take.execute(context_of(take, run_id="one"))
+        release.execute(context_of(release, run_id="one"))
+        assert sent == {}  # no backend is configured, so the repository is not even read
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+        release.execute(context_of(release, run_id="one"))
+        assert sent["restore_replay.orders.up"] == (1.0, {"cluster": "orders"})
+        assert sent["restore_replay.orders.run_active"][0] == 0.0
+        tags = {"cluster": "orders", "outcome": "published"}
+        assert sent["restore_replay.orders.verdicts.published"][1] == tags
+
+        def fail(*_: object) -> None:
+            raise OSError("no route to the stats server")
+
+        monkeypatch.setattr(operators_stats, "gauge", fail)
+        release.execute(context_of(release, run_id="one"))
 
     def test_releasing_nothing_is_fine(self, cluster: Cluster) -> None:
         task = ReleaseLeaseOperator(task_id="release", cluster=cluster, lease=None)

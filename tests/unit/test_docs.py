@@ -21,6 +21,7 @@ from airflow_restore_replay.core.config.strict import Strict
 from airflow_restore_replay.core.config.units import ByteCount, Seconds
 from airflow_restore_replay.core.flavor.mariadb import grants
 from airflow_restore_replay.core.flavor.mysql import grants as mysql_grants
+from airflow_restore_replay.core.fleet.metrics import METRICS
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE
 from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
 from airflow_restore_replay.provider_info import get_provider_info
@@ -216,3 +217,11 @@ def test_the_connection_types_have_these_fields() -> None:
 def test_the_site_and_the_package_name_the_same_repository() -> None:
     source = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
     assert f"\nrepo_url: {source}\n" in (ROOT / "mkdocs.yml").read_text()
+
+
+def test_every_metric_is_documented() -> None:
+    text = (ROOT / "docs/monitoring.md").read_text().partition("core.fleet.metrics -->")[2]
+    table = text.partition("\n\n")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = re.findall(r"`(\w+)(?:\{(\w+)\})?`", " ".join(cells))
+    assert named == [(metric.name, metric.label) for metric in METRICS]

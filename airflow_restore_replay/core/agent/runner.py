@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import msgspec
@@ -30,10 +31,15 @@ from airflow_restore_replay.core.jobs.verdicts import (
     record_failure,
     record_success,
 )
-from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.format.records import MAX_COUNT, utc_now
+from airflow_restore_replay.core.repository.objects.lease_objects import Doing
 from airflow_restore_replay.core.system.processes import identify
 
 log = logging.getLogger(__name__)
+
+#: least time between two renewals of which one only tells a new phase, and how often the phase is looked at
+_TELL_S = 30.0
+_LOOK_S = 5.0
 
 
 class JobRunner:
@@ -65,7 +71,7 @@ class JobRunner:
         self._change()
         renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
         try:
-            self.ctx.repository.lease.check(self.ctx.request.run.run, self.ctx.request.run.lease_epoch)
+            self._renew()
             renewal.start()
             result = JOBS[self.ctx.request.job](self.ctx)
             verdict_id = record_success(self.ctx, result)
@@ -106,13 +112,31 @@ class JobRunner:
 
     def _renew_lease(self) -> None:
         """Renew the run's lease while the job runs; stop the job if the lease is lost."""
-        run = self.ctx.request.run
         interval_s = self.ctx.cluster.lease.ttl / 4
-        while not self._stop.wait(interval_s):
+        renewed, told = time.monotonic(), ""
+        while not self._stop.wait(max(0.0, min(_LOOK_S, renewed + interval_s - time.monotonic()))):
+            since_s, phase = time.monotonic() - renewed, self._state.progress.phase
+            if since_s < interval_s and (phase == told or since_s < _TELL_S):
+                continue
+            renewed, told = time.monotonic(), phase
             try:
-                self.ctx.repository.lease.renew(run.run, run.lease_epoch)
+                self._renew()
             except LeaseLost as exc:
                 self._lease_lost = exc
                 self._stop.set()
             except RestoreReplayError as exc:
                 log.warning("lease not renewed, trying again: %s", exc)
+
+    def _renew(self) -> None:
+        """Renew the lease, and tell with it what the job is doing."""
+        run, progress, lease = self.ctx.request.run, self._state.progress, self.ctx.repository.lease
+        lease.doing = Doing(
+            step=f"{run.attempt}.{self.ctx.request.job.value}",
+            phase=progress.phase,
+            done=min(progress.done, MAX_COUNT),
+            total=min(progress.total, MAX_COUNT),
+            unit=progress.unit,
+            rate_per_s=round(progress.rate_per_s, 1),
+            eta_s=None if progress.eta_s is None else round(progress.eta_s, 1),
+        )
+        lease.renew(run.run, run.lease_epoch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,13 +34,16 @@ class ArchiveLag:
         return max(0.0, (now - self.current_at).total_seconds()) if self.current_at else None
 
 
-def archive_lag(repository: Repository) -> ArchiveLag:
+def archive_lag(repository: Repository, listed: Iterable[ObjectInfo] | None = None) -> ArchiveLag:
     """Read the newest records of the archive until one of them tells a time.
 
     A time after the one at which the store got the record cannot be true, and does not count.
+
+    :param listed: the objects of all pieces; by default they are listed.
     """
-    listed = sorted(repository.store.list("logpieces/"), key=lambda info: info.path, reverse=True)
-    for batch in _batches(listed):
+    if listed is None:
+        listed = repository.store.list("logpieces/")
+    for batch in _batches(sorted(listed, key=lambda info: info.path, reverse=True)):
         unreadable: dict[str, str] = {}
         found = read_all(repository.store, LogPiece, repository.cluster, repository.sealer, batch, unreadable)
         known = [

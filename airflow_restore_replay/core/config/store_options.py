@@ -6,8 +6,6 @@ import re
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
 from airflow_restore_replay.core.config.strict import Strict
 from airflow_restore_replay.core.config.units import Seconds
 
@@ -96,10 +94,11 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
 
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, by name."""
+        usual = type(self)()
         return {
-            field.name: value
-            for field in msgspec.structs.fields(self)
-            if (value := getattr(self, field.name)) != _default(field)
+            name: value
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) != getattr(usual, name)
         }
 
     def refuse_unsuitable(self, url: str) -> None:
@@ -126,7 +125,3 @@ def _allowed(scheme: str) -> frozenset[str]:
     if scheme in AZURE_SCHEMES:
         return _COMMON | _AZURE
     return _COMMON | _GOOGLE if scheme in GOOGLE_SCHEMES else frozenset()
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()

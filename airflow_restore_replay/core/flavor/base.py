@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_restore_replay.core.flavor.kept_logs import KeptLogs
 from airflow_restore_replay.core.flavor.values import (
     Conn,
     Cut,
@@ -102,6 +103,10 @@ class Flavor(Protocol):
 
     def primary_position(self, primary: Conn) -> Position:
         """Return the position of everything in the primary's binary log, which becomes the goal."""
+        ...
+
+    def kept_logs(self, primary: Conn) -> KeptLogs:
+        """Return how long the primary keeps its binary logs, by its settings."""
         ...
 
     def clock(self, primary: Conn) -> datetime:

@@ -51,6 +51,10 @@ class Position(Protocol):
         """Return the transactions of *goal* that are not in this position, as text for people; ``""`` if none."""
         ...
 
+    def count_lacking(self, goal: Position) -> int:
+        """Return how many transactions of *goal* are not in this position; at most, where numbers have gaps."""
+        ...
+
     def union(self, other: Position) -> Position:
         """Return the position of a server that has executed the transactions of both."""
         ...

@@ -30,6 +30,7 @@ class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     :param event_states: states of the primary's scheduled events, for the manifest.
     :param altered: digests of the names of objects that the restored node had not as its backup recorded them; None
         for a node that was not filled by a job.
+    :param kept_logs: how long the primary keeps its binary logs, for the manifest.
     :param compared: summary of what ``same_data`` compared, or why it compared nothing.
     :param checks: the part of each check's result that manifest and verdicts keep.
     """
@@ -46,6 +47,7 @@ class NodeFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     chains: list[EventStamp] = []
     event_states: dict[str, str] = {}
     altered: list[str] | None = None
+    kept_logs: dict[str, Any] = {}
     compared: dict[str, Any] = {}
     checks: list[dict[str, Any]] = []
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from airflow_restore_replay.core.errors import CatchUpDeadline, CatchUpStalled, ReplicationDenied
 from airflow_restore_replay.core.flavor.values import Conn, Position, ReplicationStatus
 from airflow_restore_replay.core.jobs.context import JobContext
+from airflow_restore_replay.core.repository.format.records import MAX_COUNT
 
 _POLL_S = 0.2
 _REST_S = 2.0
@@ -96,7 +97,10 @@ class _Watch:
                 raise status.error
             self._judge(status, time.monotonic())
             self._ctx.report.count(
-                status.transactions, unit="transactions", detail=f"at {str(status.applied)[:60]}"
+                status.transactions,
+                min(status.transactions + status.applied.count_lacking(self._goal), MAX_COUNT),
+                unit="transactions",
+                detail=f"at {str(status.applied)[:60]}",
             )
             time.sleep(_POLL_S)
 

@@ -70,6 +70,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
     with ctx.flavor.connect(ctx.primary) as primary:
         refuse_hidden(ctx, primary)
         event_states = ctx.flavor.event_states(primary)
+        kept_logs = msgspec.to_builtins(ctx.flavor.kept_logs(primary))
     with ctx.crash_guard("stopping"), ctx.server.connect() as node:
         refuse_unsupported_tables(ctx.flavor.unsupported_tables(node))
         if ctx.as_of is not None:
@@ -82,6 +83,7 @@ def _stop_cleanly(ctx: JobContext) -> None:
     with ctx.node.changing() as state:
         state.position = str(executed)
         state.facts.chains, state.facts.event_states = list(chains), dict(event_states)
+        state.facts.kept_logs = kept_logs
     ctx.server.stop()
     ctx.node.set_phase(Phase.STOPPED)
 
@@ -152,7 +154,13 @@ def _lineage_since(state: NodeState) -> datetime | None:
 
 def _notes(state: NodeState) -> dict[str, Any]:
     facts = state.facts
-    notes = {"fill": facts.fill, "catch_up": facts.catch_up, "as_of": facts.as_of, "warnings": facts.warnings}
+    notes = {
+        "fill": facts.fill,
+        "catch_up": facts.catch_up,
+        "as_of": facts.as_of,
+        "warnings": facts.warnings,
+        "kept_logs": facts.kept_logs,
+    }
     return {name: note for name, note in notes.items() if note}
 
 

@@ -27,6 +27,7 @@ from airflow_restore_replay.core.repository.objects.lease_objects import (
     LEASES,
     WAY_OUT,
     Claim,
+    Doing,
     Released,
     Renewal,
     lease_folder,
@@ -51,6 +52,8 @@ class LeaseState(Record, frozen=True, kw_only=True):
     """State of the newest epoch, as read from its objects.
 
     :param key_id: the key that sealed the claim. It seals the rest as well, so that a run outlives a rotation.
+    :param renewed_at: time of the last renewal; None if there is none.
+    :param doing: what the run told with it.
     """
 
     epoch: int
@@ -61,6 +64,8 @@ class LeaseState(Record, frozen=True, kw_only=True):
     renewals: int
     released: bool
     key_id: str = ""
+    renewed_at: datetime | None = None
+    doing: Doing | None = None
 
     def live(self, now: datetime) -> bool:
         """Return whether the lease excludes other runs: neither released nor expired."""
@@ -73,7 +78,10 @@ class Lease:
     :param cluster: name that is written into the objects, for people who read them.
     :param sealer: seals the objects, as records are sealed.
     :param folder: of the objects. The archiver has a lease of its own, so that it and cycles do not exclude each other.
+    :ivar doing: what the run is doing, which the next renewal tells to people; it decides nothing.
     """
+
+    doing: Doing | None = None
 
     def __init__(
         self, store: ObjectStore, cluster: str, sealer: Sealer | None = None, folder: str = LEASES
@@ -118,7 +126,8 @@ class Lease:
         for _ in range(_ATTEMPTS):
             state = self._held_by(owner, epoch)
             at = now()
-            renewal = Renewal(owner=owner, renewed_at=at, expires_at=at + timedelta(seconds=state.ttl_s))
+            expires_at = at + timedelta(seconds=state.ttl_s)
+            renewal = Renewal(owner=owner, renewed_at=at, expires_at=expires_at, doing=self.doing)
             path = f"{self._folder(epoch)}renewal-{state.renewals + 1:06d}.json"
             if state.renewals >= MAX_RENEWALS:
                 raise self._impossible(epoch, f"it was renewed {state.renewals} times")
@@ -210,19 +219,21 @@ class Lease:
         if claim.epoch != epoch or not 0 < claim.ttl_s <= MAX_LEASE_TTL_S:
             raise self._impossible(epoch, f"it claims epoch {claim.epoch} for {claim.ttl_s:.0f} s")
         renewals = max((int(m[3]) for m in names if m[3]), default=0)
-        expires_at = claim.expires_at
+        renewal: Renewal | None = None
         if renewals:
             path = f"{self._folder(epoch)}renewal-{renewals:06d}.json"
-            expires_at = read_lease_object(self._store, path, Renewal, self._sealer)[0].expires_at
+            renewal = read_lease_object(self._store, path, Renewal, self._sealer)[0]
         return LeaseState(
             epoch=epoch,
             owner=claim.owner,
             ttl_s=claim.ttl_s,
             acquired_at=claim.acquired_at,
-            expires_at=expires_at,
+            expires_at=renewal.expires_at if renewal else claim.expires_at,
             renewals=renewals,
             released=any(m[2] == "released" for m in names),
             key_id=key_id,
+            renewed_at=renewal.renewed_at if renewal else None,
+            doing=renewal.told if renewal else None,
         )
 
     def _folder(self, epoch: int) -> str:

@@ -23,7 +23,7 @@ def test_text_round_trips(position: MariaDbPosition) -> None:
 
 @given(positions, positions)
 def test_containment_is_what_is_not_lacking(a: MariaDbPosition, b: MariaDbPosition) -> None:
-    assert a.contains(b) == (a.lacking(b) == "")
+    assert a.contains(b) == (a.lacking(b) == "") == (a.count_lacking(b) == 0)
 
 
 @given(positions, positions, positions)
@@ -47,6 +47,7 @@ def test_lacking_is_for_people() -> None:
     assert reached.lacking(goal) == (
         "domain 0: 10 transactions up to 0-1-100, domain 7: 3 transactions up to 7-2-3"
     )
+    assert reached.count_lacking(goal) == 13
 
 
 @pytest.mark.parametrize("text", ["0-1", "0-1-2,0-2-3", "a-b-c", "0-1-2;drop"])

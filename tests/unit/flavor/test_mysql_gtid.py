@@ -56,6 +56,7 @@ def test_is_the_algebra_of_sets(one: frozenset[Gtid], other: frozenset[Gtid]) ->
     assert not a.beyond().common(a)
     assert a.beyond().by_source.keys() == a.by_source.keys()
     assert bool(a.lacking(b)) == (not one >= other)
+    assert a.count_lacking(b) == len(other - one)
     assert MySqlPosition.parse(str(a)) == a
     assert hash(MySqlPosition.parse(str(a))) == hash(a)
     assert all(a.has(gtid) == (gtid in one) for gtid in one | other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from airflow_restore_replay.core.errors import LeaseHeld, LeaseLost, StoreFailed
 from airflow_restore_replay.core.repository.lease import Lease
-from airflow_restore_replay.core.repository.objects.lease_objects import LOG_LEASES
+from airflow_restore_replay.core.repository.objects.lease_objects import LOG_LEASES, Doing, lease_folder
+from airflow_restore_replay.core.repository.objects.record_store import sealed
 from airflow_restore_replay.core.repository.store.base import ObjectMissing
 from airflow_restore_replay.core.repository.store.local import LocalStore
 
@@ -265,3 +267,26 @@ class LeaseMachine(RuleBasedStateMachine):
 
 LeaseMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 TestLeaseMachine = LeaseMachine.TestCase
+
+
+@pytest.mark.parametrize("doing", [5, "x", {"step": 3}, {"done": -1}, {"eta_s": None}, {"done": 2**70}, [[]]])
+def test_what_a_run_tells_never_makes_its_lease_unreadable(
+    store: LocalStore, lease: Lease, clock: Clock, doing: object
+) -> None:
+    epoch = lease.acquire("a", TTL_S, clock)
+    lease.doing = Doing(step="replay.restore", phase="restoring", done=5)
+    lease.renew("a", epoch, clock)
+    assert (holder := lease.holder())
+    assert (holder.doing, holder.renewed_at) == (lease.doing, START)
+    path = f"{lease_folder(epoch)}renewal-000002.json"
+    times = {"renewed_at": START, "expires_at": START + timedelta(seconds=TTL_S)}
+    store.put_new(path, sealed(json.dumps({"owner": "a", **times, "doing": doing}, default=_text).encode()))
+    assert (holder := lease.holder())
+    assert holder.doing in (None, Doing())
+    lease.renew("a", epoch, clock)
+    assert (holder := lease.holder())
+    assert holder.doing == lease.doing
+
+
+def _text(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

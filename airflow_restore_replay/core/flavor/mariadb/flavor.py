@@ -13,6 +13,7 @@ from airflow_restore_replay.core.flavor.canonical import canonical_text
 from airflow_restore_replay.core.flavor.examination import Wanted, examine_primary
 from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.flavor.identity import same_server
+from airflow_restore_replay.core.flavor.kept_logs import kept_logs
 from airflow_restore_replay.core.flavor.log_program import LogProgram
 from airflow_restore_replay.core.flavor.mariadb import (
     binlog,
@@ -87,6 +88,7 @@ class MariaDbFlavor:
     connect = staticmethod(connect.connect)
     primary_position = staticmethod(snapshot.primary_position)
     clock = staticmethod(clock)
+    kept_logs = staticmethod(kept_logs)
     open_snapshot = staticmethod(snapshot.open_snapshot)
     release_metadata_locks = staticmethod(snapshot.release_metadata_locks)
     last_events = staticmethod(history.last_events)

@@ -106,6 +106,9 @@ class MariaDbPosition:
             for gtid in short
         )
 
+    def count_lacking(self, goal: Position) -> int:
+        return sum(gtid.seq - self.seq(gtid.domain) for gtid in _own(goal) if not self.has(gtid))
+
 
 def _own(position: Position) -> MariaDbPosition:
     return position if isinstance(position, MariaDbPosition) else MariaDbPosition.parse(str(position))

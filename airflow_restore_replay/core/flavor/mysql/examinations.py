@@ -12,9 +12,10 @@ from airflow_restore_replay.core.flavor.mysql.clone_examinations import CLONE_EX
 from airflow_restore_replay.core.flavor.mysql.connect import release
 from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.identity import release_of
+from airflow_restore_replay.core.flavor.mysql.kept_logs import hours_kept_by_service
 from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.primary_examinations import Upstream
-from airflow_restore_replay.core.flavor.sql import dicts, rows
+from airflow_restore_replay.core.flavor.sql import dicts
 from airflow_restore_replay.core.flavor.stored_columns import recomputed
 from airflow_restore_replay.core.flavor.variable_examinations import followed
 from airflow_restore_replay.core.flavor.visibility import hidden_tables, sight, withheld
@@ -49,23 +50,9 @@ def _kept_logs(facts: PrimaryFacts) -> Observation:
         return Observation(
             common.kept_enough(observed, keep_s), observed, expected, f"SET PERSIST {_EXPIRE}={keep_s};"
         )
-    hours = _hours_kept_by_service(facts)
+    hours = hours_kept_by_service(facts.conn)
     fix = f"CALL mysql.rds_set_configuration('binlog retention hours', {math.ceil(keep_s / 3600)});"
     return Observation(hours * 3600 >= keep_s, f"{hours:.0f} hours, by the managed service", expected, fix)
-
-
-def _hours_kept_by_service(facts: PrimaryFacts) -> float:
-    """Return for how many hours the managed service keeps binary logs; 0 if it does not say."""
-    schema = rows(
-        facts.conn,
-        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA='mysql' AND TABLE_NAME='rds_configuration'",
-    )
-    if not schema:
-        return 0.0
-    found = rows(
-        facts.conn, "SELECT value FROM mysql.rds_configuration WHERE name = 'binlog retention hours'"
-    )
-    return float(found[0][0] or 0) if found else 0.0
 
 
 def _password(facts: PrimaryFacts) -> Observation:

@@ -31,6 +31,7 @@ from airflow_restore_replay.core.flavor.mysql.dialect import dialect
 from airflow_restore_replay.core.flavor.mysql.dump import MySqlDump, tls_options
 from airflow_restore_replay.core.flavor.mysql.examinations import EXAMINATIONS, SIGHT
 from airflow_restore_replay.core.flavor.mysql.gtid import MySqlPosition, parse_gtid
+from airflow_restore_replay.core.flavor.mysql.kept_logs import kept_logs
 from airflow_restore_replay.core.flavor.mysql.server import MySqlArchiveServer, MySqlServer
 from airflow_restore_replay.core.flavor.mysql.variables import VARIABLES
 from airflow_restore_replay.core.flavor.sql import run
@@ -87,6 +88,7 @@ class MySqlFlavor:
     connect = staticmethod(connect.connect)
     primary_position = staticmethod(snapshot.primary_position)
     clock = staticmethod(clock)
+    kept_logs = staticmethod(kept_logs)
     open_snapshot = staticmethod(snapshot.open_snapshot)
     release_metadata_locks = staticmethod(snapshot.release_metadata_locks)
     last_events = staticmethod(history.last_events)

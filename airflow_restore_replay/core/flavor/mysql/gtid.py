@@ -128,6 +128,9 @@ class MySqlPosition:
         missing = self.missing(_own(goal))
         return f"{missing.count} transactions: {str(missing)[:300]}" if missing else ""
 
+    def count_lacking(self, goal: Position) -> int:
+        return self.missing(_own(goal)).count
+
     def missing(self, other: MySqlPosition) -> MySqlPosition:
         """Return the transactions of *other* that are not in this set: ``GTID_SUBTRACT(other, self)``."""
         rest = {s: _subtract(runs, self.by_source.get(s, ())) for s, runs in other.by_source.items()}

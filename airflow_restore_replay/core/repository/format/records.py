@@ -25,8 +25,9 @@ READABLE_FORMATS = (1, 2)
 
 #: far from what cannot be added to or shown
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
-#: an amount that any reader can hold
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+#: the largest amount that any reader can hold
+MAX_COUNT = 2**63 - 1
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from airflow_restore_replay.core.decoding import decode
+from airflow_restore_replay.core.decoding import convert, decode
 from airflow_restore_replay.core.errors import ManifestCorrupt, StoreFailed
-from airflow_restore_replay.core.repository.format.records import Count, Stamped
+from airflow_restore_replay.core.repository.format.records import Count, Record, Stamped
 from airflow_restore_replay.core.repository.format.seals import Sealer
 from airflow_restore_replay.core.repository.objects.record_store import unsealed
 from airflow_restore_replay.core.repository.store.base import ObjectStore, ObjectTooLarge
@@ -34,12 +34,42 @@ class Claim(Stamped, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class Doing(Record, frozen=True, kw_only=True):
+    """What a run is doing, for people who look at the lease.
+
+    :param step: attempt and job, for example ``replay.catch_up``.
+    :param phase: of the job.
+    :param done, total: amounts of *unit*; a total of 0 is unknown.
+    :param eta_s: remaining seconds of the phase; None if unknown.
+    """
+
+    step: str = ""
+    phase: str = ""
+    done: Count = 0
+    total: Count = 0
+    unit: str = ""
+    rate_per_s: float = 0.0
+    eta_s: float | None = None
+
+
 class Renewal(Stamped, frozen=True, kw_only=True):
-    """Content of ``renewal-<n>.json``."""
+    """Content of ``renewal-<n>.json``.
+
+    :param doing: a :class:`Doing`. It is for people, so whatever else it is must not make the lease unreadable.
+    """
 
     owner: str
     renewed_at: datetime
     expires_at: datetime
+    doing: Any = None
+
+    @property
+    def told(self) -> Doing | None:
+        """Return what the run is doing; None if it does not tell that in a way that can be understood."""
+        try:
+            return convert(self.doing, Doing | None)  # type: ignore[arg-type]
+        except msgspec.ValidationError:
+            return None
 
 
 class Released(Stamped, frozen=True, kw_only=True):

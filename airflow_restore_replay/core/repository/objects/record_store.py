@@ -40,7 +40,7 @@ from airflow_restore_replay.core.system.parallel import run_bounded
 MAX_RECORD_BYTES = 64 * 2**20
 #: name of a record's object, with its id
 RECORD_OBJECT = re.compile(r"[a-z]+/([^/]+)\.json")
-_READERS = 8
+READERS = 8
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 _UNKEYED = Sealer()
@@ -157,10 +157,12 @@ def read_all(
     sealer: Sealer,
     listed: Iterable[ObjectInfo],
     unreadable: dict[str, str],
+    threads: int = READERS,
 ) -> Iterator[tuple[ObjectInfo, R, Seal]]:
     """Read the records of *kind* among *listed* objects, in any order, without those deleted since the listing.
 
     :param unreadable: gets path → error for objects that are no record, or a damaged one.
+    :param threads: that read at the same time.
     """
 
     def read(info: ObjectInfo) -> tuple[R, Seal] | str | None:
@@ -174,7 +176,8 @@ def read_all(
         except ObjectMissing:
             return None
 
-    for info, found in run_bounded(list(listed), read, threads=_READERS):
+    one_by_one = ((info, read(info)) for info in listed)
+    for info, found in one_by_one if threads == 1 else run_bounded(list(listed), read, threads=threads):
         if isinstance(found, str):
             unreadable[info.path] = found
         elif found:

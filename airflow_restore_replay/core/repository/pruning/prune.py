@@ -19,6 +19,7 @@ from airflow_restore_replay.core.repository.format.records import (
     new_id,
     utc_now,
 )
+from airflow_restore_replay.core.repository.objects.lease_objects import Doing
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
 from airflow_restore_replay.core.repository.pruning.credibility import MAX_SKEW_S
 from airflow_restore_replay.core.repository.pruning.logs import LogPlan, LogRules, ReadRules, left_alone
@@ -177,6 +178,7 @@ class _Prune:
         :raises PruneUnsafe: they differ too much.
         """
         lease = self._repository.lease
+        lease.doing = Doing(step="prune")
         lease.renew(self._run, self._epoch, self._now)
         self._renewed = time.monotonic()
         skew_s = (lease.written_at(self._epoch) - self._now()).total_seconds()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import msgspec
@@ -154,7 +153,7 @@ def safe_parts(path: str) -> tuple[str, ...]:
 
     :raises ValueError: it is absolute, empty, or has components such as ``..``.
     """
-    parts = PurePosixPath(path).parts
-    if not parts or "/".join(parts) != path or path.startswith("/") or "\0" in path or ".." in parts:
+    parts = tuple(path.split("/"))
+    if "\0" in path or not {"", ".", ".."}.isdisjoint(parts):
         raise ValueError(f"not a relative object name: {path!r}")
     return parts

@@ -38,6 +38,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._below = f"{str(root).rstrip('/')}/"
         self._known_dirs: set[Path] = set()
         self._lock = threading.Lock()
 
@@ -96,7 +97,7 @@ class LocalStore:
                 return None
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        start = self._resolve(prefix.rstrip("/"))
+        start = self._name(prefix.rstrip("/"))
         with self._translated(prefix):
             yield from self._walk(start)
 
@@ -112,20 +113,21 @@ class LocalStore:
 
     def leftovers(self) -> Iterator[ObjectInfo]:
         with self._translated(_TEMP_PREFIX):
-            yield from self._walk(self._root, temporary=True)
+            yield from self._walk(str(self._root), temporary=True)
 
-    def _walk(self, directory: Path, *, temporary: bool = False) -> Iterator[ObjectInfo]:
+    def _walk(self, directory: str, *, temporary: bool = False) -> Iterator[ObjectInfo]:
         try:
             entries = sorted(os.scandir(directory), key=lambda e: e.name)
         except FileNotFoundError:
             return
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(Path(entry.path), temporary=temporary)
+                yield from self._walk(entry.path, temporary=temporary)
             elif entry.is_file(follow_symlinks=False) and entry.name.startswith(_TEMP_PREFIX) == temporary:
                 with contextlib.suppress(FileNotFoundError):  # deleted since the directory was read
                     info = entry.stat(follow_symlinks=False)
-                    relative = Path(entry.path).relative_to(self._root).as_posix()
+                    # Strings, because a listing may have millions of objects.
+                    relative = entry.path[len(self._below) :]
                     yield ObjectInfo(relative, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC))
 
     def _read(self, path: str, max_bytes: int | None, *, uncached: bool) -> bytes:
@@ -146,7 +148,7 @@ class LocalStore:
         # To open a named pipe would block until somebody writes to it.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(self._resolve(path), flags)
+            descriptor = os.open(self._name(path), flags)
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissing(path) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -155,11 +157,14 @@ class LocalStore:
         return open(descriptor, "rb", buffering=0)
 
     def _resolve(self, path: str) -> Path:
+        return Path(self._name(path))
+
+    def _name(self, path: str) -> str:
+        """Return the file's path as text; a Path of each object would take longer than reading it."""
         try:
-            parts = safe_parts(path)
+            return f"{self._below}{'/'.join(safe_parts(path))}"
         except ValueError as exc:
             raise StoreFailed(f"The store {self.url} was asked for a name outside its root: {exc}.") from exc
-        return self._root.joinpath(*parts)
 
     def _ensure_dir(self, directory: Path) -> None:
         """Create *directory* durably, by syncing the parent of each new directory."""
