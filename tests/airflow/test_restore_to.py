@@ -14,7 +14,7 @@ from airflow_restore_replay.dag import build_configured_drill_dags
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.operators import RestoreDrillOperator, RestoreToOperator
 from tests.airflow.support import Shipped, context_of
-from tests.support.archived_logs import archive_logs
+from tests.support.archives import archive_logs
 from tests.support.mariadb import MariaDbPrimary
 from tests.support.rig import processes_in
 

@@ -39,7 +39,7 @@ from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
 from airflow_restore_replay.core.repository.format.records import BackupState, LogPiece, Outcome
 from airflow_restore_replay.core.times import stamp
-from tests.support.archived_logs import archive_logs
+from tests.support.archives import archive_logs
 from tests.support.flavors import Kit, on_both
 from tests.support.independent import dump_text
 from tests.support.primary import Primary
