@@ -14,6 +14,7 @@ from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.times import FORMS
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted, wanted_of
 from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
@@ -25,7 +26,7 @@ _OPTIONS = (
     click.option(
         "--at",
         metavar="TIME",
-        help="Restore the data of this moment: '2026-08-21 03:14:15+02:00', or '10 minutes ago'.",
+        help=f"Restore the data of this moment: {FORMS}",
     ),
     click.option("--before-gtid", metavar="GTID", help="Restore to just before this transaction."),
     click.option("--to-gtid", metavar="GTID", help="Restore up to and including this transaction."),
