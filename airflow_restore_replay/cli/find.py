@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 from click.core import ParameterSource
 
-from airflow_restore_replay.cli.cycle import Moment
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, echo, show_table
 from airflow_restore_replay.cli.progress import ProgressDisplay
@@ -21,24 +19,16 @@ from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.search.found import Answer, Found, Rows, Total
 from airflow_restore_replay.core.archive.search.question import Question
 from airflow_restore_replay.core.archive.search.search import Search
-from airflow_restore_replay.core.config.units import Seconds, human_bytes
+from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.errors import AnswerUnreadable
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.times import FORMS, parse_moment
 from airflow_restore_replay.core.repository.format.records import utc_now
 
 _SHOWN_STATEMENT = 300
 _SHOWN_TOTALS = 20
-
-
-class _PastMoment(Moment):
-    """A time, or how long ago it was, such as ``1h``."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        with suppress(ValueError):
-            return utc_now() - timedelta(seconds=Seconds(str(value).strip().removesuffix("ago")))
-        return super().convert(value, param, ctx)
 
 
 @click.command("find")
@@ -49,8 +39,8 @@ class _PastMoment(Moment):
     "--statement", "statements", multiple=True, metavar="WORDS", help="First words, such as 'drop'."
 )
 @click.option("--gtid", metavar="GTID", help="Only this transaction.")
-@click.option("--since", type=_PastMoment(), metavar="TIME", help="Time with its zone, or '1h'.")
-@click.option("--until", type=_PastMoment(), metavar="TIME", help="As --since.")
+@click.option("--since", metavar="TIME", help=f"Not what is earlier: {FORMS}")
+@click.option("--until", metavar="TIME", help="Not what is stamped with it or later; as --since.")
 @click.option("--min-rows", type=click.IntRange(0), default=0, metavar="N", help="Not those of fewer rows.")
 @click.option(
     "--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many."
@@ -61,8 +51,8 @@ def command(
     tables: tuple[str, ...],
     statements: tuple[str, ...],
     gtid: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    since: str | None,
+    until: str | None,
     min_rows: int,
     limit: int,
 ) -> None:
@@ -80,8 +70,8 @@ def command(
         tables=tables,
         statements=statements,
         gtid=_gtid(flavor, gtid) if gtid else "",
-        since=since.timestamp() if since else None,
-        until=until.timestamp() if until else None,
+        since=_moment(scope, since),
+        until=_moment(scope, until),
         least_rows=min_rows,
     )
     archive = Archive.read(scope.repository())
@@ -98,6 +88,11 @@ def command(
         echo(note, err=True)
     if answer.damaged:
         click.get_current_context().exit(Exit.ENVIRONMENT)
+
+
+def _moment(scope: Scope, text: str | None) -> float | None:
+    """Return a time as Unix seconds."""
+    return None if text is None else parse_moment(text, scope.cluster.timezone, utc_now()).timestamp()
 
 
 def _gtid(flavor: Flavor, text: str) -> str:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
-from airflow_restore_replay.cli.output import console
-from airflow_restore_replay.cli.progress import ProgressDisplay
-from airflow_restore_replay.cli.scope import Scope
+from airflow_restore_replay.cli.output import console, show_pairs, when
+from airflow_restore_replay.cli.restore_output import plan_room_and_time, shortened, show_findings
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
-from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery.moment.outline import MomentPlan, OutlinedBase
+from airflow_restore_replay.core.recovery.moment.times import FORMS
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted, wanted_of
-from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
-from airflow_restore_replay.core.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,7 +21,7 @@ _OPTIONS = (
     click.option(
         "--at",
         metavar="TIME",
-        help="Restore the data of this moment: '2026-08-21 03:14:15+02:00', or '10 minutes ago'.",
+        help=f"Restore the data of this moment: {FORMS}",
     ),
     click.option("--before-gtid", metavar="GTID", help="Restore to just before this transaction."),
     click.option("--to-gtid", metavar="GTID", help="Restore up to and including this transaction."),
@@ -45,36 +41,16 @@ def moment_of(options: dict[str, Any]) -> Wanted | None:
     return wanted_of(**{name: options.pop(name) for name in ("at", "before_gtid", "to_gtid", "latest")})
 
 
-def refuse_with_moment(options: dict[str, Any], *, dry_run: bool) -> None:
+def refuse_with_moment(options: dict[str, Any]) -> None:
     """Raise for options that a restore to a moment does not have.
 
     :raises click.UsageError: names the option.
     """
     if options["backup_id"] or options["quarantined"]:
         raise click.UsageError("--backup and --quarantined name a backup; a moment chooses its own.")
-    if options["in_place"] or dry_run:
-        raise click.UsageError("--in-place and --dry-run are about a backup alone, without a moment.")
     if (options["tables"] or options["databases"]) and not (options["dump"] or options["into"]):
         raise click.UsageError(
             "A moment is that of a whole server; with --dump or --into it gives some tables."
-        )
-
-
-def restore_moment(
-    scope: Scope, repository: Repository, target: Path, wanted: Wanted, *, force: bool
-) -> RestoredToMoment:
-    """Restore to *wanted*, and show its progress."""
-    # An orderly end of this process must end the servers that it started, also after SIGTERM.
-    clean_up_on_sigterm()
-    with ProgressDisplay(scope.cluster.name) as display:
-        return restore_to_moment(
-            repository,
-            scope.cluster,
-            wanted,
-            target,
-            force=force,
-            report=Reporter(display.update),
-            say=display.say,
         )
 
 
@@ -98,6 +74,39 @@ def show_moment(restored: RestoredToMoment) -> None:
     ]
     for line in lines:
         console().print(line, markup=False, soft_wrap=True)
+
+
+def show_moment_plan(plan: MomentPlan) -> None:
+    """Print what a restore to a moment would do."""
+    first, *others = plan.bases
+    asked = f" ({plan.at})" if plan.at and plan.at not in plan.wanted else ""
+    stamped = f", stamped {plan.next_stamped}" if plan.next_stamped else ""
+    show_pairs(
+        [
+            ("Moment", f"{plan.wanted}{asked}"),
+            ("Stops at", plan.position or "an empty history"),
+            (
+                "Next is",
+                f"{plan.next_gtid}{stamped}" if plan.next_gtid else "not known: the archive ends there",
+            ),
+            ("Backup", f"{_base(first)}, {plan.state}"),
+            ("Server", f"{first.server_release} or newer"),
+            *(("If it fails", _base(base)) for base in others),
+            ("Into", plan.target),
+            ("Tables", shortened(plan.tables)),
+            ("Fetches", f"at most {human_bytes(plan.size_bytes)} in {plan.files} files"),
+            ("", f"and {human_bytes(first.log_bytes)} in {first.log_pieces} pieces of the archive"),
+            ("Replays", f"at most {first.transactions} transactions, {human_bytes(first.log_bytes)} of log"),
+            *plan_room_and_time(plan),
+            *(("Lacks", text) for text in plan.not_covered),
+            *(("Damaged", name) for name in plan.damaged),
+        ]
+    )
+    show_findings(plan.findings)
+
+
+def _base(base: OutlinedBase) -> str:
+    return f"{base.backup_id}, of {when(base.read_at)}, at {base.position}"
 
 
 def _moment(restored: RestoredToMoment) -> str:

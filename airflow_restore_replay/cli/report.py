@@ -13,7 +13,7 @@ from airflow_restore_replay.cli.report_page import page
 from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, load_clusters
 from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.errors import ConfigInvalid
-from airflow_restore_replay.core.recovery.measurements import Report, report_of
+from airflow_restore_replay.core.recovery.report import Report, report_of
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.repository.key_sources import read_repository_keys
 from airflow_restore_replay.core.repository.repository import Repository
@@ -39,7 +39,7 @@ def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
     help=f"Cluster file; default: ${CONFIG_VARIABLE}.",
 )
 def command(config: str, cluster: str | None, as_json: bool, page_file: Path | None) -> None:
-    """Report how long restores take by the drills that were recorded, and how much the archive lacks, of all clusters.
+    """Report how long drills and restores took, and how much the archive lacks, of all clusters.
 
     RTO is the time from the command to a running server; its forecast is for the newest backup and all archived binary
     logs after it. RPO is the time since all of the primary was archived.
@@ -57,7 +57,19 @@ def command(config: str, cluster: str | None, as_json: bool, page_file: Path | N
     if as_json:
         emit_json([document(report) for report in reports])
         return
-    columns = ["CLUSTER", "DRILLS", "FAILED", "LAST", "RTO", "FORECAST", "TARGET", "RPO", "WINDOW FROM", "TO"]
+    columns = [
+        "CLUSTER",
+        "DRILLS",
+        "FAILED",
+        "RESTORES",
+        "LAST",
+        "RTO",
+        "FORECAST",
+        "TARGET",
+        "RPO",
+        "WINDOW FROM",
+        "TO",
+    ]
     show_table(columns, [_row(report) for report in reports])
     if page_file:
         console().print(f"{page_file} has the page.", markup=False, soft_wrap=True)
@@ -66,19 +78,22 @@ def command(config: str, cluster: str | None, as_json: bool, page_file: Path | N
 def document(report: Report) -> dict[str, Any]:
     """Return the JSON answer of one cluster."""
     found: dict[str, Any] = msgspec.to_builtins(report)
-    drills = [
-        told | {"rto_s": drilled.rto_s} for told, drilled in zip(found["drills"], report.drills, strict=True)
-    ]
-    return found | {"drills": drills, "meets_target": report.meets_target}
+    del found["measured"]
+    listed = {
+        name: [msgspec.to_builtins(measured) | {"rto_s": measured.rto_s} for measured in restores]
+        for name, restores in (("drills", report.drills), ("restores", report.restores))
+    }
+    return found | listed | {"meets_target": report.meets_target}
 
 
 def _row(report: Report) -> list[str]:
-    last = report.drills[-1] if report.drills else None
+    last = report.measured[-1] if report.measured else None
     begin, end = report.window.begin, report.window.end
     return [
         report.cluster,
         str(len(report.drills)),
         str(report.failed),
+        str(len(report.restores)),
         when(last.at) if last else "never",
         human_seconds(last.rto_s if last else None),
         human_seconds(report.expected_s) + ("" if report.meets_target is not False else " (too long)"),

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
-from airflow_restore_replay.core.recovery.measurements import RTO_PHASES, Drilled, Report
+from airflow_restore_replay.core.recovery.measurements import RTO_PHASES, MeasuredRestore
+from airflow_restore_replay.core.recovery.report import Report
 from airflow_restore_replay.core.times import stamp
 
 _COLOURS = ("#8da0cb", "#4575b4", "#d95f02", "#e6ab02", "#999999", "#66a61e")
@@ -37,6 +38,7 @@ def _cluster(report: Report) -> str:
         "Not archived (RPO)": human_seconds(report.rpo_s),
         "Window": f"{stamp(begin)} to {stamp(end)}" if begin and end else "empty",
         "Drills": f"{len(report.drills)} succeeded, {report.failed} failed",
+        "Restores": str(len(report.restores)),
     }
     bad = {"Forecast (RTO)"} if report.meets_target is False else set()
     bad |= {"Not archived (RPO)"} if report.rpo_s is None else set()
@@ -44,23 +46,25 @@ def _cluster(report: Report) -> str:
         f"<tr><th>{escape(name)}</th><td{' class=bad' if name in bad else ''}>{escape(text)}</td></tr>"
         for name, text in facts.items()
     )
-    return f"<h2>{escape(report.cluster)}</h2><table>{rows}</table>{_plot(report)}{_drills(report.drills)}"
+    return (
+        f"<h2>{escape(report.cluster)}</h2><table>{rows}</table>{_plot(report)}{_restores(report.measured)}"
+    )
 
 
 def _plot(report: Report) -> str:
-    """Return a bar for each of the last drills, divided by phase, with the target as a line."""
-    drills = report.drills[-_SHOWN:]
-    if not drills:
-        return "<p>No drill was recorded.</p>"
-    highest = max([d.rto_s for d in drills] + [report.rto_target_s or 0.0]) or 1.0
-    step = (_WIDTH - _LEFT) / len(drills)
+    """Return a bar for each of the last drills and restores, divided by phase, with the target as a line."""
+    restores = report.measured[-_SHOWN:]
+    if not restores:
+        return "<p>No drill or restore was recorded.</p>"
+    highest = max([m.rto_s for m in restores] + [report.rto_target_s or 0.0]) or 1.0
+    step = (_WIDTH - _LEFT) / len(restores)
     bars = []
-    for number, drilled in enumerate(drills):
+    for number, measured in enumerate(restores):
         top = float(_HEIGHT)
         for phase, colour in zip(RTO_PHASES, _COLOURS, strict=True):
-            height = drilled.phases.get(phase, 0.0) / highest * (_HEIGHT - 20)
+            height = measured.phases.get(phase, 0.0) / highest * (_HEIGHT - 20)
             top -= height
-            title = f"{stamp(drilled.at)}: {phase} {human_seconds(drilled.phases.get(phase, 0.0))}"
+            title = f"{stamp(measured.at)}: {phase} {human_seconds(measured.phases.get(phase, 0.0))}"
             bars.append(
                 f'<rect x="{_LEFT + number * step:.1f}" y="{top:.1f}" width="{step * 0.8:.1f}" '
                 f'height="{height:.1f}" fill="{colour}"><title>{escape(title)}</title></rect>'
@@ -78,29 +82,27 @@ def _plot(report: Report) -> str:
         for phase, colour in zip(RTO_PHASES, _COLOURS, strict=True)
     )
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 5}" role="img" aria-label="Time of each drill by phase">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 5}" role="img" aria-label="Time of each restore by phase">'
         f'{"".join(bars)}{lines}</svg><p class="key">{key}</p>'
     )
 
 
-def _drills(drills: Sequence[Drilled]) -> str:
+def _restores(restores: Sequence[MeasuredRestore]) -> str:
     rows = "".join(
         "<tr>"
         + "".join(
             f"<td>{escape(text)}</td>"
             for text in (
-                stamp(d.at),
-                d.wanted,
-                human_seconds(d.rto_s),
-                human_bytes(d.bytes),
-                str(d.files),
-                str(d.transactions),
+                stamp(m.at),
+                m.kind,
+                m.wanted,
+                human_seconds(m.rto_s),
+                human_bytes(m.bytes),
+                str(m.transactions),
             )
         )
         + "</tr>"
-        for d in reversed(drills[-_SHOWN:])
+        for m in reversed(restores[-_SHOWN:])
     )
-    head = "".join(
-        f"<th>{name}</th>" for name in ("Drill", "Moment", "RTO", "Backup", "Files", "Transactions")
-    )
-    return f"<table><tr>{head}</tr>{rows}</table>" if drills else ""
+    head = "".join(f"<th>{name}</th>" for name in ("At", "Kind", "Moment", "RTO", "Backup", "Transactions"))
+    return f"<table><tr>{head}</tr>{rows}</table>" if restores else ""

@@ -18,17 +18,26 @@ from airflow_restore_replay.cli.moment import (
     moment_of,
     moment_options,
     refuse_with_moment,
-    restore_moment,
     show_moment,
+    show_moment_plan,
 )
 from airflow_restore_replay.cli.progress import ProgressDisplay
-from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.cli.scope import Scope, person, scoped
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest
-from airflow_restore_replay.core.recovery.dumping import refuse_file
+from airflow_restore_replay.core.recovery.measurements import (
+    PLAN,
+    RESTORE,
+    START_RESTORED,
+    Clock,
+    record_restore,
+)
+from airflow_restore_replay.core.recovery.moment.outline import MomentPlan
+from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
+from airflow_restore_replay.core.recovery.moment_session import MomentSession
 from airflow_restore_replay.core.recovery.plan import Plan
 from airflow_restore_replay.core.recovery.restore import Restored, choose_backup
 from airflow_restore_replay.core.recovery.scratch import scratch_directory
@@ -78,62 +87,86 @@ def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) ->
     clean_up_on_sigterm()
     wanted = moment_of(options)
     if wanted:
-        refuse_with_moment(options, dry_run=dry_run)
+        refuse_with_moment(options)
     with ExitStack() as stack:
+        kept = target is not None
         if target is None:
             if not (options["dump"] or options["into"]) or _copy_options(options):
                 raise click.UsageError("Missing option '--to'.")
-            target = stack.enter_context(scratch_directory(Path(scope.cluster.node.workdir))) / "data"
+            workdir = Path(scope.cluster.node.workdir)
+            # A dry run makes no directory.
+            target = (
+                workdir / "restore" if dry_run else stack.enter_context(scratch_directory(workdir))
+            ) / "data"
         wish = _wish(scope, target.absolute(), options)
-        if wanted:
-            answer = _restore_moment(scope, wish, wanted)
-        else:
-            answer = _restore(scope, wish, dry_run=dry_run, **_chosen(options))
+        restoring = _Restoring(scope, wish, wanted, kept=kept)
+        answer = restoring.run(dry_run=dry_run, **_chosen(options))
     answer()
 
 
-def _restore(
-    scope: Scope, wish: Wish, *, backup_id: str | None, quarantined: bool, yes: bool, dry_run: bool
-) -> Callable[[], None]:
-    """Restore, and return what shows the answer."""
-    repository = scope.repository()
-    catalog = repository.catalog()
-    backup = choose_backup(catalog, backup_id, allow_quarantined=quarantined)
-    display = ProgressDisplay(scope.cluster.name)
-    session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
-    if not dry_run:
-        session.take_over()
-    plan = session.plan()
-    if dry_run:
-        return partial(_show_plan, scope, session, plan)
-    session.refuse(plan)
-    if wish.in_place and not yes:
-        _confirm(session)
-    with display:
-        restored = session.restore()
-        served, commands = _served(session, restored)
-    return partial(_show, scope, session, plan.tables, restored, served, commands)
+class _Restoring:
+    """One call of the command.
 
+    :param wanted: the moment; None for a backup alone.
+    :param kept: the restored copy stays after the call.
+    """
 
-def _restore_moment(scope: Scope, wish: Wish, wanted: Wanted) -> Callable[[], None]:
-    """Restore to a moment, let a server run as it is asked for, and return what shows the answer."""
-    if wish.dump:
-        refuse_file(wish.dump)
-    repository = scope.repository()
-    reached = restore_moment(scope, repository, wish.target, wanted, force=wish.force)
-    catalog = repository.catalog()
-    display = ProgressDisplay(scope.cluster.name)
-    backup = catalog.backup(reached.backup_id)
-    session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
-    with display:
-        served, commands = _served(session, reached)
+    def __init__(self, scope: Scope, wish: Wish, wanted: Wanted | None, *, kept: bool) -> None:
+        self.scope = scope
+        self.wish = wish
+        self.wanted = wanted
+        self.kept = kept
+        self.display = ProgressDisplay(scope.cluster.name)
 
-    def show() -> None:
-        if not scope.as_json:
-            show_moment(reached)
-        _show(scope, session, [], reached, served, commands)
+    def run(
+        self, *, backup_id: str | None, quarantined: bool, yes: bool, dry_run: bool
+    ) -> Callable[[], None]:
+        """Restore, and return what shows the answer."""
+        clock = Clock()
+        with self.display:
+            session = self._session(backup_id, quarantined)
+            if not dry_run:
+                session.take_over()
+            plan = session.plan()
+        if dry_run:
+            return partial(_show_plan, self.scope, session, plan)
+        session.refuse(plan)
+        if self.wish.in_place and not yes:
+            _confirm(session)
+        clock.passed(PLAN)
+        with self.display:
+            restored = session.restore()
+            clock.passed(RESTORE)
+            served, commands = _served(session, restored)
+            clock.passed(START_RESTORED)
+            self._record(restored, clock)
+        return partial(_show, self.scope, session, plan.tables, restored, served, commands)
 
-    return show
+    def _session(self, backup_id: str | None, quarantined: bool) -> RestoreSession:
+        repository, report = self.scope.repository(), Reporter(self.display.update)
+        cluster, wish = self.scope.cluster, self.wish
+        if self.wanted:
+            return MomentSession(cluster, repository, self.wanted, wish, report, self.display.say)
+        catalog = repository.catalog()
+        backup = choose_backup(catalog, backup_id, allow_quarantined=quarantined)
+        return RestoreSession(cluster, repository, catalog, backup, wish, report)
+
+    def _record(self, restored: Restored, clock: Clock) -> None:
+        """Record what the restore of a whole server into a real target took."""
+        wish = self.wish
+        if not self.kept or wish.only or wish.in_place:
+            return
+        phases = {} if isinstance(restored, RestoredToMoment) else {PLAN: clock.seconds[PLAN]}
+        if wish.copy and not (wish.dump or wish.into):
+            phases[START_RESTORED] = clock.seconds[START_RESTORED]
+        record_restore(
+            partial(self.scope.repository, write=True),
+            restored,
+            phases,
+            clock.whole,
+            by=person(),
+            warn=self.display.say,
+        )
 
 
 def _served(session: RestoreSession, restored: Restored) -> tuple[Served, Commands]:
@@ -150,9 +183,7 @@ def _confirm(session: RestoreSession) -> None:
         if session.keeps_old
         else "is LOST at once: there is no room for both"
     )
-    click.echo(
-        f"Everything in {target} becomes backup {session.backup.backup_id}. The old state {fate}.", err=True
-    )
+    click.echo(f"Everything in {target} becomes {session.becomes}. The old state {fate}.", err=True)
     if click.prompt(f"Type {target} to go on", err=True, default="", show_default=False) != str(target):
         raise PreflightFailed(
             "The directory was not confirmed; nothing was changed.", hint="For scripts: --yes."
@@ -160,7 +191,12 @@ def _confirm(session: RestoreSession) -> None:
 
 
 def _show_plan(scope: Scope, session: RestoreSession, plan: Plan) -> None:
-    scope.emit(msgspec.to_builtins(plan)) if scope.as_json else restore_output.show_plan(plan)
+    if scope.as_json:
+        scope.emit(msgspec.to_builtins(plan))
+    elif isinstance(plan, MomentPlan):
+        show_moment_plan(plan)
+    else:
+        restore_output.show_plan(plan)
     session.refuse(plan)
 
 
@@ -172,6 +208,8 @@ def _show(
     served: Served,
     commands: Commands,
 ) -> None:
+    if isinstance(restored, RestoredToMoment) and not scope.as_json:
+        show_moment(restored)
     hints = [*session.server_flavor.restore_hints(), *restore_output.ownership(session.wish.target)]
     if scope.as_json:
         answer = msgspec.to_builtins(restored) | {"hints": hints, "state": session.backup.state}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.flavor.findings import Finding
 from airflow_restore_replay.core.recovery.copy_server import Commands, RunningCopy
+from airflow_restore_replay.core.recovery.forecast import Forecast
 from airflow_restore_replay.core.recovery.plan import Plan
 from airflow_restore_replay.core.recovery.restore import Restored
 from airflow_restore_replay.core.recovery.roles import Role
@@ -24,17 +26,30 @@ def show_plan(plan: Plan) -> None:
             ("Backup", f"{plan.backup_id} ({plan.state}), of a server {plan.server_release}"),
             ("Position", plan.position),
             ("Into", plan.target),
-            ("Tables", _shortened(plan.tables)),
+            ("Tables", shortened(plan.tables)),
             ("Fetches", _amount(plan)),
-            ("Needs", f"{human_bytes(plan.disk_bytes)} of disk"),
-            ("Takes", _expected(plan)),
+            *plan_room_and_time(plan),
             *(("Lacks", text) for text in plan.not_covered),
         ]
     )
+    show_findings(plan.findings)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what target and host are like."""
     show_table(
         ["", "WHAT", "OBSERVED", "EXPECTED", "TO DO"],
-        [[f.severity, f"{f.subject} {f.name}", f.observed, f.expected, f.fix] for f in plan.findings],
+        [[f.severity, f"{f.subject} {f.name}", f.observed, f.expected, f.fix] for f in findings],
     )
+
+
+def plan_room_and_time(plan: Plan) -> list[tuple[str, str]]:
+    """Return the lines about the disk and the time that a restore needs."""
+    return [
+        ("Needs", f"{human_bytes(plan.disk_bytes)} of disk; {human_bytes(plan.free_bytes)} are free"),
+        ("Takes", _expected(plan.expected)),
+        ("", ", ".join(f"{name} {_known(seconds)}" for name, seconds in plan.expected.phases.items())),
+    ]
 
 
 def _amount(plan: Plan) -> str:
@@ -44,17 +59,20 @@ def _amount(plan: Plan) -> str:
     )
 
 
-def _expected(plan: Plan) -> str:
-    expected = plan.expected
-    if expected.seconds is None or expected.bytes_per_s is None:
-        return "unknown: no restore of this cluster was measured"
-    return (
-        f"about {human_seconds(expected.seconds)}: {human_bytes(expected.bytes_per_s)}/s by the last "
-        f"{expected.measured} measured restores of this cluster"
-    )
+def _expected(expected: Forecast) -> str:
+    if expected.bytes_per_s is None:
+        return "not known yet: no restore of this cluster was measured"
+    by = f"{human_bytes(expected.bytes_per_s)}/s by the last {expected.measured} measured restores of this cluster"
+    if expected.seconds is None:
+        return f"not known yet as a whole; {by}"
+    return f"about {human_seconds(expected.seconds)}: {by}"
 
 
-def _shortened(names: Sequence[str]) -> str:
+def _known(seconds: float | None) -> str:
+    return "not known yet" if seconds is None else human_seconds(seconds)
+
+
+def shortened(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.jobs.context import Reporter
+    from airflow_restore_replay.core.recovery.restore import Restored
     from airflow_restore_replay.core.repository.repository import Repository
 
 
@@ -97,15 +100,33 @@ class RestoreToOperator(_RestoringOperator):
         self.force = force
 
     def execute(self, context: Context) -> dict[str, Any]:
+        import msgspec
+
         with fail_or_retry():
             cluster, target = self._cluster_on_this_host(), self._target()
             repository = self.repository()
-            result = self._restore(repository, cluster, target)
-            self.link(context, backup_id=result["backup_id"])
+            started = time.monotonic()
+            restored = self._restore(repository, cluster, target)
+            seconds = time.monotonic() - started
+            self.link(context, backup_id=restored.backup_id)
             if self.sql:
-                self._run_script(repository, cluster, target, result["backup_id"])
+                self._run_script(repository, cluster, target, restored.backup_id)
+            self._record(restored, seconds)
+        result: dict[str, Any] = msgspec.to_builtins(restored)
         self.log.info("Restored: %s", result)
         return result
+
+    def _record(self, restored: Restored, seconds: float) -> None:
+        from airflow_restore_replay.core.recovery.measurements import record_restore
+
+        record_restore(
+            partial(self.repository, write=True),
+            restored,
+            {},
+            seconds,
+            by=type(self).__name__,
+            warn=self.log.warning,
+        )
 
     def _target(self) -> Path:
         if not self.target or not Path(self.target).is_absolute():
@@ -114,18 +135,16 @@ class RestoreToOperator(_RestoringOperator):
             raise PreflightFailed(f"The script {self.sql} does not exist.", hint="Give its absolute path.")
         return Path(self.target)
 
-    def _restore(self, repository: Repository, cluster: Cluster, target: Path) -> dict[str, Any]:
-        import msgspec
-
+    def _restore(self, repository: Repository, cluster: Cluster, target: Path) -> Restored:
         from airflow_restore_replay.core.recovery.moment.wanted import wanted_of
         from airflow_restore_replay.core.recovery.restore import choose_backup, restore_backup
-        from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
+        from airflow_restore_replay.core.recovery.to_moment import MomentRestore
 
         wanted = wanted_of(at=self.at, before_gtid=self.before_gtid, to_gtid=self.to_gtid, latest=self.latest)
         report = self._report()
         if wanted is None:
             backup = choose_backup(repository.catalog(), self.backup_id)
-            restored: Any = restore_backup(
+            return restore_backup(
                 repository,
                 backup.manifest,
                 target,
@@ -134,21 +153,18 @@ class RestoreToOperator(_RestoringOperator):
                 progress=report.count,
                 cancelled=self._stopped.is_set,
             )
-        elif self.backup_id:
+        if self.backup_id:
             raise PreflightFailed("backup_id names a backup; a moment chooses its own.")
-        else:
-            restored = restore_to_moment(
-                repository,
-                cluster,
-                wanted,
-                target,
-                force=self.force,
-                report=report,
-                say=self.log.warning,
-                cancelled=self._stopped.is_set,
-            )
-        result: dict[str, Any] = msgspec.to_builtins(restored)
-        return result
+        return MomentRestore(
+            repository,
+            cluster,
+            wanted,
+            target,
+            force=self.force,
+            report=report,
+            say=self.log.warning,
+            cancelled=self._stopped.is_set,
+        ).run()
 
     def _run_script(self, repository: Repository, cluster: Cluster, target: Path, backup_id: str) -> None:
         from airflow_restore_replay.core.recovery.private_server import private_server, run_script

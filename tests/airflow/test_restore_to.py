@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from airflow_restore_replay.compat import AirflowFailException
-from airflow_restore_replay.core.recovery.measurements import drills_of
+from airflow_restore_replay.core.recovery.measurements import measured_of
 from airflow_restore_replay.dag import build_configured_drill_dags
 from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.operators import RestoreDrillOperator, RestoreToOperator
 from tests.airflow.support import Shipped, context_of
-from tests.support.archived_logs import archive_logs
+from tests.support.archives import archive_logs
 from tests.support.mariadb import MariaDbPrimary
 from tests.support.rig import processes_in
 
@@ -64,8 +64,13 @@ def test_a_moment_and_a_drill(cycle: Shipped, tmp_path: Path) -> None:
     shutil.rmtree(target)
     drill = RestoreDrillOperator(task_id="drill", cluster="orders")
     measured = drill.execute(context_of(drill))
-    (recorded,) = drills_of(cycle.rig.catalog())
-    assert (recorded.backup_id, recorded.phases) == (measured["backup_id"], measured["phases"])
+    *_, restored, drilled = measured_of(cycle.rig.catalog())
+    assert (restored.kind, restored.phases) == ("restore", result["phases"])
+    assert (drilled.kind, drilled.backup_id, drilled.phases) == (
+        "drill",
+        measured["backup_id"],
+        measured["phases"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,23 @@ def own(tmp_path: Path, kit: Kit) -> Iterator[Callable[..., ArchiveRig]]:
         primary.discard()
 
 
+@pytest.fixture
+def replica_of(tmp_path: Path, kit: Kit) -> Iterator[Callable[[ArchiveRig], Primary]]:
+    """Starts replicas of a rig's primary, and waits until they have all of it."""
+    started: list[Primary] = []
+
+    def start(rig: ArchiveRig) -> Primary:
+        replica = kit.start_replica(tmp_path / f"replica-{len(started)}", rig.primary)
+        started.append(replica)
+        goal = rig.primary_position()
+        wait_until(lambda: ArchiveRig(replica, tmp_path).primary_position() == goal, "the replica")
+        return replica
+
+    yield start
+    for replica in started:
+        replica.discard()
+
+
 @on_both
 def test_runs_that_follow_each_other_archive_the_files_byte_for_byte(rig: ArchiveRig) -> None:
     primary = rig.primary
@@ -225,7 +242,7 @@ def test_a2_binary_logs_are_reset(own: Callable[..., ArchiveRig]) -> None:
 def test_a2_binary_logs_are_reset_while_they_are_received(own: Callable[..., ArchiveRig]) -> None:
     rig = own()
     with rig.following() as report:
-        wait_until(lambda: report.position == rig.primary_position(), "caught up")
+        rig.wait_until_caught_up(report)
         rig.primary.execute(_RESET[rig.primary.flavor], _ROW)
         wait_until(lambda: bool(report.gaps) and report.position == rig.primary_position(), "the new history")
     rig.assert_complete(gaps=1)
@@ -259,50 +276,38 @@ def test_a3_purged_when_all_of_it_was_archived(own: Callable[..., ArchiveRig]) -
 
 @on_both
 def test_a4_failover_with_overlapping_transactions(
-    own: Callable[..., ArchiveRig], tmp_path: Path, kit: Kit
+    own: Callable[..., ArchiveRig], replica_of: Callable[[ArchiveRig], Primary]
 ) -> None:
     rig = own()
-    replica = kit.start_replica(tmp_path / "replica", rig.primary)
-    try:
-        rig.archive()
-        rig.primary.execute(_ROW)
-        goal = rig.primary_position()
-        former = rig.primary
-        rig.primary = replica
-        wait_until(lambda: rig.primary_position() == goal, "the replica")
-        replica.promote()
-        former.discard()
-        replica.execute(_ROW)
-        assert rig.archive().gaps == []
-        archive = rig.assert_complete()
-        assert len(archive.streams) == 2
-        uids = [stream.logs[0].pieces[0].server_uid for stream in archive.streams]
-        assert len(set(uids)) == 2
-    finally:
-        replica.discard()
+    rig.archive()
+    rig.primary.execute(_ROW)
+    replica, former = replica_of(rig), rig.primary
+    rig.primary = replica
+    replica.promote()
+    former.discard()
+    replica.execute(_ROW)
+    assert rig.archive().gaps == []
+    archive = rig.assert_complete()
+    assert len(archive.streams) == 2
+    uids = [stream.logs[0].pieces[0].server_uid for stream in archive.streams]
+    assert len(set(uids)) == 2
 
 
 @on_both
 def test_a5_failover_to_a_server_that_lacks_what_was_archived(
-    own: Callable[..., ArchiveRig], tmp_path: Path, kit: Kit
+    own: Callable[..., ArchiveRig], replica_of: Callable[[ArchiveRig], Primary], tmp_path: Path
 ) -> None:
     rig = own()
-    replica = kit.start_replica(tmp_path / "replica", rig.primary)
-    try:
-        goal = rig.primary_position()
-        former = rig.primary
-        lagging = ArchiveRig(replica, tmp_path)
-        wait_until(lambda: lagging.primary_position() == goal, "the replica")
-        replica.promote()
-        former.execute(_ROW, _ROW)
-        rig.archive()
-        former.discard()
-        replica.execute(_ROW)
-        report = lagging.archive()
-        assert len(report.gaps) == 1
-        lagging.assert_complete(gaps=1)
-    finally:
-        replica.discard()
+    replica, former = replica_of(rig), rig.primary
+    replica.promote()
+    former.execute(_ROW, _ROW)
+    rig.archive()
+    former.discard()
+    replica.execute(_ROW)
+    lagging = ArchiveRig(replica, tmp_path)
+    report = lagging.archive()
+    assert len(report.gaps) == 1
+    lagging.assert_complete(gaps=1)
 
 
 @on_both
@@ -383,17 +388,13 @@ def test_a9_two_archivers(rig: ArchiveRig, tmp_path: Path) -> None:
 
 @on_both
 def test_a10_the_store_is_down(rig: ArchiveRig) -> None:
-    aside = rig.root / "aside"
     with rig.following() as report:
-        wait_until(lambda: report.position == rig.primary_position(), "caught up")
-        rig.repository_dir.rename(aside)
-        rig.repository_dir.write_text("no directory")
-        rig.primary.execute(_ROW)
-        wait_until(lambda: any("waits in the spool" in line for line in rig.said), "the store is missed")
-        rig.primary.execute(_ROW, "FLUSH BINARY LOGS", _ROW)
-        rig.repository_dir.unlink()
-        aside.rename(rig.repository_dir)
-        wait_until(lambda: report.position == rig.primary_position(), "caught up again")
+        rig.wait_until_caught_up(report)
+        with rig.store_down():
+            rig.primary.execute(_ROW)
+            wait_until(lambda: any("waits in the spool" in line for line in rig.said), "the store is missed")
+            rig.primary.execute(_ROW, "FLUSH BINARY LOGS", _ROW)
+        rig.wait_until_caught_up(report)
         assert any("takes what arrives again" in line for line in rig.said)
     assert len(rig.assert_complete().streams) == 1
     rig.assert_nothing_left()
@@ -401,27 +402,21 @@ def test_a10_the_store_is_down(rig: ArchiveRig) -> None:
 
 def test_a10_the_store_is_down_until_the_spool_is_full(rig: ArchiveRig) -> None:
     rig.section["spool_limit"] = "64MiB"
-    aside = rig.root / "aside"
     with rig.following() as report:
-        wait_until(lambda: report.position == rig.primary_position(), "caught up")
-        rig.repository_dir.rename(aside)
-        rig.repository_dir.write_text("no directory")
-        for _ in range(24):
-            rig.primary.execute("INSERT INTO d.t (c) VALUES (REPEAT('x', 4000000))")
-        wait_until(lambda: any("spool is full" in line for line in rig.said), "the spool is full")
-        spooled = sum(path.stat().st_size for path in rig.spool.rglob("*") if path.is_file())
-        assert spooled < 90 * 2**20
-        rig.repository_dir.unlink()
-        aside.rename(rig.repository_dir)
-        wait_until(lambda: report.position == rig.primary_position(), "caught up again")
+        rig.wait_until_caught_up(report)
+        with rig.store_down():
+            for _ in range(24):
+                rig.primary.execute("INSERT INTO d.t (c) VALUES (REPEAT('x', 4000000))")
+            wait_until(lambda: any("spool is full" in line for line in rig.said), "the spool is full")
+            spooled = sum(path.stat().st_size for path in rig.spool.rglob("*") if path.is_file())
+            assert spooled < 90 * 2**20
+        rig.wait_until_caught_up(report)
     assert len(rig.assert_complete().streams) == 1
 
 
 def test_a10_without_follow_it_fails_when_the_store_is_down(rig: ArchiveRig) -> None:
     archiver = rig.archiver()
-    rig.repository_dir.rename(rig.root / "aside")
-    rig.repository_dir.write_text("no directory")
-    with pytest.raises(StoreFailed):
+    with rig.store_down(), pytest.raises(StoreFailed):
         archiver.run(follow=False)
 
 
@@ -459,34 +454,29 @@ def test_a12_a_lost_piece_of_a_file_that_the_primary_has_is_archived_again(rig: 
 def test_the_primary_restarts_while_it_is_followed(own: Callable[..., ArchiveRig]) -> None:
     rig = own()
     with rig.following() as report:
-        wait_until(lambda: report.position == rig.primary_position(), "caught up")
+        rig.wait_until_caught_up(report)
         rig.primary.restart()
         rig.primary.execute(_ROW)
         rig.primary.kill()
         time.sleep(1)
         rig.primary.restart()
         rig.primary.execute(_ROW)
-        wait_until(lambda: report.position == rig.primary_position(), "caught up again")
+        rig.wait_until_caught_up(report)
     assert len(rig.assert_complete().streams) == 1
 
 
 def test_a_replica_is_read_and_the_primary_tells_what_is_missing(
-    own: Callable[..., ArchiveRig], tmp_path: Path, kit: Kit
+    own: Callable[..., ArchiveRig], replica_of: Callable[[ArchiveRig], Primary]
 ) -> None:
     rig = own()
-    replica = kit.start_replica(tmp_path / "replica", rig.primary)
-    try:
-        goal = rig.primary_position()
-        wait_until(lambda: ArchiveRig(replica, tmp_path).primary_position() == goal, "the replica")
-        rig.section["port"] = replica.port
-        assert rig.archive().current_at is not None
-        replica.execute("STOP SLAVE")
-        rig.primary.execute(_ROW)
-        before = rig.read()
-        rig.archive()
-        assert [p.current_at for p in rig.read().pieces if p not in before.pieces] == []
-    finally:
-        replica.discard()
+    replica = replica_of(rig)
+    rig.section["port"] = replica.port
+    assert rig.archive().current_at is not None
+    replica.execute("STOP SLAVE")
+    rig.primary.execute(_ROW)
+    before = rig.read()
+    rig.archive()
+    assert [p.current_at for p in rig.read().pieces if p not in before.pieces] == []
 
 
 def test_a_follower_ends_if_its_program_is_not_installed(rig: ArchiveRig) -> None:
@@ -509,7 +499,7 @@ def test_a14_the_primary_is_lost_for_good(own: Callable[..., ArchiveRig]) -> Non
     rig = own()
     rig.section["interval"] = "1h"
     with rig.following() as report:
-        wait_until(lambda: report.position == rig.primary_position(), "caught up")
+        rig.wait_until_caught_up(report)
         rig.primary.execute(_ROW, "CREATE TABLE d.another (id INT PRIMARY KEY)", _ROW)
         goal = rig.primary_position()
         name = rig.primary.execute("SHOW BINARY LOGS")[-1][0]

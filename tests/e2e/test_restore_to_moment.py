@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,16 +34,20 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.jobs.protocol import Progress
+from airflow_restore_replay.core.recovery import in_place
 from airflow_restore_replay.core.recovery.drill import drill
-from airflow_restore_replay.core.recovery.measurements import RTO_PHASES, report_of
+from airflow_restore_replay.core.recovery.measurements import RTO_PHASES
 from airflow_restore_replay.core.recovery.moment import replayed_node
 from airflow_restore_replay.core.recovery.moment.guard import links_into
-from airflow_restore_replay.core.recovery.moment.unfinished import SCRATCH, RestoredToMoment
+from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
+from airflow_restore_replay.core.recovery.report import report_of
+from airflow_restore_replay.core.recovery.restore import restore_backup
+from airflow_restore_replay.core.recovery.target_dir import SCRATCH
+from airflow_restore_replay.core.recovery.to_moment import MomentRestore
 from airflow_restore_replay.core.repository.format.records import BackupState, LogPiece, Outcome
 from airflow_restore_replay.core.times import stamp
-from tests.support.archived_logs import archive_logs
+from tests.support.archives import archive_logs
 from tests.support.flavors import Kit, on_both
 from tests.support.independent import dump_text
 from tests.support.primary import Primary
@@ -153,7 +161,7 @@ def own(story: Story, tmp_path: Path) -> Rig:
 
 def restore(rig: Rig, wanted: Wanted, target: Path, **options: Any) -> RestoredToMoment:
     options = {"report": Reporter(lambda progress: None)} | options
-    return restore_to_moment(rig.repository(write=False), rig.cluster(), wanted, target, **options)
+    return MomentRestore(rig.repository(write=False), rig.cluster(), wanted, target, **options).run()
 
 
 def held_by(kit: Kit, target: Path, restored: RestoredToMoment | None = None) -> str:
@@ -349,15 +357,213 @@ def test_a41_a_base_that_fails_falls_back_to_an_older_one_loudly(
     assert held_by(story.kit, target, restored) == story.dumps["noon"]
 
 
+def tree(*roots: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of all files and directories."""
+    found = [path for root in roots for path in (root, *root.rglob("*"))]
+    return {str(p): (p.lstat().st_size, p.lstat().st_mtime_ns) for p in found}
+
+
+def on_terminal(command: list[str], columns: int) -> str:
+    """Run a command on a terminal of that width, and return its output."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "dumb"}
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, env=environment, check=False)
+    os.close(theirs)
+    with open(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        text = b""
+        while block := terminal.read(65536):
+            text += block
+    assert done.returncode == 0, done.stderr
+    return text.decode()
+
+
+@on_both
+def test_a_dry_run_shows_what_the_restore_then_does_and_writes_nothing(
+    story: Story, own: Rig, tmp_path: Path
+) -> None:
+    config, target = tmp_path / "clusters.yaml", tmp_path / "copy" / "data"
+    config.write_text(yaml.safe_dump({"clusters": {"orders": own.section()}}))
+    command = [*CLI, "restore", "--config", str(config), "--to", str(target), "--before-gtid", story.drop]
+    before = tree(own.repository_dir, tmp_path)
+    done = subprocess.run([*command, "--dry-run", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert tree(own.repository_dir, tmp_path) == before
+    plan = json.loads(done.stdout)
+    assert [base["backup_id"] for base in plan["bases"]] == story.backups[::-1]
+    assert plan["backup_id"] == story.backups[-1]
+    assert (plan["next_gtid"], plan["damaged"]) == (story.drop, [])
+    (release,) = [f for f in plan["findings"] if (f["subject"], f["name"]) == ("server", "release")]
+    assert (release["severity"], plan["server_release"] in release["expected"]) == ("ok", True)
+    assert plan["size_bytes"] < plan["disk_bytes"] < plan["free_bytes"]
+    assert plan["bases"][0]["log_pieces"] > 1
+    expected = plan["expected"]
+    assert expected["phases"]["restore"] > 0, "cycles measured it"
+    assert (expected["phases"]["replay"], expected["seconds"]) == (None, None)
+    assert any(story.drop in text for text in plan["not_covered"])
+
+    shown = on_terminal([*command, "--dry-run"], 80)
+    for text in (
+        story.backups[0],
+        story.drop,
+        "replay not known yet",
+        "pieces of the archive",
+        plan["position"],
+    ):
+        assert text in " ".join(shown.split()), shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    for name in ("backup_id", "position", "next_gtid", "next_stamped"):
+        assert answer[name] == plan[name]
+    assert answer["log_bytes"] == plan["bases"][0]["log_bytes"]
+    assert answer["bytes"] >= plan["size_bytes"] >= answer["fetched_bytes"]
+
+    report = report_of(own.repository(), own.cluster(), datetime.now(UTC))
+    (restored,) = report.restores
+    assert (restored.kind, restored.phases) == ("restore", answer["phases"])
+    assert report.drills == ()
+    assert report.expected_s is not None
+    done = subprocess.run(
+        [*command[:-3], str(tmp_path / "next"), *command[-2:], "--dry-run", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = json.loads(done.stdout)["expected"]
+    assert expected["seconds"] == round(sum(expected["phases"].values()), 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--at", "2001-01-01 00:00Z"],
+        ["--to-gtid", "0-1-999999"],
+        ["--at", "tomorrow"],
+        ["--latest", "--start", "--port", "PORT"],
+        ["--latest", "--tables", "shop.orderz", "--dump", "x.sql.zst"],
+    ],
+)
+def test_a_dry_run_refuses_as_the_restore_does(story: Story, tmp_path: Path, words: list[str]) -> None:
+    config = tmp_path / "clusters.yaml"
+    config.write_text(yaml.safe_dump({"clusters": {"orders": story.rig.section()}}))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        words = [word.replace("PORT", str(taken.getsockname()[1])) for word in words]
+        command = [*CLI, "restore", "--config", str(config), "--to", str(tmp_path / "t"), "--json", *words]
+        real, dry = (
+            subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+            for more in ([], ["--dry-run"])
+        )
+    assert real.returncode == dry.returncode == 2, (real.stderr, dry.stderr)
+    errors = [
+        json.JSONDecoder().raw_decode(r.stdout[r.stdout.rindex('{\n  "error"') :])[0] for r in (real, dry)
+    ]
+    assert errors[0] == errors[1]
+    assert not (tmp_path / "t").exists()
+
+
+def broken_data(rig: Rig, backup_id: str, target: Path) -> dict[str, bytes]:
+    """Make a data directory of a backup that is broken; return what it holds."""
+    manifest = rig.catalog().backup(backup_id).manifest
+    restore_backup(rig.repository(), manifest, target, transfer=rig.cluster().transfer)
+    with (target / "shop" / "orders.ibd").open("r+b") as file:
+        file.truncate(5_000_000)
+    with (target / "ibdata1").open("r+b") as file:
+        file.write(b"broken")
+    (target / "stranger").write_text("old")
+    return content_of(target)
+
+
+def content_of(target: Path) -> dict[str, bytes]:
+    found = {str(p.relative_to(target)): p for p in sorted(target.rglob("*")) if p.is_file()}
+    return {name: p.read_bytes() for name, p in found.items() if not name.startswith(".restore-replay")}
+
+
+@on_both
+def test_a_broken_data_directory_becomes_the_data_of_a_moment(story: Story, own: Rig, tmp_path: Path) -> None:
+    config, target = tmp_path / "clusters.yaml", tmp_path / "copy" / "data"
+    config.write_text(yaml.safe_dump({"clusters": {"orders": own.section()}}))
+    old = broken_data(own, story.backups[-1], target)
+    command = [*CLI, "restore", "--config", str(config), "--to", str(target), "--in-place"]
+    command += ["--before-gtid", story.drop]
+    before = tree(target)
+    done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "kept until the new one is whole" in " ".join(done.stdout.split())
+    done = subprocess.run(command, input="yes\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"becomes the data before-gtid {story.drop}. The old state is kept" in done.stderr
+    assert tree(target) == before
+
+    part = part_of(own, drop_number(story) - 1, piece=-1)
+    content = part.read_bytes()
+    own.flip_byte(part)
+    done = subprocess.run([*command, "--yes"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert (target / SCRATCH).is_dir(), "it was found while the restore replayed"
+    assert content_of(target) == old, "the old state stays until the new one is whole"
+    part.write_bytes(content)
+    plain = [*CLI, "restore", "--config", str(config), "--to", str(target), "--in-place", "--yes"]
+    done = subprocess.run(plain, capture_output=True, text=True, check=False)
+    assert (done.returncode, "an interrupted restore to a moment" in done.stderr) == (2, True)
+    shutil.rmtree(target / SCRATCH)
+
+    done = subprocess.run([*command, "--yes", "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["fetched_bytes"] < answer["bytes"] / 2
+    assert sorted(p.name for p in target.iterdir() if p.name.startswith(".restore-replay")) == []
+    assert not (target / "stranger").exists()
+    nothing_left(target)
+    assert report_of(own.repository(), own.cluster(), datetime.now(UTC)).measured == ()
+    assert held_by(story.kit, target) == story.dumps["before"]
+
+
+def test_without_room_for_both_states_the_old_one_gives_way(
+    story: Story, own: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "copy" / "data"
+    broken_data(own, story.backups[-1], target)
+    monkeypatch.setattr(in_place, "keeps_old", lambda *_: False)
+    restored = restore(own, story.wanted("before"), target, in_place=True)
+    assert restored.fetched_bytes < restored.bytes / 2
+    assert held_by(story.kit, target, restored) == story.dumps["before"]
+
+
+@on_both
+def test_a40_a_restore_in_place_that_is_killed_is_resumed_or_leaves_the_old_state(
+    story: Story, own: Rig, tmp_path: Path
+) -> None:
+    config, target = tmp_path / "clusters.yaml", tmp_path / "copy" / "data"
+    config.write_text(yaml.safe_dump({"clusters": {"orders": own.section()}}))
+    old = broken_data(own, story.backups[-1], target)
+    command = [*CLI, "restore", "--config", str(config), "--to", str(target), "--in-place", "--yes"]
+    command += ["--before-gtid", story.drop]
+    for phase in ("restoring", "replaying", "stopping the server"):
+        killed_in(command, phase)
+        assert content_of(target) == old
+    killed_in(command, "putting the data in place")
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["resumed"] is True
+    assert sorted(p.name for p in target.iterdir() if p.name.startswith(".restore-replay")) == []
+    nothing_left(target)
+    assert held_by(story.kit, target) == story.dumps["before"]
+
+
 def piece_files(rig: Rig, number: int) -> list[Path]:
     pieces = {p.piece_id for p in Archive.read(rig.repository()).pieces if p.number == number}
     return [f for f in (rig.repository_dir / "logpieces").iterdir() if f.name.partition(".")[0] in pieces]
 
 
-def part_of(rig: Rig, number: int) -> Path:
-    """Return the stored bytes of the first piece of a file."""
+def part_of(rig: Rig, number: int, piece: int = 0) -> Path:
+    """Return the stored bytes of a piece of a file."""
     pieces = [p for p in Archive.read(rig.repository()).pieces if p.number == number]
-    return rig.repository_dir / "logdata" / f"{pieces[0].parts[0].object}.zst"
+    found = sorted(pieces, key=lambda p: p.begin)[piece]
+    return rig.repository_dir / "logdata" / f"{found.parts[0].object}.zst"
 
 
 def drop_number(story: Story) -> int:
@@ -536,7 +742,10 @@ def reaches(replica: Primary, source: Primary) -> None:
 
 def test_a_drill_measures_records_and_leaves_nothing(story: Story, own: Rig, tmp_path: Path) -> None:
     before = {b.backup_id: (b.proof, b.state) for b in own.catalog().backups}
-    measured = drill(own.repository(), own.cluster(), report=Reporter(lambda p: None), say=print)
+    # A moment near the end of the window, so that there is something to replay.
+    dice = random.Random(2)
+    measured = drill(own.repository(), own.cluster(), report=Reporter(lambda p: None), say=print, dice=dice)
+    assert measured["transactions"] > 0
     assert measured["phases"].keys() == {"start", "check", *RTO_PHASES}
     assert measured["at"] <= story.after_last.isoformat()
     assert not own.workdir.exists()
@@ -581,8 +790,10 @@ def test_the_report_of_all_clusters(story: Story, own: Rig, tmp_path: Path) -> N
     table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "orders" in table
     assert "never" in table
-    assert "No drill was recorded" in html.read_text()
+    assert "No drill or restore was recorded" in html.read_text()
     answer = json.loads(
         subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
     )
-    assert [(a["cluster"], a["drills"], a["expected_s"]) for a in answer] == [("orders", [], None)]
+    assert [(a["cluster"], a["drills"], a["restores"], a["expected_s"]) for a in answer] == [
+        ("orders", [], [], None)
+    ]

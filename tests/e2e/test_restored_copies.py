@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +22,8 @@ import pytest
 from airflow_restore_replay.core.flavor.account import AGENT
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import Endpoint
+from airflow_restore_replay.core.recovery.copy_server import end_server
+from airflow_restore_replay.core.system.processes import ProcessId, identify, running, terminate
 from tests.support import unpacked
 from tests.support.flavors import Kit, on_both, on_either
 from tests.support.killing import moments, restore_killed_at
@@ -416,3 +423,59 @@ def test_p13_killed_at_20_moments(backed: Backed, restores: Restores) -> None:
     config, calls = config_of(restores)
     for call in moments(calls, 20):
         killed_and_called_again(restores, restores.root / "copy", call, config)
+
+
+def test_p13_a_server_that_a_killed_call_was_about_to_start_is_ended(
+    backed: Backed, restores: Restores
+) -> None:
+    """The new process hangs before it runs the server's program: it opens a log that nobody reads."""
+    target = restores.root / "about"
+    home = target.with_name("about.server")
+    for directory in (home, home / "agent", home / "log"):
+        directory.mkdir(mode=0o700)
+    log, aside = home / "log" / "server.err", restores.root / "fifo"
+    os.mkfifo(log)
+    restores.call("--to", target, "--dry-run")
+    words = ["--to", str(target), "--start", "--tables", "shop.orders", "--config"]
+    command = [sys.executable, "-c", "from airflow_restore_replay.cli.main import main; main()", "restore"]
+    call = subprocess.Popen(
+        [*command, *words, str(restores.root / "clusters.yaml")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    # The last file that is written before.
+    wait_for(lambda: call.poll() is not None or (home / "run" / "init.sql").exists())
+    (child,) = wait_for(lambda: call.poll() is not None or about_to_run(call.pid))
+    call.kill()
+    call.wait()
+    log.rename(aside)
+    ending = threading.Thread(target=end_server, args=(home,))
+    ending.start()
+    ending.join(1)  # it must not end yet
+    reader = os.open(aside, os.O_RDONLY)
+    try:
+        ending.join(60)
+        wait_for(lambda: b"RESTORE_REPLAY_NODE" in environment_of(child) or not running(child))
+        assert not running(child)
+        assert processes_in(target) == []
+    finally:
+        os.close(reader)
+        terminate(child, sig=signal.SIGKILL, timeout_s=10)
+
+
+def about_to_run(parent: int) -> list[ProcessId]:
+    """Return the children of a process that have not begun to run another program."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            same = (entry / "cmdline").read_bytes() == Path(f"/proc/{parent}/cmdline").read_bytes()
+            if int(fields[1]) == parent and same:
+                found.append(identify(int(entry.name)))
+    return found
+
+
+def environment_of(process: ProcessId) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process.pid}/environ").read_bytes()
+    return b""

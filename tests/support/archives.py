@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +17,10 @@ from airflow_restore_replay.core.archive.pieces import MAX_PART_BYTES, PieceStor
 from airflow_restore_replay.core.archive.places import piece_id
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.log_file import LogEvent, log_events
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.format.records import LogPart, LogPiece, new_id, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
-from tests.support.primary import Primary
+from tests.support.primary import ROOT_PASSWORD, Primary
 
 STREAM = "20261101T000000Z-00000001"
 RUN = "archive/tests"
@@ -69,15 +72,16 @@ def read_log(flavor: Flavor, name: str, data: bytes) -> ReadLog:
     return ReadLog(name, data, before, groups)
 
 
-def logs_of(primary: Primary, flavor: Flavor) -> list[ReadLog]:
-    """Return the primary's binary log files, from its disk."""
-    with primary.connect() as conn, conn.cursor() as cursor:
-        cursor.execute("SHOW BINARY LOGS")
-        names = [str(row[0]) for row in cursor.fetchall()]
-        cursor.execute("SELECT @@log_bin_basename")
-        ((base, *_),) = cursor.fetchall()
-    folder = Path(str(base)).parent
-    return [read_log(flavor, name, (folder / name).read_bytes()) for name in names]
+def logs_of(primary: Primary, flavor: Flavor, names: Sequence[str] = ()) -> list[ReadLog]:
+    """Return the primary's binary log files, all or some of them, as it sends them to a replica."""
+    names = list(names) or [str(row[0]) for row in primary.execute("SHOW BINARY LOGS")]
+    program = primary.program({"mariadb": "mariadb-binlog", "mysql": "mysqlbinlog"}[primary.flavor])
+    command = [program, "--no-defaults", "--read-from-remote-server", "--raw", f"--socket={primary.socket}"]
+    with tempfile.TemporaryDirectory() as raw:
+        command += ["--user=root", f"--password={ROOT_PASSWORD}", f"--result-file={raw}/", *names]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return [read_log(flavor, name, Path(raw, name).read_bytes()) for name in names]
 
 
 @dataclass
@@ -101,12 +105,21 @@ class Archivist:
         :param cuts: numbers of transactions, from 0.
         :param end: offset up to which it is archived, by default its end.
         """
+        return self.add_at(log, (log.groups[cut].end for cut in cuts), closed=closed, end=end)
+
+    def add_at(
+        self, log: ReadLog, offsets: Iterable[int], *, end: int | None = None, **of_last: Any
+    ) -> list[LogPiece]:
+        """Archive a file in pieces that end at these offsets, and at its end.
+
+        :param of_last: fields of the last piece.
+        """
         self.number += 1
         end = len(log.data) if end is None else end
-        offsets = [0, *sorted({log.groups[cut].end for cut in cuts if log.groups[cut].end < end}), end]
+        ends = [0, *sorted({offset for offset in offsets if offset < end}), end]
         pieces = [
-            self.piece(log, begin, stop, closed=closed and stop == end)
-            for begin, stop in zip(offsets, offsets[1:], strict=False)
+            self.piece(log, begin, stop, **(of_last if stop == end else {}))
+            for begin, stop in zip(ends, ends[1:], strict=False)
         ]
         for piece in pieces:
             self.store.write(piece)
@@ -137,6 +150,44 @@ class Archivist:
         return piece_of(self.repository.cluster, self.flavor.name, begin, end, **(values | fields))
 
 
+def archive_logs(
+    repository: Repository,
+    primary: Primary,
+    *,
+    logs: Sequence[str] = (),
+    stream: str = "",
+    piece_bytes: int = 16 * 2**10,
+    within: bool = False,
+) -> list[LogPiece]:
+    """Archive binary log files of *primary* as one stream, as the archiver does, in one go.
+
+    :param logs: their names; all of them by default.
+    :param piece_bytes: a piece ends with the transaction that reaches this size.
+    :param within: pieces may also end within a transaction, as those of a large one do.
+    """
+    current_at, flavor = utc_now(), get_flavor(primary.flavor)
+    archivist = Archivist(repository, flavor, stream or new_id())
+    read, pieces = logs_of(primary, flavor, logs), list[LogPiece]()
+    for log in read:
+        of_last: dict[str, Any] = {"current_at": current_at} if log is read[-1] else {"closed": True}
+        pieces += archivist.add_at(log, _offsets(log, piece_bytes, within=within), **of_last)
+    return pieces
+
+
+def _offsets(log: ReadLog, piece_bytes: int, *, within: bool) -> Iterator[int]:
+    """Yield where pieces end that have at least so many bytes, and a transaction or a part of one."""
+    starts = [group.begin for group in log.groups]
+    candidates = starts[1:]
+    if within and starts:
+        events = (found.event.offset for found in log_events(io.BytesIO(log.data)))
+        candidates = [offset for offset in events if offset > starts[0]]
+    begin = 0
+    for offset in candidates:
+        if offset - begin >= piece_bytes:
+            yield offset
+            begin = offset
+
+
 def piece_of(cluster: str, flavor: str, begin: int, end: int, **fields: Any) -> LogPiece:
     """Return a piece; by default, its one part names no object."""
     at = utc_now()
@@ -147,10 +198,12 @@ def piece_of(cluster: str, flavor: str, begin: int, end: int, **fields: Any) -> 
         "stream": STREAM,
         "number": 1,
         "log": "binlog.000001",
+        # Of no lease: tests write pieces without one.
+        "lease_epoch": 0,
     }
     values |= fields
     values.setdefault("piece_id", piece_id(values["at"], values["stream"], values["number"], begin, end))
-    return LogPiece(cluster=cluster, run=RUN, lease_epoch=1, flavor=flavor, begin=begin, end=end, **values)
+    return LogPiece(cluster=cluster, run=RUN, flavor=flavor, begin=begin, end=end, **values)
 
 
 def some_transactions(primary: Primary, files: int = 4, each: int = 4) -> None:

@@ -110,6 +110,20 @@ class ArchiveRig:
         assert not thread.is_alive()
         assert not failed, failed
 
+    def wait_until_caught_up(self, report: ArchiveReport) -> None:
+        """Wait until a follower has archived all that the primary has logged."""
+        wait_until(lambda: report.position == self.primary_position(), "caught up")
+
+    @contextlib.contextmanager
+    def store_down(self) -> Iterator[None]:
+        """Let the store answer nothing within the context."""
+        aside = self.root / "aside"
+        self.repository_dir.rename(aside)
+        self.repository_dir.write_text("no directory")
+        yield
+        self.repository_dir.unlink()
+        aside.rename(self.repository_dir)
+
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Start the command line's archiver."""
         path = self.root / "clusters.yaml"

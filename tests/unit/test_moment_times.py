@@ -34,6 +34,9 @@ def parsed(text: str, timezone: str = "Europe/Berlin") -> str:
         ("1.5 hours ago", "2026-11-30T10:30:00+00:00"),
         ("2 days ago", "2026-11-28T12:00:00+00:00"),
         ("3w ago", "2026-11-09T12:00:00+00:00"),
+        ("10 minutes", "2026-11-30T11:50:00+00:00"),
+        ("1h", "2026-11-30T11:00:00+00:00"),
+        ("500ms", "2026-11-30T11:59:59.500000+00:00"),
     ],
 )
 def test_moments(text: str, moment: str) -> None:
@@ -56,7 +59,9 @@ def test_moments(text: str, moment: str) -> None:
         ("2026-02-30", "is not a time"),
         ("1787274855", "is not a time"),
         ("-10 minutes ago", "is not a time"),
-        ("10 minutes", "is not a time"),
+        ("-1h", "is not a time"),
+        ("90", "is not a time"),
+        ("10 minutes before", "is not a time"),
         ("10 fortnights ago", "unknown unit 'fortnights'"),
         ("999999 weeks ago", "before the first moment"),
         ("0001-01-01 00:00", "not a time that a binary log can have"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_restore_replay.core.archive.pieces import PieceStore
 from airflow_restore_replay.core.config.sections import RepositorySpec
 from airflow_restore_replay.core.recovery.selftest import INJECTIONS, NOT_HERE, SelftestReport, selftest
 from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
@@ -15,6 +16,7 @@ from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.repository.transfer.restore import restore_tree
 from airflow_restore_replay.core.repository.transfer.snapshot import snapshot_tree
+from tests.support.archives import piece_of
 from tests.support.backups import MIB, back_up, make_tree, manifest_for, tree_bytes
 
 KEY = "5e" * 32
@@ -44,7 +46,29 @@ def replayed(root: Path, keys: tuple[str, ...]) -> tuple[Repository, Manifest]:
     manifest = repository.publish(manifest_for(repository, run="run-2", epoch=epoch, sizes=sizes), files)
     repository.lease.release("run-2", epoch)
     assert sizes.delta_chunks == 1
+    archive_pieces(repository)
     return repository, manifest
+
+
+def archive_pieces(repository: Repository) -> None:
+    """Archive three pieces, of two files."""
+    store = PieceStore(repository)
+    for number, begin, end in ((1, 0, 500), (1, 500, 900), (2, 0, 700)):
+        store.write(
+            piece_of(
+                "orders",
+                "mariadb",
+                begin,
+                end,
+                number=number,
+                log=f"binlog.{number:06}",
+                parts=[store.put(random.Random(begin).randbytes(end - begin))],
+                key_id=store.key_id,
+                before=f"0-1-{number}{begin}",
+                after=f"0-1-{number}{end}" if (number, end) != (1, 900) else "0-1-20",
+                closed=(number, end) == (1, 900),
+            )
+        )
 
 
 def run(root: Path, *keys: str) -> SelftestReport:
@@ -76,6 +100,11 @@ def test_all_that_is_injected_is_found_and_the_control_is_clean(tmp_path: Path) 
     assert found[("S5", "file path leaves the data directory")]["restore"] == "PathEscapes"
     assert found[("S10", "store replaces objects")] == {"start-up": "StoreUnsafe"}
     by_row = {t.row: t.found_by for t in report.tried}
+    assert found[("A20", "one bit flipped in a piece of the archive")] == {
+        "replay": "LogCorrupt",
+        "verify": "LogCorrupt",
+    }
+    assert found[("A20", "a gap in the archive that no record notes")]["verify"] == "LogMissing"
     assert by_row["S7"] == {"restore": "StoreFailed", "verify": "StoreFailed"}
     assert by_row["S9"] == {"snapshot": "StoreDenied"}
     assert by_row["S11"] == {"restore": "NodeFull"}

@@ -107,8 +107,9 @@ class NodeProcess(abc.ABC):
         )
         confinement = server_confinement(self.layout, socket_directory=socket.parent, program=Path(argv[0]))
         zone = zone_of_system(self.layout.variables)
-        started = spawn(argv, self.layout.log_path, confinement, environment=self._environment(zone))
-        self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset, argv=tuple(argv)))
+        with server_record.starting(self.layout.run_dir):
+            started = spawn(argv, self.layout.log_path, confinement, environment=self._environment(zone))
+            self._save(ServerRecord(process=started, socket=str(socket), log_offset=offset, argv=tuple(argv)))
         try:
             self._wait_ready(timeout_s)
             with self.connect() as conn:

@@ -9,8 +9,12 @@ then still found by the environment that it was started with
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import signal
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,6 +26,8 @@ from airflow_restore_replay.core.system.processes import ProcessId, terminate
 #: name of the directory, beside the run directory
 DIRECTORY = "agent"
 _FILE = "server.json"
+_STARTING = "starting"
+_START_S, _POLL_S = 60.0, 0.02
 # sockaddr_un has 108 bytes.
 _SOCKET_PATH_MAX = 100
 _SOCKET = "s"
@@ -67,8 +73,48 @@ def recorded(run_dir: Path) -> ProcessId | None:
     return record.process if record else None
 
 
+@contextlib.contextmanager
+def starting(run_dir: Path) -> Iterator[None]:
+    """Hold a lock while the server of *run_dir* is started and recorded.
+
+    The new process holds it, too, until it runs the server's program. So it is held on if this process is killed
+    before that, when neither a record nor an environment tells what the new process will be.
+    """
+    directory = run_dir.with_name(DIRECTORY)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(directory / _STARTING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _await_start(run_dir: Path) -> None:
+    """Wait until no process is about to become the server of *run_dir*."""
+    try:
+        descriptor = os.open(
+            run_dir.with_name(DIRECTORY) / _STARTING, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        )
+    except OSError:
+        return  # none was ever started
+    deadline = time.monotonic() + _START_S
+    try:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return
+            time.sleep(_POLL_S)
+    finally:
+        os.close(descriptor)
+
+
 def kill_recorded(run_dir: Path) -> None:
-    """Kill the recorded server, of any flavor, and remove what must not outlive it; idempotent."""
+    """Kill the recorded server, of any flavor, and remove what must not outlive it; idempotent.
+
+    A server that a killed process had started without a record is found by its environment afterwards.
+    """
+    _await_start(run_dir)
     record = load(run_dir)
     if record is not None:
         terminate(record.process, sig=signal.SIGKILL, timeout_s=60)

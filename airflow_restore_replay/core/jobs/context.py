@@ -26,6 +26,7 @@ from airflow_restore_replay.core.jobs.node_state import NodeState
 from airflow_restore_replay.core.jobs.protocol import JobRequest, Progress
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.transfer.older_state import OlderState
 from airflow_restore_replay.core.system.cgroups import usable_cores
 
 _GONE_WITHIN_S = 5.0
@@ -92,12 +93,14 @@ class JobContext:
 
     :param request: as submitted, including secrets; kept only in this process's memory.
     :param cancelled: returns whether the job should stop; polled in every loop.
+    :param older: an older state of the data, of which a restore takes what is still right.
     """
 
     node: NodeDir
     request: JobRequest
     report: Reporter
     cancelled: Callable[[], bool] = field(default=lambda: False)
+    older: OlderState | None = None
 
     @property
     def cluster(self) -> Cluster:

@@ -145,7 +145,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         manifest.sizes.restored_bytes,
         what=f"Backup {manifest.backup_id}",
         hint="Free space there, or give node.workdir another disk.",
-        held_bytes=allocated_bytes(ctx.node.data),
+        held_bytes=max(allocated_bytes(ctx.node.data), ctx.older.room_bytes if ctx.older else 0),
     )
     ctx.node.set_phase(Phase.FILLING)
     ctx.report.phase("restoring", detail=backup_id)
@@ -162,6 +162,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
         cancelled=ctx.cancelled,
         resume=resume,
         label=backup_id,
+        older=ctx.older,
     )
     ctx.stop_if_cancelled()
     ctx.node.save_base(result.base)

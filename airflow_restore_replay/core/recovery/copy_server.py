@@ -248,10 +248,10 @@ def end_server(home: Path) -> None:
 
     A caller that was killed may have started it without a record; then its environment names *home*.
     """
-    for process in started_for(home):
-        terminate(process, sig=signal.SIGKILL, timeout_s=_END_S)
     with contextlib.suppress(OSError):
         kill_recorded(home / "run")
+    for process in started_for(home):
+        terminate(process, sig=signal.SIGKILL, timeout_s=_END_S)
 
 
 def _is_home(path: Path) -> bool:

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.window import Window
 from airflow_restore_replay.core.config.cluster import Cluster
@@ -29,11 +27,11 @@ from airflow_restore_replay.core.errors import (
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.context import Reporter
-from airflow_restore_replay.core.recovery.measurements import DRILL
+from airflow_restore_replay.core.recovery.measurements import DRILL, START_RESTORED, measurement, record
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.private_server import private_server
-from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
+from airflow_restore_replay.core.recovery.to_moment import MomentRestore
 from airflow_restore_replay.core.repository.format.records import Outcome, new_id
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.files import make_directory, remove_made
@@ -70,7 +68,7 @@ def drill(
     started = time.monotonic()
     with _scratch(Path(cluster.node.workdir)) as scratch:
         target = scratch / "data"
-        restored = restore_to_moment(
+        restored = MomentRestore(
             repository,
             cluster,
             wanted,
@@ -80,7 +78,7 @@ def drill(
             report=report,
             say=say,
             cancelled=cancelled,
-        )
+        ).run()
         report.phase("starting the restored server")
         begun = time.monotonic()
         try:
@@ -89,14 +87,10 @@ def drill(
             failed(restored.backup_id, exc)
             raise
         start_seconds = round(time.monotonic() - begun, 3)
-    measured = _measured(restored, start_seconds, time.monotonic() - started)
+    measured = measurement(restored, {START_RESTORED: start_seconds}, time.monotonic() - started)
     if faults:
         raise faults[0]
-    # About no backup: without a comparison with the primary a restore does not raise the proof of one.
-    success = repository.new_verdict(
-        Outcome.RESTORED, run, attempt=DRILL, step=DRILL, by=DRILL, measured={DRILL: measured}
-    )
-    repository.record(success)
+    record(repository, DRILL, measured, run=run, by=DRILL)
     return measured
 
 
@@ -179,20 +173,3 @@ def _record_fault(repository: Repository, run: str, backup_id: str, exc: Restore
                 **common,
             )
         )
-
-
-def _measured(restored: RestoredToMoment, start_seconds: float, seconds: float) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(restored)
-    kept = (
-        "backup_id",
-        "wanted",
-        "at",
-        "position",
-        "bytes",
-        "files",
-        "fetched_bytes",
-        "log_bytes",
-        "transactions",
-    )
-    phases = {**restored.phases, "start_restored": start_seconds}
-    return {name: found[name] for name in kept} | {"phases": phases, "seconds": round(seconds, 3)}

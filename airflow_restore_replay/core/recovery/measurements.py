@@ -1,34 +1,48 @@
-"""What restores of a cluster took, as drills recorded it, and what the next one is expected to take."""
+"""What restores of a cluster took: drills and restores into real targets record it, for forecasts and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-from airflow_restore_replay.core.archive.archive import Archive
-from airflow_restore_replay.core.archive.window import Window
-from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.flavor.registry import get_flavor
+import msgspec
+
+from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
+from airflow_restore_replay.core.recovery.restore import Restored
 from airflow_restore_replay.core.repository.catalog import Catalog
-from airflow_restore_replay.core.repository.format.records import Outcome, Verdict
+from airflow_restore_replay.core.repository.format.records import Outcome, Verdict, new_id
 from airflow_restore_replay.core.repository.repository import Repository
 
-#: attempt and step in the verdict of a drill
-DRILL = "drill"
+Kind = Literal["drill", "restore"]
+#: attempt, step and key of what was measured, in the verdict of a drill and of a restore into a real target
+DRILL: Kind = "drill"
+RESTORED: Kind = "restore"
+PLAN, RESTORE, REPLAY, STOP, MOVE, START_RESTORED = (
+    "plan",
+    "restore",
+    "replay",
+    "stop",
+    "move",
+    "start_restored",
+)
 #: phases that a person waits for; a drill's checks are not among them
-RTO_PHASES = ("plan", "restore", "replay", "stop", "move", "start_restored")
+RTO_PHASES = (PLAN, RESTORE, REPLAY, STOP, MOVE, START_RESTORED)
+_AMOUNTS = ("bytes", "files", "fetched_bytes", "log_bytes", "transactions")
 
 
 @dataclass(frozen=True)
-class Drilled:
-    """A drill that succeeded.
+class MeasuredRestore:
+    """A drill, or a restore into a real target, that succeeded.
 
+    :param wanted: the moment; empty for a restore of a backup alone.
     :param phases: seconds by phase.
     """
 
+    kind: Kind
     at: datetime
     backup_id: str
     wanted: str
@@ -41,104 +55,104 @@ class Drilled:
 
     @property
     def rto_s(self) -> float:
-        """Return the seconds until the restored server could be used."""
+        """Return the seconds until the restored server could be used, or the files if no server was asked for."""
         return round(sum(self.phases.get(name, 0.0) for name in RTO_PHASES), 3)
 
 
-@dataclass(frozen=True)
-class Report:
-    """RTO and RPO of a cluster.
+class Clock:
+    """Measures phases that follow each other.
 
-    :param drills: oldest first.
-    :param failed: number of drills that failed.
-    :param expected_s: seconds that a restore of all that is archived is expected to take; None if it is unknown.
-    :param rto_target_s: as configured; None if it is not.
-    :param rpo_s: seconds since the primary had logged nothing that is not archived; None if it is unknown.
+    :ivar seconds: by phase.
     """
 
-    cluster: str
-    at: datetime
-    drills: tuple[Drilled, ...] = ()
-    failed: int = 0
-    expected_s: float | None = None
-    rto_target_s: float | None = None
-    rpo_s: float | None = None
-    window: Window = field(default_factory=Window)
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = self._last = time.monotonic()
+
+    def passed(self, phase: str) -> None:
+        """Note that a phase ends now."""
+        now = time.monotonic()
+        self.seconds[phase] = round(now - self._last, 3)
+        self._last = now
 
     @property
-    def meets_target(self) -> bool | None:
-        """Return whether the expected time is within the target; None if one of them is unknown."""
-        if self.expected_s is None or self.rto_target_s is None:
-            return None
-        return self.expected_s <= self.rto_target_s
+    def whole(self) -> float:
+        """Return the seconds until the end of the last phase."""
+        return self._last - self._started
 
 
-def drills_of(catalog: Catalog) -> tuple[Drilled, ...]:
-    """Return the cluster's drills that succeeded, oldest first; records that cannot be understood are left out."""
-    found = (_drilled(v) for v in catalog.verdicts if v.attempt == DRILL and v.outcome is Outcome.RESTORED)
-    return tuple(drilled for drilled in found if drilled)
+def measured_of(catalog: Catalog) -> tuple[MeasuredRestore, ...]:
+    """Return what was measured, oldest first; records that cannot be understood are left out."""
+    found = (_measured(v) for v in catalog.verdicts if v.outcome is Outcome.RESTORED)
+    return tuple(sorted((measured for measured in found if measured), key=lambda m: m.at))
 
 
-def report_of(repository: Repository, cluster: Cluster, now: datetime) -> Report:
-    """Read catalog and archive, and derive the report."""
-    catalog, archive = repository.catalog(), Archive.read(repository)
-    flavor = get_flavor(cluster.flavor)
-    window = archive.window(catalog, flavor)
-    drills = drills_of(catalog)
-    healthy = [b.manifest for b in catalog.healthy()]
-    newest = healthy[-1] if healthy else None
-    routes = archive.routes(flavor)
-    legs = routes.from_position(routes.parse(newest.position)).legs if newest else ()
-    transactions = sum(log.transactions for leg in legs for log in leg.logs)
-    current_at = window.current_at
-    return Report(
-        cluster=cluster.name,
-        at=now,
-        drills=drills,
-        failed=len({v.run for v in catalog.verdicts if v.attempt == DRILL and v.failure}),
-        expected_s=expected_seconds(drills, newest.sizes.restored_bytes, transactions) if newest else None,
-        rto_target_s=cluster.drill.rto_target,
-        rpo_s=round((now - current_at).total_seconds(), 3) if current_at else None,
-        window=window,
-    )
+def measurement(restored: Restored, phases: Mapping[str, float], seconds: float) -> dict[str, Any]:
+    """Return what a record has of a restore.
 
-
-def expected_seconds(drills: Sequence[Drilled], size_bytes: int, transactions: int) -> float | None:
-    """Forecast how long a restore takes, by the rates of the last drills.
-
-    :param size_bytes: of the backup.
-    :param transactions: to be replayed.
-    :returns: None if no drill was recorded.
+    :param phases: seconds by phase, beside those that *restored* has.
+    :param seconds: the whole restore took.
     """
-    recent = drills[-10:]
-    if not recent:
-        return None
-    fetching = _rate((d.phases.get("restore", 0.0), d.bytes) for d in recent)
-    replaying = _rate((d.phases.get("replay", 0.0), d.transactions) for d in recent)
-    fixed = median(
-        sum(d.phases.get(name, 0.0) for name in RTO_PHASES if name not in ("restore", "replay"))
-        for d in recent
+    found: dict[str, Any] = msgspec.to_builtins(restored)
+    moment = isinstance(restored, RestoredToMoment)
+    own = restored.phases if isinstance(restored, RestoredToMoment) else {RESTORE: restored.seconds}
+    kept = ("backup_id", "position", *(("wanted", "at") if moment else ()))
+    amounts = {name: found[name] for name in _AMOUNTS if name in found}
+    told = {"wanted": "", "at": ""} | {name: found[name] for name in kept} | amounts
+    return told | {"phases": {**own, **phases}, "seconds": round(seconds, 3)}
+
+
+def record(repository: Repository, kind: Kind, measured: dict[str, Any], *, run: str, by: str) -> None:
+    """Record a restore that succeeded.
+
+    The record is about no backup: without a comparison with the primary a restore does not raise the proof of one.
+    """
+    verdict = repository.new_verdict(
+        Outcome.RESTORED, run, attempt=kind, step=kind, by=by, measured={kind: measured}
     )
-    return round(fixed + fetching * size_bytes + replaying * transactions, 1)
+    repository.record(verdict)
 
 
-def _rate(measured: Iterable[tuple[float, int]]) -> float:
-    """Return the median of seconds per unit."""
-    return median([seconds / amount for seconds, amount in measured if amount] or [0.0])
+def record_restore(
+    writable: Callable[[], Repository],
+    restored: Restored,
+    phases: Mapping[str, float],
+    seconds: float,
+    *,
+    by: str,
+    warn: Callable[[str], None],
+) -> None:
+    """Record a restore of a whole backup into a real target, if that is possible.
 
+    A resumed restore is not recorded, because its calls were measured for themselves only.
 
-def _drilled(verdict: Verdict) -> Drilled | None:
-    measured: Any = verdict.measured.get(DRILL)
+    :param writable: opens the repository for writing, which the restore itself did not need.
+    :param warn: called with one line if it cannot be recorded, which is no failure of the restore.
+    """
+    if restored.resumed:
+        return
     try:
-        return Drilled(
-            at=verdict.at,
-            backup_id=str(measured["backup_id"]),
-            wanted=str(measured["wanted"]),
-            phases={str(name): float(seconds) for name, seconds in measured["phases"].items()},
-            **{
-                name: int(measured.get(name, 0))
-                for name in ("bytes", "files", "fetched_bytes", "log_bytes", "transactions")
-            },
-        )
-    except (TypeError, KeyError, ValueError, AttributeError):
-        return None
+        run = f"{RESTORED}/{new_id()}"
+        record(writable(), RESTORED, measurement(restored, phases, seconds), run=run, by=by)
+    except (RestoreReplayError, OSError) as exc:
+        why = exc.message if isinstance(exc, RestoreReplayError) else str(exc)
+        warn(f"What this restore took is not recorded for the report: {' '.join(why.split())}")
+
+
+def _measured(verdict: Verdict) -> MeasuredRestore | None:
+    for kind in (DRILL, RESTORED):
+        measured: Any = verdict.measured.get(kind)
+        if verdict.attempt != kind or measured is None:
+            continue
+        try:
+            return MeasuredRestore(
+                kind=kind,
+                at=verdict.at,
+                backup_id=str(measured["backup_id"]),
+                wanted=str(measured["wanted"]),
+                phases={str(name): float(seconds) for name, seconds in measured["phases"].items()},
+                **{name: int(measured.get(name, 0)) for name in _AMOUNTS},
+            )
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
+            return None
+    return None

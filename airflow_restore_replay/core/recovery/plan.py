@@ -22,6 +22,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     :param files: number of files to restore.
     :param size_bytes: that they occupy; at most these are fetched.
     :param disk_bytes: room that they need, and a server if one is to run.
+    :param free_bytes: room that there is, with what the target occupies already.
     :param whole_bytes: that the whole backup would occupy.
     :param tables: that are restored; empty for all.
     :param not_covered: what the restored copy will not have.
@@ -36,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     size_bytes: int
     disk_bytes: int
+    free_bytes: int
     whole_bytes: int
     tables: list[str] = []
     expected: Forecast = Forecast()
@@ -50,15 +52,16 @@ def named(chosen: Chosen) -> list[str]:
 
 def not_covered(manifest: Manifest, tables: Sequence[str] = ()) -> list[str]:
     """Return what a copy of the backup does not have."""
-    return list(_not_covered(manifest, tables))
-
-
-def _not_covered(manifest: Manifest, tables: Sequence[str]) -> Iterator[str]:
     age_s = (utc_now() - manifest.goal_read_at).total_seconds()
-    yield (
+    later = (
         f"Transactions after {manifest.position or 'the start'}: the position was read from the primary at "
         f"{manifest.goal_read_at:%Y-%m-%dT%H:%M:%SZ}, {human_seconds(age_s)} ago."
     )
+    return [later, *never_covered(manifest, tables)]
+
+
+def never_covered(manifest: Manifest, tables: Sequence[str] = ()) -> Iterator[str]:
+    """Yield what no copy of the backup has, whatever is replayed on it."""
     if tables:
         yield "All other tables; foreign keys to them stay, and nothing can be inserted against them."
     fill = manifest.notes.get("fill")

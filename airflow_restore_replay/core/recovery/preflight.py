@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ class Needs:
     :param target: the data directory to be.
     :param size_bytes: that the restored files occupy.
     :param examine_target: raises if the target is unsuitable.
-    :param copy: how the copy is to run; None if no server is started.
+    :param copy: how the copy is to run; None if no server is started on it.
+    :param replay_bytes: room that replaying archived logs needs beside the files, for the logs and for two servers;
+        None if nothing is replayed.
     """
 
     cluster: Cluster
@@ -41,11 +44,19 @@ class Needs:
     size_bytes: int
     examine_target: Callable[[], object]
     copy: CopyRequest | None = None
+    replay_bytes: int | None = None
 
     @property
     def disk_bytes(self) -> int:
         """Return the room that the copy needs: a server adds redo log, undo and temporary files."""
+        if self.replay_bytes is not None:
+            return self.size_bytes + self.replay_bytes
         return self.size_bytes + (self.server.flavor.empty_node_bytes if self.copy else 0)
+
+    @property
+    def servers(self) -> int:
+        """Return how many servers run at once: one that replays does so from another."""
+        return 2 if self.replay_bytes is not None else 1 if self.copy else 0
 
     @property
     def server(self) -> CopyServer:
@@ -55,8 +66,10 @@ class Needs:
 def examine(needs: Needs) -> list[Finding]:
     """Return the findings about target, server and network; nothing is changed."""
     found = [_target(needs), _room(needs), _release(needs), _page_size(needs), *_plugins(needs)]
+    if needs.servers:
+        found += [_memory(needs), _confinement(needs)]
     if needs.copy:
-        found += [_memory(needs), _confinement(needs), _home(needs)]
+        found.append(_home(needs))
         if needs.copy.port:
             found.append(_port(needs.copy.bind, needs.copy.port))
         if needs.copy.source:
@@ -75,9 +88,20 @@ def _target(needs: Needs) -> Finding:
 
 
 def _room(needs: Needs) -> Finding:
-    held = allocated_bytes(needs.target) if needs.target.is_dir() else 0
     fix = "Free space there, or restore to another disk."
+    held = held_bytes(needs.target)
     return examine_room("target", needs.target, needs.disk_bytes, held_bytes=held, fix=fix)
+
+
+def held_bytes(target: Path) -> int:
+    """Return how much of the disk *target* occupies already."""
+    return allocated_bytes(target) if target.is_dir() else 0
+
+
+def free_bytes(target: Path) -> int:
+    """Return the room for *target*, which need not exist yet."""
+    there = next(path for path in (target, *target.parents) if path.exists())
+    return shutil.disk_usage(there).free + held_bytes(target)
 
 
 def _release(needs: Needs) -> Finding:
@@ -90,7 +114,7 @@ def _release(needs: Needs) -> Finding:
         return f"{copy.server.server_program} {release}"
 
     found = finding_of("server", "release", fits, expected=f"{backup} or newer")
-    if found.severity is Severity.REFUSED and not needs.copy:
+    if found.severity is Severity.REFUSED and not needs.servers:
         return Finding(
             subject="server",
             name="release",
@@ -130,7 +154,7 @@ def _plugins(needs: Needs) -> list[Finding]:
 
 def _memory(needs: Needs) -> Finding:
     available = _available_bytes()
-    wanted = needs.cluster.node.buffer_pool + _SERVER_BYTES
+    wanted = needs.cluster.node.buffer_pool + needs.servers * _SERVER_BYTES
     enough = available is None or available >= wanted
     return Finding(
         subject="server",

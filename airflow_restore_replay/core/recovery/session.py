@@ -81,11 +81,17 @@ class RestoreSession:
         self.cluster = cluster
         self.repository = repository
         self.catalog = catalog
-        self.backup = backup
-        self.manifest = backup.manifest
         self.wish = wish
         self.report = report
         self.cancelled = cancelled
+        self.begin_with(backup)
+
+    def begin_with(self, backup: Backup) -> None:
+        """Let *backup* be the one that is restored."""
+        self.backup = backup
+        self.manifest = backup.manifest
+        for of_another in ("files", "chosen"):
+            self.__dict__.pop(of_another, None)
 
     @cached_property
     def files(self) -> list[FileEntry]:
@@ -127,6 +133,7 @@ class RestoreSession:
             files=sum(not f.directory for f in files),
             size_bytes=size,
             disk_bytes=needs.disk_bytes,
+            free_bytes=preflight.free_bytes(wish.target),
             whole_bytes=manifest.sizes.restored_bytes,
             tables=tables,
             expected=forecast(self.catalog, size, starting=wish.runs is not None),
@@ -143,10 +150,15 @@ class RestoreSession:
 
     def _examine_target(self) -> object:
         if self.wish.in_place:
-            return in_place.examine(self.wish.target, self.manifest.backup_id, self.files)
+            return in_place.examine(self.wish.target, in_place.goal_of(self.manifest), self.files)
         return target_dir.examine(
             self.wish.target, mark_of(self.manifest, self.wish.only), force=self.wish.force
         )
+
+    @property
+    def becomes(self) -> str:
+        """Return what the data directory becomes, in words."""
+        return f"backup {self.backup.backup_id}"
 
     @property
     def keeps_old(self) -> bool:

@@ -19,6 +19,8 @@ from airflow_restore_replay.core.system.beneath import Beneath, is_own
 
 #: file in the target of an unfinished restore; it names the backup, so that a second try resumes
 MARKER = ".restore-replay-partial"
+#: directory in the target of an unfinished restore to a moment
+SCRATCH = ".restore-replay"
 _MARKER_BYTES = 4096
 _SERVERS = ("mariadbd", "mysqld")
 

@@ -8,21 +8,18 @@ All files are in the target's own file system until the end::
         logs/         archived files that were fetched ahead
         serving/      the server that serves them to the node
 
-Then the node's data directory takes the place of this directory.
+Then the node's data directory takes the place of this directory, and in a restore in place that of the old state.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from airflow_restore_replay.core.archive.archive import Archive
-from airflow_restore_replay.core.archive.pieces import PieceStore
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import (
     BackupFault,
@@ -34,145 +31,188 @@ from airflow_restore_replay.core.errors import (
     RestoreReplayError,
     Stranded,
 )
+from airflow_restore_replay.core.flavor.findings import refuse
 from airflow_restore_replay.core.flavor.registry import get_flavor
-from airflow_restore_replay.core.flavor.values import Position, ServerLayout
 from airflow_restore_replay.core.jobs.context import Reporter
+from airflow_restore_replay.core.recovery import in_place
+from airflow_restore_replay.core.recovery.copy_server import CopyRequest
+from airflow_restore_replay.core.recovery.measurements import PLAN
 from airflow_restore_replay.core.recovery.moment.goal import refuse_other_history
 from airflow_restore_replay.core.recovery.moment.guard import end_servers, guarded
-from airflow_restore_replay.core.recovery.moment.plan import Base, bases_for, plan
-from airflow_restore_replay.core.recovery.moment.replayed_node import MOST_AHEAD_BYTES, ReplayedNode
+from airflow_restore_replay.core.recovery.moment.outline import MomentPlan, outline, replay_bytes
+from airflow_restore_replay.core.recovery.moment.placing import put_in_place
+from airflow_restore_replay.core.recovery.moment.plan import Base, Plan, bases_for, plan
+from airflow_restore_replay.core.recovery.moment.replayed_node import ReplayedNode
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment, State, Unfinished
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.restore import event_statements, option_file_at, write_option_file
+from airflow_restore_replay.core.recovery.preflight import Needs
+from airflow_restore_replay.core.recovery.restore import event_statements, option_file_at
 from airflow_restore_replay.core.recovery.target_dir import held as held_target
-from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.repository.catalog import Catalog
+from airflow_restore_replay.core.repository.format.records import FileEntry, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.repository.transfer.walk import matches
 from airflow_restore_replay.core.system.beneath import Beneath
-from airflow_restore_replay.core.system.files import (
-    allocated_bytes,
-    fsync_directory,
-    require_space,
-)
 
 
-def restore_to_moment(
-    repository: Repository,
-    cluster: Cluster,
-    wanted: Wanted,
-    target: Path,
-    *,
-    force: bool = False,
-    checked: bool = False,
-    failed: Callable[[str, RestoreReplayError], None] = lambda backup_id, exc: None,
-    report: Reporter,
-    say: Callable[[str], None] = lambda line: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> RestoredToMoment:
-    """Restore the data as it was at a moment into the data directory *target*.
+class MomentRestore:
+    """A restore to a moment into the data directory *target*; :attr:`plan` is what it does.
 
     :param force: replace the content of *target*; by default, *target* must be empty or hold an interrupted restore to
         the same moment.
+    :param in_place: *target* is a broken data directory: what is right in it is not fetched, and it stays until the new
+        state is whole, if there is room.
     :param checked: run the checks that need no primary, before the server is stopped.
     :param failed: called with each backup that an older one takes the place of, or that no other can replace.
     :param say: tells a person what they must not overlook.
-    :raises MomentRefused: the archive does not lead there; nothing was written.
-    :raises TargetNotEmpty: *target* has content, a server runs on it, or another restore does.
-    :raises LogMissing, LogCorrupt: a file of the archive is damaged; the message names it, and what is reachable.
     """
-    restore = _Restore(repository, cluster, wanted, target, report, say, cancelled)
-    restore.checked, restore.failed = checked, failed
-    return restore.run(force=force)
 
-
-class _Restore:
     def __init__(
         self,
         repository: Repository,
         cluster: Cluster,
         wanted: Wanted,
         target: Path,
+        *,
+        force: bool = False,
+        in_place: bool = False,
+        checked: bool = False,
+        failed: Callable[[str, RestoreReplayError], None] = lambda backup_id, exc: None,
         report: Reporter,
-        say: Callable[[str], None],
-        cancelled: Callable[[], bool],
+        say: Callable[[str], None] = lambda line: None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self.repository = repository
         self.cluster = cluster
         self.wanted = wanted
         self.target = target
+        self.force = force
+        self.in_place = in_place
         self.unfinished = Unfinished(target)
         self.scratch = self.unfinished.path
         self.report = report
         self.say = say
         self.cancelled = cancelled
+        self.checked = checked
+        self.failed = failed
         self.flavor = get_flavor(cluster.flavor)
-        self.archive = Archive(PieceStore(repository))
-        self.plan_seconds = 0.0
-        self.checked = False
-        self.failed: Callable[[str, RestoreReplayError], None] = lambda backup_id, exc: None
+        self.started = time.monotonic()
 
-    def run(self, *, force: bool) -> RestoredToMoment:
-        started = time.monotonic()
+    @cached_property
+    def catalog(self) -> Catalog:
+        return self.repository.catalog()
+
+    @cached_property
+    def archive(self) -> Archive:
+        return Archive.read(self.repository)
+
+    @cached_property
+    def resumed(self) -> State | None:
+        """Return the state of the interrupted restore that is resumed, if there is one."""
+        if self.force:
+            return None
+        return self.unfinished.of(self.wanted, self.cluster.name, in_place=self.in_place)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Return the goal and the backups from which the archive leads there; nothing is written.
+
+        :raises MomentRefused: the archive does not lead there.
+        :raises LogMissing, LogCorrupt: a file of the archive is damaged; the message names it, and what is reachable.
+        """
         self.report.phase("reading the catalog and the archive")
-        asked = self.flavor.server(ServerLayout.for_asking(self.scratch, self.cluster.node.bindir))
-        asked.release()  # refused here if it is not installed
-        self.archive = Archive.read(self.repository)
-        self.unfinished.refuse_other(self.wanted, self.cluster.name, force=force)
-        state = None if force else self.unfinished.load()
-        resumed = state is not None
-        state = state or self._planned()
-        self.plan_seconds = round(time.monotonic() - started, 3)
+        if state := self.resumed:
+            goal = self.flavor.parse_position(state.goal)
+            found = state.plan(
+                self.flavor, bases_for(self.catalog, self.archive, self.flavor, goal, state.asked_at)
+            )
+            if not found.bases:
+                raise MomentRefused(
+                    f"No backup is left that leads to {state.goal}: {state.failed}.",
+                    hint="Restore to another moment.",
+                )
+            return found
+        zone = self.cluster.timezone
+        return plan(self.catalog, self.archive, self.flavor, self.wanted, timezone=zone, now=utc_now())
+
+    def outline(self, copy: CopyRequest | None = None, tables: Sequence[str] = ()) -> MomentPlan:
+        """Return what carrying out the plan does, and what the target and this host are like; nothing is written.
+
+        :param copy: how a server runs on the result; None if none does.
+        :param tables: that are taken from the result; empty for all.
+        """
+        return outline(self.plan, self.catalog, self._needs(copy), tables)
+
+    @property
+    def keeps_old(self) -> bool:
+        """Return whether a restore in place has room to keep the old state until the new one is whole."""
+        return in_place.keeps_old(self.target, self._needs().disk_bytes)
+
+    def _needs(self, copy: CopyRequest | None = None) -> Needs:
+        newest = self.plan.bases[0]
+        return Needs(
+            cluster=self.cluster,
+            manifest=newest.backup.manifest,
+            target=self.target,
+            size_bytes=newest.backup.manifest.sizes.restored_bytes,
+            examine_target=self._examine_target,
+            copy=copy,
+            replay_bytes=replay_bytes(newest, self.flavor.empty_node_bytes),
+        )
+
+    def _examine_target(self) -> None:
+        if self.in_place:
+            in_place.examine(self.target, self.wanted.words, self._files(), to_moment=True)
+        self.unfinished.refuse_other(self.wanted, self.cluster.name, force=self.force, in_place=self.in_place)
+
+    def _files(self) -> list[FileEntry]:
+        """Return the files of the newest base whose list can be read."""
+        for base in self.plan.bases:
+            with contextlib.suppress(BackupFault):
+                return self.repository.load_files(base.backup.manifest)
+        return []
+
+    def run(self) -> RestoredToMoment:
+        """Restore; resumes an interrupted restore to the same moment.
+
+        :raises MomentRefused: the archive does not lead there; nothing was written.
+        :raises TargetNotEmpty: *target* has content, a server runs on it, or another restore does.
+        :raises LogMissing, LogCorrupt: a file of the archive is damaged; the message names it, and what is reachable.
+        """
+        refuse(self.outline().findings, seeding=False, what="a restore")
+        state = self.resumed or State.of(self.cluster.name, self.plan, in_place=self.in_place)
+        plan_seconds = round(time.monotonic() - self.started, 3)
         with contextlib.closing(held_target(self.target)) as held, self.unfinished.alone():
-            if force:
+            if self.force:
                 end_servers(self.scratch)
                 self.unfinished.empty()
             self.unfinished.save(state)
             if state.result is None:
                 with guarded(self.scratch):
-                    node = self._replayed(state)
-                state.result = self._finish(held, state, node, resumed=resumed, started=started)
+                    node = self._replayed(held, state)
+                state.result = self._finish(held, state, node, plan_seconds)
                 self.unfinished.save(state)
             self.unfinished.remove()
             return state.result
 
-    def _planned(self) -> State:
-        found = plan(
-            self.repository.catalog(),
-            self.archive,
-            self.flavor,
-            self.wanted,
-            timezone=self.cluster.timezone,
-            now=utc_now(),
-        )
-        newest = found.bases[0]
-        # Those that are served, those that are fetched meanwhile, and the relay log.
-        logs_bytes = 3 * min(newest.log_bytes, MOST_AHEAD_BYTES)
-        require_space(
-            _existing(self.target),
-            newest.backup.manifest.sizes.restored_bytes + logs_bytes + 2 * self.flavor.empty_node_bytes,
-            what=f"Backup {newest.backup.backup_id} and its replay",
-            hint="Free space there, or restore to another disk.",
-            held_bytes=allocated_bytes(self.target) if self.target.exists() else 0,
-        )
-        return State.of(self.cluster.name, found)
-
-    def _replayed(self, state: State) -> ReplayedNode:
+    def _replayed(self, held: Beneath, state: State) -> ReplayedNode:
         """Return the stopped node that has replayed, from the newest backup that can."""
-        goal = self.flavor.parse_position(state.goal)
         node = ReplayedNode(
             self.repository,
             self.cluster,
             self.archive,
             self.scratch,
-            goal,
+            self.plan.goal,
             report=self.report,
             cancelled=self.cancelled,
             checked=self.checked,
+            older=in_place.old_state(held, self._needs().disk_bytes) if self.in_place else None,
         )
         if node.stopped:
             return node
+        if self.in_place:
+            in_place.begin(held, self.wanted.words)
         failure: RestoreReplayError | None = None
-        for base in self._bases(state, goal):
+        for base in self.plan.bases:
             state.backup_id = base.backup.backup_id
             self.unfinished.save(state)
             try:
@@ -187,30 +227,19 @@ class _Restore:
             state.failed[state.backup_id] = f"{failure.code}: {failure.message}"
             self.unfinished.save(state)
             self.say(f"Backup {state.backup_id} FAILED, and an older one is tried: {failure.message}")
-        raise failure or MomentRefused(
-            f"No backup is left that leads to {state.goal}: {state.failed}.",
-            hint="Restore to another moment.",
-        )
-
-    def _bases(self, state: State, goal: Position) -> list[Base]:
-        at = datetime.fromisoformat(state.at) if state.at else None
-        found = bases_for(self.repository.catalog(), self.archive, self.flavor, goal, at)
-        return [base for base in found if base.backup.backup_id not in state.failed]
+        assert failure is not None, "a plan has a base"
+        raise failure
 
     def _finish(
-        self, held: Beneath, state: State, node: ReplayedNode, *, resumed: bool, started: float
+        self, held: Beneath, state: State, node: ReplayedNode, plan_seconds: float
     ) -> RestoredToMoment:
-        """Let the data take the place of the directory of this restore."""
+        """Let the data take the place of the directory of this restore, and of an old state."""
         self.report.phase("putting the data in place")
         reached = node.directory.load()
         manifest = self.repository.load_manifest(state.backup_id)
         with node.measured.phase("move"):
-            data = node.directory.data
-            _remove_own_files(data, self.flavor.excluded_files)
-            for entry in sorted(data.iterdir()):
-                entry.rename(self.target / entry.name)
-            fsync_directory(self.target)
-            write_option_file(held, manifest)
+            data, excluded = node.directory.data, self.flavor.excluded_files
+            put_in_place(held, data, manifest, excluded, over=self.wanted.words if self.in_place else "")
         events = reached.facts.event_states
         states = {name: manifest.event_states[name] for name in events if name in manifest.event_states}
         measured = node.measured
@@ -221,8 +250,8 @@ class _Restore:
             target=str(self.target),
             bytes=measured.bytes,
             fetched_bytes=measured.fetched_bytes,
-            seconds=round(time.monotonic() - started, 3),
-            resumed=resumed,
+            seconds=round(time.monotonic() - self.started, 3),
+            resumed=self.resumed is not None,
             option_file=option_file_at(self.target, manifest),
             event_sql=tuple(event_statements(states)),
             at=state.at,
@@ -231,7 +260,7 @@ class _Restore:
             files=measured.files,
             log_bytes=measured.log_bytes,
             transactions=measured.transactions,
-            phases={"plan": self.plan_seconds, **measured.phases},
+            phases={PLAN: plan_seconds, **measured.phases},
             fell_back=state.failed,
             new_events=tuple(sorted(events.keys() - manifest.event_states.keys())),
             damaged=tuple(state.damaged),
@@ -245,16 +274,3 @@ def _replay_twice(node: ReplayedNode, base: Base, say: Callable[[str], None]) ->
     except (ReplayConflict, NodeServerCrashed, NotReplayable) as exc:
         say(f"Backup {base.backup.backup_id} is restored again, and replayed by one applier: {exc.message}")
         node.replay(base, single_applier=True)
-
-
-def _existing(path: Path) -> Path:
-    return next(p for p in (path, *path.parents) if p.exists())
-
-
-def _remove_own_files(data: Path, excluded: Sequence[str]) -> None:
-    """Remove files of the node that no snapshot has: its identity, its logs, and what belongs to a running server."""
-    for folder, names, plain in os.walk(data):
-        for name in [*names, *plain]:
-            path = Path(folder, name)
-            if matches(str(path.relative_to(data)), excluded, directory=path.is_dir()):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -140,11 +140,12 @@ def empty_directory(path: Path) -> None:
 def allocated_bytes(directory: Path) -> int:
     """Return how many bytes the files below *directory* occupy on disk."""
     total = 0
-    for path in directory.rglob("*"):
-        # A server or a job may delete files meanwhile.
-        with contextlib.suppress(FileNotFoundError):
-            info = path.lstat()
-            total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
+    # A server or a job may delete files and directories meanwhile; the latter os.walk leaves out.
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                info = os.lstat(os.path.join(folder, name))
+                total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
     return total
 
 

@@ -27,6 +27,8 @@ _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", NODE)
 # MySQL's programs let this file override every option file; without HOME and with this name, none is found.
 _NO_LOGIN_FILE = {"MYSQL_TEST_LOGIN_FILE": "/dev/null/none"}
 _POLL_S = 0.02
+#: the kernel needs microseconds to load a program
+_EXEC_S = 5.0
 # Source: prctl(2), linux/prctl.h
 _PR_SET_DUMPABLE = 4
 
@@ -113,7 +115,10 @@ def started_for(node: Path) -> list[ProcessId]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
-            if int(entry.name) != os.getpid() and _is_own(entry) and _is_for(entry, node):
+            if int(entry.name) == os.getpid() or not _is_own(entry):
+                continue
+            _await_program(entry)
+            if _is_for(entry, node):
                 found.append(identify(int(entry.name)))
     return [process for process in found if running(process)]
 
@@ -122,6 +127,19 @@ def _is_own(entry: Path) -> bool:
     """Return whether a process has this account; anybody can give a process any arguments."""
     lines = (entry / "status").read_text(errors="replace").splitlines()
     return any(line.split()[1:2] == [str(os.geteuid())] for line in lines if line.startswith("Uid:"))
+
+
+def _await_program(entry: Path) -> None:
+    """Wait until a process that is about to run another program has its arguments and environment."""
+    deadline = time.monotonic() + _EXEC_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(PermissionError):
+            if (entry / "cmdline").read_bytes() or (entry / "environ").read_bytes():
+                return
+            os.readlink(entry / "exe")  # fails for threads of the kernel, which have neither
+            time.sleep(_POLL_S)
+            continue
+        return
 
 
 def _is_for(entry: Path, node: Path) -> bool:

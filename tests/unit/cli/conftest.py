@@ -76,7 +76,7 @@ class Shop:
         self.repository.lease.release(run, epoch)
         return published
 
-    def archive(self, *, current: timedelta | None, after: str = "0-1-50") -> LogPiece:
+    def archive(self, *, current: timedelta | None, after: str = "0-1-50", lease_epoch: int = 0) -> LogPiece:
         """Archive what the backups lack, as one piece; *current* ago, the primary had logged nothing else."""
         at = utc_now()
         store = PieceStore(self.repository)
@@ -87,6 +87,7 @@ class Shop:
             10,
             parts=[store.put(b"0123456789")],
             key_id=store.key_id,
+            lease_epoch=lease_epoch,
             before="0-1-40",
             after=after,
             last_at=at - timedelta(minutes=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 
 from airflow_restore_replay.core.repository.format.records import LogGap, new_id, utc_now
@@ -92,6 +93,30 @@ def test_verify_reads_the_archive(shop: Shop) -> None:
     # One backup is verified without it, and no backup is at fault.
     shop.run("verify", "--backup", backup_id)
     assert shop.json("list")["backups"][0]["state"] == "healthy"
+
+
+def test_verify_examines_the_leases_of_the_archive(shop: Shop) -> None:
+    shop.publish()
+    lease = shop.repository.log_lease
+    for run in ("archive/one", "archive/two"):
+        epoch = lease.acquire(run, 600)
+        lease.renew(run, epoch)
+        shop.archive(current=timedelta(minutes=1), lease_epoch=epoch)
+        lease.release(run, epoch)
+    shop.run("verify")
+    folder = shop.store / "logleases" / f"{epoch:012d}"
+    for name in ("claim.json", "renewal-000001.json", "released.json"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-9])
+        assert f"Unreadable: logleases/{epoch:012d}/{name}" in shop.run("verify", exit_code=4).stdout
+        (folder / name).write_bytes(content)
+    (folder / "renewal-000001.json").unlink()
+    text = shop.run("verify", exit_code=4).stdout
+    assert f"logleases/{epoch:012d}/renewal-000001.json" in text
+    # Of a lease that is gone as a whole, pieces of its archiver tell.
+    shutil.rmtree(folder)
+    text = shop.run("verify", exit_code=4).stdout
+    assert f"Missing: logleases/{epoch:012d}/claim.json: a record of that lease is there" in text
 
 
 def test_prune_tells_what_it_keeps_of_the_archive(shop: Shop) -> None:

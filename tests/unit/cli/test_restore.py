@@ -244,3 +244,29 @@ def test_a_quarantined_backup_needs_insistence(shop: Shop, tmp_path: Path) -> No
     assert "is quarantined" in shop.run(*named, exit_code=2).stderr
     shop.run(*named, "--quarantined")
     assert same_tree(shop.source, tmp_path / "t")
+
+
+def test_a_restore_into_a_real_target_is_counted_by_the_report(shop: Shop, tmp_path: Path) -> None:
+    shop.publish()
+    shop.run("restore", "--to", tmp_path / "t")
+    (report,) = shop.json("report")
+    (restore,) = report["restores"]
+    assert (restore["kind"], restore["wanted"], report["drills"]) == ("restore", "", [])
+    assert restore["bytes"] == 9_106_000
+    assert restore["phases"].keys() == {"plan", "restore"}
+    assert restore["rto_s"] == round(sum(restore["phases"].values()), 3)
+    assert shop.json("restore", "--to", tmp_path / "u", "--dry-run")["expected"]["measured"] == 1
+    # Their time says little about that of a whole restore.
+    interrupt_a_restore(shop, tmp_path / "v")
+    shop.run("restore", "--to", tmp_path / "v")
+    shop.run("restore", "--to", tmp_path / "t", "--in-place", "--yes")
+    assert len(shop.json("report")[0]["restores"]) == 1
+
+
+def test_a_measurement_that_cannot_be_recorded_fails_no_restore(shop: Shop, tmp_path: Path) -> None:
+    shop.publish()
+    (shop.store / "verdicts").symlink_to("/nowhere/at/all")
+    result = shop.run("restore", "--to", tmp_path / "t")
+    assert same_tree(shop.source, tmp_path / "t")
+    (line,) = [line for line in result.stderr.splitlines() if "not recorded" in line]
+    assert "What this restore took is not recorded for the report: The repository" in line

@@ -37,9 +37,9 @@ def guarded(scratch: Path) -> Iterator[None]:
     end_servers(scratch)
     own = identify(os.getpid())
     argv = [sys.executable, "-m", __name__, str(scratch), str(own.pid), str(own.started)]
-    guard = spawn(
-        argv, scratch / "guard.log", environment={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    )
+    # By its mark, the next call ends this guard, too: it must not end the servers of that call.
+    marked = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), NODE: str(scratch)}
+    guard = spawn(argv, scratch / "guard.log", environment=marked)
     before = os.environ.get(NODE)
     os.environ[NODE] = str(scratch)
     try:

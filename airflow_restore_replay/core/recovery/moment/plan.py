@@ -46,6 +46,10 @@ class Base:
         return sum(log.size_bytes for leg in self.legs for log in leg.logs)
 
     @property
+    def log_pieces(self) -> int:
+        return sum(len(log.pieces) for leg in self.legs for log in leg.logs)
+
+    @property
     def transactions(self) -> int:
         """Return how many transactions the files have; some may be in the backup already."""
         return sum(log.transactions for leg in self.legs for log in leg.logs)

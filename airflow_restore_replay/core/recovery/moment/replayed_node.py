@@ -34,6 +34,7 @@ from airflow_restore_replay.core.recovery.serving.fetching import Fetching
 from airflow_restore_replay.core.recovery.serving.service import archive_server, remove_server
 from airflow_restore_replay.core.recovery.target_dir import remove_strangers
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.transfer.older_state import OlderState
 from airflow_restore_replay.core.system.beneath import Beneath
 from airflow_restore_replay.core.system.files import empty_directory
 
@@ -102,6 +103,7 @@ class ReplayedNode:
     :param scratch: the restore's directory.
     :param goal: where it stops.
     :param checked: run the checks that need no primary at the goal.
+    :param older: an older state of the data, of which what is right is not fetched.
     """
 
     def __init__(
@@ -115,8 +117,10 @@ class ReplayedNode:
         report: Reporter,
         cancelled: Callable[[], bool],
         checked: bool = False,
+        older: OlderState | None = None,
     ) -> None:
         self._checked = checked
+        self._older = older
         self.measured = Measured()
         self.directory = NodeDir(scratch / NODES / f"{cluster.name}-restore")
         self._repository = repository
@@ -188,7 +192,7 @@ class ReplayedNode:
             cluster=cluster,
             params={"backup_id": base.backup.backup_id, "standalone": True},
         )
-        ctx = JobContext(node, request, self._report, self._cancelled)
+        ctx = JobContext(node, request, self._report, self._cancelled, self._older)
         ctx.repository = self._repository
         return ctx
 

@@ -1,4 +1,7 @@
-"""Read the moment that a person names: a time with or without an offset, or how long ago it was."""
+"""Read the moment that a person names: a time with or without an offset, or how long ago it was.
+
+``restore --at``, and ``find`` with ``--since`` and ``--until``, take the same forms.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from airflow_restore_replay.core.errors import MomentRefused
 
-_AGO = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*([a-z]+)\s+ago", re.IGNORECASE)
+_AGO = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*([a-z]+)(?:\s+ago)?", re.IGNORECASE)
 _UNITS = {
+    "ms": 0.001,
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
     **dict.fromkeys(("m", "min", "minute", "minutes"), 60),
     **dict.fromkeys(("h", "hour", "hours"), 3600),
@@ -18,7 +22,11 @@ _UNITS = {
 }
 #: years of event timestamps, and beyond: far from what cannot be converted between time zones
 _YEARS = range(1971, 9000)
-_EXAMPLES = "Write it as '2026-08-21 03:14:15+02:00', or as '10 minutes ago'."
+_EXAMPLES = "Write it as '2026-08-21 03:14:15+02:00', as '10 minutes ago', or as '10m'."
+#: the forms, for the help of an option
+FORMS = (
+    "'2026-08-21 03:14:15+02:00' (without an offset: in the cluster's timezone), '10 minutes ago', or '10m'."
+)
 
 
 def parse_moment(text: str, timezone: str, now: datetime) -> datetime:

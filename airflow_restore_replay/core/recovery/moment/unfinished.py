@@ -6,24 +6,25 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import TargetNotEmpty
-from airflow_restore_replay.core.recovery.moment.plan import Plan
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.flavor.values import Cut
+from airflow_restore_replay.core.recovery.moment.plan import Base, Plan
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
 from airflow_restore_replay.core.recovery.restore import Restored
-from airflow_restore_replay.core.recovery.target_dir import refuse_running_server
-from airflow_restore_replay.core.system.beneath import Beneath
+from airflow_restore_replay.core.recovery.target_dir import SCRATCH, refuse_running_server
+from airflow_restore_replay.core.recovery.target_dir import held as held_target
 from airflow_restore_replay.core.system.files import read_own_file, replace_file
 from airflow_restore_replay.core.times import stamp
 
-#: directory in the target of an unfinished restore
-SCRATCH = ".restore-replay"
 _STATE = "moment.json"
 _LOCK = "lock"
 
@@ -65,6 +66,7 @@ class State(msgspec.Struct, kw_only=True):
 
     wanted: Wanted
     cluster: str
+    in_place: bool = False
     goal: str
     at: str = ""
     next_gtid: str = ""
@@ -75,16 +77,33 @@ class State(msgspec.Struct, kw_only=True):
     result: RestoredToMoment | None = None
 
     @classmethod
-    def of(cls, cluster: str, found: Plan) -> State:
+    def of(cls, cluster: str, found: Plan, *, in_place: bool) -> State:
         cut = found.cut
         return cls(
             wanted=found.wanted,
             cluster=cluster,
+            in_place=in_place,
             goal=str(found.goal),
             at=found.at.isoformat() if found.at else "",
             next_gtid=cut.next_gtid,
             next_stamped=stamp(cut.next_stamped) if cut.next_stamped else "",
             damaged=list(found.unreadable),
+        )
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """Return the time that was asked for."""
+        return datetime.fromisoformat(self.at) if self.at else None
+
+    def plan(self, flavor: Flavor, bases: Sequence[Base]) -> Plan:
+        """Return the plan that is carried out, with those of *bases* that have not failed."""
+        stamped = datetime.fromisoformat(self.next_stamped) if self.next_stamped else None
+        return Plan(
+            wanted=self.wanted,
+            cut=Cut(flavor.parse_position(self.goal), self.next_gtid, stamped),
+            at=self.asked_at,
+            bases=tuple(base for base in bases if base.backup.backup_id not in self.failed),
+            unreadable=tuple(self.damaged),
         )
 
 
@@ -107,28 +126,38 @@ class Unfinished:
     def save(self, state: State) -> None:
         replace_file(self.path / _STATE, encode(state))
 
-    def refuse_other(self, wanted: Wanted, cluster: str, *, force: bool) -> None:
+    def of(self, wanted: Wanted, cluster: str, *, in_place: bool) -> State | None:
+        """Return the state of that restore; None if there is none."""
+        state = self.load()
+        if state is None or (state.wanted, state.cluster, state.in_place) != (wanted, cluster, in_place):
+            return None
+        return state
+
+    def refuse_other(self, wanted: Wanted, cluster: str, *, force: bool, in_place: bool) -> None:
         """Raise unless the target may be written to.
 
         :param force: accept any content, except a running server's.
+        :param in_place: accept the content of a broken data directory.
         :raises TargetNotEmpty: it has content that is not of a restore of that cluster to that moment.
         """
-        if not self.target.is_dir() or not (entries := os.listdir(self.target)):
+        if not self.target.exists() and not self.target.is_symlink():
             return
-        with contextlib.closing(Beneath(self.target)) as held:
+        with contextlib.closing(held_target(self.target)) as held:
+            entries = os.listdir(held.descriptor)
             refuse_running_server(held)
-        if force:
+        if force or self.of(wanted, cluster, in_place=in_place):
             return
-        state = self.load()
-        if state is None and entries != [SCRATCH]:
+        if state := self.load():
+            where = " in place" if state.in_place else ""
+            raise TargetNotEmpty(
+                f"{self.target} holds an interrupted restore of {state.cluster}{where} to {state.wanted}.",
+                hint=f"Name the same moment{where} to resume it; to give it up, "
+                + (f"remove {self.path}." if where else "replace it by --force."),
+            )
+        if entries and not in_place and entries != [SCRATCH]:
             raise TargetNotEmpty(
                 f"{self.target} is not empty: it has {len(entries)} entries, {min(entries)} among them.",
                 hint="Name an empty or new directory; --force replaces everything in this one.",
-            )
-        if state is not None and (state.wanted, state.cluster) != (wanted, cluster):
-            raise TargetNotEmpty(
-                f"{self.target} holds an interrupted restore of {state.cluster} to {state.wanted}.",
-                hint="Name the same moment to resume it; --force replaces it.",
             )
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Literal
 
 import msgspec
@@ -24,6 +25,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{self.kind.replace('_', '-')} {self.text}".strip()
+
+    @property
+    def words(self) -> str:
+        """Return the option of the command that names it."""
+        return f"--{self.kind.replace('_', '-')} {shlex.quote(self.text) if self.text else ''}".strip()
 
 
 def wanted_of(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import BackupFault
+from airflow_restore_replay.core.recovery.selftest.archive_faults import ARCHIVES, read_archive, some_pieces
 from airflow_restore_replay.core.recovery.selftest.content_faults import STORED
 from airflow_restore_replay.core.recovery.selftest.data_faults import DATA
 from airflow_restore_replay.core.recovery.selftest.fault import Found, Injection, read
@@ -21,7 +22,7 @@ from airflow_restore_replay.core.recovery.selftest.store_faults import STORES
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.repository import Repository
 
-INJECTIONS: tuple[Injection, ...] = (*STORED, *STORES)
+INJECTIONS: tuple[Injection, ...] = (*STORED, *STORES, *ARCHIVES)
 #: id, fault, and why it cannot be tried on a scratch copy
 NOT_HERE: tuple[tuple[str, str, str], ...] = (
     ("S8", "store hangs mid-transfer", "a directory does not hang; tests/contract/test_network_faults.py"),
@@ -89,9 +90,11 @@ def selftest(
     """
     with tempfile.TemporaryDirectory(prefix="restore-replay-selftest-", dir=workdir) as name:
         root = Path(name)
-        whole = make_scratch(repository, manifest, root / "whole", keys)
+        whole = make_scratch(repository, manifest, root / "whole", keys, some_pieces(repository))
         tell("control")
         control = read(whole.copy(root / "control"))
+        if whole.pieces:
+            control |= {f"{step} of the archive": code for step, code in read_archive(whole).items()}
         tried = [Tried(row, fault, left_out=why) for row, fault, why in NOT_HERE]
         for number, injection in enumerate(INJECTIONS):
             tell(f"{injection.row} {injection.fault}")
@@ -144,6 +147,8 @@ def _try(injection: Injection, whole: Scratch, root: Path) -> Tried:
         tried.left_out = f"the backup has no {injection.kind}"
     elif injection.encrypted and not whole.keys:
         tried.left_out = "the repository is not encrypted"
+    elif injection.pieces > len(whole.pieces):
+        tried.left_out = f"the archive has not {injection.pieces} pieces that follow each other"
     else:
         damaged = whole.copy(root)
         injection.harm(damaged)

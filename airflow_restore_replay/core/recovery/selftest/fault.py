@@ -27,6 +27,7 @@ class Injection:
     :param kind: kind of stored content that the fault needs, if any.
     :param find: looks for the fault; by default, the backup is read.
     :param encrypted: the fault needs an encrypted repository.
+    :param pieces: number of pieces of the archive that the fault needs.
     """
 
     row: str
@@ -35,6 +36,7 @@ class Injection:
     kind: str = ""
     find: Callable[[Scratch], Found] | None = None
     encrypted: bool = False
+    pieces: int = 0
 
 
 def nothing(scratch: Scratch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_restore_replay.core.config.sections import RepositorySpec
-from airflow_restore_replay.core.repository.format.records import BaseRef, FileEntry, Manifest
+from airflow_restore_replay.core.repository.format.records import BaseRef, FileEntry, LogPiece, Manifest
 from airflow_restore_replay.core.repository.format.refs import (
     ChunkRef,
     PageDelta,
@@ -18,6 +18,7 @@ from airflow_restore_replay.core.repository.format.refs import (
     chunk_bytes,
     leaves,
     object_of,
+    part_path,
 )
 from airflow_restore_replay.core.repository.objects.descriptor import read_marker
 from airflow_restore_replay.core.repository.objects.record_store import manifest_path
@@ -37,6 +38,7 @@ class Scratch:
     :param root: directory of the copy, a local repository.
     :param keys: keys of the repository, 64 hex digits each, the active one first.
     :param files: kind of content → reference of the only chunk of the file made of it; see :func:`file_of`.
+    :param pieces: of the archive, in their order.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class Scratch:
     keys: Sequence[str]
     backup_id: str
     files: dict[str, ChunkRef]
+    pieces: Sequence[LogPiece] = ()
 
     def open(self, *, keys: Sequence[str] | None = None, store: ObjectStore | None = None) -> Repository:
         """Open the copy.
@@ -67,6 +70,10 @@ class Scratch:
         """Return the path of the manifest's object."""
         return self.root / manifest_path(self.backup_id)
 
+    def part(self, piece: int) -> Path:
+        """Return the path of the first bytes of the piece of that number, from 0."""
+        return self.root / part_path(self.pieces[piece].parts[0].object)
+
     def stored(self, kind: str) -> tuple[Path, slice]:
         """Return path and range of the stored bytes of that content; for a delta, those of its pages."""
         ref = self.files[kind]
@@ -77,16 +84,24 @@ class Scratch:
         return self.root / object_of(leaf), span
 
 
-def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: Sequence[str]) -> Scratch:
+def make_scratch(
+    production: Repository,
+    manifest: Manifest,
+    root: Path,
+    keys: Sequence[str],
+    pieces: Sequence[LogPiece] = (),
+) -> Scratch:
     """Copy the objects that the selftest damages; *production* is only read.
 
     :param root: directory of the copy, which does not exist yet.
+    :param pieces: of the archive.
     """
     root.mkdir(parents=True)
     spec = RepositorySpec(url=root.as_uri())
     store = open_store(spec, {})
     found = _one_of_each(production.load_files(manifest), manifest.chunk_size_bytes)
     contents = {object_of(leaf) for ref, _ in found.values() if ref for leaf in leaves(ref)}
+    contents |= {part_path(part.object) for piece in pieces for part in piece.parts}
     records = ["repository.json", *(info.path for info in production.store.list("keys/"))]
     for path in (*records, *sorted(contents)):
         store.put_new(path, production.store.get(path))
@@ -99,8 +114,13 @@ def make_scratch(production: Repository, manifest: Manifest, root: Path, keys: S
     alone = BaseRef(kind="seed", method="copy")
     copy.publish(msgspec.structs.replace(manifest, run=_RUN, lease_epoch=epoch, base=alone), files)
     copy.lease.release(_RUN, epoch)
+    if pieces:
+        epoch = copy.log_lease.acquire(_RUN, 3600)
+        for piece in pieces:
+            copy.record(msgspec.structs.replace(piece, run=_RUN, lease_epoch=epoch))
+        copy.log_lease.release(_RUN, epoch)
     kinds = {kind: ref for kind, (ref, _) in found.items()}
-    return Scratch(root, production.cluster, keys, manifest.backup_id, kinds)
+    return Scratch(root, production.cluster, keys, manifest.backup_id, kinds, pieces)
 
 
 def file_of(kind: str) -> str:

@@ -189,7 +189,8 @@ class Verdict(Stamped, frozen=True, kw_only=True):
     """Immutable record of one attempt.
 
     :param run: lease owner, ``dag_id/run_id`` or the CLI's invocation.
-    :param attempt: ``replay``, ``older``, ``full`` or ``prove``; empty for a verdict that a person recorded.
+    :param attempt: ``replay``, ``older``, ``full`` or ``prove``; ``drill`` or ``restore`` for what one of these took;
+        empty for a verdict that a person recorded.
     :param backup_id: the backup that the verdict is about; empty if it is about none.
     :param step: job that ended the attempt.
     :param failure: the failure, if the attempt did not succeed.

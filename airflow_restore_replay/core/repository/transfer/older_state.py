@@ -7,6 +7,7 @@ import ctypes
 import os
 
 from airflow_restore_replay.core.system.beneath import Beneath
+from airflow_restore_replay.core.system.files import allocated_bytes
 from airflow_restore_replay.core.system.libc import LIBC
 
 # Source: fallocate(2), linux/falloc.h
@@ -23,6 +24,11 @@ class OlderState:
     def __init__(self, root: Beneath, *, consumed: bool = False) -> None:
         self._root = root
         self._consumed = consumed
+
+    @property
+    def room_bytes(self) -> int:
+        """Return how much room it gives back, at most."""
+        return allocated_bytes(self._root.path) if self._consumed else 0
 
     def read(self, path: str, offset: int, size_bytes: int) -> bytes | None:
         """Return what the older file has at that place; None if it has less, or there is none."""

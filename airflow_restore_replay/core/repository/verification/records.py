@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from airflow_restore_replay.core.errors import StoreFailed
 from airflow_restore_replay.core.repository.format.records import (
     Condemned,
+    LogPiece,
     Manifest,
     PruneRecord,
     Record,
@@ -18,6 +20,8 @@ from airflow_restore_replay.core.repository.format.records import (
 from airflow_restore_replay.core.repository.format.seals import Seal
 from airflow_restore_replay.core.repository.objects.key_checks import check_complaint, key_path, known_keys
 from airflow_restore_replay.core.repository.objects.lease_objects import (
+    LEASES,
+    LOG_LEASES,
     Claim,
     Released,
     Renewal,
@@ -65,7 +69,7 @@ def missing_records(repository: Repository) -> dict[str, str]:
 
 
 def examine_records(repository: Repository) -> RecordsReport:
-    """Look at all records, leases and key checks.
+    """Look at all records but those of the archive, both kinds of leases, and key checks.
 
     A run may write, prune and renew meanwhile, so that only what a second look finds as well counts.
     """
@@ -101,48 +105,59 @@ class _Look:
         self._named: dict[str, str] = {}
         self._there: set[str] = set()
         self._excused: set[str] = set()
-        self._epoch = 0
+        #: folder of leases → the newest epoch that a record names
+        self._epochs = {LEASES: 0, LOG_LEASES: 0}
         self.keys: set[str] = set()
         for kind in _KINDS:
             self._read(kind, _FEW if few and kind not in _MAIN else None)
-        self._leases = self._list_leases()
+        self._leases = {folder: self._list_leases(folder) for folder in self._epochs}
+        if not few:
+            self._read_pieces()
 
     def missing(self) -> dict[str, str]:
         """Return name of a missing object → the record that names it."""
-        store, latest = self._repository.store, max(self._leases, default=0)
+        store = self._repository.store
+        latest = {folder: max(epochs, default=0) for folder, epochs in self._leases.items()}
         candidates = {}
         for path, by in sorted(self._named.items()):
             lease = LEASE_OBJECT.fullmatch(path)
-            if path in self._there | self._excused or (lease and int(lease[1]) < latest - 1):
+            if path in self._there | self._excused or (
+                lease and int(lease[1]) < latest[path.partition("/")[0]] - 1
+            ):
                 continue
             candidates[path] = by
         sizes = run_bounded(candidates, store.size, threads=_READERS)
         found = {path: f"{candidates[path]} names it" for path, size in sizes if size is None}
-        if self._epoch > latest:
-            found[f"{lease_folder(self._epoch)}claim.json"] = "a record of that lease is there"
+        for folder, epoch in self._epochs.items():
+            if epoch > latest[folder]:
+                found[f"{lease_folder(epoch, folder)}claim.json"] = "a record of that lease is there"
         return found
 
     def lease_complaints(self) -> dict[str, str]:
         """Return what is wrong with the objects of the latest leases; older ones may be half deleted."""
         found: dict[str, str] = {}
-        for epoch in sorted(self._leases)[-2:]:
-            objects = self._leases[epoch]
-            released: Any = None
-            for path, kind in objects.items():
-                try:
-                    content, _ = read_lease_object(
-                        self._repository.store, path, _LEASE_KINDS[kind], self._repository.sealer
-                    )
-                except StoreFailed as exc:
-                    found[path] = exc.message
-                    continue
-                except ObjectMissing:
-                    continue
-                released = content if kind == "released" else released
-                if kind == "claim" and content.epoch != epoch:
-                    found[path] = f"it claims epoch {content.epoch}"
-            found |= _gaps(epoch, objects, released.renewals if released else 0)
+        for folder, leases in self._leases.items():
+            for epoch in sorted(leases)[-2:]:
+                found |= self._complaints_of(folder, epoch, leases[epoch])
         return found
+
+    def _complaints_of(self, folder: str, epoch: int, objects: Mapping[str, str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        released: Any = None
+        for path, kind in objects.items():
+            try:
+                content, _ = read_lease_object(
+                    self._repository.store, path, _LEASE_KINDS[kind], self._repository.sealer
+                )
+            except StoreFailed as exc:
+                found[path] = exc.message
+                continue
+            except ObjectMissing:
+                continue
+            released = content if kind == "released" else released
+            if kind == "claim" and content.epoch != epoch:
+                found[path] = f"it claims epoch {content.epoch}"
+        return found | _gaps(lease_folder(epoch, folder), objects, released.renewals if released else 0)
 
     def _read(self, kind: type[Any], limit: int | None) -> None:
         repository = self._repository
@@ -161,15 +176,25 @@ class _Look:
         if seal.key_id:
             self.keys.add(seal.key_id)
             self._named.setdefault(key_path(seal.key_id), path)
-        self._epoch = max(self._epoch, getattr(record, "lease_epoch", 0))
+        self._epochs[LEASES] = max(self._epochs[LEASES], getattr(record, "lease_epoch", 0))
         if isinstance(record, PruneRecord):
             self._excused |= {manifest_path(pruned.backup_id) for pruned in record.deleted}
             self._excused |= {record_path(Condemned, condemned) for condemned in record.spent}
 
-    def _list_leases(self) -> dict[int, dict[str, str]]:
+    def _read_pieces(self) -> None:
+        """Read which lease of the archive the latest pieces name; whether they are sound is the archive's to tell."""
+        repository = self._repository
+        listed = repository.store.list(f"{FOLDERS[LogPiece][0]}/")
+        latest = heapq.nlargest(_FEW, listed, key=lambda info: (info.modified, info.path))
+        for _, piece, _ in read_all(
+            repository.store, LogPiece, repository.cluster, repository.sealer, latest, {}
+        ):
+            self._epochs[LOG_LEASES] = max(self._epochs[LOG_LEASES], piece.lease_epoch)
+
+    def _list_leases(self, folder: str) -> dict[int, dict[str, str]]:
         """Return epoch → name of an object → its kind."""
         leases: dict[int, dict[str, str]] = {}
-        for info in self._repository.store.list("leases/"):
+        for info in self._repository.store.list(f"{folder}/"):
             if match := LEASE_OBJECT.fullmatch(info.path):
                 leases.setdefault(int(match[1]), {})[info.path] = match[2].partition("-")[0]
                 self._there.add(info.path)
@@ -188,9 +213,8 @@ def _names_in(record: Any) -> Iterable[str]:
         yield from (record_path(Verdict, i) for i in record.withdraws)
 
 
-def _gaps(epoch: int, objects: Mapping[str, str], renewals: int) -> dict[str, str]:
+def _gaps(folder: str, objects: Mapping[str, str], renewals: int) -> dict[str, str]:
     """Return the objects that an epoch must have and has not: its claim, and all renewals up to the last."""
-    folder = lease_folder(epoch)
     found = {}
     if f"{folder}claim.json" not in objects:
         found[f"{folder}claim.json"] = "it is missing, and other objects of that lease are there"
