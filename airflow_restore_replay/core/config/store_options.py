@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
-
-import msgspec
 
 from airflow_restore_replay.core.config.strict import Strict
 from airflow_restore_replay.core.config.units import Seconds
@@ -97,9 +96,7 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, by name."""
         return {
-            field.name: value
-            for field in msgspec.structs.fields(self)
-            if (value := getattr(self, field.name)) != _default(field)
+            name: value for name, default in _defaults().items() if (value := getattr(self, name)) != default
         }
 
     def refuse_unsuitable(self, url: str) -> None:
@@ -128,5 +125,8 @@ def _allowed(scheme: str) -> frozenset[str]:
     return _COMMON | _GOOGLE if scheme in GOOGLE_SCHEMES else frozenset()
 
 
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+@cache
+def _defaults() -> dict[str, Any]:
+    """Return the defaults of all options; msgspec takes longer to find them than to read a cluster."""
+    none_given = StoreOptions()
+    return {name: getattr(none_given, name) for name in StoreOptions.__struct_fields__}
