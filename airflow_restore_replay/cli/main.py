@@ -34,6 +34,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "selftest": "selftest",
     "key": "key",
+    "config": "config",
 }
 
 

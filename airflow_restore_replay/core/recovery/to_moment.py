@@ -85,6 +85,19 @@ def restore_to_moment(
     return restore.run(force=force)
 
 
+def preflight(repository: Repository, cluster: Cluster, wanted: Wanted, target: Path, *, force: bool) -> int:
+    """Examine all that :func:`restore_to_moment` needs; nothing is written.
+
+    :returns: bytes that it will write into the file system of *target*.
+    :raises MomentRefused, TargetNotEmpty, NodeFull, LogMissing, LogCorrupt: see :func:`restore_to_moment`.
+    """
+    silent = Reporter(lambda progress: None)
+    restore = _Restore(repository, cluster, wanted, target, silent, lambda line: None, lambda: False)
+    if restore.begun(force=force) is None:
+        restore.planned()
+    return restore.needed_bytes
+
+
 class _Restore:
     def __init__(
         self,
@@ -108,19 +121,15 @@ class _Restore:
         self.flavor = get_flavor(cluster.flavor)
         self.archive = Archive(PieceStore(repository))
         self.plan_seconds = 0.0
+        self.needed_bytes = 0
         self.checked = False
         self.failed: Callable[[str, RestoreReplayError], None] = lambda backup_id, exc: None
 
     def run(self, *, force: bool) -> RestoredToMoment:
         started = time.monotonic()
-        self.report.phase("reading the catalog and the archive")
-        asked = self.flavor.server(ServerLayout.for_asking(self.scratch, self.cluster.node.bindir))
-        asked.release()  # refused here if it is not installed
-        self.archive = Archive.read(self.repository)
-        self.unfinished.refuse_other(self.wanted, self.cluster.name, force=force)
-        state = None if force else self.unfinished.load()
+        state = self.begun(force=force)
         resumed = state is not None
-        state = state or self._planned()
+        state = state or self.planned()
         self.plan_seconds = round(time.monotonic() - started, 3)
         with contextlib.closing(held_target(self.target)) as held, self.unfinished.alone():
             if force:
@@ -135,7 +144,17 @@ class _Restore:
             self.unfinished.remove()
             return state.result
 
-    def _planned(self) -> State:
+    def begun(self, *, force: bool) -> State | None:
+        """Examine host and target, and return the state of an interrupted restore of the same."""
+        self.report.phase("reading the catalog and the archive")
+        asked = self.flavor.server(ServerLayout.for_asking(self.scratch, self.cluster.node.bindir))
+        asked.release()  # refused here if it is not installed
+        self.archive = Archive.read(self.repository)
+        self.unfinished.refuse_other(self.wanted, self.cluster.name, force=force)
+        return None if force else self.unfinished.load()
+
+    def planned(self) -> State:
+        """Find the goal, and refuse if there is no room."""
         found = plan(
             self.repository.catalog(),
             self.archive,
@@ -147,13 +166,16 @@ class _Restore:
         newest = found.bases[0]
         # Those that are served, those that are fetched meanwhile, and the relay log.
         logs_bytes = 3 * min(newest.log_bytes, MOST_AHEAD_BYTES)
+        size = newest.backup.manifest.sizes.restored_bytes + logs_bytes + 2 * self.flavor.empty_node_bytes
+        held_bytes = allocated_bytes(self.target) if self.target.exists() else 0
         require_space(
-            _existing(self.target),
-            newest.backup.manifest.sizes.restored_bytes + logs_bytes + 2 * self.flavor.empty_node_bytes,
+            existing_parent(self.target),
+            size,
             what=f"Backup {newest.backup.backup_id} and its replay",
             hint="Free space there, or restore to another disk.",
-            held_bytes=allocated_bytes(self.target) if self.target.exists() else 0,
+            held_bytes=held_bytes,
         )
+        self.needed_bytes = max(0, size - held_bytes)
         return State.of(self.cluster.name, found)
 
     def _replayed(self, state: State) -> ReplayedNode:
@@ -247,7 +269,8 @@ def _replay_twice(node: ReplayedNode, base: Base, say: Callable[[str], None]) ->
         node.replay(base, single_applier=True)
 
 
-def _existing(path: Path) -> Path:
+def existing_parent(path: Path) -> Path:
+    """Return *path*, or the nearest directory above it that exists."""
     return next(p for p in (path, *path.parents) if p.exists())
 
 
