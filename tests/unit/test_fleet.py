@@ -204,6 +204,18 @@ def test_p2_without_its_defaults_no_cluster_goes_on(tmp_path: Path) -> None:
         found.cluster("aa")
 
 
+@pytest.mark.parametrize("meant", [{"defualts": {"max_age": "1d"}}, {"max_age": "1d"}])
+def test_p2_defaults_under_another_key_stop_all_clusters(tmp_path: Path, meant: dict[str, Any]) -> None:
+    """They would silently have other settings than meant."""
+    files(tmp_path, a={"clusters": {"aa": section("aa")}}, defaults=meant)
+    found = load_fleet(tmp_path)
+    assert found.clusters == {}
+    assert "defaults.yaml:1: unknown key" in told(found)[0]
+    misspelt = parse_fleet({"defualts": {}, "clusters": {"aa": section("aa")}}, "c.yaml")
+    assert misspelt.clusters == {}
+    assert "Did you mean defaults?" in told(misspelt)[0]
+
+
 def test_p2_defaults_elsewhere_in_a_directory_are_refused(tmp_path: Path) -> None:
     files(
         tmp_path, a={"defaults": {}, "clusters": {"aa": section("aa")}}, b={"clusters": {"bb": section("bb")}}

@@ -109,7 +109,10 @@ class _Assembly:
         for key in raw:
             if key not in _TOP:
                 problem = f"unknown key {{path}}; allowed here: {', '.join(_TOP)}"
-                self._note(file, (), Wrong((str(key),), problem, nearest(key, _TOP)))
+                close = nearest(key, _TOP)
+                meant = close == DEFAULTS or (self.directory and Path(file.path).name in DEFAULTS_FILES)
+                stops = self._affected(file, (DEFAULTS,)) if meant else []
+                self._note(file, (), Wrong((str(key),), problem, close), stops)
         if CLUSTERS not in raw and not self.directory:
             self._note(file, (), Wrong((CLUSTERS,), "{path} is missing"))
         for keys, first, second in file.repetitions():
