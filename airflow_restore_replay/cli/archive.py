@@ -14,7 +14,6 @@ from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.archive.archiver import Archiver
 from airflow_restore_replay.core.archive.outcome import ArchiveReport
-from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.protocol import Progress
 from airflow_restore_replay.core.times import stamp
@@ -33,9 +32,9 @@ def command(scope: Scope, follow: bool) -> None:
     stopped = _stopped_by_signals()
     with ProgressDisplay(scope.cluster.name) as display:
         archiver = Archiver(
-            scope.cluster,
+            scope.connected.cluster,
             scope.repository(write=True),
-            primary_password(scope.cluster.primary),
+            scope.connected.secrets.primary_password,
             say=display.say,
             progress=lambda report: display.update(_progress(report)),
         )

@@ -62,9 +62,12 @@ def command(
         raise click.UsageError("--full and --as-of exclude each other: a fresh full is today's data.")
     # An orderly end of this process must remove its node, also after SIGTERM.
     clean_up_on_sigterm()
+    connected = scope.connected
     with ProgressDisplay(scope.cluster.name) as display:
         report = run_cycle(
-            _paranoid(scope.cluster) if paranoid else scope.cluster,
+            _paranoid(connected.cluster) if paranoid else connected.cluster,
+            secrets=connected.secrets,
+            access=connected.access,
             force_full=force_full,
             base_backup_id=base_backup_id,
             as_of=as_of,

@@ -7,11 +7,7 @@ import click
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
-from airflow_restore_replay.core.config.sections import primary_password
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
-from airflow_restore_replay.core.jobs.protocol import Secrets
-from airflow_restore_replay.core.repository.key_sources import read_repository_keys
-from airflow_restore_replay.core.runtime.opening import get_runtime
 
 _STATES = {Severity.OK: "ok", Severity.NOTE: "note", Severity.WARNING: "WARN", Severity.REFUSED: "FAILED"}
 
@@ -24,11 +20,8 @@ def command(scope: Scope) -> None:
     Each precondition is shown with what was observed, what is expected, and the statement that fixes it. The exit
     code is 2 if a cycle would be refused, or could not take a full copy. Warnings do not count.
     """
-    secrets = Secrets(
-        primary_password=primary_password(scope.cluster.primary),
-        keys=read_repository_keys(scope.cluster),
-    )
-    found = get_runtime(scope.cluster).examine_cluster(scope.cluster, secrets)
+    connected = scope.connected
+    found = connected.runtime().examine_cluster(connected.cluster, connected.secrets)
     refused = any(finding.refuses(seeding=True) for finding in found)
     if scope.as_json:
         scope.emit({"findings": found, "ok": not refused})

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from airflow_restore_replay.cli import groups
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import show_pairs
 from airflow_restore_replay.cli.progress import ProgressDisplay
-from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.cli.scope import Scope, scoped_or_grouped
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.drill import drill
@@ -17,11 +18,12 @@ from airflow_restore_replay.core.recovery.drill import drill
 
 @click.command("drill")
 @click.option("--latest", is_flag=True, help="Restore all that is archived instead of a random moment.")
-@scoped
+@scoped_or_grouped(groups.drill)
 def command(scope: Scope, latest: bool) -> None:
     """Restore to a random moment of the window without the primary, start and check it, and throw it away.
 
-    What it took is recorded for `report`. Damage quarantines the backup that it is in.
+    What it took is recorded for `report`. Damage quarantines the backup that it is in. With --group, all clusters of
+    the group are restored to one moment that all of them reach.
     """
     clean_up_on_sigterm()
     moment = "latest" if latest else scope.cluster.drill.moments

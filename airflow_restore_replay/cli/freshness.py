@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from airflow_restore_replay.cli.exit_codes import Nagios
-from airflow_restore_replay.cli.output import echo
-from airflow_restore_replay.cli.scope import Scope, scoped
+from airflow_restore_replay.cli.output import echo, emit_json
+from airflow_restore_replay.cli.scope import GroupScope, Scope, scoped_or_grouped
 from airflow_restore_replay.core.archive.lag import archive_lag
 from airflow_restore_replay.core.config.units import Seconds, human_seconds
 from airflow_restore_replay.core.decisions.freshness import Freshness, freshness
@@ -51,6 +52,25 @@ class NagiosCommand(click.Command):
             raise click.exceptions.Exit(Nagios.UNKNOWN) from exc
 
 
+def of_group(scope: GroupScope, max_age: Seconds | None, proof: str, rpo: Seconds | None) -> None:
+    """Check all clusters of a group: the worst decides, and one that is missing is CRITICAL."""
+    seen = {
+        each.cluster.name: (each, _look(each, _Limits(max_age or each.cluster.max_age, rpo), Proof(proof)))
+        for each in scope.scopes()
+    }
+    code = Nagios.CRITICAL if scope.lacking else max((found.code for _, found in seen.values()))
+    if scope.as_json:
+        documents = [_document(each, found) for each, found in seen.values()]
+        documents += [
+            {"cluster": name, "status": Nagios.CRITICAL.name, "error": Failure.of(exc)}
+            for name, exc in scope.lacking.items()
+        ]
+        emit_json({"group": scope.group.name, "status": code.name, "clusters": documents})
+    else:
+        echo(_group_line(scope, seen, code))
+    raise click.exceptions.Exit(code)
+
+
 @click.command("freshness", cls=NagiosCommand)
 @click.option("--max-age", type=Duration(), metavar="26h", help="Limit; default: the cluster's max_age.")
 @click.option(
@@ -59,13 +79,15 @@ class NagiosCommand(click.Command):
 @click.option(
     "--rpo", type=Duration(), metavar="1m", help="Also limit how far the archive is behind the primary."
 )
-@scoped
+@scoped_or_grouped(of_group)
 def command(scope: Scope, max_age: Seconds | None, proof: str, rpo: Seconds | None) -> None:
     """Check that the newest healthy proven backup is young enough and, with --rpo, the archive up to date.
 
     Exit codes are those of Nagios: 0 OK, 2 CRITICAL (too old, or the age is unknown), 3 UNKNOWN (the check itself
     is wrongly configured). The age counts from the time when the backup's position was read from the primary. The
     archive is behind by the time since the primary had logged nothing that is not archived.
+
+    With --group, the worst cluster of the group decides, and a cluster that the file lacks is CRITICAL.
     """
     seen = _look(scope, _Limits(max_age or scope.cluster.max_age, rpo), Proof(proof))
     if scope.as_json:
@@ -122,16 +144,35 @@ def _look(scope: Scope, limits: _Limits, proof: Proof) -> _Seen:
 
 
 def _line(scope: Scope, seen: _Seen) -> str:
+    text = _text(scope, seen)
+    if seen.limits.rpo_s is not None:
+        text += f"; {_rpo_text(seen)}"
+    return f"RESTORE-REPLAY {seen.code.name} - {text} | {_perfdata(seen)}"
+
+
+def _group_line(scope: GroupScope, seen: Mapping[str, tuple[Scope, _Seen]], code: Nagios) -> str:
+    """Return one line: those that are not OK first, and the perfdata of each cluster."""
+    ordered = sorted(seen.values(), key=lambda pair: -pair[1].code)
+    texts = [f"{name}: {_one_line(exc.message)}" for name, exc in scope.lacking.items()]
+    perfdata = []
+    for each, found in ordered:
+        text = _text(each, found)
+        texts.append(f"{text}; {_rpo_text(found)}" if found.limits.rpo_s is not None else text)
+        perfdata.append(_perfdata(found, prefix=f"{each.cluster.name}_"))
+    good = sum(found.code is Nagios.OK for found in (pair[1] for pair in ordered))
+    head = f"RESTORE-REPLAY {code.name} - {scope.group.name}: {good} of {len(scope.group.clusters)} are fresh"
+    return f"{'; '.join((head, *texts))} | {' '.join(perfdata)}"
+
+
+def _perfdata(seen: _Seen, prefix: str = "") -> str:
     found = seen.backup
     age = "U" if found is None or found.age_s is None else f"{found.age_s:.0f}s"
     healthy = "U" if found is None else str(found.healthy)
-    perfdata = f"age={age};;{seen.limits.age_s:.0f};0 healthy={healthy};;;0"
-    text = _text(scope, seen)
+    perfdata = f"{prefix}age={age};;{seen.limits.age_s:.0f};0 {prefix}healthy={healthy};;;0"
     if seen.limits.rpo_s is not None:
         rpo = "U" if seen.rpo_s is None else f"{seen.rpo_s:.0f}s"
-        perfdata += f" rpo={rpo};;{seen.limits.rpo_s:.0f};0"
-        text += f"; {_rpo_text(seen)}"
-    return f"RESTORE-REPLAY {seen.code.name} - {text} | {perfdata}"
+        perfdata += f" {prefix}rpo={rpo};;{seen.limits.rpo_s:.0f};0"
+    return perfdata
 
 
 def _rpo_text(seen: _Seen) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from airflow_restore_replay.cli.connections import repository_keys
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, choose_cluster, scoped
@@ -15,7 +16,7 @@ from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster
 from airflow_restore_replay.core.config.encryption_keys import KEY_BYTES, KeySource, read_key
 from airflow_restore_replay.core.errors import ConfigInvalid, TargetNotEmpty
 from airflow_restore_replay.core.repository.format.keyring import Key
-from airflow_restore_replay.core.repository.key_sources import WrappedKeys, read_repository_keys
+from airflow_restore_replay.core.repository.key_sources import WrappedKeys
 from airflow_restore_replay.core.repository.objects.key_checks import check_complaint, key_path, known_keys
 from airflow_restore_replay.core.repository.objects.wrapped_keys import wrapped_complaints, wrapped_path
 from airflow_restore_replay.core.repository.repository import Repository
@@ -122,9 +123,9 @@ def check(scope: Scope) -> None:
     encryption = scope.cluster.repository.encryption
     if encryption is None:
         raise ConfigInvalid(f"clusters.{scope.cluster.name}.repository.encryption is not configured.")
-    keys = read_repository_keys(scope.cluster)
+    keys = repository_keys(scope.cluster)
     sources = {Key.of(k).key_id: str(s) for k, s in zip(keys, encryption.sources, strict=True)}
-    repository = Repository.of_cluster(scope.cluster, keys=keys, write=False)
+    repository = scope.repository()
     rows = _rows(repository, sources)
     lost = [r for r in rows if (not r["source"] and (r["backups"] or r["logs"])) or r["complaint"]]
     damaged = (

@@ -37,6 +37,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "selftest": "selftest",
     "key": "key",
+    "config": "config",
 }
 
 

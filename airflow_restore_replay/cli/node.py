@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from airflow_restore_replay.cli.connections import node_runtime
 from airflow_restore_replay.cli.output import console, show_table
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.config.units import human_seconds
 from airflow_restore_replay.core.errors import NodeGone
 from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.runtime.nodes import reap as reap_nodes
-from airflow_restore_replay.core.runtime.opening import get_runtime
 
 #: No run has this name. As the run to keep, it makes the reaper remove the nodes of every run.
 _NO_RUN = ""
@@ -28,7 +28,7 @@ def command() -> None:
 @scoped
 def list_nodes(scope: Scope) -> None:
     """List the replay nodes in the cluster's work directory."""
-    nodes = get_runtime(scope.cluster).nodes()
+    nodes = node_runtime(scope.cluster).nodes()
     if scope.as_json:
         scope.emit({"workdir": scope.cluster.node.workdir, "nodes": nodes})
     elif nodes:
@@ -49,7 +49,7 @@ def reap(scope: Scope, node_id: str | None, every: bool, dry_run: bool) -> None:
     """
     if node_id and every:
         raise click.UsageError("Give an ID or --all, not both.")
-    runtime = get_runtime(scope.cluster)
+    runtime = node_runtime(scope.cluster)
     if node_id and node_id not in [node["node_id"] for node in runtime.nodes()]:
         raise NodeGone(
             f"There is no replay node {node_id} in {scope.cluster.node.workdir}.",

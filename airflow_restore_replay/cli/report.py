@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from airflow_restore_replay.cli.output import JSON_KEY, console, emit_json, show_table, when
+from airflow_restore_replay.cli.connections import open_repository
+from airflow_restore_replay.cli.exit_codes import Exit
+from airflow_restore_replay.cli.output import console, emit_json, show_table, when
 from airflow_restore_replay.cli.report_page import page
-from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, load_clusters
+from airflow_restore_replay.cli.scope import config_option, json_option
+from airflow_restore_replay.core.config.cluster import load_fleet
 from airflow_restore_replay.core.config.units import human_seconds
-from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.recovery.report import Report, report_of
 from airflow_restore_replay.core.repository.format.records import utc_now
-from airflow_restore_replay.core.repository.key_sources import read_repository_keys
-from airflow_restore_replay.core.repository.repository import Repository
-
-
-def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
-    # Errors are shown by the group, which does not see this option.
-    ctx.meta[JSON_KEY] = value
-    return value
 
 
 @click.command("report")
 @click.option("--html", "page_file", type=click.Path(path_type=Path), metavar="FILE", help="Write a page.")
-@click.option(
-    "--json", "as_json", is_flag=True, is_eager=True, callback=_remember_json, help="Answer in JSON."
-)
+@json_option
 @click.option("--cluster", metavar="NAME", help="Only this cluster of the file.")
-@click.option(
-    "--config",
-    envvar=CONFIG_VARIABLE,
-    required=True,
-    metavar="FILE",
-    help=f"Cluster file; default: ${CONFIG_VARIABLE}.",
-)
+@config_option
 def command(config: str, cluster: str | None, as_json: bool, page_file: Path | None) -> None:
     """Report how long drills and restores took, and how much the archive lacks, of all clusters.
 
     RTO is the time from the command to a running server; its forecast is for the newest backup and all archived binary
-    logs after it. RPO is the time since all of the primary was archived.
+    logs after it. RPO is the time since all of the primary was archived. Clusters with a mistake in the cluster file
+    are named on stderr, and the exit code is 2.
     """
-    clusters = load_clusters(config)
-    if cluster is not None and cluster not in clusters:
-        raise ConfigInvalid(f"{config} has no cluster {cluster!r}; it has: {', '.join(sorted(clusters))}.")
-    reports = []
-    for name, found in sorted(clusters.items()):
-        if cluster in (None, name):
-            repository = Repository.of_cluster(found, keys=read_repository_keys(found), write=False)
-            reports.append(report_of(repository, found, utc_now()))
+    fleet = load_fleet(config)
+    clusters = [found for _, found in sorted(fleet.clusters.items())]
+    reports = [
+        report_of(open_repository(found), found, utc_now())
+        for found in (clusters if cluster is None else [fleet.cluster(cluster)])
+    ]
     if page_file:
         page_file.write_text(page(reports), encoding="utf-8")
     if as_json:
         emit_json([document(report) for report in reports])
-        return
+    else:
+        _show(reports)
+        if page_file:
+            console().print(f"{page_file} has the page.", markup=False, soft_wrap=True)
+    if cluster is None and fleet.mistakes:
+        for mistake in fleet.mistakes:
+            console(stderr=True).print(
+                f"Error: {mistake} {mistake.hint}".rstrip(), markup=False, soft_wrap=True
+            )
+        raise click.exceptions.Exit(Exit.REFUSED)
+
+
+def _show(reports: Sequence[Report]) -> None:
     columns = [
         "CLUSTER",
         "DRILLS",
@@ -71,8 +69,6 @@ def command(config: str, cluster: str | None, as_json: bool, page_file: Path | N
         "TO",
     ]
     show_table(columns, [_row(report) for report in reports])
-    if page_file:
-        console().print(f"{page_file} has the page.", markup=False, soft_wrap=True)
 
 
 def document(report: Report) -> dict[str, Any]:

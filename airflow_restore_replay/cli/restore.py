@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from airflow_restore_replay.cli import restore_output
+from airflow_restore_replay.cli import groups, restore_output
 from airflow_restore_replay.cli.credentials import read_password
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.moment import (
@@ -22,7 +22,7 @@ from airflow_restore_replay.cli.moment import (
     show_moment_plan,
 )
 from airflow_restore_replay.cli.progress import ProgressDisplay
-from airflow_restore_replay.cli.scope import Scope, person, scoped
+from airflow_restore_replay.cli.scope import Scope, person, scoped_or_grouped
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
@@ -76,13 +76,16 @@ from airflow_restore_replay.core.recovery.source import server_at
     help="It replicates from there; the password is read from standard input. Implies --start.",
 )
 @moment_options
-@scoped
+@scoped_or_grouped(groups.restore)
 def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) -> None:
     """Restore a backup into an empty directory, or resume an interrupted restore.
 
     With --at, --before-gtid, --to-gtid or --latest, archived binary logs are replayed on the newest backup from before
     that moment. With --start, a server runs on it and goes on running. With --dump and --into, tables are taken out of
     a server that runs as long as this takes; then DIR may be left out. Neither Airflow nor the primary is needed.
+
+    With --group and --at, every cluster of the group is restored to that moment, each into a directory of its name in
+    DIR; all are examined before any is written.
     """
     clean_up_on_sigterm()
     wanted = moment_of(options)

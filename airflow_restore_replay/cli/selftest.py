@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from airflow_restore_replay.cli.connections import repository_keys
 from airflow_restore_replay.cli.exit_codes import Exit
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console, show_table
@@ -14,7 +15,6 @@ from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.recovery.restore import choose_backup
 from airflow_restore_replay.core.recovery.selftest import SelftestReport, selftest
-from airflow_restore_replay.core.repository.key_sources import read_repository_keys
 
 
 @click.command("selftest")
@@ -42,7 +42,7 @@ def command(scope: Scope, backup_id: str | None, metadata_only: bool, workdir: P
         report = selftest(
             repository,
             manifest,
-            read_repository_keys(scope.cluster),
+            repository_keys(scope.cluster),
             cluster=None if metadata_only else scope.cluster,
             workdir=workdir,
             tell=display.say,

@@ -72,6 +72,14 @@ def decode_lines(data: bytes, kind: type[T]) -> list[T]:
         return decoder(kind).decode_lines(data)
 
 
+def json_schema(kind: Any, of_plain: Callable[[type], dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON schema of a type without structs.
+
+    :param of_plain: returns the schema of a type of this package that msgspec does not know.
+    """
+    return msgspec.json.schema(kind, schema_hook=of_plain)
+
+
 def convert(value: Any, kind: type[T]) -> T:
     """Check plain values, of YAML or XCom for example.
 

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from airflow_restore_replay.dag.drill import build_configured_drill_dags as build_configured_drill_dags
     from airflow_restore_replay.dag.drill import build_restore_drill_dag as build_restore_drill_dag
     from airflow_restore_replay.dag.drill import default_drill_dag_id as default_drill_dag_id
+    from airflow_restore_replay.dag.stopped import refuse_mistakes as refuse_mistakes
 
-#: imported on first use, because each parse of the cycles' DAG file would import them
-_DRILLS = ("build_configured_drill_dags", "build_restore_drill_dag", "default_drill_dag_id")
+#: name → module, imported on first use, because each parse of the cycles' DAG file would import them
+_LAZY = {
+    "build_configured_drill_dags": "drill",
+    "build_restore_drill_dag": "drill",
+    "default_drill_dag_id": "drill",
+    "refuse_mistakes": "stopped",
+}
 __all__ = [
     "build_configured_dags",
     "build_configured_drill_dags",
@@ -26,11 +32,12 @@ __all__ = [
     "build_restore_replay_dag",
     "default_dag_id",
     "default_drill_dag_id",
+    "refuse_mistakes",
     "restore_replay_task_group",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _DRILLS:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.drill"), name)
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

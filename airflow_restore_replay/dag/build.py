@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, get_parsing_context
+from airflow.sdk.definitions.param import ParamsDict
 
 from airflow_restore_replay.compat import CronDataIntervalTimetable
-from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.config.cluster import Cluster, Fleet
 from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
 from airflow_restore_replay.dag.policy import Callback, leave_to_the_run, listed
-from airflow_restore_replay.hooks.clusters import configured_clusters
+from airflow_restore_replay.hooks.clusters import configured_fleet
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
@@ -81,12 +84,6 @@ def build_restore_replay_dag(
         start_date=datetime(2024, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
-        params={
-            "force_full": Param(False, type="boolean", description="Take a fresh full copy of the primary."),
-            "base_backup_id": Param(
-                None, type=["null", "string"], description="Replay from exactly this backup."
-            ),
-        },
         default_args={
             **_default_args(cluster),
             "on_failure_callback": on_failure_callback,
@@ -100,35 +97,77 @@ def build_restore_replay_dag(
             cluster, deferrable=deferrable, on_quarantine=on_quarantine, notifiers=notifiers
         )
         leave_to_the_run(cycle.tasks, told_of_runs)
+    # Set before, each constructor in the hierarchy of each task would copy them, which took a third of the parse. Set
+    # in the usual way, they would be compiled as JSON schemas.
+    object.__setattr__(dag, "params", ParamsDict(_params()))
     return dag
 
 
 def build_configured_dags(config: str | None = None, **kwargs: Any) -> dict[str, DAG]:
     """Build one DAG per cluster of the cluster file.
 
+    A cluster with a mistake has a DAG that says so, and whose runs fail. An import error would stop the DAGs of all.
     Each task parses the DAG file again. In a task only the DAG of that task is built.
 
     :param config: path of the file; default is the variable ``RESTORE_REPLAY_CONFIG``.
     :param kwargs: for :func:`build_restore_replay_dag`.
     :returns: DAGs by id, for ``globals().update``.
-    :raises ConfigInvalid: the file is missing or wrong; Airflow shows that as an import error.
+    :raises ConfigInvalid: the file is missing, or no cluster is right; Airflow shows that as an import error.
     """
+    fleet = configured_fleet(config)
+    if not fleet.clusters:
+        fleet.refuse_mistakes()
     wanted = get_parsing_context().dag_id
-    clusters = configured_clusters(config).values()
-    chosen = [c for c in clusters if default_dag_id(c) == wanted] or clusters
-    dags = [build_restore_replay_dag(c, **kwargs) for c in chosen]
-    return {dag.dag_id: dag for dag in dags}
+    found = {cluster_dag_id(name): name for name in fleet.names}
+    if wanted in found:
+        found = {wanted: found[wanted]}
+    with _collecting_later():
+        return {dag.dag_id: dag for dag in (_configured_dag(fleet, name, kwargs) for name in found.values())}
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Keep Python from looking for garbage: DAGs are many objects, and all of them stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _configured_dag(fleet: Fleet, name: str, kwargs: dict[str, Any]) -> DAG:
+    if name in fleet.clusters:
+        return build_restore_replay_dag(fleet.clusters[name], **kwargs)
+    from airflow_restore_replay.dag.stopped import build_stopped_dag
+
+    return build_stopped_dag(fleet, name, cluster_dag_id(name), **kwargs)
 
 
 def default_dag_id(cluster: Cluster) -> str:
     """Return the default id of a cluster's DAG."""
-    return f"restore_replay_{cluster.name}"
+    return cluster_dag_id(cluster.name)
+
+
+def cluster_dag_id(name: str) -> str:
+    """Return the default id of the DAG of the cluster *name*, also if it has a mistake."""
+    return f"restore_replay_{name}"
 
 
 def _schedule(cluster: Cluster) -> CronDataIntervalTimetable | None:
     if cluster.schedule is None:
         return None
-    return CronDataIntervalTimetable(cluster.schedule, timezone=cluster.timezone)
+    return CronDataIntervalTimetable(cluster.starts(cluster.schedule), timezone=cluster.timezone)
+
+
+def _params() -> dict[str, Param]:
+    return {
+        "force_full": Param(False, type="boolean", description="Take a fresh full copy of the primary."),
+        "base_backup_id": Param(
+            None, type=["null", "string"], description="Replay from exactly this backup."
+        ),
+    }
 
 
 def _default_args(cluster: Cluster) -> dict[str, Any]:

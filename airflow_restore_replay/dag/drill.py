@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Param, get_parsing_context
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.dag.policy import Callback
-from airflow_restore_replay.hooks.clusters import configured_clusters
+from airflow_restore_replay.hooks.clusters import configured_fleet
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
@@ -47,7 +47,9 @@ def build_restore_drill_dag(
         dag_id or default_drill_dag_id(cluster),
         description=f"Restores of {cluster.name} for practice, without the primary",
         doc_md=DOC.format(cluster=cluster.name),
-        schedule=CronDataIntervalTimetable(schedule, timezone=cluster.timezone) if schedule else None,
+        schedule=CronDataIntervalTimetable(cluster.starts(schedule), timezone=cluster.timezone)
+        if schedule
+        else None,
         start_date=datetime(2024, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
@@ -85,8 +87,11 @@ def build_configured_drill_dags(config: str | None = None, **kwargs: Any) -> dic
     :param kwargs: for :func:`build_restore_drill_dag`.
     :returns: DAGs by id, for ``globals().update``.
     """
+    fleet = configured_fleet(config)
+    if not fleet.clusters:
+        fleet.refuse_mistakes()
     wanted = get_parsing_context().dag_id
-    clusters = [c for c in configured_clusters(config).values() if c.drill.schedule]
+    clusters = [c for c in fleet.clusters.values() if c.drill.schedule]
     chosen = [c for c in clusters if default_drill_dag_id(c) == wanted] or clusters
     dags = [build_restore_drill_dag(c, **kwargs) for c in chosen]
     return {dag.dag_id: dag for dag in dags}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 
-from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster, load_clusters
+from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster, Fleet, load_fleet
 from airflow_restore_replay.core.errors import ConfigInvalid
 
 
-def configured_clusters(config: str | None = None) -> dict[str, Cluster]:
+def configured_fleet(config: str | None = None) -> Fleet:
     """Read the cluster file.
 
-    :param config: path of the file; default is the variable ``RESTORE_REPLAY_CONFIG``.
-    :raises ConfigInvalid: no file is configured, the file does not exist, or one of its keys is wrong.
+    :param config: path of the file, or of a directory of them; default is the variable ``RESTORE_REPLAY_CONFIG``.
+    :returns: the clusters without a mistake, and the mistakes of the others.
+    :raises ConfigInvalid: no file is configured, it does not exist, or it is no YAML.
     """
     path = config or os.environ.get(CONFIG_VARIABLE)
     if not path:
@@ -20,21 +21,14 @@ def configured_clusters(config: str | None = None) -> dict[str, Cluster]:
             "No cluster file is configured.",
             hint=f"Set {CONFIG_VARIABLE} to the path of the YAML file with your clusters.",
         )
-    return load_clusters(path)
+    return load_fleet(path)
 
 
 def find_cluster(cluster: str | Cluster, config: str | None = None) -> Cluster:
     """Return the cluster that an operator names.
 
     :param cluster: a cluster, or its name in the cluster file.
-    :param config: path of the cluster file; see :func:`configured_clusters`.
-    :raises ConfigInvalid: the file has no such cluster.
+    :param config: path of the cluster file; see :func:`configured_fleet`.
+    :raises ConfigInvalid: the file has no such cluster, or a mistake in it.
     """
-    if isinstance(cluster, Cluster):
-        return cluster
-    clusters = configured_clusters(config)
-    if cluster not in clusters:
-        raise ConfigInvalid(
-            f"There is no cluster {cluster!r} in the cluster file; it has: {', '.join(sorted(clusters))}."
-        )
-    return clusters[cluster]
+    return cluster if isinstance(cluster, Cluster) else configured_fleet(config).cluster(cluster)

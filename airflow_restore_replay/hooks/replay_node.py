@@ -22,6 +22,7 @@ from airflow_restore_replay.core.jobs.protocol import (
     Secrets,
     is_node_id,
 )
+from airflow_restore_replay.core.runtime.base import NodeAccess
 from airflow_restore_replay.hooks.node_connection import node_access, resolve_node
 from airflow_restore_replay.hooks.primary_connection import resolve_primary
 from airflow_restore_replay.hooks.repository import RepositoryHook
@@ -69,13 +70,16 @@ class ReplayNodeHook(BaseHook):
         return found
 
     @cached_property
+    def access(self) -> NodeAccess:
+        """Return the credentials of the nodes' connection."""
+        node_conn_id = self._configured.node.connection
+        return node_access(self.get_connection(node_conn_id)) if node_conn_id else NodeAccess()
+
+    @cached_property
     def runtime(self) -> Runtime:
-        from airflow_restore_replay.core.runtime.base import NodeAccess
         from airflow_restore_replay.core.runtime.opening import get_runtime
 
-        node_conn_id = self._configured.node.connection
-        access = node_access(self.get_connection(node_conn_id)) if node_conn_id else NodeAccess()
-        return get_runtime(self.cluster, access)
+        return get_runtime(self.cluster, self.access)
 
     def secrets(self) -> Secrets:
         """Return the passwords and keys that a job needs, masked in logs."""

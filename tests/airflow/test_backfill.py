@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -92,20 +94,39 @@ def test_damaged_base_is_quarantined_and_nothing_takes_its_place(cycle: Shipped)
     cycle.rig.assert_nothing_left()
 
 
-@pytest.mark.parametrize(("day", "hours"), [("2026-03-28", 23), ("2026-10-24", 25), ("2026-08-20", 24)])
-def test_intervals_of_a_schedule_with_summer_time(cluster_file: Path, day: str, hours: int) -> None:
-    """03:00 in Berlin, whatever that is in UTC: no gap, no overlap, one moment per interval."""
+def intervals_of(dag: Any, begin: datetime) -> list[Any]:
+    """Return the intervals that a backfill of two days has, as the scheduler computes them."""
     from airflow.serialization.definitions.dag import SerializedDAG
     from airflow.serialization.serialized_objects import DagSerialization
 
+    stored: SerializedDAG = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    infos = stored.iter_dagrun_infos_between(begin, begin + timedelta(days=2))
+    return [info.data_interval for info in infos if info.data_interval]
+
+
+def test_intervals_of_a_schedule_with_jitter_end_when_the_cluster_starts(cluster_file: Path) -> None:
+    """A backfill rebuilds the backup as of the moment at which the cluster starts on that day."""
+    section = yaml.safe_load(cluster_file.read_text())["clusters"]["orders"]
+    section |= {"schedule": "50 23 * * *", "jitter": "1h"}
+    cluster = parse_clusters({"clusters": {"orders": section}})["orders"]
+    begin = datetime(2026, 8, 20, tzinfo=UTC)
+    found = intervals_of(build_restore_replay_dag(cluster), begin)
+    minute, hour, *_ = cluster.starts("50 23 * * *").split()
+    assert (int(hour) * 60 + int(minute) - (23 * 60 + 50)) % (24 * 60) in range(60)
+    for one, following in itertools.pairwise(found):
+        assert one.end == following.start
+        assert (one.end.hour, one.end.minute) == (int(hour), int(minute))
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-28", 23), ("2026-10-24", 25), ("2026-08-20", 24)])
+def test_intervals_of_a_schedule_with_summer_time(cluster_file: Path, day: str, hours: int) -> None:
+    """03:00 in Berlin, whatever that is in UTC: no gap, no overlap, one moment per interval."""
     section = yaml.safe_load(cluster_file.read_text())["clusters"]["orders"]
     section |= {"schedule": "0 3 * * *", "timezone": "Europe/Berlin"}
     dag = build_restore_replay_dag(parse_clusters({"clusters": {"orders": section}})["orders"])
     berlin = ZoneInfo("Europe/Berlin")
     begin = datetime.fromisoformat(f"{day}T03:00:00").replace(tzinfo=berlin)
-    stored: SerializedDAG = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
-    infos = list(stored.iter_dagrun_infos_between(begin, begin + timedelta(days=2)))
-    intervals = [info.data_interval for info in infos if info.data_interval]
+    intervals = intervals_of(dag, begin)
     assert intervals[0].start == begin
     assert intervals[0].end - intervals[0].start == timedelta(hours=hours)
     for one, following in zip(intervals, intervals[1:], strict=False):

@@ -404,7 +404,7 @@ class TestAuthoring:
         task = SeedNodeOperator(task_id="seed", cluster="orders", config=str(cluster_file), node={})
         assert task.job_params() == {"method": "logical"}
         wrong = SeedNodeOperator(task_id="wrong", cluster="ordres", config=str(cluster_file), node={})
-        with pytest.raises(Exception, match="no cluster 'ordres' in the cluster file; it has: orders"):
+        with pytest.raises(Exception, match="no cluster 'ordres'; it has: orders"):
             wrong.find_cluster()
 
     def test_mapped_over_backups(self, cluster: Cluster) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from airflow.timetables.interval import CronDataIntervalTimetable
+from croniter import croniter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_restore_replay.core.config.schedule import refuse_invalid_schedule
+from airflow_restore_replay.core.config.schedule import _later, refuse_invalid_schedule
 
 _WORDS = [
     "*",
@@ -69,3 +72,26 @@ def test_p2_airflow_accepts_every_schedule_that_the_cluster_file_accepts(schedul
 def test_what_airflow_accepts_is_accepted(schedule: str) -> None:
     CronDataIntervalTimetable(schedule, timezone="UTC").validate()
     refuse_invalid_schedule(schedule)
+
+
+_NUMBERS = st.integers(0, 70).map(str)
+_SPANS = ["{}", "*", "{}-{}", "{}-{}/{}", "*/{}", "{}/{}", "{},{}", "{},{}-{}"]
+_TIMES = st.one_of(*(st.builds(form.format, *[_NUMBERS] * form.count("{}")) for form in _SPANS))
+_DATES = st.sampled_from(["* * *", "? * ?", "* * mon", "1 * *", "*/2 jan *", "l * *"])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.builds("{} {} {}".format, _TIMES, _TIMES, _DATES), st.integers(1, 300))
+@example("22 22-2 * * *", 70)
+def test_a_jitter_moves_each_start_by_the_same_minutes(schedule: str, late: int) -> None:
+    try:
+        refuse_invalid_schedule(schedule)
+    except ValueError:
+        return
+    moved = _later(schedule, late)
+    if moved is None:
+        return
+    begin, delay = datetime(2026, 3, 1, tzinfo=UTC), timedelta(minutes=late)
+    starts, later = croniter(schedule, begin), croniter(moved, begin + delay)
+    for _ in range(30):
+        assert starts.get_next(datetime) + delay == later.get_next(datetime)

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_restore_replay.compat import AirflowFailException
+from airflow_restore_replay.core.config.schedule import staggered
 from airflow_restore_replay.core.decisions.attempts import ATTEMPTS
 from tests.airflow.support import dag_bag, shipped_dag
 
 #: each of the shipped files reads the cluster file
-SHIPPED = {"restore_replay.py", "restore_drill.py"}
+SHIPPED = {"restore_replay.py", "restore_drill.py", "restore_replay_mistakes.py"}
 #: task → (trigger rule, downstream tasks)
 EXPECTED = {
     "acquire_lease": ("all_success", {"choose_base", "release_lease"}),
@@ -263,6 +265,43 @@ def test_p2_wrong_cluster_file_is_an_import_error_that_names_the_key(
     errors = dag_bag().import_errors
     assert {Path(file).name for file in errors} == SHIPPED
     assert all(named in error and "ConfigInvalid" in error for error in errors.values())
+
+
+def test_p2_a_mistake_in_one_cluster_stops_no_dag_of_another(cluster_file: Path) -> None:
+    """An import error makes all DAGs of its file stale, so it is that of another file."""
+    raw = yaml.safe_load(cluster_file.read_text())
+    orders = raw["clusters"]["orders"]
+    url = {"repository": {"url": "s3://bucket/bb"}}
+    raw["clusters"]["bb"] = {**orders, **url, "retention": {"dayly": 3}}
+    cluster_file.write_text(yaml.safe_dump(raw))
+    bag = dag_bag()
+    assert {Path(file).name for file in bag.import_errors} == {"restore_replay_mistakes.py"}
+    (error,) = bag.import_errors.values()
+    assert "unknown key clusters.bb.retention.dayly" in error
+    assert "Did you mean clusters.bb.retention.daily?" in error
+    assert set(bag.dags) == {"restore_replay_orders", "restore_replay_bb"}
+    assert set(bag.dags["restore_replay_orders"].task_dict) == set(EXPECTED)
+    stopped = bag.dags["restore_replay_bb"]
+    assert "misconfigured" in stopped.tags
+    assert "clusters.bb.retention.dayly" in stopped.doc_md
+    (task,) = stopped.tasks
+    with pytest.raises(AirflowFailException, match=r"unknown key clusters\.bb\.retention\.dayly"):
+        task.execute({})
+
+
+def test_clusters_of_one_schedule_start_one_after_the_other_with_jitter(cluster_file: Path) -> None:
+    raw = yaml.safe_load(cluster_file.read_text())
+    orders = raw["clusters"]["orders"] | {"schedule": "0 3 * * *"}
+    names = [f"shop{n}" for n in range(8)]
+    raw["defaults"] = {"jitter": "20m"}
+    raw["clusters"] = {name: orders | {"repository": {"url": f"s3://bucket/{name}"}} for name in names}
+    cluster_file.write_text(yaml.safe_dump(raw))
+    dags = dag_bag().dags
+    tables = [dags[f"restore_replay_{name}"].timetable for name in names]
+    # It has another name since Airflow 3.2.
+    starts = [getattr(table, "expression", None) or table._expression for table in tables]
+    assert starts == [staggered("0 3 * * *", name, 1200) for name in names]
+    assert len(set(starts)) > 4
 
 
 def test_no_cluster_file_is_an_import_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,7 @@ def test_the_sdist_has_what_one_reads_and_builds_and_no_tests(built: Built) -> N
     assert names - {".gitignore"} == sources() | docs | kept | {
         "dags/restore_drill.py",
         "dags/restore_replay.py",
+        "dags/restore_replay_mistakes.py",
     }
 
 

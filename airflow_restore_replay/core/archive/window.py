@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -64,6 +64,19 @@ class Window:
         before = [min(span.end, moment) for span in self.spans if span.begin <= moment]
         after = [max(span.begin, moment) for span in self.spans if span.end >= moment]
         return max(before, default=None), min(after, default=None)
+
+
+def common(windows: Sequence[Window]) -> Window:
+    """Return the moments that all of several windows have."""
+    spans = windows[0].spans
+    for window in windows[1:]:
+        spans = tuple(
+            Span(max(one.begin, other.begin), min(one.end, other.end), one.backups + other.backups)
+            for one in spans
+            for other in window.spans
+            if max(one.begin, other.begin) <= min(one.end, other.end)
+        )
+    return Window(spans)
 
 
 def moment_of(manifest: Manifest) -> datetime:

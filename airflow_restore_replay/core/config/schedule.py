@@ -1,11 +1,26 @@
-"""Validate a schedule: a cron expression with the fields and the presets that Airflow knows."""
+"""Schedules: validate a cron expression with the fields and the presets that Airflow knows, and spread clusters.
+
+A jitter becomes part of the cron expression: Airflow shows and computes the times at which a cluster really starts,
+and the intervals of its backfills end at these times.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
-_PRESETS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually")
+_PRESETS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_MINUTE_S, _HOUR, _DAY_HOURS = 60, 60, 24
 
 
 @dataclass(frozen=True)
@@ -77,3 +92,73 @@ def refuse_invalid_schedule(schedule: str) -> None:
             field.refuse_invalid(part)
         except ValueError as exc:
             raise ValueError(f"schedule {schedule!r}: {exc}") from exc
+
+
+def refuse_jitter(schedule: str, jitter_s: float) -> None:
+    """Raise unless each later start within the jitter can be written as one cron expression.
+
+    :param schedule: a valid one.
+    :raises ValueError: says why not, and how much is possible.
+    """
+    if jitter_s < 2 * _MINUTE_S:
+        raise ValueError(f"jitter must be at least 2m, it is {jitter_s:g} s")
+    minutes = int(jitter_s // _MINUTE_S)
+    possible = next((late for late in range(1, minutes) if _later(schedule, late) is None), minutes)
+    if possible < minutes:
+        most = f"at most {possible}m is" if possible > 1 else "none is"
+        raise ValueError(
+            f"jitter of {minutes}m is not possible with the schedule {schedule!r}: a later start would need more than "
+            f"one cron expression; {most} possible there"
+        )
+
+
+def staggered(schedule: str, name: str, jitter_s: float | None) -> str:
+    """Return *schedule* later by the part of the jitter that belongs to *name*: the same for each call and each host.
+
+    :raises ValueError: see :func:`refuse_jitter`.
+    """
+    minutes = int((jitter_s or 0) // _MINUTE_S)
+    if not minutes:
+        return schedule
+    late = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % minutes
+    found = _later(schedule, late)
+    if found is None:
+        raise ValueError(f"schedule {schedule!r} cannot start {late}m later")
+    return found
+
+
+def _later(schedule: str, late: int) -> str | None:
+    """Return the cron expression that starts *late* minutes after *schedule*; None if it would need several."""
+    if late == 0:
+        return schedule
+    minute, hour, *others = _PRESETS.get(schedule, schedule).lower().split()
+    minutes, hours = _values(minute, _HOUR), _values(hour, _DAY_HOURS)
+    if not minutes or not hours:
+        return None
+    moved = [value + late for value in minutes]
+    every_day = all(field in ("*", "?") for field in others[:3])
+    carried = sorted({value // _HOUR for value in moved})
+    written = ",".join(map(str, sorted({value % _HOUR for value in moved})))
+    if carried == [0] or (hour == "*" and every_day):
+        return " ".join([written, hour, *others])
+    later_hours = [value + carried[0] for value in hours]
+    if len(carried) > 1 or (max(later_hours) >= _DAY_HOURS and not every_day):
+        return None
+    return " ".join([written, ",".join(map(str, sorted({h % _DAY_HOURS for h in later_hours}))), *others])
+
+
+def _values(field: str, count: int) -> list[int]:
+    """Return the values of a field of numbers, as croniter reads them; none if it reads them in a way of its own."""
+    found: set[int] = set()
+    for item in field.split(","):
+        span, slash, step = item.partition("/")
+        first, dash, last = ("0", "-", str(count - 1)) if span == "*" else span.partition("-")
+        # A step after a single number begins there, and goes to the end.
+        begin, end = int(first), int(last) if dash else (count - 1 if slash else int(first))
+        if dash and (begin == end or (begin > end and slash)):
+            return []
+        # A span may go over the end, as 22-2.
+        found.update(
+            (begin + passed) % count for passed in range(0, (end - begin) % count + 1, int(step or 1))
+        )
+    return sorted(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -94,11 +95,8 @@ class StoreOptions(Strict, frozen=True, kw_only=True):
 
     def given(self) -> dict[str, Any]:
         """Return the options that differ from their defaults, by name."""
-        usual = type(self)()
         return {
-            name: value
-            for name in self.__struct_fields__
-            if (value := getattr(self, name)) != getattr(usual, name)
+            name: value for name, default in _defaults().items() if (value := getattr(self, name)) != default
         }
 
     def refuse_unsuitable(self, url: str) -> None:
@@ -125,3 +123,10 @@ def _allowed(scheme: str) -> frozenset[str]:
     if scheme in AZURE_SCHEMES:
         return _COMMON | _AZURE
     return _COMMON | _GOOGLE if scheme in GOOGLE_SCHEMES else frozenset()
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Return the defaults of all options; msgspec takes longer to find them than to read a cluster."""
+    none_given = StoreOptions()
+    return {name: getattr(none_given, name) for name in StoreOptions.__struct_fields__}

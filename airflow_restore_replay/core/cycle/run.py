@@ -41,7 +41,7 @@ from airflow_restore_replay.core.repository.key_sources import read_repository_k
 from airflow_restore_replay.core.repository.pruning.prune import prune
 from airflow_restore_replay.core.repository.quarantine import quarantine_shared
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.core.runtime.base import Runtime
+from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess, Runtime
 from airflow_restore_replay.core.runtime.client import NodeClient
 from airflow_restore_replay.core.runtime.images import release_needed
 from airflow_restore_replay.core.runtime.nodes import create_node, job_request
@@ -64,6 +64,7 @@ def run_cycle(
     run: str | None = None,
     report: Report = lambda step, state: None,
     secrets: Secrets | None = None,
+    access: NodeAccess = NO_ACCESS,
     retries: int = _TRIES - 1,
 ) -> CycleReport:
     """Run one cycle: base → node → catch up → validate → snapshot → publish, with the fallback to a fresh full.
@@ -74,12 +75,14 @@ def run_cycle(
     :param report: called with the step's name and None when the step starts, and with its state while it runs.
     :param secrets: the primary's password, the store's credentials and encryption keys; by default they are read from
         the sources that the cluster file names.
+    :param access: to the place where nodes live.
     :param retries: how often a job is retried after a failure of the environment.
     :returns: the report, also of a failed run: its failure is not raised.
     :raises Refused: the configuration does not allow a start.
     """
     started = time.monotonic()
     cycle = _Cycle(cluster, run or f"cli/{new_id()}", report, secrets, retries)
+    cycle.runtime = get_runtime(cluster, access)
     cycle.report.as_of = truncate_to_seconds(as_of) if as_of else None
     try:
         cycle.run(force_full, base_backup_id)
@@ -92,6 +95,8 @@ def run_cycle(
 class _Cycle:
     """One call of :func:`run_cycle`: lease, attempts, proof and pruning."""
 
+    runtime: Runtime
+
     def __init__(
         self, cluster: Cluster, run: str, tell: Report, secrets: Secrets | None, retries: int
     ) -> None:
@@ -103,7 +108,6 @@ class _Cycle:
             keys=read_repository_keys(cluster),
         )
         self._retries = retries
-        self._runtime: Runtime = get_runtime(cluster)
         self.report = CycleReport(cluster=cluster.name, run=run)
 
     def run(self, force_full: bool, base_backup_id: str | None) -> None:
@@ -253,13 +257,13 @@ class _Cycle:
         run = RunRef(run=self._run, attempt=attempt, lease_epoch=epoch, as_of=self.report.as_of)
         release = release_needed(self._cluster, base, self._secrets)
         key = f"{self._run}/{attempt}"
-        node = create_node(self._runtime, self._cluster, run, key=key, release=release)
+        node = create_node(self.runtime, self._cluster, run, key=key, release=release)
         try:
             for job, params in self._jobs(attempt, base):
                 result = self._job(node, run, job, params)
                 self.report.steps[f"{attempt}.{job.value}"] = result
         finally:
-            self._runtime.destroy(node)
+            self.runtime.destroy(node)
         return result
 
     def _jobs(self, attempt: str, base: Manifest | None) -> Iterator[tuple[JobName, dict[str, Any]]]:
@@ -271,7 +275,7 @@ class _Cycle:
 
     def _job(self, node: NodeHandle, run: RunRef, job: JobName, params: dict[str, Any]) -> dict[str, Any]:
         step = f"{run.attempt}.{job.value}"
-        client = NodeClient(self._runtime, node)
+        client = NodeClient(self.runtime, node)
         request = job_request(
             self._cluster, run, job, key=f"{self._run}/{step}", params=params, secrets=self._secrets
         )

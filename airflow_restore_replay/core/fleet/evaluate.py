@@ -31,7 +31,7 @@ from airflow_restore_replay.core.fleet.state import (
     Rto,
 )
 from airflow_restore_replay.core.recovery.forecast import forecast
-from airflow_restore_replay.core.recovery.measurements import DRILL, drills_of, expected_seconds
+from airflow_restore_replay.core.recovery.measurements import DRILL, REPLAY, measured_of
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
 from airflow_restore_replay.core.repository.format.records import Manifest, Outcome, Verdict, utc_now
 from airflow_restore_replay.core.repository.repository import Repository
@@ -199,11 +199,11 @@ def _restores(catalog: Catalog) -> tuple[Durations, ...]:
 
     return tuple(
         Durations(
-            at=drilled.at,
-            phases=drilled.phases,
-            transactions_per_s=rate(drilled.transactions, drilled.phases.get("replay", 0.0)),
+            at=found.at,
+            phases=found.phases,
+            transactions_per_s=rate(found.transactions, found.phases.get(REPLAY, 0.0)),
         )
-        for drilled in drills_of(catalog)[-_RESTORES_SHOWN:]
+        for found in measured_of(catalog)[-_RESTORES_SHOWN:]
     )
 
 
@@ -214,14 +214,14 @@ def _rto(
     target_s = cluster.drill.rto_target
     if newest is None:
         return Rto(target_s=target_s)
-    size, drills = newest.manifest.sizes.restored_bytes, drills_of(catalog)
-    if drills and (archive or not archived):
-        transactions = 0
-        if archive:
-            routes = archive.routes(get_flavor(cluster.flavor))
-            legs = routes.from_position(routes.parse(newest.manifest.position)).legs
-            transactions = sum(log.transactions for leg in legs for log in leg.logs)
-        return Rto(target_s=target_s, seconds=expected_seconds(drills, size, transactions), with_logs=True)
+    size, transactions = newest.manifest.sizes.restored_bytes, None
+    if archive:
+        routes = archive.routes(get_flavor(cluster.flavor))
+        legs = routes.from_position(routes.parse(newest.manifest.position)).legs
+        transactions = sum(log.transactions for leg in legs for log in leg.logs)
+    with_logs = forecast(catalog, size, starting=True, transactions=transactions)
+    if with_logs.seconds is not None and (archive or not archived):
+        return Rto(target_s=target_s, seconds=with_logs.seconds, with_logs=True)
     expected = forecast(catalog, size, starting=True)
     return Rto(target_s=target_s, seconds=expected.seconds, with_logs=not archived)
 

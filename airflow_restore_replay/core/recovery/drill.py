@@ -42,6 +42,7 @@ def drill(
     cluster: Cluster,
     *,
     moment: str = "random",
+    wanted: Wanted | None = None,
     report: Reporter,
     say: Callable[[str], None],
     cancelled: Callable[[], bool] = lambda: False,
@@ -53,12 +54,13 @@ def drill(
     moment: the drill fails.
 
     :param moment: ``random`` within the window, or ``latest``.
+    :param wanted: the moment, if it is chosen already.
     :returns: what was measured, as the record has it.
     :raises MomentRefused: the window is empty.
     :raises BackupFault: evidence against a backup was found; it was recorded.
     """
     run = f"drill/{new_id()}"
-    wanted = _wanted(repository, cluster, moment, dice or random.SystemRandom())
+    wanted = wanted or _wanted(repository, cluster, moment, dice or random.SystemRandom())
     faults: list[RestoreReplayError] = []
 
     def failed(backup_id: str, exc: RestoreReplayError) -> None:

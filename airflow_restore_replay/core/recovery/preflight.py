@@ -100,8 +100,12 @@ def held_bytes(target: Path) -> int:
 
 def free_bytes(target: Path) -> int:
     """Return the room for *target*, which need not exist yet."""
-    there = next(path for path in (target, *target.parents) if path.exists())
-    return shutil.disk_usage(there).free + held_bytes(target)
+    return shutil.disk_usage(existing_parent(target)).free + held_bytes(target)
+
+
+def existing_parent(path: Path) -> Path:
+    """Return *path*, or the nearest directory above it that exists."""
+    return next(p for p in (path, *path.parents) if p.exists())
 
 
 def _release(needs: Needs) -> Finding:

@@ -45,7 +45,7 @@ from airflow_restore_replay.core.recovery.moment.plan import Base, Plan, bases_f
 from airflow_restore_replay.core.recovery.moment.replayed_node import ReplayedNode
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment, State, Unfinished
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.preflight import Needs
+from airflow_restore_replay.core.recovery.preflight import Needs, held_bytes
 from airflow_restore_replay.core.recovery.restore import event_statements, option_file_at
 from airflow_restore_replay.core.recovery.target_dir import held as held_target
 from airflow_restore_replay.core.repository.catalog import Catalog
@@ -142,6 +142,19 @@ class MomentRestore:
         """
         return outline(self.plan, self.catalog, self._needs(copy), tables)
 
+    def examine(self) -> None:
+        """Examine target and host; nothing is written.
+
+        :raises MomentRefused, LogMissing, LogCorrupt: see :attr:`plan`.
+        :raises PreflightFailed: or a more specific error, about target or host.
+        """
+        refuse(self.outline().findings, seeding=False, what="a restore")
+
+    @property
+    def missing_bytes(self) -> int:
+        """Return the bytes that the target's file system must still have room for."""
+        return max(0, self._needs().disk_bytes - held_bytes(self.target))
+
     @property
     def keeps_old(self) -> bool:
         """Return whether a restore in place has room to keep the old state until the new one is whole."""
@@ -178,7 +191,7 @@ class MomentRestore:
         :raises TargetNotEmpty: *target* has content, a server runs on it, or another restore does.
         :raises LogMissing, LogCorrupt: a file of the archive is damaged; the message names it, and what is reachable.
         """
-        refuse(self.outline().findings, seeding=False, what="a restore")
+        self.examine()
         state = self.resumed or State.of(self.cluster.name, self.plan, in_place=self.in_place)
         plan_seconds = round(time.monotonic() - self.started, 3)
         with contextlib.closing(held_target(self.target)) as held, self.unfinished.alone():
