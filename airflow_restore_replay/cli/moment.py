@@ -1,23 +1,16 @@
-"""The options of ``restore-replay restore`` that name a moment, and the restore to it."""
+"""The options of ``restore-replay restore`` that name a moment, and what a restore to it prints."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.output import console
-from airflow_restore_replay.cli.progress import ProgressDisplay
-from airflow_restore_replay.cli.scope import Scope
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
-from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted, wanted_of
-from airflow_restore_replay.core.recovery.to_moment import restore_to_moment
-from airflow_restore_replay.core.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,24 +50,6 @@ def refuse_with_moment(options: dict[str, Any], *, dry_run: bool) -> None:
     if (options["tables"] or options["databases"]) and not (options["dump"] or options["into"]):
         raise click.UsageError(
             "A moment is that of a whole server; with --dump or --into it gives some tables."
-        )
-
-
-def restore_moment(
-    scope: Scope, repository: Repository, target: Path, wanted: Wanted, *, force: bool
-) -> RestoredToMoment:
-    """Restore to *wanted*, and show its progress."""
-    # An orderly end of this process must end the servers that it started, also after SIGTERM.
-    clean_up_on_sigterm()
-    with ProgressDisplay(scope.cluster.name) as display:
-        return restore_to_moment(
-            repository,
-            scope.cluster,
-            wanted,
-            target,
-            force=force,
-            report=Reporter(display.update),
-            say=display.say,
         )
 
 

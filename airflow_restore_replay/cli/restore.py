@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +12,26 @@ import msgspec
 from airflow_restore_replay.cli import restore_output
 from airflow_restore_replay.cli.credentials import read_password
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
-from airflow_restore_replay.cli.moment import (
-    moment_of,
-    moment_options,
-    refuse_with_moment,
-    restore_moment,
-    show_moment,
-)
+from airflow_restore_replay.cli.moment import moment_of, moment_options, refuse_with_moment, show_moment
+from airflow_restore_replay.cli.on_node import refuse_unconfirmed, restore_on_node
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
-from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest
-from airflow_restore_replay.core.recovery.dumping import refuse_file
-from airflow_restore_replay.core.recovery.moment.wanted import Wanted
+from airflow_restore_replay.core.recovery.copy_server import CopyRequest
+from airflow_restore_replay.core.recovery.errand import Done, Errand
+from airflow_restore_replay.core.recovery.order import Order, passwords_of
 from airflow_restore_replay.core.recovery.plan import Plan
-from airflow_restore_replay.core.recovery.restore import Restored, choose_backup
 from airflow_restore_replay.core.recovery.scratch import scratch_directory
 from airflow_restore_replay.core.recovery.selection import Selection
-from airflow_restore_replay.core.recovery.service import Served, serve
-from airflow_restore_replay.core.recovery.session import RestoreSession, Wish
+from airflow_restore_replay.core.recovery.session import RestoreSession, Wish, refuse_plan
 from airflow_restore_replay.core.recovery.source import server_at
+from airflow_restore_replay.core.runtime.recovery import Place, is_volume
 
 
 @click.command("restore")
-@click.option("--to", "target", type=click.Path(path_type=Path), metavar="DIR", help="An empty directory.")
+@click.option("--to", "target", metavar="DIR", help="An empty directory, or volume:NAME of Docker.")
 @click.option("--backup", "backup_id", metavar="ID", help="Default: the newest healthy backup.")
 @click.option("--tables", metavar="LIST", help="Only these, as shop.orders,shop.o%.")
 @click.option("--databases", metavar="LIST", help="Only the tables of these.")
@@ -66,80 +58,81 @@ from airflow_restore_replay.core.recovery.source import server_at
     metavar="[USER@]HOST[:PORT]",
     help="It replicates from there; the password is read from standard input. Implies --start.",
 )
+@click.option(
+    "--on-node", is_flag=True, help="Restore on the host of the cluster's nodes, as node.runtime says."
+)
 @moment_options
 @scoped
-def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) -> None:
+def command(
+    scope: Scope,
+    target: str | None,
+    dry_run: bool,
+    on_node: bool,
+    yes: bool,
+    backup_id: str | None,
+    quarantined: bool,
+    **options: Any,
+) -> None:
     """Restore a backup into an empty directory, or resume an interrupted restore.
 
     With --at, --before-gtid, --to-gtid or --latest, archived binary logs are replayed on the newest backup from before
     that moment. With --start, a server runs on it and goes on running. With --dump and --into, tables are taken out of
     a server that runs as long as this takes; then DIR may be left out. Neither Airflow nor the primary is needed.
+
+    With --on-node, all of this happens on the host of the cluster's nodes, and DIR is a directory there. If they are
+    Docker's, --to volume:NAME restores into a volume.
     """
     clean_up_on_sigterm()
     wanted = moment_of(options)
+    chosen = {"backup_id": backup_id or "", "quarantined": quarantined}
     if wanted:
-        refuse_with_moment(options, dry_run=dry_run)
+        refuse_with_moment(options | chosen, dry_run=dry_run)
+    if target is None and (not (options["dump"] or options["into"]) or _copy_options(options)):
+        raise click.UsageError("Missing option '--to'.")
+    if on_node or is_volume(target or ""):
+        how = {**chosen, "wanted": wanted, "dry_run": dry_run}
+        _restore_on_node(scope, target or "", options, how, yes=yes)
+        return
     with ExitStack() as stack:
         if target is None:
-            if not (options["dump"] or options["into"]) or _copy_options(options):
-                raise click.UsageError("Missing option '--to'.")
-            target = stack.enter_context(scratch_directory(Path(scope.cluster.node.workdir))) / "data"
-        wish = _wish(scope, target.absolute(), options)
+            scratch = stack.enter_context(scratch_directory(Path(scope.cluster.node.workdir)))
+            target = str(scratch / "data")
+        display = ProgressDisplay(scope.cluster.name)
+        wish = _wish(scope, Path(target).absolute(), options)
+        errand = Errand(scope.repository(), scope.cluster, wish, Reporter(display.update), display.say)
         if wanted:
-            answer = _restore_moment(scope, wish, wanted)
+            with display:
+                done = errand.to_moment(wanted)
         else:
-            answer = _restore(scope, wish, dry_run=dry_run, **_chosen(options))
-    answer()
+            session = errand.session(backup_id, quarantined=quarantined)
+            plan = errand.plan(session, dry_run=dry_run)
+            if dry_run:
+                _show_plan(scope, plan)
+                return
+            if wish.in_place and not yes:
+                _confirm(session)
+            with display:
+                done = errand.backup(session, plan)
+    _show(scope, done)
 
 
-def _restore(
-    scope: Scope, wish: Wish, *, backup_id: str | None, quarantined: bool, yes: bool, dry_run: bool
-) -> Callable[[], None]:
-    """Restore, and return what shows the answer."""
-    repository = scope.repository()
-    catalog = repository.catalog()
-    backup = choose_backup(catalog, backup_id, allow_quarantined=quarantined)
-    display = ProgressDisplay(scope.cluster.name)
-    session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
-    if not dry_run:
-        session.take_over()
-    plan = session.plan()
-    if dry_run:
-        return partial(_show_plan, scope, session, plan)
-    session.refuse(plan)
-    if wish.in_place and not yes:
-        _confirm(session)
-    with display:
-        restored = session.restore()
-        served, commands = _served(session, restored)
-    return partial(_show, scope, session, plan.tables, restored, served, commands)
+def _restore_on_node(
+    scope: Scope, target: str, options: dict[str, Any], how: dict[str, Any], *, yes: bool
+) -> None:
+    """Restore on the host of the cluster's nodes, and show the answer.
 
-
-def _restore_moment(scope: Scope, wish: Wish, wanted: Wanted) -> Callable[[], None]:
-    """Restore to a moment, let a server run as it is asked for, and return what shows the answer."""
-    if wish.dump:
-        refuse_file(wish.dump)
-    repository = scope.repository()
-    reached = restore_moment(scope, repository, wish.target, wanted, force=wish.force)
-    catalog = repository.catalog()
-    display = ProgressDisplay(scope.cluster.name)
-    backup = catalog.backup(reached.backup_id)
-    session = RestoreSession(scope.cluster, repository, catalog, backup, wish, Reporter(display.update))
-    with display:
-        served, commands = _served(session, reached)
-
-    def show() -> None:
-        if not scope.as_json:
-            show_moment(reached)
-        _show(scope, session, [], reached, served, commands)
-
-    return show
-
-
-def _served(session: RestoreSession, restored: Restored) -> tuple[Served, Commands]:
-    """Use a server on the restored copy as it is asked for, and return what came of it, with the server's commands."""
-    served = serve(session, restored) if session.wish.runs else Served()
-    return served, served.running.commands if served.running else session.commands(restored)
+    :param how: which data, and whether only to show the plan, as fields of :class:`Order`.
+    """
+    place = Place.of(scope.cluster, target)
+    if options["dump"] and not Path(options["dump"]).is_absolute():
+        raise click.UsageError("--dump is a file of the node's host: write the whole path.")
+    wish = _wish(scope, Path(place.directory), options)
+    order = Order.of(wish, **how)
+    if not place.directory:
+        order = msgspec.structs.replace(order, target="")
+    refuse_unconfirmed(order, yes=yes)
+    found = restore_on_node(scope, place, order, passwords_of(wish))
+    _show_plan(scope, found) if isinstance(found, Plan) else _show(scope, found)
 
 
 def _confirm(session: RestoreSession) -> None:
@@ -159,35 +152,25 @@ def _confirm(session: RestoreSession) -> None:
         )
 
 
-def _show_plan(scope: Scope, session: RestoreSession, plan: Plan) -> None:
+def _show_plan(scope: Scope, plan: Plan) -> None:
     scope.emit(msgspec.to_builtins(plan)) if scope.as_json else restore_output.show_plan(plan)
-    session.refuse(plan)
+    refuse_plan(plan)
 
 
-def _show(
-    scope: Scope,
-    session: RestoreSession,
-    tables: Sequence[str],
-    restored: Restored,
-    served: Served,
-    commands: Commands,
-) -> None:
-    hints = [*session.server_flavor.restore_hints(), *restore_output.ownership(session.wish.target)]
+def _show(scope: Scope, done: Done) -> None:
+    restored, served = done.moment or done.restored, done.served
     if scope.as_json:
-        answer = msgspec.to_builtins(restored) | {"hints": hints, "state": session.backup.state}
-        scope.emit(answer | {"commands": commands, "tables": tables} | msgspec.to_builtins(served))
-    elif served.dumped or served.loaded:
-        restore_output.show_taken(served)
-    if scope.as_json:
+        answer = msgspec.to_builtins(restored) | {"hints": done.hints, "state": done.state}
+        scope.emit(answer | {"commands": done.commands, "tables": done.tables} | msgspec.to_builtins(served))
         return
+    if done.moment:
+        show_moment(done.moment)
+    if served.dumped or served.loaded:
+        restore_output.show_taken(served)
     if served.running:
         restore_output.show_running(restored, served.running, served.role)
     elif not (served.dumped or served.loaded):
-        restore_output.show_files(restored, commands, hints)
-
-
-def _chosen(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("backup_id", "quarantined", "yes")}
+        restore_output.show_files(restored, done.commands, done.hints)
 
 
 def _copy_options(options: dict[str, Any]) -> bool:

@@ -37,9 +37,9 @@ def guarded(scratch: Path) -> Iterator[None]:
     end_servers(scratch)
     own = identify(os.getpid())
     argv = [sys.executable, "-m", __name__, str(scratch), str(own.pid), str(own.started)]
-    guard = spawn(
-        argv, scratch / "guard.log", environment={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    )
+    # The agent of a node ends what was started for the node; the guard must survive that, because it ends servers.
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), NODE: ""}
+    guard = spawn(argv, scratch / "guard.log", environment=environment)
     before = os.environ.get(NODE)
     os.environ[NODE] = str(scratch)
     try:
