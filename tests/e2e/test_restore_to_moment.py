@@ -221,9 +221,9 @@ def test_files_that_arrive_one_by_one_are_served_one_after_the_other(
 
 
 @on_both
-def test_the_command_line_restores_to_a_time(story: Story, tmp_path: Path) -> None:
+def test_the_command_line_restores_to_a_time(story: Story, own: Rig, tmp_path: Path) -> None:
     config = tmp_path / "clusters.yaml"
-    section = story.rig.section(timezone="Asia/Tokyo")
+    section = own.section(timezone="Asia/Tokyo")
     config.write_text(yaml.safe_dump({"clusters": {"orders": section}}))
     target = tmp_path / "copy" / "data"
     local = (story.noon + timedelta(hours=9)).replace(tzinfo=None)
@@ -241,10 +241,10 @@ def test_the_command_line_restores_to_a_time(story: Story, tmp_path: Path) -> No
 
 @on_both
 def test_a_dropped_table_comes_back_as_a_dump_and_a_server_runs_on_its_last_moment(
-    story: Story, tmp_path: Path
+    story: Story, own: Rig, tmp_path: Path
 ) -> None:
     config, target = tmp_path / "clusters.yaml", tmp_path / "copy" / "data"
-    config.write_text(yaml.safe_dump({"clusters": {"orders": story.rig.section()}}))
+    config.write_text(yaml.safe_dump({"clusters": {"orders": own.section()}}))
     dumped = tmp_path / "orders.sql.zst"
     command = [*CLI, "restore", "--config", str(config), "--json", "--before-gtid", story.drop]
     table = ["--tables", "shop.orders", "--dump", str(dumped)]
