@@ -27,6 +27,7 @@ _COMMANDS = {
     "report": "report",
     "find": "find",
     "freshness": "freshness",
+    "units": "units",
     "release": "release",
     "verify": "verify",
     "prune": "prune",

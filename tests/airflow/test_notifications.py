@@ -20,8 +20,7 @@ from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ChunkCorrupt, StoreFailed
 from airflow_restore_replay.dag import build_restore_replay_dag
 from airflow_restore_replay.hooks.clusters import find_cluster
-from airflow_restore_replay.notifications import Announcer, CycleMessage, message
-from airflow_restore_replay.notifications import run_facts as scene
+from airflow_restore_replay.notifications import Announcer, CycleMessage, message, reading
 from airflow_restore_replay.operators import QuarantineBackupOperator
 from tests.airflow.conftest import REPO
 from tests.airflow.support import Shipped, context_of, dag_bag, shipped_dag
@@ -187,7 +186,7 @@ def test_any_notifier_plugs_in_the_same_way(cycle: Shipped, damaged: str) -> Non
 
 def test_age_is_unknown_when_the_store_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message comes all the same, and soon."""
-    monkeypatch.setattr(scene, "READ_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(reading, "READ_TIMEOUT_S", 3.0)
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "none")
     with socket.socket() as silent:

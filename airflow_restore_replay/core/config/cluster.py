@@ -33,6 +33,7 @@ from airflow_restore_replay.core.config.sections import (
 )
 from airflow_restore_replay.core.config.strict import Strict
 from airflow_restore_replay.core.config.units import Seconds
+from airflow_restore_replay.core.config.watching import Ping, Watch
 from airflow_restore_replay.core.decoding import convert
 from airflow_restore_replay.core.errors import ConfigInvalid
 
@@ -75,6 +76,8 @@ class Cluster(Strict, frozen=True, kw_only=True):
     drill: Drill = Drill()
     timeouts: Timeouts = Timeouts()
     notify: Notify = Notify()
+    freshness: Watch = Watch()
+    ping: Ping = Ping()
     max_age: Seconds = Seconds("26h")
 
     def __post_init__(self) -> None:
@@ -84,7 +87,7 @@ class Cluster(Strict, frozen=True, kw_only=True):
                 f"seed.method {self.seed.method} is not possible with flavor {self.flavor}; "
                 f"allowed: {', '.join(allowed)}"
             )
-        for schedule in filter(None, (self.schedule, self.drill.schedule)):
+        for schedule in filter(None, (self.schedule, self.drill.schedule, self.freshness.schedule)):
             refuse_invalid_schedule(schedule)
 
 
