@@ -103,7 +103,7 @@ def _program(given: str | None) -> str:
 
 
 def _config() -> str:
-    return os.path.abspath(click.get_current_context().params["config"])
+    return os.path.abspath(str(click.get_current_context().params["config"]))
 
 
 def _refuse_unfit(place: Place) -> None:

@@ -5,6 +5,7 @@ The provider is no dependency. Its method is called only where it is installed, 
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -53,22 +54,19 @@ class Lineage:
 
     def facets(self) -> Any:
         """Return the provider's ``OperatorLineage``."""
-        from airflow.providers.openlineage.extractors import OperatorLineage
-
-        return OperatorLineage(
+        return import_module("airflow.providers.openlineage.extractors").OperatorLineage(
             inputs=[_dataset(*found) for found in self._inputs],
             outputs=[_dataset(*found) for found in self._outputs],
         )
 
 
 def _dataset(named: tuple[str, str], version: str) -> Any:
-    from openlineage.client.event_v2 import Dataset
-    from openlineage.client.facet_v2 import dataset_version_dataset
-
     facets = {}
     if version:
-        facets["version"] = dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=version)
-    return Dataset(namespace=named[0], name=named[1], facets=facets)
+        kinds = import_module("openlineage.client.facet_v2").dataset_version_dataset
+        facets["version"] = kinds.DatasetVersionDatasetFacet(datasetVersion=version)
+    dataset = import_module("openlineage.client.event_v2").Dataset
+    return dataset(namespace=named[0], name=named[1], facets=facets)
 
 
 class WithLineage:

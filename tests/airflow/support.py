@@ -157,8 +157,8 @@ def _run_callbacks_as_the_dag_processor() -> Iterator[None]:
     """Let the callbacks of a run ask Airflow, as in the DAG processor; in ``dag.test()`` they cannot."""
     import os
     import uuid
+    from importlib import import_module
 
-    import psutil
     import structlog
     from airflow.models.dagrun import DagRun
     from airflow.sdk.execution_time import supervisor as supervisors
@@ -171,7 +171,7 @@ def _run_callbacks_as_the_dag_processor() -> Iterator[None]:
         supervisor = kind(
             id=uuid.uuid4(),
             pid=os.getpid(),
-            process=psutil.Process(),
+            process=import_module("psutil").Process(),
             process_log=structlog.get_logger(logger_name="task"),
             client=kind._api_client(),
         )
