@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.notifications import memory
 from airflow_restore_replay.notifications.message_texts import (
     GAP,
     QUARANTINE,
@@ -21,6 +20,7 @@ from airflow_restore_replay.notifications.slack import slack_channels
 
 if TYPE_CHECKING:
     from airflow_restore_replay.notifications.compose import Told
+    from airflow_restore_replay.notifications.memory import Memory
 
 Callback = Callable[[Any], Any]
 
@@ -49,6 +49,7 @@ class Announcer:
     channel: str = ""
 
     def __call__(self, context: Any) -> None:
+        from airflow_restore_replay.notifications import memory
         from airflow_restore_replay.notifications.compose import compose
 
         try:
@@ -65,6 +66,7 @@ class Announcer:
 
     def after_success(self, context: Any) -> None:
         """Tell that a DAG succeeds again, if it was told of a failure; a callback for the run's success."""
+        from airflow_restore_replay.notifications import memory
         from airflow_restore_replay.notifications.compose import dag_id_of
 
         lasting = memory.load(dag_id_of(context), self.channel or _name_of(self.notifier)).failures
@@ -74,7 +76,7 @@ class Announcer:
             after = f"{first.what}, since {first.since:%Y-%m-%d %H:%M} UTC, runs: {runs}"
             self({**context, "recovery": {"backup_id": "", "after": after, "todo": "Nothing."}})
 
-    def _tell(self, context: Any, found: Told, known: memory.Memory) -> None:
+    def _tell(self, context: Any, found: Told, known: Memory) -> None:
         what = found.message.title
         now, run = found.at, found.message.run
         occurred = known.occur(found.key, run=run, now=now, repeat_after_s=found.repeat_after_s, what=what)

@@ -26,7 +26,6 @@ from airflow_restore_replay.hooks.clusters import find_cluster
 from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
 from airflow_restore_replay.hooks.repository import RepositoryHook
 from airflow_restore_replay.hooks.task_state import ENDED_BY_USER, task_state
-from airflow_restore_replay.operators.lineage import Lineage, WithLineage
 from airflow_restore_replay.operators.links import BackupLink, VerdictLink, push_links
 from airflow_restore_replay.triggers.job import JobTrigger
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.repository.repository import Repository
+    from airflow_restore_replay.operators.lineage import Lineage
 
 Callback = Callable[[Any], Any]
 
@@ -168,6 +168,16 @@ class ClusterOperator(BaseOperator):
         push_links(context, spec, backup_id=backup_id, verdict_id=verdict_id)
 
 
+class WithLineage:
+    """Mixin of the tasks whose lineage the provider asks for."""
+
+    _lineage: Lineage | None = None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what the task read and wrote; None if it did not get that far."""
+        return self._lineage.facets() if self._lineage else None
+
+
 class NodeJobOperator(WithLineage, ClusterOperator):
     """Base of the tasks that run a job on a replay node: submit it, wait or defer, push its result to XCom.
 
@@ -263,6 +273,7 @@ class NodeJobOperator(WithLineage, ClusterOperator):
 
     def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
         from airflow_restore_replay.core.runtime.client import result_of
+        from airflow_restore_replay.operators.lineage import Lineage
 
         state = hook.wait(self.node, key, on_progress=self.log.info)
         self.link(context, backup_id=state.result.get("backup_id"), verdict_id=state.verdict_id)

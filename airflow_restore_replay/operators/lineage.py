@@ -67,13 +67,3 @@ def _dataset(named: tuple[str, str], version: str) -> Any:
         facets["version"] = kinds.DatasetVersionDatasetFacet(datasetVersion=version)
     dataset = import_module("openlineage.client.event_v2").Dataset
     return dataset(namespace=named[0], name=named[1], facets=facets)
-
-
-class WithLineage:
-    """Mixin of the tasks whose lineage the provider asks for."""
-
-    _lineage: Lineage | None = None
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Return what the task read and wrote; None if it did not get that far."""
-        return self._lineage.facets() if self._lineage else None

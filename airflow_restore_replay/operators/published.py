@@ -12,12 +12,12 @@ from airflow_restore_replay.core.errors import NoSuchBackup, RestoreReplayError
 from airflow_restore_replay.operators.base import (
     Callback,
     ClusterOperator,
+    WithLineage,
     call_all,
     fail_or_retry,
     run_as_of,
     run_owner,
 )
-from airflow_restore_replay.operators.lineage import Lineage, WithLineage
 from airflow_restore_replay.operators.links import BackupLink
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_restore_replay.core.repository.catalog import Backup, Catalog
     from airflow_restore_replay.core.repository.repository import Repository
+    from airflow_restore_replay.operators.lineage import Lineage
 
 
 def backup_asset(cluster: str | Cluster) -> Asset:
@@ -92,6 +93,7 @@ class PublishedOperator(WithLineage, ClusterOperator):
     def _lineage_of(self, backup: Backup) -> Lineage | None:
         """Return that the primary's data went into the backup; None if its address cannot be resolved here."""
         from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
+        from airflow_restore_replay.operators.lineage import Lineage
 
         try:
             lineage = Lineage(ReplayNodeHook(self.find_cluster()).cluster)

@@ -120,7 +120,8 @@ def test_the_units_commands_check_archive_and_cycle(host: Host, switch: Switch) 
     assert archiver.returncode == 0, out + err
     units = "".join(path.read_text() for path in host.directory.iterdir())
     assert not [secret for secret in (TOKEN, BACKUP_PASSWORD) if secret in "".join([*said, out, err, units])]
-    host.rig.assert_nothing_left()
+    host.rig.assert_no_secret()
+    assert [path.name for path in host.rig.workdir.iterdir()] == ["spool"]
 
 
 def test_a_stale_backup_makes_the_service_fail_and_does_not_ping(host: Host, switch: Switch) -> None:
