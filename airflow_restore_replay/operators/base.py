@@ -42,8 +42,7 @@ log = logging.getLogger(__name__)
 #: Wait this long before deferring. To resume after a deferral costs the start of a worker, which takes longer than
 #: this. Airflow 3.3 also treats a task as failed if it resumes before a busy scheduler has recorded its deferral.
 DEFER_AFTER_S = 5.0
-
-#: key of the XCom in which a failed task notes its failure for the message about its run
+#: XCom of a failed task, for the message about its run
 NOTED_FAILURE = "failure"
 
 
