@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from airflow_restore_replay.core.config.units import Seconds, human_seconds
 from airflow_restore_replay.core.decisions.freshness import Freshness, freshness
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.ping import ping
 from airflow_restore_replay.core.repository.format.records import Proof, utc_now
 
 
@@ -79,21 +81,26 @@ def of_group(scope: GroupScope, max_age: Seconds | None, proof: str, rpo: Second
 @click.option(
     "--rpo", type=Duration(), metavar="1m", help="Also limit how far the archive is behind the primary."
 )
+@click.option("--ping", "pings", is_flag=True, help="Call the cluster's ping URL if the check is OK.")
 @scoped_or_grouped(of_group)
-def command(scope: Scope, max_age: Seconds | None, proof: str, rpo: Seconds | None) -> None:
+def command(scope: Scope, max_age: Seconds | None, proof: str, rpo: Seconds | None, pings: bool) -> None:
     """Check that the newest healthy proven backup is young enough and, with --rpo, the archive up to date.
 
     Exit codes are those of Nagios: 0 OK, 2 CRITICAL (too old, or the age is unknown), 3 UNKNOWN (the check itself
     is wrongly configured). The age counts from the time when the backup's position was read from the primary. The
-    archive is behind by the time since the primary had logged nothing that is not archived.
+    archive is behind by the time since the primary had logged nothing that is not archived. A ping that fails is
+    said on standard error, and changes neither the answer nor the exit code.
 
     With --group, the worst cluster of the group decides, and a cluster that the file lacks is CRITICAL.
     """
     seen = _look(scope, _Limits(max_age or scope.cluster.max_age, rpo), Proof(proof))
+    pinged = ping(scope.cluster.ping, fresh=seen.code is Nagios.OK) if pings else ""
     if scope.as_json:
-        scope.emit(_document(scope, seen))
+        scope.emit(_document(scope, seen) | ({"ping": pinged} if pings else {}))
     else:
         echo(_line(scope, seen))
+    if pinged.startswith("failed"):
+        click.echo(f"The ping {pinged}.", file=sys.stderr)
     raise click.exceptions.Exit(seen.code)
 
 
