@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,15 +53,18 @@ class NagiosCommand(click.Command):
             raise click.exceptions.Exit(Nagios.UNKNOWN) from exc
 
 
-def of_group(scope: GroupScope, max_age: Seconds | None, proof: str, rpo: Seconds | None) -> None:
+def of_group(
+    scope: GroupScope, max_age: Seconds | None, proof: str, rpo: Seconds | None, pings: bool
+) -> None:
     """Check all clusters of a group: the worst decides, and one that is missing is CRITICAL."""
     seen = {
         each.cluster.name: (each, _look(each, _Limits(max_age or each.cluster.max_age, rpo), Proof(proof)))
         for each in scope.scopes()
     }
     code = Nagios.CRITICAL if scope.lacking else max((found.code for _, found in seen.values()))
+    pinged = {name: _pinged(each, found) for name, (each, found) in seen.items()} if pings else {}
     if scope.as_json:
-        documents = [_document(each, found) for each, found in seen.values()]
+        documents = [_document(each, found) | pinged.get(name, {}) for name, (each, found) in seen.items()]
         documents += [
             {"cluster": name, "status": Nagios.CRITICAL.name, "error": Failure.of(exc)}
             for name, exc in scope.lacking.items()
@@ -94,13 +96,11 @@ def command(scope: Scope, max_age: Seconds | None, proof: str, rpo: Seconds | No
     With --group, the worst cluster of the group decides, and a cluster that the file lacks is CRITICAL.
     """
     seen = _look(scope, _Limits(max_age or scope.cluster.max_age, rpo), Proof(proof))
-    pinged = ping(scope.cluster.ping, fresh=seen.code is Nagios.OK) if pings else ""
+    pinged = _pinged(scope, seen) if pings else {}
     if scope.as_json:
-        scope.emit(_document(scope, seen) | ({"ping": pinged} if pings else {}))
+        scope.emit(_document(scope, seen) | pinged)
     else:
         echo(_line(scope, seen))
-    if pinged.startswith("failed"):
-        click.echo(f"The ping {pinged}.", file=sys.stderr)
     raise click.exceptions.Exit(seen.code)
 
 
@@ -148,6 +148,14 @@ def _look(scope: Scope, limits: _Limits, proof: Proof) -> _Seen:
     except Exception as exc:
         # The error that hides the age may also have prevented backups, so it counts as stale.
         return _Seen(limits, problem=Failure.of(exc))
+
+
+def _pinged(scope: Scope, seen: _Seen) -> dict[str, str]:
+    """Call the cluster's ping URL, and return what came of it for the JSON answer."""
+    pinged = ping(scope.cluster.ping, fresh=seen.code is Nagios.OK)
+    if pinged.startswith("failed"):
+        click.echo(f"The ping of {scope.cluster.name} {pinged}.", err=True)
+    return {"ping": pinged}
 
 
 def _line(scope: Scope, seen: _Seen) -> str:

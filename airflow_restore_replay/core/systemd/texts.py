@@ -136,7 +136,7 @@ def _timer(cluster: Cluster, place: Place, kind: str) -> str:
         when = [f"OnBootSec=2min\nOnUnitActiveSec={place.every_s:.0f}s\nRandomizedDelaySec=30s"]
         what = f"When the freshness of {cluster.name} is checked"
     elif kind == CYCLE and cluster.schedule:
-        events = calendar_events(cluster.schedule, cluster.timezone)
+        events = calendar_events(cluster.starts(cluster.schedule), cluster.timezone)
         # A cycle that was missed while the host was down runs when it is up again.
         when = [*(f"OnCalendar={event}" for event in events), "Persistent=true", "AccuracySec=1s"]
         what = f"When a backup of {cluster.name} is made"

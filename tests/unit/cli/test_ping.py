@@ -79,7 +79,7 @@ def test_a_ping_that_is_refused_is_said_and_changes_no_verdict(
     pinging.publish()
     switch.status = status
     answer = pinging.run("freshness", "--ping")
-    assert (f"The ping failed: {said}." in answer.stderr) is bool(said)
+    assert (f"The ping of orders failed: {said}." in answer.stderr) is bool(said)
     assert TOKEN not in answer.output + answer.stderr
     assert "/elsewhere" not in switch.calls, "a redirect would take the token elsewhere"
 
@@ -109,7 +109,7 @@ def test_a_ping_that_cannot_be_sent_is_said_without_the_url(
         shop.publish()
         answer = shop.run("freshness", "--ping")
     assert "OK" in answer.stdout
-    assert "The ping failed: " in answer.stderr
+    assert "The ping of orders failed: " in answer.stderr
     assert TOKEN not in answer.output + answer.stderr
 
 
