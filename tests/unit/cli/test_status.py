@@ -176,5 +176,5 @@ def test_a_cluster_with_a_mistake_is_critical_and_stops_no_other(
     one = run(tmp_path, "--cluster", "wrong", exit_code=3)
     assert "clusters.wrong.primary.hots" in one.stdout
     metrics = CliRunner().invoke(cli, ["metrics", "--config", str(config)])
-    assert 'restore_replay_up{cluster="wrong",flavor=""} 0' in metrics.stdout
-    assert 'restore_replay_up{cluster="fresh",flavor="mariadb"} 1' in metrics.stdout
+    assert 'restore_replay_up{cluster="wrong"} 0' in metrics.stdout
+    assert 'restore_replay_up{cluster="fresh"} 1' in metrics.stdout
