@@ -14,6 +14,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import msgspec
+
 from airflow_restore_replay.cli.output import echo
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.sections import primary_password
@@ -21,6 +23,7 @@ from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.jobs.protocol import Secrets
 from airflow_restore_replay.core.repository.key_sources import read_repository_keys
 from airflow_restore_replay.core.repository.repository import Repository
+from airflow_restore_replay.core.repository.store.environment import credentials_of_environment
 from airflow_restore_replay.core.runtime.base import NO_ACCESS, NodeAccess, Runtime
 
 _BY_AIRFLOW = "airflow_restore_replay.hooks.command_line"
@@ -64,6 +67,26 @@ def connected(cluster: Cluster) -> Connected:
         return Connected(*_ask_airflow(cluster, named, lambda air: air.resolved(cluster)))
     secrets = Secrets(primary_password=primary_password(cluster.primary), keys=read_repository_keys(cluster))
     return Connected(cluster, secrets)
+
+
+def connected_to_restore(cluster: Cluster) -> Connected:
+    """Resolve the connections that a restore on a node needs: not the primary's, which may be gone with its password.
+
+    Credentials for the store that no connection has are the environment's; see :func:`open_repository`.
+
+    :raises ConfigInvalid: see :func:`connected`.
+    """
+    found, secrets, access = cluster, Secrets(), NO_ACCESS
+    if named := {key: name for key, name in _named(cluster).items() if not key.startswith("primary.")}:
+        try:
+            found, secrets, access = _ask_airflow(cluster, named, lambda air: air.to_restore(cluster))
+        except ConfigInvalid as exc:
+            if cluster.node.connection:
+                raise
+            _refuse_without_environment(cluster, exc)
+    store = secrets.store or credentials_of_environment(found.repository.url)
+    keys = secrets.keys or read_repository_keys(cluster)
+    return Connected(found, msgspec.structs.replace(secrets, store=store, keys=keys), access)
 
 
 def node_runtime(cluster: Cluster) -> Runtime:

@@ -16,6 +16,7 @@ from airflow_restore_replay.cli.scope import GroupScope
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.group import Member, drill_group, restore_group
+from airflow_restore_replay.core.runtime.recovery import is_volume
 
 #: options of ``restore`` that a group has, too
 _SHARED = ("target", "at", "force", "bind")
@@ -23,7 +24,7 @@ _SHARED = ("target", "at", "force", "bind")
 
 def restore(scope: GroupScope, **options: Any) -> None:
     """Restore all clusters of a group to one moment, each into a directory of its name."""
-    target: Path | None = options["target"]
+    target: str | None = options["target"]
     others = [name for name, value in options.items() if value and name not in _SHARED]
     if others:
         names = {"source": "as_replica_of", "rename": "as", "backup_id": "backup"}
@@ -31,13 +32,15 @@ def restore(scope: GroupScope, **options: Any) -> None:
         raise click.UsageError(f"A group is restored with --at, --to and --force alone, without {shown}.")
     if target is None or options["at"] is None:
         raise click.UsageError("A group is restored to one moment: --group needs --at and --to.")
+    if is_volume(target):
+        raise click.UsageError("A group is restored into a directory of this host.")
     clean_up_on_sigterm()
     with ProgressDisplay(scope.group.name) as display:
         restored = restore_group(
             scope.group.name,
             _members(scope, write=False),
             options["at"],
-            target.absolute(),
+            Path(target).absolute(),
             force=options["force"],
             report=lambda name: Reporter(display.update),
             say=display.say,
@@ -49,8 +52,10 @@ def restore(scope: GroupScope, **options: Any) -> None:
         show_moment(each)
 
 
-def drill(scope: GroupScope, latest: bool) -> None:
+def drill(scope: GroupScope, latest: bool, on_node: bool) -> None:
     """Drill all clusters of a group to one moment."""
+    if on_node:
+        raise click.UsageError("A group is drilled on this host, without --on-node.")
     members = _members(scope, write=True)
     clean_up_on_sigterm()
     with ProgressDisplay(scope.group.name) as display:

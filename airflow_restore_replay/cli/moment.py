@@ -1,4 +1,4 @@
-"""The options of ``restore-replay restore`` that name a moment, and the restore to it."""
+"""The options of ``restore-replay restore`` that name a moment, and what a restore to it prints."""
 
 from __future__ import annotations
 

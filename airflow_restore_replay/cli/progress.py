@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
@@ -38,6 +40,15 @@ class ProgressDisplay:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         if self._live:
             self._live.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to a question."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     def update(self, reading: Progress) -> None:
         """Show *reading*; without a terminal, print new phases and one line every :data:`LINE_INTERVAL_S`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,34 +20,27 @@ from airflow_restore_replay.cli.moment import (
     show_moment,
     show_moment_plan,
 )
+from airflow_restore_replay.cli.on_node import refuse_unconfirmed, restore_on_node
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, person, scoped_or_grouped
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.values import Endpoint
 from airflow_restore_replay.core.jobs.context import Reporter
-from airflow_restore_replay.core.recovery.copy_server import Commands, CopyRequest
-from airflow_restore_replay.core.recovery.measurements import (
-    PLAN,
-    RESTORE,
-    START_RESTORED,
-    Clock,
-    record_restore,
-)
+from airflow_restore_replay.core.recovery.copy_server import CopyRequest
+from airflow_restore_replay.core.recovery.errand import Done, Errand
+from airflow_restore_replay.core.recovery.measurements import record_restore
 from airflow_restore_replay.core.recovery.moment.outline import MomentPlan
-from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
-from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.moment_session import MomentSession
+from airflow_restore_replay.core.recovery.order import Order, passwords_of
 from airflow_restore_replay.core.recovery.plan import Plan
-from airflow_restore_replay.core.recovery.restore import Restored, choose_backup
 from airflow_restore_replay.core.recovery.scratch import scratch_directory
 from airflow_restore_replay.core.recovery.selection import Selection
-from airflow_restore_replay.core.recovery.service import Served, serve
-from airflow_restore_replay.core.recovery.session import RestoreSession, Wish
+from airflow_restore_replay.core.recovery.session import RestoreSession, Wish, refuse_plan
 from airflow_restore_replay.core.recovery.source import server_at
+from airflow_restore_replay.core.runtime.recovery import Place, is_volume
 
 
 @click.command("restore")
-@click.option("--to", "target", type=click.Path(path_type=Path), metavar="DIR", help="An empty directory.")
+@click.option("--to", "target", metavar="DIR", help="An empty directory, or volume:NAME of Docker.")
 @click.option("--backup", "backup_id", metavar="ID", help="Default: the newest healthy backup.")
 @click.option("--tables", metavar="LIST", help="Only these, as shop.orders,shop.o%.")
 @click.option("--databases", metavar="LIST", help="Only the tables of these.")
@@ -75,9 +67,21 @@ from airflow_restore_replay.core.recovery.source import server_at
     metavar="[USER@]HOST[:PORT]",
     help="It replicates from there; the password is read from standard input. Implies --start.",
 )
+@click.option(
+    "--on-node", is_flag=True, help="Restore on the host of the cluster's nodes, as node.runtime says."
+)
 @moment_options
 @scoped_or_grouped(groups.restore)
-def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) -> None:
+def command(
+    scope: Scope,
+    target: str | None,
+    dry_run: bool,
+    on_node: bool,
+    yes: bool,
+    backup_id: str | None,
+    quarantined: bool,
+    **options: Any,
+) -> None:
     """Restore a backup into an empty directory, or resume an interrupted restore.
 
     With --at, --before-gtid, --to-gtid or --latest, archived binary logs are replayed on the newest backup from before
@@ -86,149 +90,125 @@ def command(scope: Scope, target: Path | None, dry_run: bool, **options: Any) ->
 
     With --group and --at, every cluster of the group is restored to that moment, each into a directory of its name in
     DIR; all are examined before any is written.
+
+    With --on-node, all of this happens on the host of the cluster's nodes, and DIR is a directory there. If they are
+    Docker's, --to volume:NAME restores into a volume.
     """
     clean_up_on_sigterm()
-    wanted = moment_of(options)
-    if wanted:
-        refuse_with_moment(options)
+    data = {"wanted": moment_of(options), "backup_id": backup_id or "", "quarantined": quarantined}
+    if data["wanted"]:
+        refuse_with_moment(options | data)
+    if target is None and (not (options["dump"] or options["into"]) or _copy_options(options)):
+        raise click.UsageError("Missing option '--to'.")
+    how = {"dry_run": dry_run, "yes": yes}
+    if on_node or is_volume(target or ""):
+        answer = _restore_on_node(scope, target or "", options, data, **how)
+    else:
+        answer = _restore_here(scope, target, options, data, **how)
+    _show_plan(scope, answer) if isinstance(answer, Plan) else _show(scope, answer)
+
+
+def _restore_here(
+    scope: Scope,
+    target: str | None,
+    options: dict[str, Any],
+    data: dict[str, Any],
+    *,
+    dry_run: bool,
+    yes: bool,
+) -> Done | Plan:
+    """Restore on this host; a dry run returns the plan.
+
+    :param data: which data, as fields of :class:`Errand`.
+    """
     with ExitStack() as stack:
         kept = target is not None
         if target is None:
-            if not (options["dump"] or options["into"]) or _copy_options(options):
-                raise click.UsageError("Missing option '--to'.")
             workdir = Path(scope.cluster.node.workdir)
             # A dry run makes no directory.
-            target = (
-                workdir / "restore" if dry_run else stack.enter_context(scratch_directory(workdir))
-            ) / "data"
-        wish = _wish(scope, target.absolute(), options)
-        restoring = _Restoring(scope, wish, wanted, kept=kept)
-        answer = restoring.run(dry_run=dry_run, **_chosen(options))
-    answer()
-
-
-class _Restoring:
-    """One call of the command.
-
-    :param wanted: the moment; None for a backup alone.
-    :param kept: the restored copy stays after the call.
-    """
-
-    def __init__(self, scope: Scope, wish: Wish, wanted: Wanted | None, *, kept: bool) -> None:
-        self.scope = scope
-        self.wish = wish
-        self.wanted = wanted
-        self.kept = kept
-        self.display = ProgressDisplay(scope.cluster.name)
-
-    def run(
-        self, *, backup_id: str | None, quarantined: bool, yes: bool, dry_run: bool
-    ) -> Callable[[], None]:
-        """Restore, and return what shows the answer."""
-        clock = Clock()
-        with self.display:
-            session = self._session(backup_id, quarantined)
-            if not dry_run:
-                session.take_over()
-            plan = session.plan()
+            scratch = workdir / "restore" if dry_run else stack.enter_context(scratch_directory(workdir))
+            target = str(scratch / "data")
+        wish = _wish(scope, Path(target).absolute(), options)
+        display = stack.enter_context(ProgressDisplay(scope.cluster.name))
+        report = Reporter(display.update)
+        errand = Errand(scope.repository(), scope.cluster, wish, report, **data, kept=kept, say=display.say)
         if dry_run:
-            return partial(_show_plan, self.scope, session, plan)
-        session.refuse(plan)
-        if self.wish.in_place and not yes:
-            _confirm(session)
-        clock.passed(PLAN)
-        with self.display:
-            restored = session.restore()
-            clock.passed(RESTORE)
-            served, commands = _served(session, restored)
-            clock.passed(START_RESTORED)
-            self._record(restored, clock)
-        return partial(_show, self.scope, session, plan.tables, restored, served, commands)
-
-    def _session(self, backup_id: str | None, quarantined: bool) -> RestoreSession:
-        repository, report = self.scope.repository(), Reporter(self.display.update)
-        cluster, wish = self.scope.cluster, self.wish
-        if self.wanted:
-            return MomentSession(cluster, repository, self.wanted, wish, report, self.display.say)
-        catalog = repository.catalog()
-        backup = choose_backup(catalog, backup_id, allow_quarantined=quarantined)
-        return RestoreSession(cluster, repository, catalog, backup, wish, report)
-
-    def _record(self, restored: Restored, clock: Clock) -> None:
-        """Record what the restore of a whole server into a real target took."""
-        wish = self.wish
-        if not self.kept or wish.only or wish.in_place:
-            return
-        phases = {} if isinstance(restored, RestoredToMoment) else {PLAN: clock.seconds[PLAN]}
-        if wish.copy and not (wish.dump or wish.into):
-            phases[START_RESTORED] = clock.seconds[START_RESTORED]
-        record_restore(
-            partial(self.scope.repository, write=True),
-            restored,
-            phases,
-            clock.whole,
-            by=person(),
-            warn=self.display.say,
-        )
+            return errand.plan()
+        done = errand.run(partial(_confirm, display, yes=yes))
+        _record(scope, done, display)
+        return done
 
 
-def _served(session: RestoreSession, restored: Restored) -> tuple[Served, Commands]:
-    """Use a server on the restored copy as it is asked for, and return what came of it, with the server's commands."""
-    served = serve(session, restored) if session.wish.runs else Served()
-    return served, served.running.commands if served.running else session.commands(restored)
+def _restore_on_node(
+    scope: Scope, target: str, options: dict[str, Any], data: dict[str, Any], *, dry_run: bool, yes: bool
+) -> Done | Plan:
+    """Restore on the host of the cluster's nodes; a dry run returns the plan.
+
+    :param data: which data, as fields of :class:`Order`.
+    """
+    place = Place.of(scope.cluster, target)
+    if options["dump"] and not Path(options["dump"]).is_absolute():
+        raise click.UsageError("--dump is a file of the node's host: write the whole path.")
+    wish = _wish(scope, Path(place.directory), options)
+    order = Order.of(wish, **data, dry_run=dry_run)
+    if not place.directory:
+        order = msgspec.structs.replace(order, target="")
+    refuse_unconfirmed(order, yes=yes)
+    with ProgressDisplay(scope.cluster.name) as display:
+        answer = restore_on_node(scope, place, order, passwords_of(wish), display)
+        if isinstance(answer, Done):
+            _record(scope, answer, display)
+        return answer
 
 
-def _confirm(session: RestoreSession) -> None:
+def _record(scope: Scope, done: Done, display: ProgressDisplay) -> None:
+    """Record what the restore took, wherever it ran: its own job only reads the repository."""
+    record_restore(partial(scope.repository, write=True), done.measured, by=person(), warn=display.say)
+
+
+def _confirm(display: ProgressDisplay, session: RestoreSession, *, yes: bool) -> None:
     """Let the user type the directory's name before its content is replaced."""
     target = session.wish.target
+    if yes or not session.wish.in_place:
+        return
     fate = (
         "is kept until the new one is whole"
         if session.keeps_old
         else "is LOST at once: there is no room for both"
     )
-    click.echo(f"Everything in {target} becomes {session.becomes}. The old state {fate}.", err=True)
-    if click.prompt(f"Type {target} to go on", err=True, default="", show_default=False) != str(target):
+    with display.paused():
+        click.echo(f"Everything in {target} becomes {session.becomes}. The old state {fate}.", err=True)
+        typed = click.prompt(f"Type {target} to go on", err=True, default="", show_default=False)
+    if typed != str(target):
         raise PreflightFailed(
             "The directory was not confirmed; nothing was changed.", hint="For scripts: --yes."
         )
 
 
-def _show_plan(scope: Scope, session: RestoreSession, plan: Plan) -> None:
+def _show_plan(scope: Scope, plan: Plan) -> None:
     if scope.as_json:
         scope.emit(msgspec.to_builtins(plan))
     elif isinstance(plan, MomentPlan):
         show_moment_plan(plan)
     else:
         restore_output.show_plan(plan)
-    session.refuse(plan)
+    refuse_plan(plan)
 
 
-def _show(
-    scope: Scope,
-    session: RestoreSession,
-    tables: Sequence[str],
-    restored: Restored,
-    served: Served,
-    commands: Commands,
-) -> None:
-    if isinstance(restored, RestoredToMoment) and not scope.as_json:
-        show_moment(restored)
-    hints = [*session.server_flavor.restore_hints(), *restore_output.ownership(session.wish.target)]
+def _show(scope: Scope, done: Done) -> None:
+    restored, served = done.moment or done.restored, done.served
     if scope.as_json:
-        answer = msgspec.to_builtins(restored) | {"hints": hints, "state": session.backup.state}
-        scope.emit(answer | {"commands": commands, "tables": tables} | msgspec.to_builtins(served))
-    elif served.dumped or served.loaded:
-        restore_output.show_taken(served)
-    if scope.as_json:
+        answer = msgspec.to_builtins(restored) | {"hints": done.hints, "state": done.state}
+        scope.emit(answer | {"commands": done.commands, "tables": done.tables} | msgspec.to_builtins(served))
         return
+    if done.moment:
+        show_moment(done.moment)
+    if served.dumped or served.loaded:
+        restore_output.show_taken(served)
     if served.running:
         restore_output.show_running(restored, served.running, served.role)
     elif not (served.dumped or served.loaded):
-        restore_output.show_files(restored, commands, hints)
-
-
-def _chosen(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("backup_id", "quarantined", "yes")}
+        restore_output.show_files(restored, done.commands, done.hints)
 
 
 def _copy_options(options: dict[str, Any]) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
@@ -145,10 +143,3 @@ def say(lines: Sequence[str]) -> None:
     """Print lines as they are, however long."""
     for line in lines:
         console().print(line, markup=False, soft_wrap=True)
-
-
-def ownership(target: Path) -> list[str]:
-    """Return the hint about the files' owner."""
-    if os.geteuid() != 0:
-        return []
-    return [f"The files belong to root; for the packaged service: chown -R mysql:mysql {target}"]

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError
 from airflow_restore_replay.core.jobs.protocol import Secrets
@@ -26,6 +28,16 @@ def resolved(cluster: Cluster) -> tuple[Cluster, Secrets, NodeAccess]:
     with _connections(cluster):
         hook = ReplayNodeHook(cluster)
         return hook.cluster, hook.secrets(), hook.access
+
+
+def to_restore(cluster: Cluster) -> tuple[Cluster, Secrets, NodeAccess]:
+    """Return what :func:`resolved` does, but without the primary's connection, which a restore does not need."""
+    without = msgspec.structs.replace(
+        cluster, primary=msgspec.structs.replace(cluster.primary, connection=None)
+    )
+    with _connections(cluster):
+        hook = ReplayNodeHook(without)
+        return hook.cluster, hook.repository_secrets(), hook.access
 
 
 def repository(cluster: Cluster, *, write: bool) -> Repository:

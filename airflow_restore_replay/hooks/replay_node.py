@@ -89,8 +89,12 @@ class ReplayNodeHook(BaseHook):
         password = (conn.password or "") if conn is not None else primary_password(self._configured.primary)
         if password:
             mask_secret(password)
+        return msgspec.structs.replace(self.repository_secrets(), primary_password=password)
+
+    def repository_secrets(self) -> Secrets:
+        """Return the credentials and keys of the repository, masked in logs."""
         repository = RepositoryHook(self._configured)
-        return Secrets(primary_password=password, store=repository.credentials(), keys=repository.keys())
+        return Secrets(store=repository.credentials(), keys=repository.keys())
 
     def create(
         self, run: RunRef, *, key: str, replaces: Sequence[str] = (), backup_id: str | None = None
@@ -110,6 +114,26 @@ class ReplayNodeHook(BaseHook):
         node: dict[str, Any] = plain(RunNode(**msgspec.structs.asdict(handle), run=run))
         return node
 
+    def create_for_recovery(self, key: str, *, release: str, volume: str = "") -> dict[str, Any]:
+        """Create the node of a restore or drill, or return the one made for the same *key*.
+
+        :param release: that the server needs at least, by which an image is chosen.
+        :param volume: a Docker volume that the restore goes to.
+        :returns: the node, as plain values for XCom.
+        """
+        from airflow_restore_replay.core.runtime.recovery import recovery_request
+
+        request = recovery_request(self.cluster, key, release=release, volume=volume)
+        handle = self.runtime.create(request)
+        node: dict[str, Any] = plain(RunNode(**msgspec.structs.asdict(handle), run=request.run))
+        return node
+
+    def end_recovery(self, node: dict[str, Any], key: str) -> None:
+        """End the job of a restore and destroy its node; raises nothing about the node."""
+        from airflow_restore_replay.core.runtime.recovery import end_recovery
+
+        end_recovery(self.runtime, self._handle(node), key)
+
     def destroy(self, node: dict[str, Any]) -> None:
         """Stop everything that runs on the node and remove it; idempotent."""
         self.runtime.destroy(self._handle(node))
@@ -124,7 +148,9 @@ class ReplayNodeHook(BaseHook):
         from airflow_restore_replay.core.runtime.nodes import job_request
 
         run = _travelled(node, RunNode).run
-        request = job_request(self.cluster, run, job, key=key, params=params, secrets=self.secrets())
+        # A restore does not connect to the primary, whose password may be gone with it.
+        secrets = self.repository_secrets() if run.recovers else self.secrets()
+        request = job_request(self.cluster, run, job, key=key, params=params, secrets=secrets)
         return self.client(node).submit(request)
 
     def status(self, node: dict[str, Any], key: str) -> JobState:

@@ -188,6 +188,8 @@ class NodeJobOperator(WithLineage, ClusterOperator):
     """
 
     job: ClassVar[JobName]
+    #: whether the node is of this job only, and is destroyed when a user kills the deferred task
+    owns_node: ClassVar[bool] = False
     operator_extra_links = (BackupLink(), VerdictLink())
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "node")
     _watched: tuple[ReplayNodeHook, str, Any] | None = None
@@ -261,7 +263,7 @@ class NodeJobOperator(WithLineage, ClusterOperator):
 
     def _defer(self, resolved: Cluster, key: str) -> NoReturn:
         self.defer(
-            trigger=JobTrigger(cluster=plain(resolved), node=self.node, key=key),
+            trigger=JobTrigger(cluster=plain(resolved), node=self.node, key=key, owns_node=self.owns_node),
             method_name="execute_complete",
             timeout=self.execution_timeout,
         )

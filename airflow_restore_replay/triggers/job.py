@@ -42,17 +42,22 @@ class JobTrigger(BaseTrigger):
     :param cluster: the resolved cluster as plain values, without secrets: reading a job's state needs none.
     :param node: the node, as its task returned it.
     :param key: the job's key.
+    :param owns_node: the node is of this job only, and is destroyed with it.
     """
 
-    def __init__(self, *, cluster: dict[str, Any], node: dict[str, Any], key: str) -> None:
+    def __init__(
+        self, *, cluster: dict[str, Any], node: dict[str, Any], key: str, owns_node: bool = False
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.cluster = cluster
         self.node = node
         self.key = key
+        self.owns_node = owns_node
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {"cluster": self.cluster, "node": self.node, "key": self.key}
+        owned = {"owns_node": True} if self.owns_node else {}
+        return path, {"cluster": self.cluster, "node": self.node, "key": self.key, **owned}
 
     @cached_property
     def _hook(self) -> ReplayNodeHook:
@@ -79,5 +84,6 @@ class JobTrigger(BaseTrigger):
         task's state is not queried: the first such query loads Airflow's API in the triggerer, and blocks all triggers
         for many seconds. A task that no user ended is retried instead, and continues with what the node has.
         """
-        cancelling = asyncio.to_thread(self._hook.cancel, self.node, self.key)
+        end = self._hook.end_recovery if self.owns_node else self._hook.cancel
+        cancelling = asyncio.to_thread(end, self.node, self.key)
         await asyncio.wait_for(cancelling, CANCEL_TIMEOUT_S)

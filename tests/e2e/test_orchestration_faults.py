@@ -221,7 +221,7 @@ BUG = """
 import os, sys
 job = os.environ.get("RR_TEST_BUG_IN")
 if job and "run" in sys.argv:
-    import airflow_restore_replay.core.jobs.registry as table
+    import airflow_restore_replay.core.agent.registry as table
     def broken(ctx):
         raise KeyError("a bug of ours")
     table.JOBS[table.JobName(job)] = broken

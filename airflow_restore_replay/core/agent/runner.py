@@ -8,10 +8,12 @@ import os
 import signal
 import threading
 import time
+from types import FrameType
 from typing import Any
 
 import msgspec
 
+from airflow_restore_replay.core.agent.registry import JOBS
 from airflow_restore_replay.core.agent.state_file import StateFile
 from airflow_restore_replay.core.errors import JobCancelled, LeaseLost, RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
@@ -24,7 +26,6 @@ from airflow_restore_replay.core.jobs.protocol import (
     Progress,
     request_digest,
 )
-from airflow_restore_replay.core.jobs.registry import JOBS
 from airflow_restore_replay.core.jobs.verdicts import (
     is_evidence,
     judge_in_context,
@@ -67,14 +68,15 @@ class JobRunner:
     def run(self) -> JobState:
         """Run the job to its end; the state file has the outcome before this returns."""
         # First of all, because the job can be cancelled once its state file shows that it runs.
-        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        signal.signal(signal.SIGTERM, self._asked_to_stop)
         self._change()
         renewal = threading.Thread(target=self._renew_lease, name="lease", daemon=True)
         try:
-            self._renew()
-            renewal.start()
+            if not self._recovers:
+                self._renew()
+                renewal.start()
             result = JOBS[self.ctx.request.job](self.ctx)
-            verdict_id = record_success(self.ctx, result)
+            verdict_id = "" if self._recovers else record_success(self.ctx, result)
             self._change(
                 status=JobStatus.SUCCEEDED, result=result, verdict_id=verdict_id, finished_at=utc_now()
             )
@@ -84,10 +86,25 @@ class JobRunner:
             self._stop.set()
         return self._state
 
+    @property
+    def _recovers(self) -> bool:
+        """Return whether the job holds no lease, and records by itself what it finds."""
+        return self.ctx.request.run.recovers
+
+    def _asked_to_stop(self, _: int, __: FrameType | None) -> None:
+        first = not self._stop.is_set()
+        self._stop.set()
+        if first and self._recovers:
+            # Restores run the same code for a person, whose Ctrl-C it handles by ending the servers that it started.
+            raise JobCancelled(f"Job {self.ctx.request.job} was cancelled.")
+
     def _fail(self, exc: BaseException) -> None:
         log.error("job %s failed", self.ctx.request.job, exc_info=exc)
         failure = Failure.of(exc)
         verdict_id = ""
+        if self._recovers:
+            self._change(status=JobStatus.FAILED, failure=failure, finished_at=utc_now())
+            return
         try:
             judgement = judge_in_context(self.ctx, exc)
             failure = judgement.failure

@@ -18,6 +18,8 @@ OLDER = "older"
 FULL = "full"
 #: restores the backup that one of these attempts published, where ``prove`` is ``restored``
 PROVE = "prove"
+#: no attempt of a cycle: a restore for a person, or a drill; it holds no lease
+RECOVERY = "recovery"
 
 
 class JobName(StrEnum):
@@ -28,6 +30,8 @@ class JobName(StrEnum):
     CATCH_UP = "catch_up"
     VALIDATE = "validate"
     SNAPSHOT = "snapshot"
+    RECOVER = "recover"
+    DRILL = "drill"
 
 
 @dataclass(frozen=True)

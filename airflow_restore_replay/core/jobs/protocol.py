@@ -16,13 +16,14 @@ import msgspec
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.decisions.attempts import RECOVERY
 from airflow_restore_replay.core.decisions.attempts import JobName as JobName
 from airflow_restore_replay.core.decoding import decode, encode
 from airflow_restore_replay.core.errors import ProtocolMismatch
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.system.processes import ProcessId
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 M = TypeVar("M")
 
@@ -51,14 +52,20 @@ class RunRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run that a node works for.
 
     :param run: the lease's owner, ``dag_id/run_id`` or the command line's invocation.
-    :param attempt: one of :data:`~airflow_restore_replay.core.decisions.attempts.ATTEMPTS`.
+    :param attempt: one of :data:`~airflow_restore_replay.core.decisions.attempts.ATTEMPTS`, or
+        :data:`~airflow_restore_replay.core.decisions.attempts.RECOVERY`, which has no lease.
     :param as_of: past time for which the run rebuilds the backup; None for now.
     """
 
     run: str
     attempt: str
-    lease_epoch: int
+    lease_epoch: int = 0
     as_of: datetime | None = None
+
+    @property
+    def recovers(self) -> bool:
+        """Return whether this is a restore for a person or a drill, and not a cycle."""
+        return self.attempt == RECOVERY
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,11 +73,13 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     :param store: credentials for the object store, by obstore's configuration names.
     :param keys: the repository's encryption keys, the active one first.
+    :param servers: passwords of a restore for other servers, by the parameter that names the server.
     """
 
     primary_password: str = ""
     store: dict[str, str] = {}
     keys: tuple[str, ...] = ()
+    servers: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -111,12 +120,14 @@ class NodeRequest(msgspec.Struct, frozen=True, kw_only=True):
     :param node_id: chosen by the caller; the same id names the same node over retries.
     :param release: release that the node's server must have: the backup's, or the primary's for a fresh full; empty if
         it is unknown.
+    :param volume: docker: a volume that the node's container mounts beside its own, for a restore into it.
     """
 
     node_id: str
     run: RunRef
     cluster: Cluster
     release: str = ""
+    volume: str = ""
     protocol: int = PROTOCOL_VERSION
 
 

@@ -115,25 +115,21 @@ def record(repository: Repository, kind: Kind, measured: dict[str, Any], *, run:
 
 def record_restore(
     writable: Callable[[], Repository],
-    restored: Restored,
-    phases: Mapping[str, float],
-    seconds: float,
+    measured: dict[str, Any] | None,
     *,
     by: str,
     warn: Callable[[str], None],
 ) -> None:
-    """Record a restore of a whole backup into a real target, if that is possible.
-
-    A resumed restore is not recorded, because its calls were measured for themselves only.
+    """Record a restore of a whole backup into a real target, if it counts, and if that is possible.
 
     :param writable: opens the repository for writing, which the restore itself did not need.
+    :param measured: None if the restore does not count.
     :param warn: called with one line if it cannot be recorded, which is no failure of the restore.
     """
-    if restored.resumed:
+    if measured is None:
         return
     try:
-        run = f"{RESTORED}/{new_id()}"
-        record(writable(), RESTORED, measurement(restored, phases, seconds), run=run, by=by)
+        record(writable(), RESTORED, measured, run=f"{RESTORED}/{new_id()}", by=by)
     except (RestoreReplayError, OSError) as exc:
         why = exc.message if isinstance(exc, RestoreReplayError) else str(exc)
         warn(f"What this restore took is not recorded for the report: {' '.join(why.split())}")

@@ -35,6 +35,7 @@ class MomentSession(RestoreSession):
         wish: Wish,
         report: Reporter,
         say: Callable[[str], None],
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self.moment = MomentRestore(
             repository,
@@ -45,9 +46,10 @@ class MomentSession(RestoreSession):
             in_place=wish.in_place,
             report=report,
             say=say,
+            cancelled=cancelled,
         )
         first = self.moment.plan.bases[0].backup
-        super().__init__(cluster, repository, self.moment.catalog, first, wish, report)
+        super().__init__(cluster, repository, self.moment.catalog, first, wish, report, cancelled)
 
     def plan(self) -> MomentPlan:
         tables = named(self._readable()) if self.wish.only else []

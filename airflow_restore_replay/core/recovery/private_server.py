@@ -18,19 +18,23 @@ from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.flavor.values import ServerLayout
 from airflow_restore_replay.core.repository.format.records import Manifest
 from airflow_restore_replay.core.repository.transfer.walk import matches
+from airflow_restore_replay.core.system.files import empty_directory
 from airflow_restore_replay.core.system.processes import program_environment
 
 _CLIENTS = {"mariadb": "mariadb", "mysql": "mysql"}
 
 
 @contextlib.contextmanager
-def private_server(cluster: Cluster, manifest: Manifest, target: Path) -> Iterator[NodeServer]:
+def private_server(
+    cluster: Cluster, manifest: Manifest, target: Path, *, beside: Path | None = None
+) -> Iterator[NodeServer]:
     """Run a server on *target* for as long as the context lasts, confined and on a socket only, and stop it cleanly.
 
+    :param beside: directory for a directory with the server's other files; that of *target* by default.
     :raises ServerStartFailed: it does not start on the data.
     """
     flavor = get_flavor(manifest.flavor)
-    private = Path(tempfile.mkdtemp(prefix=f".{target.name}-server-", dir=target.parent))
+    private = Path(tempfile.mkdtemp(prefix=f".{target.name}-server-", dir=beside or target.parent))
     server = flavor.server(
         ServerLayout(
             datadir=target,
@@ -56,6 +60,22 @@ def private_server(cluster: Cluster, manifest: Manifest, target: Path) -> Iterat
         for path in target.iterdir():
             if path.is_file() and matches(path.name, flavor.excluded_files):
                 path.unlink()
+
+
+def run_privately(
+    script: Path, cluster: Cluster, manifest: Manifest, target: Path, *, beside: Path | None = None
+) -> None:
+    """Run an SQL script on *target* by a private server; if that fails, the directory is emptied.
+
+    :param beside: see :func:`private_server`.
+    """
+    try:
+        with private_server(cluster, manifest, target, beside=beside) as server:
+            run_script(server, manifest.flavor, script)
+    except BaseException:
+        # What was not masked must not be left for the next task.
+        empty_directory(target)
+        raise
 
 
 def run_script(server: NodeServer, flavor: str, script: Path) -> None:

@@ -141,13 +141,6 @@ class RestoreSession:
             findings=[*preflight.examine(needs), *self._examine_results()],
         )
 
-    def refuse(self, plan: Plan) -> None:
-        """Raise if the target or this host does not suit.
-
-        :raises RestoreReplayError: the error that the first such finding names.
-        """
-        refuse(plan.findings, seeding=False, what="a restore")
-
     def _examine_target(self) -> object:
         if self.wish.in_place:
             return in_place.examine(self.wish.target, in_place.goal_of(self.manifest), self.files)
@@ -268,3 +261,11 @@ class RestoreSession:
             copy.end()
             raise
         return copy, conn
+
+
+def refuse_plan(plan: Plan) -> None:
+    """Raise if the target or its host does not suit.
+
+    :raises RestoreReplayError: the error that the first finding of that kind names.
+    """
+    refuse(plan.findings, seeding=False, what="a restore")

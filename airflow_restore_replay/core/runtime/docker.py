@@ -15,6 +15,7 @@ from airflow_restore_replay.core.errors import (
     NodeGone,
     PreflightFailed,
     RestoreReplayError,
+    TargetNotEmpty,
     WrongHost,
 )
 from airflow_restore_replay.core.flavor.findings import Finding
@@ -31,6 +32,7 @@ from airflow_restore_replay.core.runtime.host import (
     nodes_in,
 )
 from airflow_restore_replay.core.runtime.images import depends_on_release, release_needed, suitable_image
+from airflow_restore_replay.core.runtime.recovery import RESTORED
 from airflow_restore_replay.core.runtime.remote import RemoteAgent, agent_argv, retry_unreachable
 
 #: where a node's volume is mounted; images have that directory, owned by the user that they run as
@@ -40,6 +42,8 @@ _PREFIX = "restore-replay."
 _PATIENCE_S = 30.0
 #: HTTP status codes of requests for which a retry is useless
 _REFUSALS = (400, 404)
+#: states of a container whose programs may write
+_IN_USE = ("running", "paused", "restarting")
 #: age at which the reaper removes the node of a visit that was killed
 _VISIT_S = 600.0
 #: size of /tmp; all large files are on the node's volume
@@ -74,11 +78,13 @@ class DockerRuntime:
     def create(self, request: NodeRequest) -> NodeHandle:
         image = retry_unreachable(lambda: suitable_image(self._engine, self._cluster, request.release))
         name = self._container(request.node_id)
+        if request.volume:
+            retry_unreachable(lambda: self._refuse_used(request.volume, name))
         try:
             labels = self._labels(
                 request.node_id, request.run.run, request.run.attempt, max_age_s=self._spec.max_age
             )
-            retry_unreachable(lambda: self._make(name, image, labels))
+            retry_unreachable(lambda: self._make(name, image, labels, request.volume))
             made = information(self._agent(name)("create", self._spec.workdir, encode(request)))
         except BaseException:
             with contextlib.suppress(RestoreReplayError):
@@ -106,6 +112,21 @@ class DockerRuntime:
         name = self._container(handle.node_id)
         self._end_jobs(name, directory)
         self._remove(name)
+
+    def _refuse_used(self, volume: str, name: str) -> None:
+        """Raise if another container than *name* runs with *volume*.
+
+        :raises TargetNotEmpty: names the container.
+        """
+        with self._engine.failures():
+            found = self._engine.client.containers(all=True, filters={"volume": volume})
+        for container in found:
+            used_by = container["Names"][0].removeprefix("/")
+            if used_by != name and container["State"] in _IN_USE:
+                raise TargetNotEmpty(
+                    f"The container {used_by} uses the volume {volume}.",
+                    hint="Stop it first, or restore into another volume.",
+                )
 
     def _refuse_elsewhere(self, handle: NodeHandle) -> None:
         """Raise if the node does not live on this engine.
@@ -164,7 +185,7 @@ class DockerRuntime:
             volumes = self._engine.client.volumes(filters=chosen)["Volumes"] or []
             return volumes, self._engine.client.containers(all=True, filters=chosen)
 
-    def _make(self, name: str, image: str, labels: dict[str, str]) -> None:
+    def _make(self, name: str, image: str, labels: dict[str, str], volume: str = "") -> None:
         """Create the volume and the running container, or use those of an earlier try.
 
         :raises PreflightFailed: the engine refuses the container's settings.
@@ -181,7 +202,7 @@ class DockerRuntime:
                         ["sleep", "infinity"],
                         name=name,
                         labels=labels,
-                        host_config=client.create_host_config(**self._limits(name)),
+                        host_config=client.create_host_config(**self._limits(name, volume)),
                     )
                 client.start(name)
             except APIError as exc:
@@ -193,11 +214,11 @@ class DockerRuntime:
                     hint="Compare node.network, memory and cpus with what it has.",
                 ) from exc
 
-    def _limits(self, name: str) -> dict[str, Any]:
+    def _limits(self, name: str, volume: str = "") -> dict[str, Any]:
         spec = self._spec
         return {
             "init": True,
-            "binds": [f"{name}:{MOUNT_POINT}"],
+            "binds": [f"{name}:{MOUNT_POINT}", *([f"{volume}:{RESTORED}"] if volume else [])],
             "network_mode": spec.network,
             "read_only": True,
             "tmpfs": {"/tmp": f"rw,nosuid,nodev,noexec,size={_TMP_BYTES},mode=1777"},

@@ -46,6 +46,11 @@ class HostRuntime(ABC):
         """
 
     def create(self, request: NodeRequest) -> NodeHandle:
+        if request.volume:
+            raise PreflightFailed(
+                f"volume:{request.volume} is a place for node.runtime docker; this is {self.name}.",
+                hint="Name a directory.",
+            )
         made = information(self.agent("create", self.workdir, encode(request)))
         return NodeHandle(
             node_id=request.node_id,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.decisions.attempts import RECOVERY
 from airflow_restore_replay.core.jobs.protocol import (
     JobName,
     JobRequest,
@@ -58,13 +59,14 @@ def create_node(
 ) -> NodeHandle:
     """Create the run's node, after reaping the nodes that earlier runs of the cluster left.
 
-    The holder of the cluster's lease is its only run, so nodes of other runs are orphaned.
+    The holder of the cluster's lease is its only run, so nodes of other runs are orphaned. Nodes of restores and
+    drills are not its runs'.
 
     :param replaces: keys of earlier nodes of the same task. A task that is cleared while its node is in use gets a new
         node, and only these keys still lead to the old one.
     :param release: result of :func:`~airflow_restore_replay.core.runtime.images.release_needed`.
     """
-    reap(runtime, cluster=cluster.name, keep_run=run.run)
+    reap(runtime, cluster=cluster.name, keep_run=run.run, keep_restores=True)
     if earlier := [node_id_for(cluster.name, old) for old in replaces]:
         reap(runtime, cluster=cluster.name, node_ids=earlier)
     node_id = node_id_for(cluster.name, key)
@@ -77,6 +79,7 @@ def reap(
     *,
     cluster: str | None = None,
     keep_run: str | None = None,
+    keep_restores: bool = False,
     node_ids: Iterable[str] | None = None,
     now: datetime | None = None,
     dry_run: bool = False,
@@ -85,6 +88,7 @@ def reap(
 
     :param cluster: only this cluster's nodes.
     :param keep_run: destroy all nodes of other runs of *cluster*. Without it, destroy expired nodes.
+    :param keep_restores: of restores and drills, which hold no lease, destroy expired nodes only.
     :param node_ids: destroy exactly these, of any age.
     :param dry_run: destroy nothing.
     :returns: ids of the destroyed nodes, or with *dry_run* of those that would be destroyed.
@@ -100,7 +104,7 @@ def reap(
             continue
         if wanted is not None:
             chosen = node["node_id"] in wanted
-        elif keep_run is not None:
+        elif keep_run is not None and not (keep_restores and node.get("attempt") == RECOVERY):
             chosen = node.get("run") != keep_run
         else:
             chosen = _expired(node, now or datetime.now(UTC))

@@ -37,7 +37,8 @@ def guarded(scratch: Path) -> Iterator[None]:
     end_servers(scratch)
     own = identify(os.getpid())
     argv = [sys.executable, "-m", __name__, str(scratch), str(own.pid), str(own.started)]
-    # By its mark, the next call ends this guard, too: it must not end the servers of that call.
+    # The guard has the mark of this restore, and not that of the agent's node, which this process may have. So it
+    # survives when the agent ends what was started for the node, and the next call ends it with the servers.
     marked = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), NODE: str(scratch)}
     guard = spawn(argv, scratch / "guard.log", environment=marked)
     before = os.environ.get(NODE)
