@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
-from airflow_restore_replay.cli.output import JSON_KEY
-from airflow_restore_replay.core.config.cluster import CONFIG_VARIABLE, Cluster, load_clusters
+from airflow_restore_replay.cli.scope import config_option
+from airflow_restore_replay.core.config.cluster import Cluster, load_fleet
 from airflow_restore_replay.core.errors import ConfigInvalid
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Clusters of the cluster file.
+
+    :param mistaken: cluster → its mistake, which keeps it from being evaluated.
+    """
+
+    clusters: list[Cluster]
+    mistaken: dict[str, ConfigInvalid]
+
+    @property
+    def one(self) -> bool:
+        return len(self.clusters) + len(self.mistaken) == 1
 
 
 def fleet_options(command: Command) -> Command:
@@ -25,33 +41,25 @@ def fleet_options(command: Command) -> Command:
         help="Time that each cluster's store has.",
     )
     cluster = click.option("--cluster", metavar="NAME", help="Only this cluster of the file.")
-    config = click.option(
-        "--config",
-        envvar=CONFIG_VARIABLE,
-        required=True,
-        metavar="FILE",
-        help=f"Cluster file; default: ${CONFIG_VARIABLE}.",
-    )
-    return config(cluster(limit(command)))
+    return config_option(cluster(limit(command)))
 
 
-def remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
-    """Let the group show errors as JSON, too, which does not see this option."""
-    ctx.meta[JSON_KEY] = value
-    return value
+def chosen_clusters(config: str, name: str | None) -> Chosen:
+    """Return the clusters of a configuration, or the one that is named.
 
-
-def chosen_clusters(config: str, name: str | None) -> list[Cluster]:
-    """Return the clusters of a file, or the one that is named.
-
-    :raises ConfigInvalid: there is none, or none of that name.
+    :raises ConfigInvalid: there is none, or none of that name, or the one that is named has a mistake.
     """
-    clusters = load_clusters(config)
-    if name is not None and name not in clusters:
-        raise ConfigInvalid(
-            f"{config} has no cluster {name!r}; it has: {', '.join(sorted(clusters)) or 'none'}."
-        )
-    chosen = [cluster for cluster in clusters.values() if name in (None, cluster.name)]
-    if not chosen:
+    fleet = load_fleet(config)
+    if name is not None:
+        return Chosen([fleet.cluster(name)], {})
+    mistaken = {}
+    for found in fleet.names:
+        if found not in fleet.clusters:
+            try:
+                fleet.cluster(found)
+            except ConfigInvalid as exc:
+                mistaken[found] = exc
+    if not fleet.clusters and not mistaken:
+        fleet.refuse_mistakes()
         raise ConfigInvalid(f"{config} has no cluster.")
-    return chosen
+    return Chosen([*fleet.clusters.values()], mistaken)

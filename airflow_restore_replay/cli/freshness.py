@@ -16,6 +16,7 @@ from airflow_restore_replay.core.config.units import Seconds, human_seconds
 from airflow_restore_replay.core.decisions.freshness import Freshness, freshness
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.ping import ping
 from airflow_restore_replay.core.repository.format.records import Proof, utc_now
 
 
@@ -52,15 +53,18 @@ class NagiosCommand(click.Command):
             raise click.exceptions.Exit(Nagios.UNKNOWN) from exc
 
 
-def of_group(scope: GroupScope, max_age: Seconds | None, proof: str, rpo: Seconds | None) -> None:
+def of_group(
+    scope: GroupScope, max_age: Seconds | None, proof: str, rpo: Seconds | None, pings: bool
+) -> None:
     """Check all clusters of a group: the worst decides, and one that is missing is CRITICAL."""
     seen = {
         each.cluster.name: (each, _look(each, _Limits(max_age or each.cluster.max_age, rpo), Proof(proof)))
         for each in scope.scopes()
     }
     code = Nagios.CRITICAL if scope.lacking else max((found.code for _, found in seen.values()))
+    pinged = {name: _pinged(each, found) for name, (each, found) in seen.items()} if pings else {}
     if scope.as_json:
-        documents = [_document(each, found) for each, found in seen.values()]
+        documents = [_document(each, found) | pinged.get(name, {}) for name, (each, found) in seen.items()]
         documents += [
             {"cluster": name, "status": Nagios.CRITICAL.name, "error": Failure.of(exc)}
             for name, exc in scope.lacking.items()
@@ -79,19 +83,22 @@ def of_group(scope: GroupScope, max_age: Seconds | None, proof: str, rpo: Second
 @click.option(
     "--rpo", type=Duration(), metavar="1m", help="Also limit how far the archive is behind the primary."
 )
+@click.option("--ping", "pings", is_flag=True, help="Call the cluster's ping URL if the check is OK.")
 @scoped_or_grouped(of_group)
-def command(scope: Scope, max_age: Seconds | None, proof: str, rpo: Seconds | None) -> None:
+def command(scope: Scope, max_age: Seconds | None, proof: str, rpo: Seconds | None, pings: bool) -> None:
     """Check that the newest healthy proven backup is young enough and, with --rpo, the archive up to date.
 
     Exit codes are those of Nagios: 0 OK, 2 CRITICAL (too old, or the age is unknown), 3 UNKNOWN (the check itself
     is wrongly configured). The age counts from the time when the backup's position was read from the primary. The
-    archive is behind by the time since the primary had logged nothing that is not archived.
+    archive is behind by the time since the primary had logged nothing that is not archived. A ping that fails is
+    said on standard error, and changes neither the answer nor the exit code.
 
     With --group, the worst cluster of the group decides, and a cluster that the file lacks is CRITICAL.
     """
     seen = _look(scope, _Limits(max_age or scope.cluster.max_age, rpo), Proof(proof))
+    pinged = _pinged(scope, seen) if pings else {}
     if scope.as_json:
-        scope.emit(_document(scope, seen))
+        scope.emit(_document(scope, seen) | pinged)
     else:
         echo(_line(scope, seen))
     raise click.exceptions.Exit(seen.code)
@@ -141,6 +148,14 @@ def _look(scope: Scope, limits: _Limits, proof: Proof) -> _Seen:
     except Exception as exc:
         # The error that hides the age may also have prevented backups, so it counts as stale.
         return _Seen(limits, problem=Failure.of(exc))
+
+
+def _pinged(scope: Scope, seen: _Seen) -> dict[str, str]:
+    """Call the cluster's ping URL, and return what came of it for the JSON answer."""
+    pinged = ping(scope.cluster.ping, fresh=seen.code is Nagios.OK)
+    if pinged.startswith("failed"):
+        click.echo(f"The ping of {scope.cluster.name} {pinged}.", err=True)
+    return {"ping": pinged}
 
 
 def _line(scope: Scope, seen: _Seen) -> str:

@@ -30,6 +30,7 @@ _COMMANDS = {
     "freshness": "freshness",
     "status": "status",
     "metrics": "metrics",
+    "units": "units",
     "release": "release",
     "verify": "verify",
     "prune": "prune",

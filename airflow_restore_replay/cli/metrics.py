@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from airflow_restore_replay.cli.connections import open_repository
 from airflow_restore_replay.cli.fleet_options import chosen_clusters, fleet_options
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.leaving import leave_threads_behind
@@ -19,6 +20,7 @@ from airflow_restore_replay.cli.output import echo
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.fleet.fleet import Fleet
 from airflow_restore_replay.core.fleet.metrics import CONTENT_TYPE, PLAIN_TYPE, metrics_text
+from airflow_restore_replay.core.fleet.recent import remembering
 from airflow_restore_replay.core.system.files import replace_file
 
 _LOOPBACK = "127.0.0.1"
@@ -101,7 +103,14 @@ def command(
     """
     if textfile and listen:
         raise click.UsageError("--textfile and --listen exclude each other.")
-    fleet = Fleet(chosen_clusters(config, cluster), limit_s=limit, everything=listen is not None)
+    chosen = chosen_clusters(config, cluster)
+    fleet = Fleet(
+        chosen.clusters,
+        mistaken=chosen.mistaken,
+        limit_s=limit,
+        everything=listen is not None,
+        opener=lambda found: remembering(open_repository(found)),
+    )
     if listen:
         _serve(fleet, listen, interval)
     else:

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 
 import click
 
+from airflow_restore_replay.cli.connections import open_repository
 from airflow_restore_replay.cli.exit_codes import Nagios
-from airflow_restore_replay.cli.fleet_options import chosen_clusters, fleet_options, remember_json
+from airflow_restore_replay.cli.fleet_options import chosen_clusters, fleet_options
 from airflow_restore_replay.cli.fleet_text import headline, show_cluster, show_fleet
 from airflow_restore_replay.cli.freshness import NagiosCommand
 from airflow_restore_replay.cli.leaving import leave_threads_behind
 from airflow_restore_replay.cli.output import console, echo, emit_json
+from airflow_restore_replay.cli.scope import json_option
 from airflow_restore_replay.core.fleet.fleet import Fleet
+from airflow_restore_replay.core.fleet.recent import remembering
 from airflow_restore_replay.core.fleet.state import ClusterState, Severity
 
 _CODES = {Severity.OK: Nagios.OK, Severity.WARNING: Nagios.WARNING, Severity.CRITICAL: Nagios.CRITICAL}
@@ -33,9 +36,7 @@ _CLEAR = "\x1b[H\x1b[2J"
     metavar="SECONDS",
     help="Pause between two evaluations of --watch.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, is_eager=True, callback=remember_json, help="Answer in JSON."
-)
+@json_option
 @fleet_options
 def command(
     config: str,
@@ -54,8 +55,14 @@ def command(
     if watch and as_json:
         raise click.UsageError("--watch shows a screen; leave --json out.")
     chosen = chosen_clusters(config, cluster)
-    one = len(chosen) == 1 and not all_clusters
-    fleet = Fleet(chosen, limit_s=limit, everything=one)
+    one = chosen.one and not all_clusters
+    fleet = Fleet(
+        chosen.clusters,
+        mistaken=chosen.mistaken,
+        limit_s=limit,
+        everything=one,
+        opener=lambda found: remembering(open_repository(found)),
+    )
     if watch:
         _watch(fleet, interval, one=one)
         code = Nagios.OK

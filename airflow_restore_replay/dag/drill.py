@@ -37,11 +37,12 @@ def build_restore_drill_dag(
     """Build the drill DAG of one cluster.
 
     :param dag_id: ``restore_drill_<cluster>`` unless given.
-    :param notifiers: called when a drill fails, beside those of the cluster file's ``notify``.
+    :param notifiers: called when a drill fails, and when one succeeds again, beside those of the cluster file's
+        ``notify``.
     :param default_args: override the defaults.
     """
     schedule = cluster.drill.schedule
-    told_of_runs: list[Callback] = [*callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)]
+    told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
     queue = {"queue": cluster.node.queue} if cluster.node.queue else {}
     with DAG(
         dag_id or default_drill_dag_id(cluster),
@@ -68,7 +69,8 @@ def build_restore_drill_dag(
             **queue,
             **(default_args or {}),
         },
-        on_failure_callback=told_of_runs or None,
+        on_failure_callback=[*told_of_runs] or None,
+        on_success_callback=[announcer.after_success for announcer in told_of_runs] or None,
         tags=set(tags),
     ) as dag:
         RestoreDrillOperator(

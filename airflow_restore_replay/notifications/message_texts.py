@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from airflow_restore_replay.core.decisions.attempts import FULL, OLDER
 from airflow_restore_replay.core.errors import Blame
@@ -42,7 +43,8 @@ class CycleMessage:
     :param what: what happened, and where.
     :param blames: what the failure blames.
     :param backup_id: the backup concerned; empty if there is none.
-    :param age: age of the newest healthy backup; ``unknown`` if the repository cannot be read.
+    :param cluster: the cluster's name; empty if the run's DAG is not about exactly one.
+    :param age: age of the newest healthy backup; ``unknown`` if the repository cannot be read, empty without a cluster.
     :param todo: what a person should do.
     :param log_url: URL of the log in Airflow.
     """
@@ -83,6 +85,13 @@ class CycleMessage:
         rows = [f"*{heading}:* {_escape(value)}" for heading, value in self.rows.items()]
         return "\n".join([*rows, f"<{self.log_url}|Log>"])[:2990]
 
+    def lasting(self, since: datetime, runs: int) -> CycleMessage:
+        """Return the message about a finding that was told before.
+
+        :param runs: in how many runs it was found since.
+        """
+        return replace(self, title=f"{self.title} (still, since {since:%Y-%m-%d %H:%M} UTC, {runs} runs)")
+
     @property
     def icon(self) -> str:
         """Return a symbol for good or bad news that every client can display."""
@@ -106,15 +115,18 @@ def describe(failure: Failure) -> str:
     return f"{failure.code}: {failure.message}"
 
 
-def advice(failure: Failure | None, *, follows: str | None) -> str:
+def advice(failure: Failure | None, *, follows: str | None, cycle: bool = True) -> str:
     """Return what a person should do next.
 
     :param follows: the attempt of the same run that comes next; None if the run is over.
+    :param cycle: whether the run is one that makes a backup.
     """
     if failure is None:
         return "Look at the log of the failed task."
     if failure.blame in _TODO:
         todo = _TODO[failure.blame]
+    elif not cycle:
+        todo = "The next cycle starts from another backup, or takes a fresh full."
     elif follows is None:
         todo = "Trigger the DAG again: it chooses another base, or takes a fresh full."
     else:

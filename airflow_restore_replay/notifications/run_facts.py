@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.configuration import conf
 
 from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.config.sections import Notify
 from airflow_restore_replay.core.config.units import human_seconds
-from airflow_restore_replay.core.decisions.attempts import REPLAY, next_step
-from airflow_restore_replay.core.errors import StoreFailed
+from airflow_restore_replay.core.decisions.attempts import REPLAY, JobName, next_step
 from airflow_restore_replay.hooks.clusters import find_cluster
-from airflow_restore_replay.operators.base import run_as_of
+from airflow_restore_replay.notifications.reading import attempted, in_time
+from airflow_restore_replay.operators.base import NOTED_FAILURE, run_as_of
 
 if TYPE_CHECKING:
     from airflow_restore_replay.core.errors.failure import Failure
     from airflow_restore_replay.core.repository.catalog import Catalog
     from airflow_restore_replay.core.repository.format.records import Verdict
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-#: Limit of reading the repository: a callback must not hang on a store that does not answer.
-READ_TIMEOUT_S = 20.0
 #: Job → task of the shipped DAG, where their names differ.
 _USUAL = {"restore": "restore_backup"}
 #: Tolerated difference between the clocks of nodes and scheduler.
 _SKEW = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a failed task of this package noted for the run's message."""
+
+    task_id: str
+    failure: Failure
 
 
 class RunFacts:
@@ -57,16 +59,44 @@ class RunFacts:
 
     @property
     def name(self) -> str:
-        """Return the cluster's name, or the DAG's id if no cluster is known."""
+        """Return the cluster's name; empty if the context is not about exactly one cluster."""
         named = self._cluster_value
-        if isinstance(named, Cluster):
-            return named.name
-        return str(named or getattr(self.dag, "dag_id", "") or "restore-replay")
+        return named.name if isinstance(named, Cluster) else str(named or "")
+
+    @property
+    def makes_backups(self) -> bool:
+        """Return whether the DAG makes backups, so that a failed run leaves none."""
+        # The serialized DAG of `dag.test()` has the names of its operators' classes only.
+        return any(
+            getattr(task, "job", None) == JobName.SNAPSHOT or task.task_type == "SnapshotOperator"
+            for task in getattr(self.dag, "tasks", ())
+        )
+
+    @property
+    def repeat_after_s(self) -> float:
+        """Return after which time a failure that lasts is told again, by the cluster or by default."""
+        if self._cluster_value is None:
+            return float(Notify().repeat_after)
+        cluster = attempted(
+            lambda: find_cluster(self._cluster_value, self._config), "The cluster file cannot be read."
+        )
+        return float((cluster.notify if cluster else Notify()).repeat_after)
+
+    @property
+    def succeeded_before(self) -> datetime | None:
+        """Return when the DAG succeeded last: its last backup or run; None if that is not known."""
+        if self.makes_backups:
+            made = [m.created_at for m in self.catalog.manifests if not m.as_of] if self.catalog else []
+            return max(made, default=None)
+        if self.ti is None:
+            return None
+        run = attempted(lambda: self.ti.get_previous_dagrun(state="success"), "The run before is not known.")
+        return getattr(run, "end_date", None) or getattr(run, "start_date", None)
 
     @cached_property
     def catalog(self) -> Catalog | None:
         """Return the repository's records; None if they cannot be read in time."""
-        return _attempted(self._read_catalog, "The repository cannot be read for a notification.")
+        return attempted(self._read_catalog, "The repository cannot be read for a notification.")
 
     @cached_property
     def age(self) -> str:
@@ -74,6 +104,8 @@ class RunFacts:
         from airflow_restore_replay.core.decisions.freshness import freshness
         from airflow_restore_replay.core.repository.format.records import utc_now
 
+        if not self.name:
+            return ""
         if self.catalog is None:
             return "unknown: the repository cannot be read"
         found = freshness(self.catalog, now=utc_now())
@@ -120,6 +152,36 @@ class RunFacts:
             f" Before that, backup {excluded[-1].backup_id} was {excluded[-1].outcome}." if excluded else ""
         )
 
+    def quarantined_by(self, failure: Failure | None) -> str:
+        """Return the id of the backup that this run quarantined for *failure*; empty if none."""
+        from airflow_restore_replay.core.repository.format.records import Outcome
+
+        verdict = self.culprit
+        found = verdict is not None and verdict.outcome is Outcome.QUARANTINED and verdict.failure is not None
+        if not (verdict and found and failure and verdict.failure):
+            return ""
+        return verdict.backup_id if verdict.failure.code == failure.code else ""
+
+    @cached_property
+    def noted(self) -> Noted | None:
+        """Return what the first failed task noted; a failure before any attempt has no other record."""
+        from airflow_restore_replay.core.decoding import convert
+        from airflow_restore_replay.core.errors.failure import Failure
+
+        for task_id in self.failed_tasks:
+            raw = attempted(
+                lambda task_id=task_id: self.ti.xcom_pull(task_ids=task_id, key=NOTED_FAILURE),  # type: ignore[misc]
+                "What a task noted cannot be read.",
+            )
+            if isinstance(raw, dict):
+                failure = attempted(
+                    lambda raw=raw: convert(raw, Failure),  # type: ignore[misc]
+                    "What a task noted is damaged.",
+                )
+                if failure is not None:
+                    return Noted(task_id, failure)
+        return None
+
     @property
     def backup_id(self) -> str:
         """Return the id of the backup that the failure is about, or else of the run's base."""
@@ -133,7 +195,7 @@ class RunFacts:
         """Return the ids of this run's failed tasks, as far as Airflow reports them."""
         if self.ti is None:
             return []
-        states = _attempted(
+        states = attempted(
             lambda: self.ti.get_task_states(dag_id=self.ti.dag_id, run_ids=[self._run_id]),
             "The states of the run's tasks cannot be read.",
         )
@@ -163,10 +225,10 @@ class RunFacts:
 
         None if the run is over, or if nothing is known.
         """
-        if failure is None:
+        if failure is None or not self.makes_backups:
             return None
         attempt = verdict.attempt if verdict else REPLAY
-        return _attempted(
+        return attempted(
             lambda: (
                 next_step(
                     attempt,
@@ -187,7 +249,8 @@ class RunFacts:
         if self._named is not None:
             return self._named
         own = getattr(getattr(self.ti, "task", None), "cluster", None)
-        if isinstance(own, str | Cluster):
+        # The context of a run has any of its tasks, which says nothing about the run's cluster.
+        if isinstance(own, str | Cluster) and "reason" not in self.context:
             return own
         tasks = [getattr(t, "cluster", None) for t in getattr(self.dag, "tasks", ())]
         named = {getattr(c, "name", c): c for c in tasks if isinstance(c, str | Cluster)}
@@ -205,7 +268,7 @@ class RunFacts:
         choosers = [i for i, t in ids.items() if hasattr(t, "no_base_task_id") or i.endswith("choose_base")]
         if self.ti is None or not choosers:
             return ""
-        chosen = _attempted(
+        chosen = attempted(
             lambda: self.ti.xcom_pull(task_ids=choosers[0], key="backup_id"), "The run's base cannot be read."
         )
         return chosen if isinstance(chosen, str) else ""
@@ -226,40 +289,8 @@ class RunFacts:
         hook = RepositoryHook(find_cluster(named, self._config))
         # Airflow's connections are read here, because only this thread may talk to the supervisor.
         spec, credentials, read_keys = hook.resolved, hook.credentials(), hook.key_reader()
-        return _in_time(
+        return in_time(
             lambda: Repository.open(
                 spec, cluster=hook.cluster.name, credentials=credentials, keys=read_keys(), write=False
             ).catalog()
         )
-
-
-def _attempted(read: Callable[[], T], otherwise: str) -> T | None:
-    try:
-        return read()
-    except Exception:
-        log.warning(otherwise, exc_info=True)
-        return None
-
-
-def _in_time(read: Callable[[], T]) -> T:
-    """Call *read* in a thread with a time limit.
-
-    :raises StoreFailed: *read* takes longer than :data:`READ_TIMEOUT_S`; its thread is abandoned.
-    """
-    answer: list[T] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            answer.append(read())
-        except BaseException as exc:
-            errors.append(exc)
-
-    thread = threading.Thread(target=work, name="notification", daemon=True)
-    thread.start()
-    thread.join(READ_TIMEOUT_S)
-    if errors:
-        raise errors[0]
-    if not answer:
-        raise StoreFailed(f"The repository did not answer within {READ_TIMEOUT_S:.0f} s.")
-    return answer[0]

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.configuration import conf
 from airflow.sdk import BaseOperator
 
-from airflow_restore_replay.compat import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
+from airflow_restore_replay.compat import (
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferralTimeout,
+    redacted,
+)
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import PreflightFailed, RestoreReplayError
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_restore_replay.core.repository.repository import Repository
+    from airflow_restore_replay.operators.lineage import Lineage
 
 Callback = Callable[[Any], Any]
 
@@ -36,6 +42,8 @@ log = logging.getLogger(__name__)
 #: Wait this long before deferring. To resume after a deferral costs the start of a worker, which takes longer than
 #: this. Airflow 3.3 also treats a task as failed if it resumes before a busy scheduler has recorded its deferral.
 DEFER_AFTER_S = 5.0
+#: XCom of a failed task, for the message about its run
+NOTED_FAILURE = "failure"
 
 
 @contextmanager
@@ -48,9 +56,22 @@ def fail_or_retry() -> Iterator[None]:
     try:
         yield
     except RestoreReplayError as exc:
+        _note_failure(exc)
         if exc.retryable:
             raise
         raise AirflowFailException(f"{exc.code}: {exc}") from exc
+
+
+def _note_failure(exc: RestoreReplayError) -> None:
+    """Note what failed, because the callback of the run has no exception, and an early failure has no record."""
+    from airflow.sdk import get_current_context
+
+    failure = {"code": exc.code, "blame": exc.blame.value, "message": redacted(exc.message)}
+    hint = redacted(exc.hint or exc.advice)
+    try:
+        get_current_context()["ti"].xcom_push(NOTED_FAILURE, {**failure, "hint": hint})
+    except Exception as problem:
+        log.debug("The failure is not noted: %s", problem)
 
 
 def run_owner(context: Context) -> str:
@@ -146,7 +167,17 @@ class ClusterOperator(BaseOperator):
         push_links(context, spec, backup_id=backup_id, verdict_id=verdict_id)
 
 
-class NodeJobOperator(ClusterOperator):
+class WithLineage:
+    """Mixin of the tasks whose lineage the provider asks for."""
+
+    _lineage: Lineage | None = None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what the task read and wrote; None if it did not get that far."""
+        return self._lineage.facets() if self._lineage else None
+
+
+class NodeJobOperator(WithLineage, ClusterOperator):
     """Base of the tasks that run a job on a replay node: submit it, wait or defer, push its result to XCom.
 
     The job lives on the node, not in the task. A retry finds the job by its key and attaches to it; a cleared task
@@ -243,12 +274,24 @@ class NodeJobOperator(ClusterOperator):
 
     def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
         from airflow_restore_replay.core.runtime.client import result_of
+        from airflow_restore_replay.operators.lineage import Lineage
 
         state = hook.wait(self.node, key, on_progress=self.log.info)
         self.link(context, backup_id=state.result.get("backup_id"), verdict_id=state.verdict_id)
         result = result_of(state)
+        self._lineage = self._lineage_of(Lineage(hook.cluster), result)
         self.log.info("Job %s ended: %s", self.job, result)
         return result
+
+    def _lineage_of(self, lineage: Lineage, result: dict[str, Any]) -> Lineage:
+        """Return what the job read and wrote."""
+        if self.job in (JobName.SEED, JobName.CATCH_UP):
+            lineage.read_primary()
+        elif self.job is JobName.RESTORE:
+            lineage.read_backup(str(self._backup_id() or result.get("backup_id", "")))
+        elif self.job is JobName.SNAPSHOT:
+            lineage.write_backup(str(result.get("backup_id", "")))
+        return lineage
 
     def _require_node(self) -> None:
         if not isinstance(self.node, dict) or "run" not in self.node:

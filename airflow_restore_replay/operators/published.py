@@ -12,6 +12,7 @@ from airflow_restore_replay.core.errors import NoSuchBackup, RestoreReplayError
 from airflow_restore_replay.operators.base import (
     Callback,
     ClusterOperator,
+    WithLineage,
     call_all,
     fail_or_retry,
     run_as_of,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_restore_replay.core.repository.catalog import Backup, Catalog
     from airflow_restore_replay.core.repository.repository import Repository
+    from airflow_restore_replay.operators.lineage import Lineage
 
 
 def backup_asset(cluster: str | Cluster) -> Asset:
@@ -32,7 +34,7 @@ def backup_asset(cluster: str | Cluster) -> Asset:
     return Asset(name=f"restore_replay_{name}", uri=f"restore-replay://{name}/backup", group="restore-replay")
 
 
-class PublishedOperator(ClusterOperator):
+class PublishedOperator(WithLineage, ClusterOperator):
     """Task that reports the backup that this run published, as result and as asset event.
 
     Each asset in ``outlets`` gets an event with ``backup_id, position, proof, cluster, goal_read_at``, and ``as_of``
@@ -76,6 +78,7 @@ class PublishedOperator(ClusterOperator):
         for outlet in self.outlets or ():
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(facts)
+        self._lineage = self._lineage_of(backup)
         self.log.info(
             "Published %s at %s, proof %s.", *(facts[k] for k in ("backup_id", "position", "proof"))
         )
@@ -86,6 +89,21 @@ class PublishedOperator(ClusterOperator):
             for gap in self._gaps(repository, catalog, backup):
                 call_all(self.on_gap, {**context, "gap": gap})
         return facts
+
+    def _lineage_of(self, backup: Backup) -> Lineage | None:
+        """Return that the primary's data went into the backup; None if its address cannot be resolved here."""
+        from airflow_restore_replay.hooks.replay_node import ReplayNodeHook
+        from airflow_restore_replay.operators.lineage import Lineage
+
+        try:
+            lineage = Lineage(ReplayNodeHook(self.find_cluster()).cluster)
+        except Exception:
+            # The backup is published, whatever becomes of its lineage.
+            self.log.warning("The lineage of the backup is not known.", exc_info=True)
+            return None
+        lineage.read_primary()
+        lineage.write_backup(backup.backup_id)
+        return lineage
 
     def _gaps(self, repository: Repository, catalog: Catalog, backup: Backup) -> list[dict[str, str]]:
         """Return the open gaps of the archive that no earlier run can have announced."""

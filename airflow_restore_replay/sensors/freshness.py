@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
 
-from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.config.units import Seconds, human_seconds
+from airflow_restore_replay.core.errors import Stale
 from airflow_restore_replay.operators.base import ClusterOperator, fail_or_retry
 
 if TYPE_CHECKING:
@@ -54,15 +54,15 @@ class BackupFreshnessSensor(ClusterOperator, BaseSensorOperator):
             limit_s = float(self.find_cluster().max_age if self.max_age is None else Seconds(self.max_age))
             repository = self.repository()
             found = freshness(repository.catalog(), now=utc_now(), proof=Proof(self.proof))
-        if found.age_s is None or found.backup is None:
-            raise AirflowFailException(
-                f"The age is unknown, which counts as stale: no healthy backup is proven to {self.proof!r}."
-            )
-        if found.age_s > limit_s:
-            raise AirflowFailException(
-                f"Stale: backup {found.backup.backup_id} is {human_seconds(found.age_s)} old, "
-                f"more than {human_seconds(limit_s)}."
-            )
+            if found.age_s is None or found.backup is None:
+                raise Stale(
+                    f"The age is unknown, which counts as stale: no healthy backup is proven to {self.proof!r}."
+                )
+            if found.age_s > limit_s:
+                raise Stale(
+                    f"backup {found.backup.backup_id} is {human_seconds(found.age_s)} old, "
+                    f"more than {human_seconds(limit_s)}."
+                )
         self.log.info("Backup %s is %s old.", found.backup.backup_id, human_seconds(found.age_s))
         result = {"backup_id": found.backup.backup_id, "age_s": found.age_s}
         return PokeReturnValue(True, result | self._archived(repository))
@@ -77,9 +77,9 @@ class BackupFreshnessSensor(ClusterOperator, BaseSensorOperator):
         with fail_or_retry():
             limit_s = float(Seconds(self.rpo))
             rpo_s = archive_lag(repository).seconds(utc_now())
-        if rpo_s is None or rpo_s > limit_s:
-            behind = "is behind by an unknown time" if rpo_s is None else f"is {human_seconds(rpo_s)} behind"
-            raise AirflowFailException(
-                f"The archive {behind}, which counts as stale; the limit is {human_seconds(limit_s)}."
-            )
+            if rpo_s is None or rpo_s > limit_s:
+                behind = "by an unknown time" if rpo_s is None else f"by {human_seconds(rpo_s)}"
+                raise Stale(
+                    f"The archive is behind {behind}, which counts as stale; the limit is {human_seconds(limit_s)}."
+                )
         return {"rpo_s": rpo_s}

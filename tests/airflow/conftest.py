@@ -128,7 +128,17 @@ def shipped(root: Path, primary: Primary) -> Iterator[Shipped]:
 
 @pytest.fixture
 def cycle(metadata_db: None, seeded: Rig, tmp_path: Path) -> Iterator[Shipped]:
-    """The shipped DAG, and a repository with one backup."""
+    """The shipped DAG, and a repository with one backup; no notifier has told anything yet."""
+    forget_what_was_told()
     with shipped(tmp_path, seeded.primary) as dag:
         copy_repository(seeded, dag.rig)
         yield dag
+
+
+def forget_what_was_told() -> None:
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        session.execute(delete(Variable).where(Variable.key.startswith("restore_replay_told_")))

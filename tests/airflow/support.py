@@ -94,7 +94,7 @@ class Shipped:
             task.on_failure_callback = [*(task.on_failure_callback or ()), self._note_failure]
             task.retry_delay = timedelta(seconds=1)
             task.retry_exponential_backoff = False
-        with _instead_of_a_new_run(existing_run):
+        with _instead_of_a_new_run(existing_run), _run_callbacks_as_the_dag_processor():
             run = dag.test(run_conf=params or None, **(when or {}))
         states = {ti.task_id: str(ti.state or "none") for ti in run.get_task_instances()}
         tries = {ti.task_id: ti.try_number for ti in run.get_task_instances()}
@@ -149,6 +149,37 @@ def _instead_of_a_new_run(run_id: str | None) -> Iterator[None]:
         return run
 
     with mock.patch("airflow.models.dagrun.get_or_create_dagrun", existing):
+        yield
+
+
+@contextmanager
+def _run_callbacks_as_the_dag_processor() -> Iterator[None]:
+    """Let the callbacks of a run ask Airflow, as in the DAG processor; in ``dag.test()`` they cannot."""
+    import os
+    import uuid
+    from importlib import import_module
+
+    import structlog
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk.execution_time import supervisor as supervisors
+
+    name = "execute_dag_callbacks" if hasattr(DagRun, "execute_dag_callbacks") else "handle_dag_callback"
+    original = getattr(DagRun, name)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kind = supervisors.InProcessTestSupervisor
+        supervisor = kind(
+            id=uuid.uuid4(),
+            pid=os.getpid(),
+            process=import_module("psutil").Process(),
+            process_log=structlog.get_logger(logger_name="task"),
+            client=kind._api_client(),
+        )
+        supervisor.comms = supervisors.InProcessSupervisorComms(supervisor=supervisor)
+        with supervisors.set_supervisor_comms(supervisor.comms):
+            return original(self, *args, **kwargs)
+
+    with mock.patch.object(DagRun, name, call):
         yield
 
 

@@ -20,8 +20,7 @@ from airflow_restore_replay.core.config.cluster import parse_clusters
 from airflow_restore_replay.core.errors import ChunkCorrupt, StoreFailed
 from airflow_restore_replay.dag import build_restore_replay_dag
 from airflow_restore_replay.hooks.clusters import find_cluster
-from airflow_restore_replay.notifications import Announcer, CycleMessage, message
-from airflow_restore_replay.notifications import run_facts as scene
+from airflow_restore_replay.notifications import Announcer, CycleMessage, message, reading
 from airflow_restore_replay.operators import QuarantineBackupOperator
 from tests.airflow.conftest import REPO
 from tests.airflow.support import Shipped, context_of, dag_bag, shipped_dag
@@ -72,9 +71,8 @@ def test_failed_run_names_the_culprit_not_the_leaf(cycle: Shipped, slack: Slack)
         cycle.rig.primary.restart()
     assert ran.state == "failed"
     assert [h[2:] for h in slack.headlines] == [
-        "orders: replay.restore_backup failed",
-        "orders: the run failed, there is no new backup",
-    ], "diagnose says what the run says, and is left to it"
+        "orders: replay.restore_backup failed, there is no new backup"
+    ], "neither diagnose nor the run tells it again"
     assert {path for path, _, _ in slack.posts} == {f"/services/{WEBHOOK}"}
     for text in slack.shown:
         assert "*What:* replay.restore_backup: PrimaryUnreachable: " in text
@@ -84,7 +82,7 @@ def test_failed_run_names_the_culprit_not_the_leaf(cycle: Shipped, slack: Slack)
         assert "*To do:*" in text
         assert f"*Run:* restore_replay_orders/{ran.run_id}" in text
         assert re.search(r"<http://[^|>]+/tasks/replay\.restore_backup[^|>]*\|Log>", text), text
-    documented(slack.shown[1], "failed run")
+    documented(slack.shown[0], "failed run")
 
 
 def test_quarantine_announces_itself_although_the_run_is_green_and_so_does_the_recovery(
@@ -116,8 +114,17 @@ def test_quarantine_announces_itself_although_the_run_is_green_and_so_does_the_r
 def test_without_a_fallback_no_fresh_full_is_promised(cycle: Shipped, slack: Slack, damaged: str) -> None:
     cycle.configure(notify={**HOOK, "on": ["task_failure", "quarantine"]}, fallback="none")
     assert cycle.run().state == "failed"
-    failed, quarantined, *_ = slack.shown
+    (failed,) = slack.shown
+    assert failed.splitlines()[0].endswith(f"failed, backup {damaged} is quarantined, there is no new backup")
     assert "Trigger the DAG again: it chooses another base, or takes a fresh full." in failed
+
+
+def test_a_channel_for_quarantines_alone_learns_what_follows(
+    cycle: Shipped, slack: Slack, damaged: str
+) -> None:
+    cycle.configure(notify={**HOOK, "on": ["quarantine"]}, fallback="none")
+    assert cycle.run().state == "failed"
+    (quarantined,) = slack.shown
     assert (
         "the next run starts from the newest healthy backup, or takes a fresh full; this run is red"
         in quarantined
@@ -137,7 +144,7 @@ def test_a_bad_base_promises_what_the_fallback_does(cluster_file: Path, fallback
     clusters["clusters"]["orders"]["fallback"] = fallback
     cluster_file.write_text(yaml.safe_dump(clusters))
     context = failed_context(find_cluster("orders"), failing_with(ChunkCorrupt("Chunk 9f3a is corrupt.")))
-    assert promise in message(context).todo
+    assert promise in message({**context, "dag": shipped_dag()}).todo
 
 
 def test_recovery_after_a_failed_run_and_a_chat_that_is_down(cycle: Shipped, slack: Slack) -> None:
@@ -175,8 +182,7 @@ def test_any_notifier_plugs_in_the_same_way(cycle: Shipped, damaged: str) -> Non
     )
     assert pager.subject == "{{ cycle.title }}"
     occasions = {
-        "replay.restore_backup failed",
-        f"backup {damaged} is quarantined",
+        f"replay.restore_backup failed, backup {damaged} is quarantined",
         "there is a new backup again",
     }
     assert cycle.run_dag(dag).state == "success"
@@ -187,7 +193,7 @@ def test_any_notifier_plugs_in_the_same_way(cycle: Shipped, damaged: str) -> Non
 
 def test_age_is_unknown_when_the_store_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message comes all the same, and soon."""
-    monkeypatch.setattr(scene, "READ_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(reading, "READ_TIMEOUT_S", 3.0)
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "none")
     with socket.socket() as silent:

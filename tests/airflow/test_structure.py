@@ -15,7 +15,7 @@ from airflow_restore_replay.core.decisions.attempts import ATTEMPTS
 from tests.airflow.support import dag_bag, shipped_dag
 
 #: each of the shipped files reads the cluster file
-SHIPPED = {"restore_replay.py", "restore_drill.py", "restore_replay_mistakes.py"}
+SHIPPED = {"restore_replay.py", "restore_drill.py", "restore_replay_mistakes.py", "backup_freshness.py"}
 #: task → (trigger rule, downstream tasks)
 EXPECTED = {
     "acquire_lease": ("all_success", {"choose_base", "release_lease"}),

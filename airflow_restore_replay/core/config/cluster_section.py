@@ -25,6 +25,7 @@ from airflow_restore_replay.core.config.sections import (
 )
 from airflow_restore_replay.core.config.strict import Strict
 from airflow_restore_replay.core.config.units import Seconds
+from airflow_restore_replay.core.config.watching import Ping, Watch
 
 CLUSTER_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 ClusterName = Annotated[str, Meta(pattern=CLUSTER_NAME)]
@@ -64,6 +65,8 @@ class Cluster(Strict, frozen=True, kw_only=True):
     drill: Drill = Drill()
     timeouts: Timeouts = Timeouts()
     notify: Notify = Notify()
+    freshness: Watch = Watch()
+    ping: Ping = Ping()
     max_age: Seconds = Seconds("26h")
 
     def __post_init__(self) -> None:
@@ -73,7 +76,7 @@ class Cluster(Strict, frozen=True, kw_only=True):
                 f"seed.method {self.seed.method} is not possible with flavor {self.flavor}; "
                 f"allowed: {', '.join(allowed)}"
             )
-        for schedule in filter(None, (self.schedule, self.drill.schedule)):
+        for schedule in filter(None, (self.schedule, self.drill.schedule, self.freshness.schedule)):
             refuse_invalid_schedule(schedule)
             if self.jitter is not None:
                 refuse_jitter(schedule, self.jitter)

@@ -316,12 +316,14 @@ class Notify(Strict, frozen=True, kw_only=True):
     :param slack_webhook_conn_id: an Airflow connection of the type ``slackwebhook``.
     :param slack_conn_id: an Airflow connection of the type ``slack`` (API); needs *channel*.
     :param on: the occasions on which Airflow sends a message.
+    :param repeat_after: a failure that lasts over several runs is told again after this time at the earliest.
     """
 
     slack_webhook_conn_id: str | None = None
     slack_conn_id: str | None = None
     channel: str | None = None
     on: tuple[Occasion, ...] = ("task_failure", "run_failure", "quarantine", "recovery", "gap")
+    repeat_after: Seconds = Seconds("20h")
 
     def __post_init__(self) -> None:
         if bool(self.slack_conn_id) != bool(self.channel):

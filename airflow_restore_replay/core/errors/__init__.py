@@ -21,6 +21,7 @@
     │   ├── AgentFailed         ├── NodeUnreachable      ├── NodeDenied (a NodeUnreachable)
     │   ├── CheckUnfinished     ├── EngineFailed         ├── StoreDenied (a StoreFailed)
     │   ├── AnswerUnreadable    ├── NodeDamaged          ├── CauseRemains
+    │   ├── Stale
     │   └── ArchiveFault: LogMissing, LogCorrupt
     ├── SourceFault             the primary itself is at fault                           (source)
     │   ├── SourceCorrupt       ├── SourceDrift          ├── SourceFiltered
@@ -85,6 +86,7 @@ from airflow_restore_replay.core.errors.circumstances import (
     PruneUnsafe,
     ReplicationDenied,
     SeedFailed,
+    Stale,
     StoreDenied,
     StoreFailed,
     StoreFull,
@@ -199,6 +201,7 @@ __all__ = [
     "SourceFiltered",
     "SourceShrank",
     "SourceUnexpected",
+    "Stale",
     "StoreDenied",
     "StoreFailed",
     "StoreFull",

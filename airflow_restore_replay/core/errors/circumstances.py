@@ -170,6 +170,13 @@ class CauseRemains(Circumstance):
     advice = "Find the cause in what the message says of primary and node. The next cycle takes a fresh full."
 
 
+class Stale(Circumstance):
+    """The newest proven backup, or the archive of binary logs, is too old, or its age is unknown."""
+
+    retryable = False
+    advice = "Look at the last cycles; `restore-replay list` shows what there is."
+
+
 class SeedFailed(Circumstance):
     """Filling the node from the primary failed for a reason that is not known to be the primary's."""
 

@@ -106,6 +106,14 @@ def unknown(cluster: Cluster, failure: Failure, seconds: float) -> ClusterState:
     return msgspec.structs.replace(state, findings=findings_of(state))
 
 
+def misconfigured(name: str, failure: Failure) -> ClusterState:
+    """Return the state of a cluster that has a mistake in the cluster file; its limits are unknown, too."""
+    state = ClusterState(
+        cluster=name, flavor="", at=utc_now(), seconds=0.0, error=failure, fresh=Freshness(max_age_s=0.0)
+    )
+    return msgspec.structs.replace(state, findings=findings_of(state))
+
+
 def number(value: Any) -> float | None:
     """Return *value* as a number; records are as little trusted as their store."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:

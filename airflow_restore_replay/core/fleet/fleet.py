@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.errors import StoreFailed
+from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.fleet.evaluate import evaluate, unknown
+from airflow_restore_replay.core.fleet.evaluate import evaluate, misconfigured, unknown
 from airflow_restore_replay.core.fleet.recent import open_remembering
 from airflow_restore_replay.core.fleet.state import ClusterState
 from airflow_restore_replay.core.repository.repository import Repository
@@ -25,6 +25,7 @@ Opener = Callable[[Cluster], Repository]
 class Fleet:
     """Clusters and what was read of them, so that the next evaluation reads only what is new.
 
+    :param mistaken: clusters that a mistake in the cluster file keeps from being evaluated.
     :param limit_s: time limit of each cluster.
     :param everything: read all records, not only the newest.
     :param opener: opens a cluster's repository; by default with the credentials of the environment.
@@ -34,11 +35,13 @@ class Fleet:
         self,
         clusters: Iterable[Cluster],
         *,
+        mistaken: Mapping[str, ConfigInvalid] | None = None,
         limit_s: float = DEFAULT_LIMIT_S,
         everything: bool = False,
         opener: Opener = open_remembering,
     ) -> None:
         self._clusters = tuple(clusters)
+        self._mistaken = dict(mistaken or {})
         self._limit_s = limit_s
         self._everything = everything
         self._opener = opener
@@ -53,7 +56,7 @@ class Fleet:
 
     def states(self) -> list[ClusterState]:
         """Evaluate all clusters, and return their states, the worst first. Nothing is raised for a cluster's sake."""
-        found = []
+        found = [misconfigured(name, Failure.of(exc)) for name, exc in self._mistaken.items()]
         for cluster, state in run_within(
             self._clusters, self._state, threads=_THREADS, limit_s=self._limit_s
         ):

@@ -84,7 +84,7 @@ METRICS: Sequence[Metric] = (
     Metric(
         "max_age_seconds",
         "Limit of the age of the newest healthy backup.",
-        lambda s: s.fresh.max_age_s,
+        lambda s: s.fresh.max_age_s or None,
         _SECONDS,
     ),
     Metric(

@@ -160,3 +160,21 @@ def test_a_held_cluster_says_by_which_verdict(fleet: dict[str, Member], tmp_path
     held = fleet["fresh"].verdict(timedelta(minutes=5), Outcome.HELD, reason="the primary lost rows")
     text = run(tmp_path, "--cluster", "fresh", exit_code=2).stdout
     assert f"critical: on hold by verdict {held.verdict_id}: the primary lost rows" in text
+
+
+def test_a_cluster_with_a_mistake_is_critical_and_stops_no_other(
+    fleet: dict[str, Member], tmp_path: Path
+) -> None:
+    config = tmp_path / "clusters.yaml"
+    config.write_text(
+        config.read_text().replace("clusters:", "clusters:\n  wrong: {primary: {hots: db1}}", 1)
+    )
+    found = {state["cluster"]: state for state in as_json(tmp_path, exit_code=2)}
+    assert found["fresh"]["severity"] == "ok"
+    assert found["wrong"]["severity"] == "critical"
+    assert "clusters.wrong.primary.hots" in found["wrong"]["error"]["message"]
+    one = run(tmp_path, "--cluster", "wrong", exit_code=3)
+    assert "clusters.wrong.primary.hots" in one.stdout
+    metrics = CliRunner().invoke(cli, ["metrics", "--config", str(config)])
+    assert 'restore_replay_up{cluster="wrong"} 0' in metrics.stdout
+    assert 'restore_replay_up{cluster="fresh"} 1' in metrics.stdout
