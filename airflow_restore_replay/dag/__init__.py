@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 from airflow_restore_replay.dag.build import (
     build_configured_dags,
     build_restore_replay_dag,
-    default_dag_id,
 )
 from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
+from airflow_restore_replay.hooks.clusters import default_dag_id, default_drill_dag_id
 
 if TYPE_CHECKING:
     from airflow_restore_replay.dag.drill import build_configured_drill_dags as build_configured_drill_dags
     from airflow_restore_replay.dag.drill import build_restore_drill_dag as build_restore_drill_dag
-    from airflow_restore_replay.dag.drill import default_drill_dag_id as default_drill_dag_id
     from airflow_restore_replay.dag.stopped import refuse_mistakes as refuse_mistakes
 
 #: name → module, imported on first use, because each parse of the cycles' DAG file would import them
 _LAZY = {
     "build_configured_drill_dags": "drill",
     "build_restore_drill_dag": "drill",
-    "default_drill_dag_id": "drill",
     "refuse_mistakes": "stopped",
 }
 __all__ = [

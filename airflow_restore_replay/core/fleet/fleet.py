@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import StoreFailed
@@ -53,12 +53,14 @@ class Fleet:
 
     def states(self) -> list[ClusterState]:
         """Evaluate all clusters, and return their states, the worst first. Nothing is raised for a cluster's sake."""
-        found = []
+        return sorted(self.each(), key=lambda state: state.order)
+
+    def each(self) -> Iterator[ClusterState]:
+        """Evaluate all clusters, and yield each state when it is known."""
         for cluster, state in run_within(
             self._clusters, self._state, threads=_THREADS, limit_s=self._limit_s
         ):
-            found.append(_late(cluster, self._limit_s) if isinstance(state, Overdue) else state)
-        return sorted(found, key=lambda state: state.order)
+            yield _late(cluster, self._limit_s) if isinstance(state, Overdue) else state
 
     def _state(self, cluster: Cluster) -> ClusterState:
         started = time.monotonic()

@@ -1,0 +1,159 @@
+"""What the routes answer, as plain values. What is unknown is None."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_restore_replay.compat import redacted
+from airflow_restore_replay.core.config.cluster import Cluster
+from airflow_restore_replay.core.decoding import plain
+from airflow_restore_replay.core.errors import RestoreReplayError
+from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.fleet.recent import recent_records
+from airflow_restore_replay.core.fleet.state import ClusterState
+from airflow_restore_replay.core.recovery.measurements import RTO_PHASES
+from airflow_restore_replay.core.repository.catalog import Backup
+from airflow_restore_replay.core.repository.format.records import BackupState, Manifest
+from airflow_restore_replay.core.repository.repository import Repository
+
+#: files and databases that a backup's document lists, largest first
+_MOST_FILES = 200
+_FINDINGS = 3
+
+
+def row(cluster: Cluster, state: ClusterState | None) -> dict[str, Any]:
+    """Return one cluster of the fleet.
+
+    :param state: None if it has not been read yet.
+    """
+    known: dict[str, Any] = {"cluster": cluster.name, "flavor": cluster.flavor, "read": state is not None}
+    if state is None:
+        return known | {"fresh": {"max_age_s": float(cluster.max_age)}}
+    logs, fresh, last = state.logs, state.fresh, state.last
+    return known | {
+        "at": plain(state.at),
+        "severity": state.severity.value,
+        "error": error_document(state.error),
+        "findings": _findings(state)[:_FINDINGS],
+        "fresh": plain(fresh),
+        "proven": plain(state.proven),
+        "last": last and plain({"at": last.at, "outcome": last.outcome, "run": last.run}),
+        "held": len(state.holds),
+        "running": plain(state.running),
+        "rto": plain(state.rto) | {"meets_target": state.rto.meets_target},
+        "archive": logs
+        and plain(
+            {
+                "rpo_s": logs.rpo_s,
+                "begin": logs.begin,
+                "end": logs.end or logs.current_at,
+                "gaps": len(logs.gaps) + len(logs.holes),
+                "archiver": logs.archiver is not None and logs.archiver.live,
+            }
+        ),
+        "backups": state.amounts.backups,
+    }
+
+
+def whole(state: ClusterState) -> dict[str, Any]:
+    """Return everything of one cluster."""
+    found = {name: plain(getattr(state, name)) for name in state.__struct_fields__}
+    rto = {"meets_target": state.rto.meets_target}
+    return found | {
+        "severity": state.severity.value,
+        "error": error_document(state.error),
+        "findings": _findings(state),
+        "rto": found["rto"] | rto,
+        "restores": [
+            {
+                "at": r["at"],
+                "seconds": sum(r["phases"].get(n, 0.0) for n in RTO_PHASES),
+                "phases": r["phases"],
+            }
+            for r in found["restores"]
+        ],
+    }
+
+
+def error_document(failure: Failure | None) -> dict[str, str] | None:
+    """Return an error without the secrets that Airflow masks in logs."""
+    if failure is None:
+        return None
+    return {"code": failure.code, "message": redacted(failure.message), "hint": redacted(failure.hint)}
+
+
+def _findings(state: ClusterState) -> list[dict[str, str]]:
+    return [{"severity": f.severity.value, "code": f.code, "text": redacted(f.text)} for f in state.findings]
+
+
+def backup_document(repository: Repository, backup_id: str) -> dict[str, Any]:
+    """Return one backup: its manifest, the verdicts about it, and its files by size.
+
+    :raises NoSuchBackup: there is no readable backup of that id.
+    """
+    backup = recent_records(repository, everything=True).catalog.backup(backup_id)
+    manifest = backup.manifest
+    return {
+        "backup_id": backup_id,
+        "state": backup.state.value,
+        "proof": backup.proof.value,
+        "manifest": plain(manifest),
+        "verdicts": [
+            plain(verdict) | {"withdrawn": verdict.verdict_id in backup.withdrawn}
+            for verdict in backup.verdicts
+        ],
+        "against": [verdict.verdict_id for verdict in backup.against],
+        "lacks": _lacks(manifest),
+        "restore": _command(backup),
+        **_files(repository, manifest),
+    }
+
+
+def _lacks(manifest: Manifest) -> list[dict[str, str]]:
+    """Return what is not in the backup, or was not compared, as its manifest notes it."""
+    found = []
+    for name in ("left_out", "set_aside", "memory_tables"):
+        found += [
+            {"what": name.replace("_", " "), "why": str(each)} for each in _items(manifest.notes.get(name))
+        ]
+    found += [{"what": "not compared", "why": text} for text in _items(manifest.compared.get("uncompared"))]
+    coverage = manifest.compared.get("coverage")
+    never = coverage.get("never") if isinstance(coverage, dict) else None
+    return found + [{"what": "never compared completely", "why": text} for text in _items(never)]
+
+
+def _items(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{name}: {why}" for name, why in value.items()]
+    if isinstance(value, list):
+        return list(map(str, value))
+    return [str(value)] if value else []
+
+
+def _command(backup: Backup) -> str:
+    """Return the command that restores the backup."""
+    quarantined = ["--quarantined"] if backup.state is BackupState.QUARANTINED else []
+    options = ["--cluster", backup.manifest.cluster, "--backup", backup.backup_id, *quarantined]
+    return shlex.join(["restore-replay", "restore", *options, "--to", "/srv/restored"])
+
+
+def _files(repository: Repository, manifest: Manifest) -> dict[str, Any]:
+    try:
+        entries = [entry for entry in repository.load_entries(manifest) if not entry.directory]
+    except RestoreReplayError as exc:
+        return {"files": [], "databases": [], "files_error": error_document(Failure.of(exc))}
+    databases: Counter[str] = Counter()
+    for entry in entries:
+        folder, slash, _ = entry.path.partition("/")
+        databases[folder if slash else ""] += entry.size_bytes
+    largest = sorted(entries, key=lambda entry: (-entry.size_bytes, entry.path))[:_MOST_FILES]
+    return {
+        "files": [{"path": entry.path, "size_bytes": entry.size_bytes} for entry in largest],
+        "databases": [
+            {"name": name, "size_bytes": size} for name, size in databases.most_common(_MOST_FILES)
+        ],
+        "files_error": None,
+    }
