@@ -114,11 +114,14 @@ def backup_document(repository: Repository, backup_id: str) -> dict[str, Any]:
 
 def _lacks(manifest: Manifest) -> list[dict[str, str]]:
     """Return what is not in the backup, or was not compared, as its manifest notes it."""
-    found = []
-    for name in ("left_out", "set_aside", "memory_tables"):
-        found += [
-            {"what": name.replace("_", " "), "why": str(each)} for each in _items(manifest.notes.get(name))
-        ]
+    fill = manifest.notes.get("fill")
+    noted = fill if isinstance(fill, dict) else {}
+    found = [
+        {"what": name.replace("_", " "), "why": text}
+        for name in ("left_out", "accounts_refused")
+        for text in _items(noted.get(name))
+    ]
+    found += [{"what": "warning", "why": text} for text in _items(manifest.notes.get("warnings"))]
     found += [{"what": "not compared", "why": text} for text in _items(manifest.compared.get("uncompared"))]
     coverage = manifest.compared.get("coverage")
     never = coverage.get("never") if isinstance(coverage, dict) else None
