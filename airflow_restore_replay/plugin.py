@@ -7,7 +7,7 @@ routes.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.configuration import conf
@@ -44,14 +44,14 @@ class RestoreReplayPlugin(AirflowPlugin):
     """The provider's entry in Airflow's list of plugins."""
 
     name = "restore_replay"
-    fastapi_apps: ClassVar[list[Any]] = [
+    fastapi_apps: list[Any] = [
         {
             "app": LazyApp("airflow_restore_replay.web.app:make_app"),
             "url_prefix": PREFIX,
             "name": "Restore-replay",
         }
     ]
-    react_apps: ClassVar[list[Any]] = [
+    react_apps: list[Any] = [
         {
             "name": "Backups",
             "bundle_url": _file("page.js"),
