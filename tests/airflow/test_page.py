@@ -26,10 +26,11 @@ from airflow_restore_replay.web.reading import Bounded, Refreshed
 from tests.support.backups import back_up, make_tree
 from tests.support.fleets import Member, make_fleet
 from tests.support.hostile_texts import HOSTILE
+from tests.support.page_routes import routes
 
 HOUR = timedelta(hours=1)
+NO_BACKUP = "20261130T000000Z-00000000"
 NAMES = ("billing", "orders", "stock")
-JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +71,9 @@ def token(role: str, teams: list[str] | None = None) -> str:
     return str(get_auth_manager().generate_jwt(user))
 
 
-def routes() -> list[tuple[str, str]]:
-    """Return every route of the page's OpenAPI document, about the cluster ``orders``."""
-    found = page_app.make_app().openapi()["paths"]
-    names = {"{cluster}": "orders", "{backup_id}": "20261130T000000Z-00000000"}
-    filled = {path: re.sub(r"\{\w+\}", lambda m: names[m[0]], path) for path in found}
-    return [(method.upper(), filled[path]) for path, methods in found.items() for method in methods]
-
-
 def test_x48_every_route_asks_for_a_user(fleet: dict[str, Member], ask: Callable[..., Any]) -> None:
-    assert len(routes()) >= 4
-    for method, path in routes():
+    assert len(routes("orders", NO_BACKUP)) >= 4
+    for method, path in routes("orders", NO_BACKUP):
         for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Cookie": "_token=nonsense"}):
             got = ask(path, None, method, json={"hold": "x", "reason": "y"}, headers=headers)
             assert got.status_code in (401, 403), (method, path, headers)
@@ -93,8 +86,8 @@ def test_x48_a_viewer_sees_and_may_not_act(fleet: dict[str, Member], ask: Callab
     orders = fleet["orders"]
     made = orders.cycle(HOUR)
     hold = orders.verdict(HOUR, Outcome.HELD, failure=Failure.of(StoreFailed("lost")))
-    for method, path in routes():
-        path = path.replace("20261130T000000Z-00000000", made.backup_id)
+    for method, path in routes("orders", NO_BACKUP):
+        path = path.replace(NO_BACKUP, made.backup_id)
         got = ask(path, "viewer", method, json={"hold": hold.verdict_id, "reason": "y"})
         assert got.status_code == (200 if method == "GET" else 403), (method, path, got.text)
     assert orders.repository.catalog().held_by
@@ -111,7 +104,7 @@ def test_x48_clusters_of_others_do_not_show(
     monkeypatch.setattr(get_auth_manager(), "is_authorized_dag", only_stock)
     assert [row["cluster"] for row in ask("/api/fleet").json()["clusters"]] == ["stock"]
     assert ask("/api/fleet").json()["configured"] == 3
-    for method, path in routes()[1:]:
+    for method, path in routes("orders", NO_BACKUP)[1:]:
         body = {"hold": "x", "reason": "y"}
         there, nowhere = (
             ask(p, "user", method, json=body) for p in (path, path.replace("orders", "nowhere"))
