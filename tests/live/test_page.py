@@ -9,20 +9,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from airflow_restore_replay.core.repository.format.records import BackupState, Outcome
-from tests.support.page_routes import routes
 from tests.live.conftest import REPO, destroy_nodes, primary_connection
 from tests.live.support import until
 from tests.support.airflow_stack import AirflowStack
 from tests.support.browser import Visitor, chromium
 from tests.support.flavors import KITS
 from tests.support.hostile_texts import HOSTILE
+from tests.support.page_routes import routes
 from tests.support.postgres import PostgresServer
 from tests.support.rig import Rig
 from tests.support.seeding import seeded_copy

@@ -33,6 +33,7 @@ class Showcase:
     def __init__(self, root: Path, rig: Rig, *, clusters: int, backups: int) -> None:
         fillers = [f"shard-{number:03d}" for number in range(clusters - len(_NAMED) - len(_OTHERS) - 1)]
         names = [*_NAMED, *_OTHERS, *fillers]
+        root.mkdir(parents=True)
         self.members = make_fleet(root, names, schedule="0 3 * * *", drill={"rto_target": "15m"})
         self.file = root / "clusters.yaml"
         self.names = [*names, "orders"]
