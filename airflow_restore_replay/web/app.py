@@ -27,7 +27,6 @@ from airflow_restore_replay.web.reading import (
     FleetReading,
     FullReadings,
     open_with_hook,
-    with_window,
 )
 
 _FILES = Path(__file__).parent / "static"
@@ -85,9 +84,10 @@ def fleet(request: Request, user: GetUserDep) -> Response:
     known = runs.dags(map(default_dag_id, allowed))
     rows = []
     for name in order:
-        state = states.get(name)
-        state = state and with_window(state, full.known(name))
-        rows.append(row(clusters[name], state) | {"dag": plain(known.get(default_dag_id(name)))})
+        rows.append(
+            row(clusters[name], states.get(name), full.known(name))
+            | {"dag": plain(known.get(default_dag_id(name)))}
+        )
     return _answer(
         {
             "now": utc_now(),

@@ -24,15 +24,18 @@ _MOST_FILES = 200
 _FINDINGS = 3
 
 
-def row(cluster: Cluster, state: ClusterState | None) -> dict[str, Any]:
+def row(cluster: Cluster, state: ClusterState | None, full: ClusterState | None = None) -> dict[str, Any]:
     """Return one cluster of the fleet.
 
     :param state: None if it has not been read yet.
+    :param full: the state with all records, if they were read lately; only they tell where the window begins.
     """
     known: dict[str, Any] = {"cluster": cluster.name, "flavor": cluster.flavor, "read": state is not None}
     if state is None:
         return known | {"fresh": {"max_age_s": float(cluster.max_age)}}
     logs, fresh, last = state.logs, state.fresh, state.last
+    window = full.logs if full and full.logs and full.logs.examined else logs
+    whole_window = state.complete or window is not logs
     return known | {
         "at": plain(state.at),
         "severity": state.severity.value,
@@ -48,9 +51,10 @@ def row(cluster: Cluster, state: ClusterState | None) -> dict[str, Any]:
         and plain(
             {
                 "rpo_s": logs.rpo_s,
-                "begin": logs.begin,
-                "end": logs.end or logs.current_at,
+                "begin": window and window.begin,
+                "end": max(filter(None, (window and window.end, logs.current_at)), default=None),
                 "gaps": len(logs.gaps) + len(logs.holes),
+                "whole": whole_window,
                 "archiver": logs.archiver is not None and logs.archiver.live,
             }
         ),

@@ -15,8 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Generic, TypeVar
 
-import msgspec
-
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
 from airflow_restore_replay.core.errors.failure import Failure
@@ -206,13 +204,3 @@ def open_with_hook(cluster: Cluster, *, write: bool = False, most_bytes: int = _
     if not write:
         repository.store = RememberingStore(repository.store, most_bytes)
     return repository
-
-
-def with_window(state: ClusterState, full: ClusterState | None) -> ClusterState:
-    """Return *state* with the window of the archive, if the cluster was read in full lately."""
-    logs, known = state.logs, full.logs if full else None
-    if logs is None or logs.examined or known is None or not known.examined:
-        return state
-    end = max(filter(None, (known.end, logs.current_at)), default=None)
-    seen = msgspec.structs.replace(logs, begin=known.begin, end=end, holes=known.holes)
-    return msgspec.structs.replace(state, logs=seen)

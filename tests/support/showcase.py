@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from airflow_restore_replay.core.errors import NodeFull, SourceShrank
+from airflow_restore_replay.core.errors import ChunkCorrupt, NodeFull, SourceShrank
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.recovery.measurements import DRILL
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest, Outcome, new_id
@@ -159,7 +159,7 @@ def history(member: Member, backups: int) -> Manifest:
         if number < backups - 1:
             member.verdict(age - 2 * HOUR, Outcome.RESTORED, backup_id=base.backup_id, step="validate")
     bad = made[-3]
-    damaged = NodeFull(
+    damaged = ChunkCorrupt(
         "Chunk 4f1c… of shop/orders.ibd does not match its name.",
         evidence={"chunk": "4f1c", "file": "shop/orders.ibd"},
     )

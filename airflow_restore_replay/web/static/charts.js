@@ -8,6 +8,8 @@ const WIDTH = 1000;
 const LANES = 4;
 const MARKS = { healthy: "rr-mark-ok", quarantined: "rr-mark-critical", stranded: "rr-mark-warning" };
 
+const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+
 function scale(times) {
   const first = Math.min(...times);
   const span = Math.max(...times) - first || 1;
@@ -61,7 +63,9 @@ export function timeline(state, cluster) {
     const restored = backup.state === "healthy" && backup.proof === "restored";
     const kind = backup.state === "healthy" && !restored ? "rr-mark-unproven" : MARKS[backup.state];
     const title = `${backup.backup_id}: ${backup.state}, ${backup.proof.replace("_", " ")}, as of ${time(backup.goal_read_at)} UTC${backup.why ? `. ${backup.why}` : ""}`;
-    return s("a", { href: to(cluster, backup.backup_id), tabindex: "-1", "aria-hidden": "true" }, mark(place.x, place.y, kind, size, title));
+    // For the mouse; the table below has the same as links.
+    const open = () => location.assign(to(cluster, backup.backup_id));
+    return s("g", { class: "rr-pick", onclick: open }, mark(place.x, place.y, kind, size, title));
   });
   const bar = 22 + LANES * 24;
   const rect = (from, until, kind, title) => s("rect", { x: String(x(from)), y: String(bar), width: String(Math.max(2, x(until) - x(from))), height: "10", class: kind }, s("title", {}, title));
@@ -72,7 +76,7 @@ export function timeline(state, cluster) {
   ];
   const bad = backups.filter((backup) => backup.state !== "healthy").length;
   const proven = backups.filter((backup) => backup.proof === "restored").length;
-  const label = `${backups.length} backups in ${lineage + 1} lineages; ${proven} proven by a restore, ${bad} quarantined or stranded.`;
+  const label = `${count(backups.length, "backup")} in ${count(lineage + 1, "lineage")}; ${proven} proven by a restore, ${bad} quarantined or stranded.`;
   return h(
     "div",
     {},
@@ -94,7 +98,7 @@ export function restoreTrend(state) {
   );
   const target = rto.target_s && s("line", { x1: "24", x2: String(WIDTH - 24), y1: String(y(rto.target_s)), y2: String(y(rto.target_s)), class: "rr-target" });
   const last = restores[restores.length - 1];
-  const label = `The last of ${restores.length} drills took ${duration(last.seconds)}${rto.target_s ? `, target ${duration(rto.target_s)}` : ""}.`;
+  const label = `The last of ${count(restores.length, "drill")} took ${duration(last.seconds)}${rto.target_s ? `, target ${duration(rto.target_s)}` : ""}.`;
   return h("div", {}, h("p", {}, label), drawing(205, label, bars, target, axis(null, 196, restores[0].at, last.at)), rto.target_s && legend([["rr-bar-fill", "took"], ["rr-target-key", "target"]]));
 }
 

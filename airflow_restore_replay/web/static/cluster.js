@@ -23,7 +23,7 @@ export function clusterView(name, data, view, change) {
     head(badge(state.severity), freshness(between(state.at, now), data.refreshing)),
     actionButtons(name, data, change),
     state.error && notice("critical", state.error.message, state.error.hint),
-    findings(state.findings.filter((finding) => finding.code !== "unreadable")),
+    findings(state.findings.filter((finding) => !["unreadable", "held"].includes(finding.code))),
     state.holds.map((hold) => notice("critical", `On hold since ${time(hold.at)} UTC.`, hold.reason, " ", holdButton(name, data, hold, change))),
     runningPanel(state, data, now),
     !state.error && facts(state, data, now),

@@ -84,17 +84,22 @@ function line(row, age, now) {
   if (!row.read) {
     return h("tr", { role: "row", "data-key": row.cluster }, name, cell("State", badge("unread")), COLUMNS.slice(2).map((label) => cell(label, "…")));
   }
+  if (row.error) {
+    const unknown = COLUMNS.slice(2, -1).map((label) => cell(label, h("span", { class: "rr-muted" }, "unknown")));
+    const state = cell("State", badge(row.severity), h("div", { class: "rr-small rr-why" }, row.error.message));
+    return h("tr", { role: "row", "data-key": row.cluster }, name, state, unknown, cell("Next run", nextRun(row.dag, now)));
+  }
   return h(
     "tr",
     { role: "row", "data-key": row.cluster },
     name,
     cell("State", badge(row.severity), row.held > 0 && [" ", badge("critical", "on hold")], first && h("div", { class: "rr-small rr-why" }, first.text)),
-    cell("Age", age === null ? "unknown" : ago(age, row.fresh.goal_read_at), h("span", { class: "rr-muted" }, ` of ${duration(row.fresh.max_age_s)}`), ageBar(age, row.fresh.max_age_s)),
+    cell("Age", h("span", { class: "rr-age" }, age === null ? "unknown" : ago(age, row.fresh.goal_read_at), h("span", { class: "rr-muted" }, ` of ${duration(row.fresh.max_age_s)}`)), ageBar(age, row.fresh.max_age_s)),
     cell("RPO", row.archive ? duration(row.archive.rpo_s === null ? null : row.archive.rpo_s + between(row.at, now)) : h("span", { class: "rr-muted" }, "no archive")),
     cell("Proof", row.fresh.proof ? proofBadge(row.fresh.proof) : "none", row.proven && h("div", { class: "rr-small rr-muted" }, "restored ", ago(between(row.proven.at, now), row.proven.at), " ago")),
     cell("Last run", row.last ? [outcomeBadge(row.last.outcome), h("div", { class: "rr-small rr-muted" }, ago(between(row.last.at, now), row.last.at), " ago")] : "none"),
     cell("Now", runningCell(row, now)),
-    cell("Restore takes", row.error ? "unknown" : [duration(row.rto.seconds), row.rto.meets_target === false && [" ", badge("warning", "over target")]]),
+    cell("Restore takes", duration(row.rto.seconds), row.rto.meets_target === false && [" ", badge("warning", "over target")]),
     cell("Archive", archiveCell(row, now)),
     cell("Next run", nextRun(row.dag, now)),
   );
@@ -116,7 +121,7 @@ function archiveCell(row, now) {
   if (!archive) return h("span", { class: "rr-muted" }, "none");
   const span = archive.begin && archive.end ? duration(between(archive.begin, archive.end)) : null;
   return [
-    h("span", { title: archive.begin ? `${time(archive.begin)} to ${time(archive.end)} UTC` : null }, span ? `window ${span}` : archive.end ? `to ${duration(between(archive.end, now))} ago` : "empty"),
+    h("span", { title: archive.begin ? `${time(archive.begin)} to ${time(archive.end)} UTC` : null }, span ? `window ${span}${archive.whole ? "" : " or more"}` : archive.end ? `to ${duration(between(archive.end, now))} ago` : "empty"),
     archive.gaps > 0 && h("div", {}, badge("warning", archive.gaps === 1 ? "1 gap" : `${archive.gaps} gaps`)),
   ];
 }
