@@ -271,7 +271,7 @@ def test_what_a_backup_lacks_is_said(fleet: dict[str, Member], ask: Callable[...
     assert got["files_error"]["message"], "these records have no files"
 
 
-def test_x2_hostile_texts_are_data_in_every_answer(fleet: dict[str, Member], ask: Callable[..., Any]) -> None:
+def test_x50_hostile_texts_are_data_in_every_answer(fleet: dict[str, Member], ask: Callable[..., Any]) -> None:
     orders = fleet["orders"]
     made = orders.cycle(
         HOUR, run=HOSTILE, checks=[{"name": HOSTILE, "seconds": HOSTILE, "observed": [HOSTILE]}]

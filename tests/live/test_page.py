@@ -79,8 +79,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(stack, rig, show, ends.enter_context(chromium()))
 
 
-def test_the_page_is_seen_in_light_and_dark_and_on_a_phone(place: Place) -> None:
-    """No complaint of axe, nothing wider than its place, no error on the console; hostile texts stay texts (X2)."""
+def test_x50_the_page_is_seen_in_light_and_dark_and_on_a_phone(place: Place) -> None:
+    """No complaint of axe, nothing wider than its place, no error on the console; hostile texts stay texts (X50)."""
     catalog, ledger = place.show.quarantined.backup_id, place.show.hostile.backup_id
     views = {
         "fleet": (),
@@ -122,7 +122,7 @@ def photograph(page: Page, name: str) -> None:
         page.screenshot(path=file)
 
 
-def test_what_is_unknown_is_said_and_hostile_texts_are_shown(place: Place) -> None:
+def test_x50_what_is_unknown_is_said_and_hostile_texts_are_shown(place: Place) -> None:
     visitor = place.visitor("viewer")
     page = visitor.open()
     row = page.get_by_role("row", name="unreachable")
