@@ -35,7 +35,7 @@ def row(cluster: Cluster, state: ClusterState | None, full: ClusterState | None 
         return known | {"fresh": {"max_age_s": float(cluster.max_age)}}
     logs, fresh, last = state.logs, state.fresh, state.last
     window = full.logs if full and full.logs and full.logs.examined else logs
-    whole_window = state.complete or window is not logs
+    ends = [end for end in (window and window.end, logs and logs.current_at) if end]
     return known | {
         "at": plain(state.at),
         "severity": state.severity.value,
@@ -52,9 +52,9 @@ def row(cluster: Cluster, state: ClusterState | None, full: ClusterState | None 
             {
                 "rpo_s": logs.rpo_s,
                 "begin": window and window.begin,
-                "end": max(filter(None, (window and window.end, logs.current_at)), default=None),
+                "end": max(ends, default=None),
                 "gaps": len(logs.gaps) + len(logs.holes),
-                "whole": whole_window,
+                "whole": state.complete or window is not logs,
                 "archiver": logs.archiver is not None and logs.archiver.live,
             }
         ),

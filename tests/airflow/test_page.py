@@ -153,7 +153,7 @@ def test_a_backup_is_released_once_and_for_a_reason(
     made = orders.cycle(HOUR)
     orders.verdict(HOUR / 2, Outcome.QUARANTINED, backup_id=made.backup_id, reason="doubtful")
     path = "/api/clusters/orders/release"
-    for body in (
+    bodies: list[Any] = [
         {"backup": made.backup_id, "reason": "  "},
         {"backup": made.backup_id, "hold": "both", "reason": "y"},
         {"reason": "neither"},
@@ -161,7 +161,8 @@ def test_a_backup_is_released_once_and_for_a_reason(
         {"backup": made.backup_id, "reason": "y" * 1001},
         {"backup": made.backup_id, "reason": "y", "by": "another"},
         [],
-    ):
+    ]
+    for body in bodies:
         assert ask(path, "user", "POST", json=body).status_code == 422, body
     assert ask(path, "user", "POST", json={"backup": "../x", "reason": "y"}).status_code == 404
     assert ask(path, "user", "POST", json={"backup": made.backup_id, "reason": "y"}).status_code == 200
@@ -271,7 +272,9 @@ def test_what_a_backup_lacks_is_said(fleet: dict[str, Member], ask: Callable[...
     assert got["files_error"]["message"], "these records have no files"
 
 
-def test_x50_hostile_texts_are_data_in_every_answer(fleet: dict[str, Member], ask: Callable[..., Any]) -> None:
+def test_x50_hostile_texts_are_data_in_every_answer(
+    fleet: dict[str, Member], ask: Callable[..., Any]
+) -> None:
     orders = fleet["orders"]
     made = orders.cycle(
         HOUR, run=HOSTILE, checks=[{"name": HOSTILE, "seconds": HOSTILE, "observed": [HOSTILE]}]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -65,12 +65,16 @@ class Visitor:
         self.page.set_default_timeout(60_000)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("console", self._note)
-        self.page.on("dialog", lambda box: self.troubles.append(f"a box says {box.message}") or box.dismiss())
+        self.page.on("dialog", self._dismiss)
         self.page.goto(f"{url}/auth/login")
         self.page.fill("input[name=username]", user)
         self.page.fill("input[name=password]", password)
         self.page.click("button[type=submit]")
         self.page.wait_for_url(lambda at: "/auth/login" not in at)
+
+    def _dismiss(self, box: Dialog) -> None:
+        self.troubles.append(f"a box says {box.message}")
+        box.dismiss()
 
     def _note(self, message: Any) -> None:
         if message.type == "error" and "restore-replay" in f"{message.text} {message.location}":
