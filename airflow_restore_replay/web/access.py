@@ -44,15 +44,14 @@ def reader(request: Request, cluster: str, user: GetUserDep) -> Cluster:
     """Return the cluster that a request names, if its user may read the cluster's DAG.
 
     Who may not learns nothing, not even whether there is such a cluster.
+
+    :raises ConfigInvalid: there is none, or it has a mistake.
     """
     if not _may(user, "GET", default_dag_id(cluster)):
         raise HTTPException(403, "Forbidden")
     fleet: FleetReading = request.app.state.fleet
     fleet.whole.look()
-    found = fleet.find(cluster)
-    if found is None:
-        raise HTTPException(404, "The cluster file has no such cluster.")
-    return found
+    return fleet.find(cluster)
 
 
 def actor(cluster: Annotated[Cluster, Depends(reader)], user: GetUserDep) -> Cluster:

@@ -76,8 +76,8 @@ def fleet(request: Request, user: GetUserDep) -> Response:
     reading: FleetReading = request.app.state.fleet
     full: FullReadings = request.app.state.full
     reading.whole.look(_PATIENCE_S)
-    problem, clusters, states = reading.whole.problem, reading.clusters, dict(reading.states)
-    allowed = readable(user, clusters)
+    problem, names, states = reading.whole.problem, reading.names, dict(reading.states)
+    allowed = readable(user, names)
     order = sorted(
         allowed, key=lambda name: (name not in states, states[name].order if name in states else (), name)
     )
@@ -85,8 +85,7 @@ def fleet(request: Request, user: GetUserDep) -> Response:
     rows = []
     for name in order:
         rows.append(
-            row(clusters[name], states.get(name), full.known(name))
-            | {"dag": plain(known.get(default_dag_id(name)))}
+            row(name, states.get(name), full.known(name)) | {"dag": plain(known.get(default_dag_id(name)))}
         )
     return _answer(
         {
@@ -94,7 +93,7 @@ def fleet(request: Request, user: GetUserDep) -> Response:
             "age_s": reading.whole.age_s,
             "refreshing": reading.whole.refreshing,
             "problem": error_document(problem),
-            "configured": len(clusters),
+            "configured": len(names),
             "clusters": rows,
         }
     )

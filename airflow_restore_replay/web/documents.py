@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_restore_replay.compat import redacted
-from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.decoding import plain
 from airflow_restore_replay.core.errors import RestoreReplayError
 from airflow_restore_replay.core.errors.failure import Failure
@@ -24,19 +23,21 @@ _MOST_FILES = 200
 _FINDINGS = 3
 
 
-def row(cluster: Cluster, state: ClusterState | None, full: ClusterState | None = None) -> dict[str, Any]:
+def row(name: str, state: ClusterState | None, full: ClusterState | None = None) -> dict[str, Any]:
     """Return one cluster of the fleet.
 
     :param state: None if it has not been read yet.
     :param full: the state with all records, if they were read lately; only they tell where the window begins.
     """
-    known: dict[str, Any] = {"cluster": cluster.name, "flavor": cluster.flavor, "read": state is not None}
     if state is None:
-        return known | {"fresh": {"max_age_s": float(cluster.max_age)}}
+        return {"cluster": name, "read": False}
     logs, fresh, last = state.logs, state.fresh, state.last
     window = full.logs if full and full.logs and full.logs.examined else logs
     ends = [end for end in (window and window.end, logs and logs.current_at) if end]
-    return known | {
+    return {
+        "cluster": name,
+        "read": True,
+        "flavor": state.flavor,
         "at": plain(state.at),
         "severity": state.severity.value,
         "error": error_document(state.error),

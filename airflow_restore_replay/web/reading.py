@@ -16,13 +16,15 @@ from concurrent.futures import TimeoutError as NotInTime
 from typing import Generic, TypeVar
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
+from airflow_restore_replay.core.config.fleet import refusal
+from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError, StoreFailed
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.fleet.fleet import Fleet
 from airflow_restore_replay.core.fleet.recent import RememberingStore
-from airflow_restore_replay.core.fleet.state import ClusterState
+from airflow_restore_replay.core.fleet.state import ClusterState, Finding, Freshness, Severity
+from airflow_restore_replay.core.repository.format.records import utc_now
 from airflow_restore_replay.core.repository.repository import Repository
-from airflow_restore_replay.hooks.clusters import configured_clusters
+from airflow_restore_replay.hooks.clusters import configured_fleet
 from airflow_restore_replay.hooks.repository import RepositoryHook
 
 log = logging.getLogger(__name__)
@@ -101,8 +103,8 @@ class Refreshed(Generic[T]):
 class FleetReading:
     """All clusters of the cluster file, with the newest records of each.
 
-    :ivar clusters: as configured when they were read last.
-    :ivar states: cluster → its state; a cluster without one has not been read yet.
+    :ivar clusters: as configured when they were read last, without those that have a mistake.
+    :ivar states: cluster → its state; one without a state has not been read yet. A mistake is a state, too.
     """
 
     def __init__(self, config: str | None = None) -> None:
@@ -112,27 +114,48 @@ class FleetReading:
         self.states: dict[str, ClusterState] = {}
         self.whole = Refreshed(self._read)
 
-    def find(self, name: str) -> Cluster | None:
-        """Return a cluster of the file; the first call reads it.
+    @property
+    def names(self) -> set[str]:
+        """Return all clusters that are known."""
+        return {*self.clusters, *self.states}
 
-        :raises ConfigInvalid: the file cannot be read.
+    def find(self, name: str) -> Cluster:
+        """Return a cluster of the file.
+
+        :raises ConfigInvalid: it has a mistake, there is none, or the file cannot be read.
         """
-        if not self.clusters:
-            self.clusters = configured_clusters(self._config)
-        return self.clusters.get(name)
+        return self.clusters.get(name) or configured_fleet(self._config).cluster(name)
 
     def _read(self) -> bool:
-        clusters = configured_clusters(self._config)
+        configured = configured_fleet(self._config)
+        clusters = configured.clusters
         if self._fleet is None or clusters != self.clusters:
             most_bytes = min(_MOST_BYTES, _FLEET_BYTES // max(1, len(clusters)))
             self._fleet = Fleet(
                 clusters.values(), limit_s=_LIMIT_S, opener=lambda c: open_with_hook(c, most_bytes=most_bytes)
             )
-            self.states = {name: s for name, s in self.states.items() if name in clusters}
             self.clusters = clusters
+        stopped = {name: configured.mistakes_of(name) for name in configured.names if name not in clusters}
+        known = {name: state for name, state in self.states.items() if name in clusters}
+        self.states = known | {name: _mistaken(name, refusal(found)) for name, found in stopped.items()}
         for state in self._fleet.each():
             self.states[state.cluster] = state
         return True
+
+
+def _mistaken(name: str, mistake: ConfigInvalid) -> ClusterState:
+    """Return the state of a cluster that the cluster file does not describe as it should."""
+    failure = Failure.of(mistake)
+    finding = Finding(severity=Severity.CRITICAL, code="config", text=failure.message)
+    return ClusterState(
+        cluster=name,
+        flavor="",
+        at=utc_now(),
+        seconds=0.0,
+        error=failure,
+        fresh=Freshness(max_age_s=0.0),
+        findings=(finding,),
+    )
 
 
 class Full:

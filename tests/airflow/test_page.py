@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi import FastAPI
@@ -207,20 +208,44 @@ def test_a_dead_store_is_said_and_no_other_waits_for_it(
     assert (backup.status_code, bool(backup.json()["detail"])) == (502, True)
 
 
-def test_a_wrong_cluster_file_is_said_and_the_last_states_stay(
-    fleet: dict[str, Member], ask: Callable[..., Any], server: FastAPI, tmp_path: Path
-) -> None:
-    ask("/api/fleet")
-    (tmp_path / "clusters.yaml").write_text("clusters: {orders: {primary: {}, repozitory: {}}}")
+def read_again(server: FastAPI) -> None:
     reading = mounted(server)._app.state.fleet
     reading.whole.spoil()
     reading.whole.look()
     deadline = time.monotonic() + 60
     while reading.whole.refreshing and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_a_wrong_cluster_file_is_said_and_the_last_states_stay(
+    fleet: dict[str, Member], ask: Callable[..., Any], server: FastAPI, tmp_path: Path
+) -> None:
+    ask("/api/fleet")
+    (tmp_path / "clusters.yaml").write_text("clusters: [\n")
+    read_again(server)
     got = ask("/api/fleet").json()
-    assert "repozitory" in got["problem"]["message"]
+    assert "is not YAML" in got["problem"]["message"]
     assert len(got["clusters"]) == 3
+
+
+def test_a_mistake_in_one_cluster_is_said_there_and_hides_no_other(
+    fleet: dict[str, Member], ask: Callable[..., Any], server: FastAPI, tmp_path: Path
+) -> None:
+    ask("/api/fleet")
+    file = tmp_path / "clusters.yaml"
+    raw = yaml.safe_load(file.read_text())
+    raw["clusters"]["stock"]["repozitory"] = {}
+    file.write_text(yaml.safe_dump(raw))
+    read_again(server)
+    got = ask("/api/fleet").json()
+    assert got["problem"] is None
+    rows = {row["cluster"]: row for row in got["clusters"]}
+    assert "repozitory" in rows["stock"]["error"]["message"]
+    assert rows["orders"]["error"] is None
+    answer = ask("/api/clusters/stock")
+    assert answer.status_code == 502
+    assert "repozitory" in answer.json()["detail"]
+    assert ask("/api/clusters/orders").status_code == 200
 
 
 def test_no_cluster_file_is_said(

@@ -27,6 +27,12 @@ _AXE = """async () => {
   const told = (n) => [n.html.slice(0, 200), n.failureSummary];
   return found.violations.map((v) => ({ id: v.id, nodes: v.nodes.slice(0, 5).map(told) }));
 }"""
+_WIDE = """() => {
+  const end = document.querySelector(".rr-page").getBoundingClientRect().right + 1;
+  const wide = [...document.querySelectorAll(".rr-page *")].filter((e) => e.getBoundingClientRect().right > end);
+  const told = (e) => [e.nodeName, e.getAttribute("class"), e.textContent.slice(0, 80)];
+  return wide.filter((e) => !e.closest(".rr-scroll")).slice(0, 10).map(told);
+}"""
 
 
 @contextmanager
@@ -97,12 +103,9 @@ class Visitor:
         self.page.evaluate(script)
         return list(self.page.evaluate(_AXE))
 
-    def overflow(self) -> int:
-        """Return how many pixels the page is wider than its place."""
-        script = (
-            "() => { const e = document.querySelector('.rr-page'); return e.scrollWidth - e.clientWidth; }"
-        )
-        return int(self.page.evaluate(script))
+    def overflow(self) -> list[Any]:
+        """Return elements that are wider than the page's place, but for those that scroll."""
+        return list(self.page.evaluate(_WIDE))
 
     def close(self) -> None:
         self.context.close()

@@ -9,7 +9,7 @@ const COLUMNS = ["Cluster", "State", "Age of newest backup", "RPO", "Proof", "La
 export function fleetView(data, view, change) {
   if (!data) return loading("Reading the clusters…");
   const now = view.now(data.now);
-  const aged = (row) => (row.at && row.fresh.age_s !== null ? row.fresh.age_s + between(row.at, now) : row.fresh.age_s ?? null);
+  const aged = (row) => (row.read && row.fresh.age_s !== null ? row.fresh.age_s + between(row.at, now) : null);
   const severity = (row) => (row.read ? row.severity : "unread");
   const wanted = view.filter.trim().toLowerCase();
   const shown = data.clusters.filter(
