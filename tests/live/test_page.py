@@ -60,6 +60,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as ends:
+        browser = ends.enter_context(chromium())
         root = tmp_path_factory.mktemp("page")
         database = PostgresServer.with_airflow()
         ends.callback(database.stop)
@@ -85,7 +86,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         stack.add_connection("orders_primary", primary_connection(rig.primary))
         stack.start()
         stack.wait_for("restore_replay_orders", "restore_drill_orders")
-        yield Place(stack, rig, show, ends.enter_context(chromium()))
+        yield Place(stack, rig, show, browser)
 
 
 def test_x50_the_page_is_seen_in_light_and_dark_and_on_a_phone(place: Place) -> None:

@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
+
+from tests.support.unpacked import without
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -37,7 +40,9 @@ _WIDE = """() => {
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start the browser."""
+    """Start the browser; ``RR_WITHOUT=chromium`` skips the test."""
+    if without("chromium"):
+        pytest.skip("RR_WITHOUT=chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
