@@ -38,7 +38,8 @@ from airflow_restore_replay.dag import build_configured_dags, build_configured_d
 
 dags = build_configured_dags({file!r}) | build_configured_drill_dags({file!r})
 for dag in dags.values():
-    dag.start_date = datetime.fromisoformat({since!r})
+    for each in (dag, *dag.tasks):
+        each.start_date = datetime.fromisoformat({since!r})
 globals().update(dags)
 """
 
