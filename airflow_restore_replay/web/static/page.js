@@ -48,7 +48,13 @@ class Page {
     clearInterval(this.tick);
     clearTimeout(this.next);
     this.asking?.abort();
+    this.leave();
     this.root.replaceChildren();
+  }
+
+  /** Close what asks about another view. */
+  leave() {
+    for (const box of document.querySelectorAll("dialog.rr-dialog")) box.close();
   }
 
   go(moved) {
@@ -56,6 +62,8 @@ class Page {
     this.route = routeOf(this.at);
     this.error = null;
     this.view.pages = 1;
+    this.live.replaceChildren();
+    this.leave();
     this.load();
     this.render();
     document.title = clean([...this.at].reverse().concat("Backups").join(" - "));
