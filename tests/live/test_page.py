@@ -29,6 +29,7 @@ from tests.support.seeding import seeded_copy
 from tests.support.showcase import Showcase
 
 CLUSTERS, BACKUPS = 200, 1000
+expect.set_options(timeout=90_000)
 IMAGES = REPO / "docs" / "images"
 #: the DAGs of the clusters whose backups are records only wait for their first run until tomorrow
 _DAGS = """\
