@@ -81,7 +81,7 @@ export function timeline(state, cluster) {
     "div",
     {},
     h("p", {}, label),
-    drawing(bar + 36, label, lines, archive, marks, axis(x, bar + 30, new Date(Math.min(...times)).toISOString(), new Date(Math.max(...times)).toISOString())),
+    drawing(bar + 36, label, lines, archive, s("g", { class: backups.length > 200 ? "rr-dense" : null }, marks), axis(x, bar + 30, new Date(Math.min(...times)).toISOString(), new Date(Math.max(...times)).toISOString())),
     legend([["rr-mark-ok", "restored"], ["rr-mark-unproven", "not restored yet"], ["rr-mark-critical", "quarantined, or a gap"], ["rr-mark-warning", "stranded"], ["rr-window", "window of the archive"], ["rr-gap", "cannot be restored"]]),
   );
 }
