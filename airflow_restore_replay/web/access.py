@@ -69,7 +69,7 @@ def rights(user: Any, cluster: Cluster) -> dict[str, bool]:
     }
 
 
-def refuse_foreign(request: Request) -> None:
+def refuse_foreign(request: Request, _user: GetUserDep) -> None:
     """Refuse a change that another site's page asks for with this browser's cookie.
 
     The body must be JSON, which no form sends. A browser says where a request comes from by ``Sec-Fetch-Site`` or
