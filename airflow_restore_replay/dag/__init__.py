@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_restore_replay.dag.build import (
     build_configured_dags,
     build_restore_replay_dag,
-    default_dag_id,
 )
 from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
+from airflow_restore_replay.hooks.clusters import default_dag_id, default_drill_dag_id
 
 if TYPE_CHECKING:
     from airflow_restore_replay.dag.drill import build_configured_drill_dags as build_configured_drill_dags
     from airflow_restore_replay.dag.drill import build_restore_drill_dag as build_restore_drill_dag
-    from airflow_restore_replay.dag.drill import default_drill_dag_id as default_drill_dag_id
     from airflow_restore_replay.dag.freshness import (
         build_backup_freshness_dag as build_backup_freshness_dag,
     )
@@ -31,7 +30,6 @@ _LAZY = {
     "build_configured_drill_dags": "drill",
     "build_configured_freshness_dags": "freshness",
     "build_restore_drill_dag": "drill",
-    "default_drill_dag_id": "drill",
     "default_freshness_dag_id": "freshness",
     "refuse_mistakes": "stopped",
 }

@@ -15,7 +15,7 @@ from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster, Fleet
 from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
 from airflow_restore_replay.dag.policy import Callback, leave_to_the_run, listed
-from airflow_restore_replay.hooks.clusters import configured_fleet
+from airflow_restore_replay.hooks.clusters import configured_fleet, default_dag_id
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
@@ -118,7 +118,7 @@ def build_configured_dags(config: str | None = None, **kwargs: Any) -> dict[str,
     if not fleet.clusters:
         fleet.refuse_mistakes()
     wanted = get_parsing_context().dag_id
-    found = {cluster_dag_id(name): name for name in fleet.names}
+    found = {default_dag_id(name): name for name in fleet.names}
     if wanted in found:
         found = {wanted: found[wanted]}
     with _collecting_later():
@@ -142,17 +142,7 @@ def _configured_dag(fleet: Fleet, name: str, kwargs: dict[str, Any]) -> DAG:
         return build_restore_replay_dag(fleet.clusters[name], **kwargs)
     from airflow_restore_replay.dag.stopped import build_stopped_dag
 
-    return build_stopped_dag(fleet, name, cluster_dag_id(name), **kwargs)
-
-
-def default_dag_id(cluster: Cluster) -> str:
-    """Return the default id of a cluster's DAG."""
-    return cluster_dag_id(cluster.name)
-
-
-def cluster_dag_id(name: str) -> str:
-    """Return the default id of the DAG of the cluster *name*, also if it has a mistake."""
-    return f"restore_replay_{name}"
+    return build_stopped_dag(fleet, name, default_dag_id(name), **kwargs)
 
 
 def _schedule(cluster: Cluster) -> CronDataIntervalTimetable | None:

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Param, get_parsing_context
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.dag.policy import Callback
-from airflow_restore_replay.hooks.clusters import configured_fleet
+from airflow_restore_replay.hooks.clusters import configured_fleet, default_drill_dag_id
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
@@ -97,8 +97,3 @@ def build_configured_drill_dags(config: str | None = None, **kwargs: Any) -> dic
     chosen = [c for c in clusters if default_drill_dag_id(c) == wanted] or clusters
     dags = [build_restore_drill_dag(c, **kwargs) for c in chosen]
     return {dag.dag_id: dag for dag in dags}
-
-
-def default_drill_dag_id(cluster: Cluster) -> str:
-    """Return the default id of a cluster's drill DAG."""
-    return f"restore_drill_{cluster.name}"

@@ -1,4 +1,4 @@
-"""Find the cluster that an operator names."""
+"""Find the cluster that an operator names, and name its DAGs."""
 
 from __future__ import annotations
 
@@ -32,3 +32,16 @@ def find_cluster(cluster: str | Cluster, config: str | None = None) -> Cluster:
     :raises ConfigInvalid: the file has no such cluster, or a mistake in it.
     """
     return cluster if isinstance(cluster, Cluster) else configured_fleet(config).cluster(cluster)
+
+
+def default_dag_id(cluster: Cluster | str) -> str:
+    """Return the default id of a cluster's DAG, also if the cluster has a mistake.
+
+    :param cluster: a cluster, or its name.
+    """
+    return f"restore_replay_{cluster if isinstance(cluster, str) else cluster.name}"
+
+
+def default_drill_dag_id(cluster: Cluster | str) -> str:
+    """Return the default id of a cluster's drill DAG; see :func:`default_dag_id`."""
+    return f"restore_drill_{cluster if isinstance(cluster, str) else cluster.name}"

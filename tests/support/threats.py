@@ -107,6 +107,15 @@ THREATS: dict[str, tuple[Cell, ...]] = {
         no("S16"),
         MAY,
     ),
+    "who may read a cluster's DAG": (
+        no("X48"),
+        no("X1"),
+        no("X50"),
+        no("X48", "X49"),
+        see("The Backups page", "may see names and sizes, and no rows"),
+        no("X1"),
+        no("X48"),
+    ),
     "an author of DAGs": (_CODE, _CODE, no("X13", on="by XCom"), _CODE, _CODE, _CODE, _CODE),
     "a worker": (_CODE, _CODE, no("X13", "X24", "X25", on="by state files"), _CODE, _CODE, _CODE, _CODE),
     "a node that was taken over": (

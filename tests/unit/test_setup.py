@@ -54,8 +54,8 @@ def plan(*names: str, **switches: str) -> tuple[list[str], str]:
             "airflow docker images store",
         ),
         ("images", {}, "compiler docker venv base-bookworm base-sid", "images"),
-        ("live", {}, "compiler mariadb programs venv mysql", EVERYTHING),
-        ("bench", {}, "compiler mariadb programs peers venv mysql newest-restic", EVERYTHING),
+        ("live", {}, "compiler mariadb programs chromium venv mysql", EVERYTHING),
+        ("bench", {}, "compiler mariadb programs chromium peers venv mysql newest-restic", EVERYTHING),
     ],
 )
 def test_a_target_gets_what_it_needs_and_nothing_else(

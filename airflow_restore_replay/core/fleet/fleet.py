@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.errors import ConfigInvalid, StoreFailed
@@ -56,12 +56,16 @@ class Fleet:
 
     def states(self) -> list[ClusterState]:
         """Evaluate all clusters, and return their states, the worst first. Nothing is raised for a cluster's sake."""
-        found = [misconfigured(name, Failure.of(exc)) for name, exc in self._mistaken.items()]
+        return sorted(self.each(), key=lambda state: state.order)
+
+    def each(self) -> Iterator[ClusterState]:
+        """Evaluate all clusters, and yield each state when it is known."""
+        for name, exc in self._mistaken.items():
+            yield misconfigured(name, Failure.of(exc))
         for cluster, state in run_within(
             self._clusters, self._state, threads=_THREADS, limit_s=self._limit_s
         ):
-            found.append(_late(cluster, self._limit_s) if isinstance(state, Overdue) else state)
-        return sorted(found, key=lambda state: state.order)
+            yield _late(cluster, self._limit_s) if isinstance(state, Overdue) else state
 
     def _state(self, cluster: Cluster) -> ClusterState:
         started = time.monotonic()

@@ -71,10 +71,14 @@ def open_remembering(cluster: Cluster) -> Repository:
 
 
 class RememberingStore:
-    """A store that keeps the records it has read as long as they are listed, because records are never rewritten."""
+    """A store that keeps the records it has read as long as they are listed, because records are never rewritten.
 
-    def __init__(self, store: ObjectStore) -> None:
+    :param most_bytes: of records that are kept.
+    """
+
+    def __init__(self, store: ObjectStore, most_bytes: int | None = None) -> None:
         self._store = store
+        self._most_bytes = _KEPT_BYTES if most_bytes is None else most_bytes
         self._kept: dict[str, bytes] = {}
         self._kept_bytes = 0
         self._lock = threading.Lock()
@@ -129,7 +133,7 @@ class RememberingStore:
     def _keep(self, path: str, data: bytes) -> None:
         with self._lock:
             # What is kept stays when there is no more room: the next evaluation asks for all in the same order.
-            if path not in self._kept and self._kept_bytes + len(data) <= _KEPT_BYTES:
+            if path not in self._kept and self._kept_bytes + len(data) <= self._most_bytes:
                 self._kept[path] = data
                 self._kept_bytes += len(data)
 

@@ -225,14 +225,12 @@ def test_a_second_evaluation_reads_only_what_is_new(orders: Member) -> None:
     ]
 
 
-def test_records_stay_in_memory_within_a_bound_and_while_they_are_listed(
-    orders: Member, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_stay_in_memory_within_a_bound_and_while_they_are_listed(orders: Member) -> None:
     first, second = (orders.backup(age * HOUR) for age in (2, 1))
     path = orders.repository.store.url.removeprefix("file://")
-    store = RememberingStore(orders.repository.store)
     names = [f"manifests/{manifest.backup_id}.json" for manifest in (first, second)]
-    monkeypatch.setattr(recent, "_KEPT_BYTES", len(store.get(names[0])) + 10)
+    room = len(orders.repository.store.get(names[0])) + 10
+    store = RememberingStore(orders.repository.store, most_bytes=room)
     both = [store.get(name) for name in names]
     for name in names:
         Path(path, name).write_text("changed")

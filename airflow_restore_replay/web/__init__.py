@@ -1,0 +1,1 @@
+"""The Backups page of Airflow's UI: its routes, and in `static` what the browser runs. The API server imports it."""
