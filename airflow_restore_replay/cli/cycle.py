@@ -18,6 +18,7 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.cycle.run import run_cycle
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.protocol import JobState
 
 
@@ -36,10 +37,13 @@ class Moment(click.ParamType[datetime]):
         return moment
 
 
+_AS_OF = "Rebuild the backup of this past time, with its time zone: 2026-08-21T03:00:00Z, or 2026-08-21T05:00:00+02:00."
+
+
 @click.command("cycle")
 @click.option("--full", "force_full", is_flag=True, help="Seed from the primary even if there is a base.")
 @click.option("--base", "base_backup_id", metavar="ID", help="Replay from this backup.")
-@click.option("--as-of", type=Moment(), metavar="TIME", help="Rebuild the backup of this past time.")
+@click.option("--as-of", type=Moment(), metavar="TIME", help=_AS_OF)
 @click.option("--paranoid", is_flag=True, help="Read every file, also unchanged ones.")
 @scoped
 def command(
@@ -117,7 +121,7 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
         ("Quarantined", ", ".join(report.quarantined)),
         *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
         ("Published" if report.steps else "Already there", report.published_id),
-        ("Position", str(snapshot.get("position", ""))),
+        ("Position", position_text(snapshot["position"]) if "position" in snapshot else ""),
         ("Proof", report.proof),
         ("Pruned", _pruned(report)),
         ("Took", human_seconds(report.seconds)),

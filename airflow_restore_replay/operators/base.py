@@ -294,6 +294,6 @@ class NodeJobOperator(WithLineage, ClusterOperator):
     def _require_node(self) -> None:
         if not isinstance(self.node, dict) or "run" not in self.node:
             raise PreflightFailed(
-                f"Task {self.task_id} has no replay node: {self.node!r}.",
+                f"Task {self.task_id} has no replay node: `node` is of the type {type(self.node).__name__}.",
                 hint="Pass the output of a CreateReplayNodeOperator as node.",
             )
