@@ -20,6 +20,7 @@ from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.cycle.run import run_cycle
 from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.protocol import JobState
+from airflow_restore_replay.core.jobs.result_lines import amounts_text
 
 
 class Moment(click.ParamType[datetime]):
@@ -119,7 +120,7 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
         ("Base", f"{report.base_id or 'none'}: {report.reason}" if report.reason else ""),
         *(("Passed over", f"{name}: {why}") for name, why in report.skipped.items()),
         ("Quarantined", ", ".join(report.quarantined)),
-        *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
+        *(("Step", f"{step}: {amounts_text(result)}") for step, result in report.steps.items()),
         ("Published" if report.steps else "Already there", report.published_id),
         ("Position", position_text(snapshot["position"]) if "position" in snapshot else ""),
         ("Proof", report.proof),
@@ -135,25 +136,3 @@ def _pruned(report: CycleReport) -> str:
     return (
         f"{len(pruned.deleted)} backups, {human_bytes(pruned.freed_bytes)} freed. {pruned.complaint}".strip()
     )
-
-
-#: Values of a job's result that are shown → how they are formatted.
-_SHOWN: dict[str, Any] = {
-    "bytes": human_bytes,
-    "total_bytes": human_bytes,
-    "skipped_bytes": human_bytes,
-    "new_bytes": human_bytes,
-    "delta_bytes": human_bytes,
-    "stored_bytes": human_bytes,
-    "transactions": "{:,}".format,
-    "transactions_per_s": "{:,.0f}".format,
-    "seconds": human_seconds,
-    "archive": str,
-}
-
-
-def _result(result: dict[str, Any]) -> str:
-    parts = [
-        f"{name.replace('_', ' ')} {show(result[name])}" for name, show in _SHOWN.items() if name in result
-    ]
-    return ", ".join(parts)
