@@ -14,7 +14,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster, Fleet
 from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
-from airflow_restore_replay.dag.policy import Callback, leave_to_the_run, listed
+from airflow_restore_replay.dag.policy import Callback, default_tags, leave_to_the_run, listed
 from airflow_restore_replay.hooks.clusters import configured_fleet
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
@@ -146,11 +146,6 @@ def _configured_dag(fleet: Fleet, name: str, kwargs: dict[str, Any]) -> DAG:
     from airflow_restore_replay.dag.stopped import build_stopped_dag
 
     return build_stopped_dag(fleet, name, cluster_dag_id(name), **kwargs)
-
-
-def default_tags(cluster: Cluster) -> tuple[str, ...]:
-    """Return the tags of a cluster's DAG, by which Airflow's list of DAGs is filtered."""
-    return ("restore-replay", f"flavor:{cluster.flavor}", f"cluster:{cluster.name}")
 
 
 def default_dag_id(cluster: Cluster) -> str:

@@ -10,8 +10,7 @@ from airflow.sdk import DAG, Param, get_parsing_context
 
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.dag.build import default_tags
-from airflow_restore_replay.dag.policy import Callback
+from airflow_restore_replay.dag.policy import Callback, default_tags
 from airflow_restore_replay.hooks.clusters import configured_fleet
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for

@@ -11,12 +11,13 @@ from pathlib import Path
 from tests.e2e.conftest import OwnRig
 from tests.support.flavors import Kit, on_both
 from tests.support.primary import ROOT_PASSWORD, Primary
-from tests.support.restores import query
+from tests.support.restores import query, stopped
 
 PAGE = Path(__file__).parents[2] / "docs" / "first-hour.md"
 BLOCK = re.compile(
     r"(?:<!-- (?P<only>\w+) -->\n)?```(?P<kind>sh|sql|yaml|cron)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE
 )
+ROWS = [(1, "first"), (2, "second"), (3, "after the last backup")]
 PASSWORD = "choose-your-own"
 
 
@@ -58,7 +59,7 @@ class Reader:
                 for statement in block["text"].rstrip().removesuffix(";").split(";\n"):
                     answer = self._primary.execute(statement)
                     if statement.startswith("SELECT"):
-                        assert [tuple(row) for row in answer] == [(1, "first"), (2, "second")]
+                        assert [tuple(row) for row in answer] == ROWS
             case "yaml":
                 Path(self._environment["RESTORE_REPLAY_CONFIG"]).write_text(self.here(block["text"]))
             case "cron":
@@ -76,7 +77,8 @@ class Reader:
             connect, stop, _ = printed.rpartition("by:\n")[2].splitlines()
             rows = query(connect, "SELECT COUNT(*) FROM shop.orders", password=ROOT_PASSWORD)
             assert rows == [["20000"]]
-            subprocess.run(stop, shell=True, check=True, input=f"{ROOT_PASSWORD}\n", text=True)
+            (pid,) = re.findall(r"process (\d+)", printed)
+            stopped(int(pid), stop)
         elif " find " in line:
             (self._found,) = re.findall(r"--before-gtid (\S+)", printed)
 
