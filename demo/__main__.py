@@ -28,10 +28,13 @@ from demo.screen import heading, say
 from demo.shop import CONNECTION, Shop
 from demo.workspace import PHYSICAL, REPOSITORY_ROOT, SHOP, Workspace, start_time
 from tests.support.airflow_stack import AirflowStack
+from tests.support.postgres import PostgresServer
 
 #: Often a task's supervisor learns only by its next heartbeat that the task ended, and a task that deferred is not
 #: resumed before: by default 5 seconds, at each wait of each cycle.
 _SETTINGS = {"WORKERS__MIN_HEARTBEAT_INTERVAL": "1"}
+#: of `make up`
+_SCHEDULE = "*/10 * * * *"
 
 
 @click.group()
@@ -122,9 +125,12 @@ def _show_quarantine(space: Workspace, cluster: str, backup_id: str, ref: str, f
 
 @contextmanager
 def demo_cluster(
-    port: int | None = None,
+    port: int | None = None, *, stays: bool = False
 ) -> Iterator[tuple[Workspace, Place, Shop, AirflowStack, DemoArchiver]]:
-    """A primary under load, and Airflow with the shipped DAGs; all of it ends with the context."""
+    """A primary under load, and Airflow with the shipped DAGs; all of it ends with the context.
+
+    :param stays: for people: with a schedule, which backfills need, and PostgreSQL, which does not lock as SQLite does.
+    """
     heading("Starting a primary and Airflow")
     space = Workspace.create()
     say(f"  Everything lives in {space.root}; nothing is installed beyond what the set-up named.")
@@ -136,6 +142,7 @@ def demo_cluster(
             dags=REPOSITORY_ROOT / "dags",
             logs=space.logs,
             port=port,
+            database=_database(stack) if stays else None,
             settings=_SETTINGS,
             env={"RESTORE_REPLAY_CONFIG": str(space.cluster_file)},
         )
@@ -150,6 +157,7 @@ def demo_cluster(
             seeds=clusters,
             node=place.node(shop.primary.bindir),
             repositories={name: place.repository(name) for name in clusters},
+            schedule=_SCHEDULE if stays else None,
         )
         # The first to end, before the primary.
         stack.callback(airflow.stop)
@@ -167,6 +175,17 @@ def demo_cluster(
         _wait_for(airflow, *map(cycles.dag_id, clusters))
         say(f"  Airflow: scheduler (LocalExecutor), triggerer, dag processor, API at {airflow.url}.")
         yield space, place, shop, airflow, archiver
+
+
+def _database(stack: ExitStack) -> str | None:
+    """Start a PostgreSQL, which ends with *stack*; without one, Airflow uses SQLite."""
+    try:
+        server = PostgresServer.start()
+    except RuntimeError as exc:
+        say(f"  Airflow's metadata is in SQLite, which may say that it is locked: {exc}", "yellow")
+        return None
+    stack.callback(server.stop)
+    return server.url
 
 
 def clusters_of(place: Place, shop: Shop) -> dict[str, str]:
@@ -247,11 +266,19 @@ def up() -> None:
 @main.command(hidden=True)
 def serve() -> None:
     """Hold the cluster and Airflow until told to end."""
-    with demo_cluster(port=int(os.environ.get("PORT", "8080"))) as (space, place, shop, airflow, _):
+    with demo_cluster(port=int(os.environ.get("PORT", "8080")), stays=True) as (
+        space,
+        place,
+        shop,
+        airflow,
+        _,
+    ):
+        for_commands = space.secret_file("airflow.env", airflow.exports())
         text = (
             f"Airflow's UI: {airflow.url}  (user admin, password {airflow.password})\n"
-            f"DAGs: {', '.join(map(cycles.dag_id, clusters_of(place, shop)))}; trigger one to make a backup.\n"
+            f"DAGs: {', '.join(map(cycles.dag_id, clusters_of(place, shop)))}; each runs every ten minutes.\n"
             f"Command line: .venv/bin/restore-replay list --config {space.cluster_file} --cluster {SHOP}\n"
+            f"Airflow's commands: . {for_commands}; .venv/bin/airflow dags list\n"
             "`make down` ends and removes all of it."
         )
         space.secret_file("ready", text)

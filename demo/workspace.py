@@ -107,13 +107,14 @@ class Workspace:
         seeds: dict[str, str],
         node: dict[str, Any],
         repositories: dict[str, dict[str, Any]],
+        schedule: str | None,
     ) -> None:
         """Write the clusters: one primary, each with its own way to seed and its own repository."""
         shared = {
             "flavor": flavor,
             "primary": {"connection": connection},
             "node": {"buffer_pool": "128MiB", **node},
-            "schedule": None,
+            "schedule": schedule,
         }
         clusters = {
             name: {**shared, "repository": repositories[name], "seed": {"method": method}}

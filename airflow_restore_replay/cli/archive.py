@@ -15,6 +15,7 @@ from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.archive.archiver import Archiver
 from airflow_restore_replay.core.archive.outcome import ArchiveReport
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.protocol import Progress
 from airflow_restore_replay.core.times import stamp
 
@@ -73,7 +74,7 @@ def _pairs(report: ArchiveReport) -> list[tuple[str, str]]:
     return [
         ("Archived", f"{human_bytes(report.size_bytes)}, {report.transactions:,} transactions"),
         ("Last file", report.log),
-        ("Position", report.position),
+        ("Position", position_text(report.position)),
         ("Complete until", stamp(report.current_at) if report.current_at else "unknown"),
         *(("Missing", gap) for gap in report.gaps),
         ("Took", human_seconds(report.seconds)),

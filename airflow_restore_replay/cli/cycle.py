@@ -18,7 +18,9 @@ from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.cycle.report import CycleReport
 from airflow_restore_replay.core.cycle.run import run_cycle
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.protocol import JobState
+from airflow_restore_replay.core.jobs.result_lines import amounts_text
 
 
 class Moment(click.ParamType[datetime]):
@@ -36,10 +38,13 @@ class Moment(click.ParamType[datetime]):
         return moment
 
 
+_AS_OF = "Rebuild the backup of this past time, with its time zone: 2026-08-21T03:00:00Z, or 2026-08-21T05:00:00+02:00."
+
+
 @click.command("cycle")
 @click.option("--full", "force_full", is_flag=True, help="Seed from the primary even if there is a base.")
 @click.option("--base", "base_backup_id", metavar="ID", help="Replay from this backup.")
-@click.option("--as-of", type=Moment(), metavar="TIME", help="Rebuild the backup of this past time.")
+@click.option("--as-of", type=Moment(), metavar="TIME", help=_AS_OF)
 @click.option("--paranoid", is_flag=True, help="Read every file, also unchanged ones.")
 @scoped
 def command(
@@ -115,9 +120,9 @@ def _pairs(report: CycleReport) -> list[tuple[str, str]]:
         ("Base", f"{report.base_id or 'none'}: {report.reason}" if report.reason else ""),
         *(("Passed over", f"{name}: {why}") for name, why in report.skipped.items()),
         ("Quarantined", ", ".join(report.quarantined)),
-        *(("Step", f"{step}: {_result(result)}") for step, result in report.steps.items()),
+        *(("Step", f"{step}: {amounts_text(result)}") for step, result in report.steps.items()),
         ("Published" if report.steps else "Already there", report.published_id),
-        ("Position", str(snapshot.get("position", ""))),
+        ("Position", position_text(snapshot["position"]) if "position" in snapshot else ""),
         ("Proof", report.proof),
         ("Pruned", _pruned(report)),
         ("Took", human_seconds(report.seconds)),
@@ -131,25 +136,3 @@ def _pruned(report: CycleReport) -> str:
     return (
         f"{len(pruned.deleted)} backups, {human_bytes(pruned.freed_bytes)} freed. {pruned.complaint}".strip()
     )
-
-
-#: Values of a job's result that are shown → how they are formatted.
-_SHOWN: dict[str, Any] = {
-    "bytes": human_bytes,
-    "total_bytes": human_bytes,
-    "skipped_bytes": human_bytes,
-    "new_bytes": human_bytes,
-    "delta_bytes": human_bytes,
-    "stored_bytes": human_bytes,
-    "transactions": "{:,}".format,
-    "transactions_per_s": "{:,.0f}".format,
-    "seconds": human_seconds,
-    "archive": str,
-}
-
-
-def _result(result: dict[str, Any]) -> str:
-    parts = [
-        f"{name.replace('_', ' ')} {show(result[name])}" for name, show in _SHOWN.items() if name in result
-    ]
-    return ", ".join(parts)

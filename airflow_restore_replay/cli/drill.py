@@ -13,6 +13,7 @@ from airflow_restore_replay.cli.output import show_pairs
 from airflow_restore_replay.cli.progress import ProgressDisplay
 from airflow_restore_replay.cli.scope import Scope, scoped_or_grouped
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.drill import drill
 
@@ -53,7 +54,7 @@ def _pairs(measured: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Backup", str(measured["backup_id"])),
         ("Moment", str(measured["at"] or measured["wanted"])),
-        ("Position", str(measured["position"])),
+        ("Position", position_text(measured["position"])),
         ("Restored", f"{human_bytes(measured['bytes'])} in {measured['files']} files"),
         ("Replayed", f"{measured['transactions']} transactions, {human_bytes(measured['log_bytes'])}"),
         *(("Phase", f"{name}: {human_seconds(seconds)}") for name, seconds in measured["phases"].items()),

@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 from airflow_restore_replay.cli.archive_text import show_archive
-from airflow_restore_replay.cli.output import console, show_table
+from airflow_restore_replay.cli.output import console, show_table, when
 from airflow_restore_replay.cli.scope import Scope, scoped
 from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.overview import Overview
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.repository.catalog import Backup, Catalog
-from airflow_restore_replay.core.repository.format.records import Verdict, utc_now
+from airflow_restore_replay.core.repository.format.records import Manifest, Verdict, utc_now
 from airflow_restore_replay.core.repository.verification.records import missing_records
 
 
@@ -88,9 +88,11 @@ def _show(catalog: Catalog) -> None:
     if not catalog.backups:
         console().print(f"Cluster {catalog.cluster} has no readable backup.")
     else:
-        columns = ["BACKUP", "STATE", "PROOF", "AGE", "BASE", "TOTAL", "READ", "STORED"]
         show_table(
-            columns, [_row(backup) for backup in catalog.backups], right=["AGE", "TOTAL", "READ", "STORED"]
+            _COLUMNS,
+            [_row(backup) for backup in catalog.backups],
+            right=["AGE", "TOTAL", "READ", "STORED"],
+            optional=["READ", "STORED", "BASE", "TOTAL", "AGE"],
         )
     for path, why in catalog.unreadable.items():
         console(stderr=True).print(f"Unreadable: {path}: {why}", markup=False, soft_wrap=True)
@@ -104,16 +106,25 @@ def _why(hold: Verdict) -> str:
     return hold.failure.message if hold.failure else hold.reason
 
 
+#: DATA FROM is when the backup's position was read from the primary, which the age counts from.
+_COLUMNS = ["BACKUP", "STATE", "DATA FROM", "AGE", "PROOF", "BASE", "TOTAL", "READ", "STORED"]
+
+
 def _row(backup: Backup) -> list[str]:
     manifest = backup.manifest
     return [
         backup.backup_id,
         backup.state.value,
-        _proof(backup),
+        data_time(manifest),
         human_seconds((utc_now() - manifest.goal_read_at).total_seconds()),
-        # The time part of an id tells backups apart; whole ids are in --json.
-        manifest.base.backup_id[-8:] or base_text(backup),
+        _proof(backup),
+        base_text(backup),
         human_bytes(manifest.sizes.total_bytes),
         human_bytes(manifest.sizes.read_bytes),
         human_bytes(manifest.sizes.stored_bytes),
     ]
+
+
+def data_time(manifest: Manifest) -> str:
+    """Return the time of a backup's data; one that was rebuilt as of a past time says so."""
+    return f"as of {when(manifest.as_of)}" if manifest.as_of else when(manifest.goal_read_at)

@@ -10,6 +10,7 @@ import click
 from airflow_restore_replay.cli.output import console, show_pairs, when
 from airflow_restore_replay.cli.restore_output import plan_room_and_time, shortened, show_findings
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.recovery.moment.outline import MomentPlan, OutlinedBase
 from airflow_restore_replay.core.recovery.moment.times import FORMS
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
@@ -61,7 +62,7 @@ def show_moment(restored: RestoredToMoment) -> None:
         f"{restored.target} has the data {_moment(restored)}: backup {restored.backup_id} "
         f"({human_bytes(restored.bytes)}) and binary logs with {restored.transactions} transactions "
         f"({human_bytes(restored.log_bytes)}) in {human_seconds(restored.seconds)}.",
-        f"Its position is {restored.position}.",
+        f"Its position is {position_text(restored.position)}.",
         *([f"The next transaction is {_next(restored)}."] if restored.next_gtid else []),
         f"Times: {phases}.",
         *(f"- Backup {name} could not be used: {why}" for name, why in restored.fell_back.items()),

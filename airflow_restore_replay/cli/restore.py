@@ -254,4 +254,4 @@ def _server(scope: Scope, text: str | None) -> Endpoint | None:
     if not text:
         return None
     server = server_at(text, "", scope.cluster.primary)
-    return msgspec.structs.replace(server, password=read_password(f"{server!r}"))
+    return msgspec.structs.replace(server, password=read_password(str(server)))

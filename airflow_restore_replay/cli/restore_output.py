@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from airflow_restore_replay.cli.output import console, show_pairs, show_table
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.flavor.findings import Finding
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.recovery.copy_server import Commands, RunningCopy
 from airflow_restore_replay.core.recovery.forecast import Forecast
 from airflow_restore_replay.core.recovery.plan import Plan
@@ -22,7 +23,7 @@ def show_plan(plan: Plan) -> None:
     show_pairs(
         [
             ("Backup", f"{plan.backup_id} ({plan.state}), of a server {plan.server_release}"),
-            ("Position", plan.position),
+            ("Position", position_text(plan.position)),
             ("Into", plan.target),
             ("Tables", shortened(plan.tables)),
             ("Fetches", _amount(plan)),
@@ -81,7 +82,7 @@ def restored_lines(restored: Restored) -> list[str]:
     return [
         f"Backup {restored.backup_id} is restored into {restored.target}: "
         f"{human_bytes(restored.bytes)}{fetched} in {human_seconds(restored.seconds)}.",
-        f"Its position is {restored.position}.",
+        f"Its position is {position_text(restored.position)}.",
     ]
 
 

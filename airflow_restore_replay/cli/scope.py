@@ -128,9 +128,11 @@ def config_option(command: Command) -> Command:
     return click.option(
         "--config",
         envvar=CONFIG_VARIABLE,
+        # A message about its lack names the variable, too.
+        show_envvar=True,
         required=True,
         metavar="PATH",
-        help=f"Cluster file, or a directory of them; default: ${CONFIG_VARIABLE}.",
+        help="Cluster file, or a directory of them.",
     )(command)
 
 

@@ -15,6 +15,7 @@ from airflow_restore_replay.core.archive.archive import Archive
 from airflow_restore_replay.core.archive.window import Span, span_of
 from airflow_restore_replay.core.config.units import human_bytes, human_seconds
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.repository.catalog import Backup
 from airflow_restore_replay.core.repository.format.records import Sizes, Verdict, utc_now
 
@@ -57,7 +58,7 @@ def _pairs(backup: Backup) -> list[tuple[str, str]]:
         ("Cluster", manifest.cluster),
         ("State", backup.state.value),
         ("Proof", proof_text(backup)),
-        ("Position", manifest.position),
+        ("Position", position_text(manifest.position)),
         ("As of", when(manifest.as_of) if manifest.as_of else ""),
         ("Position read", f"{when(manifest.goal_read_at)}, {human_seconds(age_s)} ago"),
         ("Base", base_text(backup)),

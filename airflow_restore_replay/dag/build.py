@@ -14,7 +14,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster, Fleet
 from airflow_restore_replay.dag.cycle_tasks import restore_replay_task_group
-from airflow_restore_replay.dag.policy import Callback, leave_to_the_run, listed
+from airflow_restore_replay.dag.policy import Callback, default_tags, leave_to_the_run, listed
 from airflow_restore_replay.hooks.clusters import configured_fleet, default_dag_id
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
@@ -22,29 +22,31 @@ from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
 
 Callbacks = Callback | list[Callback] | None
 
+#: as records have it; a node's id has the same form
+_BACKUP_ID = r"^\d{8}T\d{6}Z-[0-9a-f]{8}$"
+
 DOC = """\
 ### Backups of `{cluster}` that are produced by being restored
 
-```
-choose_base ──▶ replay: create_node ▶ restore_backup ▶ catch_up ▶ validate ▶ snapshot
-     │ no base                                                               │
-     ▼                                                                       ▼
-  diagnose ◀──────────────────────────────────────────────────────────────────
-     │ ok ─────────────────────────────────────────────────────────▶ published ──▶ prune
-     │ evidence against the base ▶ quarantine_backup ▶ full          ▲
-     │ no base, base stranded ───────────────────────▶ full ─────────┘
-     │ anything else: the run fails here, and nothing is quarantined
-     full: create_node ▶ seed ▶ catch_up ▶ validate ▶ snapshot
-```
+1. `acquire_lease` waits until no other run works for this cluster.
+2. `choose_base` takes the newest healthy backup. Without one, the run goes on with `full`.
+3. `replay`: `create_node`, `restore_backup`, `catch_up`, `validate`, `snapshot`, `destroy_node`.
+4. `diagnose` decides by what was recorded:
+    - all well: `published`, then `prune`;
+    - evidence against the base: `quarantine_backup`, then `full`;
+    - no base, or one that the primary cannot continue: `full`;
+    - anything else: the run fails here, and nothing is quarantined.
+5. `full`: `create_node`, `seed`, `catch_up`, `validate`, `snapshot`, `destroy_node`; then `published` and `prune`.
+6. `release_lease` lets the next run begin.
 
-With `prove: restored`, `prove: create_node ▶ restore_backup ▶ validate ▶ proven` comes between `published` and
+With `prove: restored`, `prove` (`create_node`, `restore_backup`, `validate`) and `proven` come between `published` and
 `prune`: the new backup is restored on a node of its own, and quarantined (`quarantine_backup_prove`) if it is damaged.
 
-`acquire_lease` and `release_lease` enclose everything, so that one run of a cluster works at a time. Nodes are always
-destroyed. Parameters: `force_full` takes a fresh full copy; `base_backup_id` names the backup to replay from.
+Nodes are always destroyed. Parameters: `force_full` takes a fresh full copy; `base_backup_id` names the backup to
+replay from; `as_of` rebuilds the backup of a past time.
 
-A backfill rebuilds the backup *as of* the end of each interval, from the newest base before it and the primary's
-binary logs since. It fails if either is missing; it never takes a fresh full.
+A run with `as_of`, and each run of a backfill for the end of its interval, starts from the newest base before that time
+and needs the primary's binary logs since. It fails if either is missing; it never takes a fresh full.
 """
 
 
@@ -59,7 +61,7 @@ def build_restore_replay_dag(
     on_quarantine: Callback | Sequence[Callback] = (),
     notifiers: Sequence[Callback] = (),
     default_args: dict[str, Any] | None = None,
-    tags: Sequence[str] = ("restore-replay",),
+    tags: Sequence[str] | None = None,
 ) -> DAG:
     """Build the DAG of one cluster.
 
@@ -74,6 +76,7 @@ def build_restore_replay_dag(
         are added to those of the cluster file's ``notify``. An
         :class:`~airflow_restore_replay.notifications.Announcer` chooses the occasions.
     :param default_args: override the defaults: two retries with a short, growing delay.
+    :param tags: ``restore-replay``, ``flavor:…`` and ``cluster:…`` unless given.
     """
     told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
     with DAG(
@@ -91,7 +94,7 @@ def build_restore_replay_dag(
         },
         on_failure_callback=[*listed(on_run_failure_callback), *told_of_runs] or None,
         on_success_callback=on_run_success_callback,
-        tags=set(tags),
+        tags=set(default_tags(cluster) if tags is None else tags),
     ) as dag:
         cycle = restore_replay_task_group(
             cluster, deferrable=deferrable, on_quarantine=on_quarantine, notifiers=notifiers
@@ -155,7 +158,20 @@ def _params() -> dict[str, Param]:
     return {
         "force_full": Param(False, type="boolean", description="Take a fresh full copy of the primary."),
         "base_backup_id": Param(
-            None, type=["null", "string"], description="Replay from exactly this backup."
+            None,
+            type=["null", "string"],
+            pattern=_BACKUP_ID,
+            title="base_backup_id",
+            description="Replay from exactly this backup; `restore-replay list` and the records that finished "
+            "runs link to have the ids, such as 20261121T030004Z-1a2b3c4d. Empty: the newest healthy one.",
+        ),
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            title="as_of",
+            description="Rebuild the backup as of this past time, from the newest base before it and the primary's "
+            "binary logs since. Empty: back up the present state.",
         ),
     }
 

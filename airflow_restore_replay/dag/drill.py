@@ -10,7 +10,7 @@ from airflow.sdk import DAG, Param, get_parsing_context
 
 from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.dag.policy import Callback
+from airflow_restore_replay.dag.policy import Callback, default_tags
 from airflow_restore_replay.hooks.clusters import configured_fleet, default_drill_dag_id
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
@@ -32,7 +32,7 @@ def build_restore_drill_dag(
     dag_id: str | None = None,
     notifiers: Sequence[Callback] = (),
     default_args: dict[str, Any] | None = None,
-    tags: Sequence[str] = ("restore-replay", "drill"),
+    tags: Sequence[str] | None = None,
 ) -> DAG:
     """Build the drill DAG of one cluster.
 
@@ -40,6 +40,7 @@ def build_restore_drill_dag(
     :param notifiers: called when a drill fails, and when one succeeds again, beside those of the cluster file's
         ``notify``.
     :param default_args: override the defaults.
+    :param tags: ``drill`` and those of the cluster's DAG of backups unless given.
     """
     schedule = cluster.drill.schedule
     told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
@@ -71,7 +72,7 @@ def build_restore_drill_dag(
         },
         on_failure_callback=[*told_of_runs] or None,
         on_success_callback=[announcer.after_success for announcer in told_of_runs] or None,
-        tags=set(tags),
+        tags=set((*default_tags(cluster), "drill") if tags is None else tags),
     ) as dag:
         RestoreDrillOperator(
             task_id="drill",

@@ -16,6 +16,11 @@ from airflow_restore_replay.operators import AcquireLeaseOperator, DiagnoseCycle
 Callback = Callable[[Any], Any]
 
 
+def default_tags(cluster: Cluster) -> tuple[str, ...]:
+    """Return the tags of a cluster's DAG, by which Airflow's list of DAGs is filtered."""
+    return ("restore-replay", f"flavor:{cluster.flavor}", f"cluster:{cluster.name}")
+
+
 def timeout_of(cluster: Cluster, task: BaseOperator) -> timedelta:
     """Return the timeout of *task*, which is longer than the limits that end its work from within."""
     limits = cluster.timeouts

@@ -50,12 +50,15 @@ NOTED_FAILURE = "failure"
 def fail_or_retry() -> Iterator[None]:
     """Let Airflow retry the task if a retry can help, and fail it at once otherwise.
 
+    The message is logged first, so that it stands above the traceback in the task's log.
+
     :raises AirflowFailException: a verdict, or a refusal that a person must resolve.
     :raises RestoreReplayError: a retryable error; Airflow retries the task.
     """
     try:
         yield
     except RestoreReplayError as exc:
+        log.error("%s: %s", exc.code, exc)
         _note_failure(exc)
         if exc.retryable:
             raise
@@ -81,23 +84,41 @@ def run_owner(context: Context) -> str:
 
 
 def run_as_of(context: Context) -> datetime | None:
-    """Return the past time whose backup a backfill rebuilds: the end of its data interval.
+    """Return the past time whose backup the run rebuilds: the end of a backfill's interval, or the parameter ``as_of``.
 
     None for all other runs: they back up the current state, whatever their logical date.
 
-    :raises PreflightFailed: the backfill has no data interval.
+    :raises PreflightFailed: the backfill has no data interval, or the parameter is no time with its zone.
     """
     from airflow_restore_replay.core.times import truncate_to_seconds
 
     run: Any = context["dag_run"]
     if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
-        return None
+        given = context["params"].get("as_of")
+        return truncate_to_seconds(_time(str(given))) if given else None
     if run.data_interval_end is None:
         raise PreflightFailed(
             f"Backfill {run.run_id} has no data interval, so there is no time whose backup it could rebuild.",
             hint="Give the DAG a schedule with intervals, for example CronDataIntervalTimetable.",
         )
     return truncate_to_seconds(run.data_interval_end)
+
+
+def _time(text: str) -> datetime:
+    """Return the time that a person gave as parameter.
+
+    :raises PreflightFailed: it is no time, or has no time zone.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise PreflightFailed(
+            f"The parameter as_of is {text!r}, which is no time with its zone.",
+            hint="Write it as 2026-08-21T03:00:00Z.",
+        )
+    return at
 
 
 def job_key(context: Context) -> str:
@@ -163,8 +184,9 @@ class ClusterOperator(BaseOperator):
 
     def link(self, context: Context, *, backup_id: str | None = None, verdict_id: str | None = None) -> None:
         """Link the task to records of the repository."""
-        spec = RepositoryHook(self.find_cluster()).resolved
-        push_links(context, spec, backup_id=backup_id, verdict_id=verdict_id)
+        cluster = self.find_cluster()
+        spec = RepositoryHook(cluster).resolved
+        push_links(context, cluster.name, spec, backup_id=backup_id, verdict_id=verdict_id)
 
 
 class WithLineage:
@@ -273,6 +295,7 @@ class NodeJobOperator(WithLineage, ClusterOperator):
         return None
 
     def _finish(self, context: Context, hook: ReplayNodeHook, key: str) -> dict[str, Any]:
+        from airflow_restore_replay.core.jobs.result_lines import result_lines
         from airflow_restore_replay.core.runtime.client import result_of
         from airflow_restore_replay.operators.lineage import Lineage
 
@@ -280,7 +303,8 @@ class NodeJobOperator(WithLineage, ClusterOperator):
         self.link(context, backup_id=state.result.get("backup_id"), verdict_id=state.verdict_id)
         result = result_of(state)
         self._lineage = self._lineage_of(Lineage(hook.cluster), result)
-        self.log.info("Job %s ended: %s", self.job, result)
+        for line in result_lines(self.job, result):
+            self.log.info("%s", line)
         return result
 
     def _lineage_of(self, lineage: Lineage, result: dict[str, Any]) -> Lineage:
@@ -296,6 +320,6 @@ class NodeJobOperator(WithLineage, ClusterOperator):
     def _require_node(self) -> None:
         if not isinstance(self.node, dict) or "run" not in self.node:
             raise PreflightFailed(
-                f"Task {self.task_id} has no replay node: {self.node!r}.",
+                f"Task {self.task_id} has no replay node: `node` is of the type {type(self.node).__name__}.",
                 hint="Pass the output of a CreateReplayNodeOperator as node.",
             )

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_restore_replay.core.config.sections import RepositorySpec
 
 log = logging.getLogger(__name__)
+
+#: path of the plugin's page in Airflow's UI
+BACKUPS_PAGE = "/plugin/backups"
 
 
 class RecordLink(BaseOperatorLink):
@@ -52,15 +56,20 @@ class VerdictLink(RecordLink):
 
 
 def push_links(
-    context: Context, spec: RepositorySpec, *, backup_id: str | None = None, verdict_id: str | None = None
+    context: Context,
+    cluster: str,
+    spec: RepositorySpec,
+    *,
+    backup_id: str | None = None,
+    verdict_id: str | None = None,
 ) -> None:
     """Push the links that are known. A link that cannot be pushed does not fail the task."""
     ti: Any = context["ti"]
     found = {}
     if backup_id:
-        found[BackupLink().xcom_key] = manifest_url(spec, backup_id)
+        found[BackupLink().xcom_key] = manifest_url(spec, backup_id, cluster)
     if verdict_id:
-        found[VerdictLink().xcom_key] = verdict_url(spec, verdict_id)
+        found[VerdictLink().xcom_key] = verdict_url(spec, verdict_id, cluster)
     links = {**getattr(ti.task, "_record_links", {}), **found}
     try:
         ti.task._record_links = links
@@ -70,17 +79,22 @@ def push_links(
         log.warning("The link to the repository's record could not be pushed.", exc_info=True)
 
 
-def record_url(spec: RepositorySpec, path: str) -> str:
+def record_url(spec: RepositorySpec, path: str, *page: str) -> str:
     """Return the URL of a record's page.
 
-    The template ``repository.browse`` makes it. Without a template it is Amazon's console for a bucket on Amazon S3,
-    and the object's own URL otherwise.
+    The template ``repository.browse`` makes it. Without a template it is the Backups page of Airflow's UI for a
+    directory, which a browser cannot open, Amazon's console for a bucket on Amazon S3, and the object's own URL
+    otherwise.
 
     :param path: the object's name, ``manifests/<id>.json`` or ``verdicts/<id>.json``.
+    :param page: what the Backups page shows: a cluster, and one of its backups.
     """
     if spec.browse:
         return spec.browse.replace("{path}", path)
     parts = urlsplit(spec.url)
+    if parts.scheme == "file":
+        base = conf.get("api", "base_url", fallback="") or ""
+        return f"{base.rstrip('/')}{BACKUPS_PAGE}#/{'/'.join(quote(name, safe='') for name in page)}"
     if parts.scheme in ("s3", "s3a") and not spec.options.endpoint:
         key = "/".join(filter(None, (parts.path.strip("/"), path)))
         region = spec.options.region
@@ -89,11 +103,11 @@ def record_url(spec: RepositorySpec, path: str) -> str:
     return f"{spec.url.rstrip('/')}/{path}"
 
 
-def manifest_url(spec: RepositorySpec, backup_id: str) -> str:
+def manifest_url(spec: RepositorySpec, backup_id: str, cluster: str) -> str:
     """Return the :func:`record_url` of a backup."""
-    return record_url(spec, f"manifests/{backup_id}.json")
+    return record_url(spec, f"manifests/{backup_id}.json", cluster, backup_id)
 
 
-def verdict_url(spec: RepositorySpec, verdict_id: str) -> str:
+def verdict_url(spec: RepositorySpec, verdict_id: str, cluster: str) -> str:
     """Return the :func:`record_url` of a verdict."""
-    return record_url(spec, f"verdicts/{verdict_id}.json")
+    return record_url(spec, f"verdicts/{verdict_id}.json", cluster)

@@ -62,7 +62,7 @@ class CreateReplayNodeOperator(ClusterOperator):
     def _run(self, context: Context) -> RunRef:
         if not isinstance(self.lease, dict):
             raise PreflightFailed(
-                f"Task {self.task_id} has no lease: {self.lease!r}.",
+                f"Task {self.task_id} has no lease: `lease` is of the type {type(self.lease).__name__}.",
                 hint="Pass the output of an AcquireLeaseOperator as lease.",
             )
         return RunRef(

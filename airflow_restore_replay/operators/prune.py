@@ -35,7 +35,7 @@ class PruneOperator(ClusterOperator):
         with fail_or_retry():
             if not isinstance(self.lease, dict):
                 raise PreflightFailed(
-                    f"Task {self.task_id} has no lease: {self.lease!r}.",
+                    f"Task {self.task_id} has no lease: `lease` is of the type {type(self.lease).__name__}.",
                     hint="Pass the output of an AcquireLeaseOperator as lease.",
                 )
             cluster = self.find_cluster()

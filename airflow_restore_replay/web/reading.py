@@ -17,12 +17,12 @@ from typing import Generic, TypeVar
 
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.config.fleet import refusal
-from airflow_restore_replay.core.errors import ConfigInvalid, RestoreReplayError, StoreFailed
+from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
 from airflow_restore_replay.core.errors.failure import Failure
+from airflow_restore_replay.core.fleet.evaluate import misconfigured
 from airflow_restore_replay.core.fleet.fleet import Fleet
 from airflow_restore_replay.core.fleet.recent import RememberingStore
-from airflow_restore_replay.core.fleet.state import ClusterState, Finding, Freshness, Severity
-from airflow_restore_replay.core.repository.format.records import utc_now
+from airflow_restore_replay.core.fleet.state import ClusterState
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.hooks.clusters import configured_fleet
 from airflow_restore_replay.hooks.repository import RepositoryHook
@@ -137,25 +137,12 @@ class FleetReading:
             self.clusters = clusters
         stopped = {name: configured.mistakes_of(name) for name in configured.names if name not in clusters}
         known = {name: state for name, state in self.states.items() if name in clusters}
-        self.states = known | {name: _mistaken(name, refusal(found)) for name, found in stopped.items()}
+        self.states = known | {
+            name: misconfigured(name, Failure.of(refusal(found))) for name, found in stopped.items()
+        }
         for state in self._fleet.each():
             self.states[state.cluster] = state
         return True
-
-
-def _mistaken(name: str, mistake: ConfigInvalid) -> ClusterState:
-    """Return the state of a cluster that the cluster file does not describe as it should."""
-    failure = Failure.of(mistake)
-    finding = Finding(severity=Severity.CRITICAL, code="config", text=failure.message)
-    return ClusterState(
-        cluster=name,
-        flavor="",
-        at=utc_now(),
-        seconds=0.0,
-        error=failure,
-        fresh=Freshness(max_age_s=0.0),
-        findings=(finding,),
-    )
 
 
 class Full:

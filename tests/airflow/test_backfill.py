@@ -65,6 +65,18 @@ def test_each_interval_gets_the_backup_of_its_end(cycle: Shipped) -> None:
     cycle.rig.assert_nothing_left()
 
 
+def test_a_run_with_as_of_rebuilds_the_backup_of_that_time(cycle: Shipped) -> None:
+    (first,) = cycle.rig.catalog().backups
+    cycle.configure()
+    witness = Witness(cycle.rig.primary)
+    at = even_second(after_s=1)
+    witness.write_until(at + timedelta(seconds=1))
+    ran = cycle.run(as_of=at.isoformat())
+    assert ran.state == "success"
+    made = cycle.rig.catalog().backup(ran.results["published"]["backup_id"]).manifest
+    assert (made.as_of, made.base.backup_id) == (at, first.backup_id)
+
+
 def test_before_the_first_backup_a_backfill_fails(cycle: Shipped) -> None:
     (first,) = cycle.rig.catalog().backups
     cycle.configure(schedule="0 * * * *")

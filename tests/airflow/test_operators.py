@@ -84,6 +84,19 @@ def test_what_a_retry_cannot_help_fails_the_task_at_once(error: type[Exception])
         raise error("It is so.")
 
 
+def test_the_message_of_a_failure_is_logged_before_the_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(AirflowFailException), fail_or_retry():
+        raise ChunkCorrupt("It is so.", hint="Do this.")
+    assert caplog.messages == ["ChunkCorrupt: It is so. Do this."]
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-08-21T03:00:00", "2026-13-01T00:00:00Z"])
+def test_a_parameter_as_of_that_is_no_time_is_refused(text: str) -> None:
+    context: Any = {"dag_run": backfill(None, run_type="manual"), "params": {"as_of": text}}
+    with pytest.raises(PreflightFailed, match="no time with its zone"):
+        run_as_of(context)
+
+
 def test_circumstance_is_left_to_airflows_retries() -> None:
     with pytest.raises(StoreFailed), fail_or_retry():
         raise StoreFailed("Not now.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from airflow.exceptions import ParamValidationError
 
 from airflow_restore_replay.compat import AirflowFailException
 from airflow_restore_replay.core.config.schedule import staggered
@@ -138,11 +139,29 @@ def test_settings_of_the_dag(cluster_file: Path) -> None:
     assert {t.queue for t in dag.tasks} == {"db1"}
     assert {t.retries for t in dag.tasks} == {2}
     assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
-    assert set(dag.params) == {"force_full", "base_backup_id"}
+    assert set(dag.params) == {"force_full", "base_backup_id", "as_of"}
+    assert dag.params["as_of"] is None
+    assert dag.tags == {"restore-replay", "flavor:mariadb", "cluster:orders"}
     assert dag.params["force_full"] is False
     assert dag.params["base_backup_id"] is None
     assert "orders" in dag.doc_md
     assert "quarantine_backup" in dag.doc_md
+    # Airflow's page shows a diagram of characters as one line.
+    assert not set("─│▶▼◀```") & set(dag.doc_md.replace("`", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("base_backup_id", "20261121T030000Z-1f3a9c2e", "the newest"),
+        ("as_of", "2026-08-21T03:00:00Z", "yesterday"),
+    ],
+)
+def test_a_parameter_takes_what_its_form_says(cluster_file: Path, name: str, right: str, wrong: str) -> None:
+    param = shipped_dag().params.get_param(name)
+    assert (param.resolve(None), param.resolve(right)) == (None, right)
+    with pytest.raises(ParamValidationError):
+        param.resolve(wrong)
 
 
 def test_every_task_has_a_timeout_beyond_what_ends_its_work_from_within(cluster_file: Path) -> None:

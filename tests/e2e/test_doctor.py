@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
+from airflow_restore_replay.core.config.units import human_bytes
 from airflow_restore_replay.core.flavor import confine
+from airflow_restore_replay.core.flavor.registry import get_flavor
 from airflow_restore_replay.core.jobs.protocol import JobState
+from airflow_restore_replay.core.jobs.room import bytes_of_full
+from airflow_restore_replay.core.system.files import allocated_bytes
+from tests.e2e.conftest import OwnRig
 from tests.support.findings import doctor
 from tests.support.flavors import KITS, Kit, on_10_5, on_both
 from tests.support.mysql import programs
@@ -60,6 +65,26 @@ def test_x10_a_host_that_cannot_confine_is_named(
     assert code == (2 if severity == "refused" else 0)
     # Where nothing confines the node, the primary's functions matter.
     assert ("primary: log_bin_trust_function_creators" in found) is (severity != "ok")
+
+
+@on_both
+def test_s11_the_space_that_is_asked_for_is_what_a_full_takes(own_rig: OwnRig) -> None:
+    """Many small tables, of which a server's statistics count one page each."""
+    rig = own_rig()
+    rig.primary.execute(
+        "CREATE DATABASE small", *(f"CREATE TABLE small.t{n} (id INT PRIMARY KEY)" for n in range(200))
+    )
+    _, found = doctor(rig)
+    with get_flavor(rig.primary.flavor).connect(rig.primary.endpoint()) as conn:
+        needed = bytes_of_full(get_flavor(rig.primary.flavor), get_flavor(rig.primary.flavor).tables(conn))
+    assert found["node: disk space"]["expected"] == f"at least {human_bytes(needed)}"
+    taken: list[int] = []
+
+    def measure(step: str, state: JobState | None) -> None:
+        taken.append(allocated_bytes(Path(rig.cluster().node.workdir)))
+
+    rig.published(rig.cycle(force_full=True, watch=measure))
+    assert needed * 0.5 < max(taken) <= needed
 
 
 @on_both

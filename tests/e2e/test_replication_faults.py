@@ -184,10 +184,17 @@ def test_r4_primary_disappears_and_comes_back(own_rig: OwnRig) -> None:
 
 @on_both
 def test_r5_wrong_password(rig: Rig) -> None:
-    report = rig.cycle(password="not-it-77aa", retries=0)
+    before = _failed_logins(rig)
+    report = rig.cycle(password="not-it-77aa", retries=2)
     message = assert_environment(rig, report, "ReplicationDenied")
-    assert "restore_replay" in message
+    assert f"refused restore_replay@127.0.0.1:{rig.primary.port}: " in message
     assert "not-it-77aa" not in message
+    # Some servers lock an account after a few of them.
+    assert _failed_logins(rig) == before + 1
+
+
+def _failed_logins(rig: Rig) -> int:
+    return int(rig.primary.execute("SHOW GLOBAL STATUS LIKE 'Aborted_connects'")[0][1])
 
 
 @on_both

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -101,6 +102,11 @@ class AirflowStack(AirflowApi):
         """Return the admin's password, which Airflow generated."""
         passwords = json.loads((self.home / "passwords.json").read_text())
         return str(passwords["admin"])
+
+    def exports(self) -> str:
+        """Return lines for a shell, after which ``airflow`` commands there are about this installation."""
+        wanted = [n for n in self.env if n.startswith(("AIRFLOW_", "RESTORE_REPLAY_"))]
+        return "".join(f"export {name}={shlex.quote(self.env[name])}\n" for name in sorted(wanted))
 
     def add_connection(self, conn_id: str, fields: str) -> None:
         """Give a connection, as JSON, to processes started from now on; it travels in the environment only."""

@@ -38,9 +38,12 @@ def block(text: str, language: str) -> str:
     return match[1]
 
 
-def test_the_readmes_grants_are_the_exact_ones() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/first-hour.md"])
+def test_the_grants_of_a_page_are_the_exact_ones(page: str) -> None:
     for number, flavor in enumerate((grants, mysql_grants)):
-        statements = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)[number].splitlines()
+        statements = re.findall(r"```sql\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[
+            number
+        ].splitlines()
         assert statements[1:] == [f"{s};" for s in flavor.statements("restore_replay", "%")]
 
 

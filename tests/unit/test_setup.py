@@ -39,7 +39,7 @@ def plan(*names: str, **switches: str) -> tuple[list[str], str]:
         ("lint", {}, "compiler venv", EVERYTHING),
         ("docs", {}, "compiler venv", "docs"),
         ("demo", {}, "compiler mariadb venv", "airflow"),
-        ("up", {}, "compiler mariadb venv", "airflow"),
+        ("up", {}, "compiler mariadb postgres venv", "airflow postgres"),
         ("demo", {"FLAVOR": "mysql"}, "compiler venv mysql", "airflow"),
         (
             "demo",

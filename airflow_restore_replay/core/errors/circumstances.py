@@ -119,6 +119,8 @@ class PrimaryChanged(Circumstance):
 class ReplicationDenied(Circumstance):
     """The primary refused the replication account: password or grant."""
 
+    # Some servers lock an account after some failed logins.
+    retryable = False
     advice = "Grant the account what the message names, or fix its password."
 
 

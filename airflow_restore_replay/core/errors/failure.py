@@ -89,8 +89,9 @@ def _foreign(exc: BaseException) -> RestoreReplayError:
         return NodeFull(f"No space left for {where}.", hint="Free space on the node's work directory.")
     if type(exc).__module__ == "pymysql.err":
         number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
+        text = exc.args[1] if len(exc.args) > 1 else exc
         return AnswerUnreadable(
-            f"A server refused a statement that it should accept: {type(exc).__name__}{exc.args}.",
+            f"A server refused a statement that it should accept: {text} (error {number}).",
             retryable=number in _PASSING,
         )
     return InternalError(

@@ -233,8 +233,6 @@ def denied(number: int, text: str, who: str) -> ReplicationDenied:
         f"The primary refused {who}: {text} (error {number}).",
         hint=hint,
         evidence={"error": number},
-        # A password may just be changing; a privilege has to be granted by a person.
-        retryable=about_the_account,
     )
 
 

@@ -34,7 +34,7 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     except OSError as exc:
         files = (endpoint.ssl_ca, endpoint.ssl_cert, endpoint.ssl_key)
         raise PreflightFailed(
-            f"Certificates or the key for {endpoint!r} cannot be read on this host: {exc.strerror or exc} "
+            f"Certificates or the key for {endpoint} cannot be read on this host: {exc.strerror or exc} "
             f"(of {', '.join(filter(None, files))}).",
             hint="Give primary.ssl_ca, ssl_cert and ssl_key PEM files that the worker's account may read.",
         ) from exc

@@ -36,8 +36,16 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ssl_cert: str | None = None
     ssl_key: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.user}@{self.socket or f'{self.host}:{self.port}'}"
+
     def __repr__(self) -> str:
-        return f"Endpoint({self.user}@{self.socket or f'{self.host}:{self.port}'})"
+        return f"Endpoint({self})"
+
+
+def position_text(position: object) -> str:
+    """Return a position for people; an empty one, as of a MariaDB that has logged nothing yet, is said."""
+    return str(position) or "(empty: the primary had logged no transaction)"
 
 
 class Position(Protocol):

@@ -22,6 +22,7 @@ from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.node_state import NodeState, require_phase
 from airflow_restore_replay.core.jobs.preflight import preflight
 from airflow_restore_replay.core.jobs.protocol import JobName, Phase
+from airflow_restore_replay.core.jobs.room import bytes_of_servers
 from airflow_restore_replay.core.jobs.seed import SEEDS, SeedInputs
 from airflow_restore_replay.core.repository.format.records import BaseRef, Manifest
 from airflow_restore_replay.core.repository.rate_limit import RateLimit
@@ -142,7 +143,7 @@ def _restore(ctx: JobContext, backup_id: str) -> dict[str, Any]:
     ctx.follow(ctx.flavor.variables.continued(manifest.variables, ctx.state.facts.variables))
     require_space(
         ctx.node.path.parent,
-        manifest.sizes.restored_bytes,
+        bytes_of_servers(ctx.flavor, manifest.sizes.restored_bytes),
         what=f"Backup {manifest.backup_id}",
         hint="Free space there, or give node.workdir another disk.",
         held_bytes=max(allocated_bytes(ctx.node.data), ctx.older.room_bytes if ctx.older else 0),

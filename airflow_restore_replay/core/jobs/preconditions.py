@@ -22,11 +22,10 @@ from airflow_restore_replay.core.flavor.examination import Wanted
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.values import Conn, Table
+from airflow_restore_replay.core.jobs.room import bytes_of_full
 from airflow_restore_replay.core.repository.repository import Repository
 from airflow_restore_replay.core.system.files import temporary_directory
 
-#: a node needs space for a full copy, and some for the writes of the cycle, beside its own files
-_ROOM = 1.2
 _EXPECTED_STORE = "belongs to this cluster, is writable, supports conditional creates, and the key is valid"
 
 
@@ -115,13 +114,13 @@ def _examine_node_host(site: Site, primary: Conn | None) -> list[Finding]:
     ]
     found = [_workdir(site.cluster), _confinement(site.cluster.node.confine), *programs]
     if primary is None:
-        return [*found, _room(site, 0)]
+        return [*found, _room(site, ())]
     if all(finding.severity is Severity.OK for finding in programs[:1]):
         found.append(_release(site, site.flavor.identity(primary).release))
     tables = site.flavor.tables(primary)
     if programs and programs[0].severity is Severity.OK:
         found += _plugins(site, primary, tables)
-    return [*found, _room(site, sum(table.data_bytes for table in tables))]
+    return [*found, _room(site, tables)]
 
 
 def _release(site: Site, theirs: str) -> Finding:
@@ -196,8 +195,8 @@ def _confinement(policy: str) -> Finding:
     )
 
 
-def _room(site: Site, data_bytes: int) -> Finding:
-    wanted = int(data_bytes * _ROOM) + site.flavor.empty_node_bytes
+def _room(site: Site, tables: Sequence[Table]) -> Finding:
+    wanted = bytes_of_full(site.flavor, tables)
     fix = "Free space there, or give node.workdir another disk."
     return examine_room("node", Path(site.cluster.node.workdir), wanted, held_bytes=site.held_bytes, fix=fix)
 

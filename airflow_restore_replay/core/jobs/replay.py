@@ -126,7 +126,7 @@ class _Watch:
         what = "is still connecting to" if status.io_connecting else "received and applied nothing from"
         return CatchUpStalled(
             f"Catch-up stalled: for {self._policy.stall_timeout:.0f} s the node {what} the primary "
-            f"{self._ctx.primary!r}; it lacks {status.applied.lacking(self._goal)}.",
+            f"{self._ctx.primary}; it lacks {status.applied.lacking(self._goal)}.",
             hint="Check the network path and the replication account, or raise catch_up.stall_timeout.",
         )
 

@@ -26,6 +26,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.errors.failure import Failure
 from airflow_restore_replay.core.flavor.registry import get_flavor
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.measurements import DRILL, START_RESTORED, measurement, record
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
@@ -151,7 +152,7 @@ def _start(repository: Repository, cluster: Cluster, restored: RestoredToMoment,
             found = str(flavor.executed_position(conn))
     if found != restored.position:
         raise PositionMismatch(
-            f"The restored server stands at {found}; {restored.position} was restored.",
+            f"The restored server stands at {position_text(found)}; {position_text(restored.position)} was restored.",
             evidence={"expected": restored.position, "observed": found},
         )
 

@@ -16,6 +16,7 @@ from airflow_restore_replay.core.flavor import confine
 from airflow_restore_replay.core.flavor.findings import Finding, Severity
 from airflow_restore_replay.core.flavor.variables import BIRTH
 from airflow_restore_replay.core.jobs.preconditions import examine_room, finding_of
+from airflow_restore_replay.core.jobs.room import bytes_of_servers
 from airflow_restore_replay.core.recovery.copy_server import CopyRequest, CopyServer
 from airflow_restore_replay.core.recovery.source import examine_source
 from airflow_restore_replay.core.repository.format.records import Manifest
@@ -48,10 +49,9 @@ class Needs:
 
     @property
     def disk_bytes(self) -> int:
-        """Return the room that the copy needs: a server adds redo log, undo and temporary files."""
         if self.replay_bytes is not None:
             return self.size_bytes + self.replay_bytes
-        return self.size_bytes + (self.server.flavor.empty_node_bytes if self.copy else 0)
+        return bytes_of_servers(self.server.flavor, self.size_bytes, servers=1 if self.copy else 0)
 
     @property
     def servers(self) -> int:

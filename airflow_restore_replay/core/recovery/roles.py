@@ -10,7 +10,7 @@ from airflow_restore_replay.core.errors import CatchUpStalled, PositionMismatch
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.quoting import joined
 from airflow_restore_replay.core.flavor.sql import SYSTEM_SCHEMAS, rows, run
-from airflow_restore_replay.core.flavor.values import Conn, Endpoint
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, position_text
 from airflow_restore_replay.core.recovery.restore import event_statements
 from airflow_restore_replay.core.repository.format.records import Manifest
 
@@ -40,7 +40,7 @@ def refuse_other_position(flavor: Flavor, copy: Conn, expected: str) -> None:
     found = str(flavor.executed_position(copy))
     if found != str(flavor.parse_position(expected)):
         raise PositionMismatch(
-            f"The restored server's position is {found}; its backup records {expected}.",
+            f"The restored server's position is {position_text(found)}; its backup records {position_text(expected)}.",
             evidence={"expected": expected, "observed": found},
         )
 
@@ -79,7 +79,7 @@ def become_replica(
             break
         if time.monotonic() > deadline:
             raise CatchUpStalled(
-                f"The copy is not connected to {source!r} after {_CONNECT_S:.0f} s. It runs, and goes on trying.",
+                f"The copy is not connected to {source} after {_CONNECT_S:.0f} s. It runs, and goes on trying.",
                 hint="Look at SHOW REPLICA STATUS there.",
             )
         time.sleep(_PAUSE_S)

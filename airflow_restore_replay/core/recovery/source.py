@@ -9,7 +9,7 @@ from airflow_restore_replay.core.config.sections import Primary
 from airflow_restore_replay.core.errors import PreflightFailed
 from airflow_restore_replay.core.flavor.base import Flavor
 from airflow_restore_replay.core.flavor.findings import Finding
-from airflow_restore_replay.core.flavor.values import Endpoint
+from airflow_restore_replay.core.flavor.values import Endpoint, position_text
 from airflow_restore_replay.core.jobs.preconditions import finding_of
 from airflow_restore_replay.core.repository.format.records import Manifest
 
@@ -51,7 +51,7 @@ def examine_source(flavor: Flavor, source: Endpoint, manifest: Manifest) -> list
 
     def continues() -> str:
         flavor.check_history(source, flavor.parse_position(manifest.position), manifest.chains)
-        return f"{source!r} can continue {manifest.position}"
+        return f"{source} can continue {position_text(manifest.position)}"
 
     def answers() -> str:
         with contextlib.closing(flavor.connect(source)) as conn:
@@ -59,7 +59,7 @@ def examine_source(flavor: Flavor, source: Endpoint, manifest: Manifest) -> list
             flavor.refuse_release(
                 backup=manifest.server_release, node=identity.release, primary=identity.release
             )
-            return f"{source!r}, release {identity.release}"
+            return f"{source}, release {identity.release}"
 
     found = finding_of("source", "server", answers, expected=f"a {flavor.name} server of that release")
     if found.fix:

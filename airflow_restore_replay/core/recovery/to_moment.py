@@ -169,7 +169,7 @@ class MomentRestore:
             size_bytes=newest.backup.manifest.sizes.restored_bytes,
             examine_target=self._examine_target,
             copy=copy,
-            replay_bytes=replay_bytes(newest, self.flavor.empty_node_bytes),
+            replay_bytes=replay_bytes(newest, self.flavor),
         )
 
     def _examine_target(self) -> None:

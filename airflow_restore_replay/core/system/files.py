@@ -158,4 +158,7 @@ def require_space(place: Path, needed_bytes: int, *, what: str, hint: str, held_
     """
     free_bytes = shutil.disk_usage(place).free + held_bytes
     if free_bytes < needed_bytes:
-        raise NodeFull(f"{what} needs {needed_bytes} bytes; {place} has {free_bytes} free.", hint=hint)
+        raise NodeFull(
+            f"{what} needs {needed_bytes / 1e6:,.1f} MB; {place} has {free_bytes / 1e6:,.1f} MB free.",
+            hint=hint,
+        )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +53,18 @@ class Shop:
     repository: Repository
 
     def publish(
-        self, *, age: timedelta = timedelta(hours=1), events: dict[str, str] | None = None
+        self,
+        *,
+        age: timedelta = timedelta(hours=1),
+        events: dict[str, str] | None = None,
+        position: str = "0-1-42",
+        base: str = "",
+        as_of: datetime | None = None,
     ) -> Manifest:
-        """Publish a backup of :attr:`source` whose position was read *age* ago."""
+        """Publish a backup of :attr:`source` whose position was read *age* ago.
+
+        :param base: id of the backup that it continues.
+        """
         run = f"cli/{new_id()}"
         epoch = self.repository.lease.acquire(run, 600)
         # One thread: equal trees then give equal bundles.
@@ -63,8 +78,9 @@ class Shop:
             created_at=created,
             run=run,
             lease_epoch=epoch,
-            base=BaseRef(kind="seed", method="logical"),
-            position="0-1-42",
+            base=BaseRef(kind="backup", backup_id=base) if base else BaseRef(kind="seed", method="logical"),
+            position=position,
+            as_of=as_of,
             goal="0-1-40",
             goal_read_at=created - age,
             chunk_size_bytes=self.repository.chunk_size_bytes,
@@ -125,6 +141,29 @@ def shop(tmp_path: Path) -> Shop:
     config.write_text(cluster_file([CLUSTER], store))
     repository = Repository.open(RepositorySpec(url=f"file://{store}"), cluster=CLUSTER, write=True)
     return Shop(config, source, store, repository)
+
+
+def in_terminal(columns: int, *arguments: str | Path) -> str:
+    """Run the command line in a terminal of that width.
+
+    :returns: what the terminal was sent.
+    """
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
+    program = [sys.executable, "-m", "airflow_restore_replay.cli.main"]
+    child = subprocess.Popen(
+        [*program, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    sent = b""
+    # The kernel answers EIO when the last writer is gone.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 65536):
+            sent += part
+    os.close(ours)
+    assert child.wait() == 0, sent
+    return sent.decode().replace("\r\n", "\n")
 
 
 def cluster_file(names: Sequence[str], store: Path) -> str:

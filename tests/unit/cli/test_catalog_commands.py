@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pytest
 
 from airflow_restore_replay.core.repository.format.records import Outcome, new_id
 from airflow_restore_replay.core.repository.objects.record_store import write_record
-from tests.unit.cli.conftest import Shop
+from tests.unit.cli.conftest import Shop, in_terminal
 
 
 def test_an_empty_catalog_says_so(shop: Shop) -> None:
@@ -30,12 +32,43 @@ def test_list_shows_state_proof_and_sizes_of_every_backup(shop: Shop) -> None:
     assert text.index(older.backup_id) < text.index(newer.backup_id)
     assert "quarantined" in text
     assert "logical seed" in text
-    assert max(map(len, text.splitlines())) <= 100
     rows = shop.json("list")["backups"]
     assert [row["state"] for row in rows] == ["quarantined", "healthy"]
     assert rows[1]["proof"] == "read_back"
     assert 7100 < rows[1]["age_s"] < 7400
     assert rows[1]["total_bytes"] == 9_106_000
+
+
+def test_a_pipe_gets_one_line_for_each_backup_with_whole_ids(shop: Shop) -> None:
+    base = shop.publish(age=timedelta(hours=3)).backup_id
+    as_of = datetime(2026, 11, 21, 3, 0, 12, tzinfo=UTC)
+    rebuilt, newest = shop.publish(base=base, as_of=as_of), shop.publish(age=timedelta(seconds=90), base=base)
+    header, *lines = shop.run("list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [rebuilt.backup_id, base, newest.backup_id]
+    assert all(base in line for line in lines)
+    assert lines[0].index("as of 2026-11-21 03:00:12Z") == header.index("DATA FROM")
+    assert f"{newest.goal_read_at:%Y-%m-%d %H:%M:%S}Z" in lines[2]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_gets_whole_ids_and_as_many_columns_as_fit(shop: Shop, columns: int) -> None:
+    base = shop.publish(age=timedelta(hours=30))
+    shop.quarantine(base.backup_id)
+    newest = shop.publish(base=base.backup_id)
+    text = in_terminal(columns, "list", "--config", shop.config, "--cluster", "orders")
+    header, *lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+    assert max(map(len, (header, *lines))) <= columns
+    assert [line.split()[0] for line in lines[:2]] == [base.backup_id, newest.backup_id]
+    assert f"{newest.goal_read_at:%Y-%m-%d %H:%M:%S}Z" in lines[1]
+    assert ("STORED" in header) == (columns == 200)
+    assert ("READ, STORED" in lines[-1]) == (columns == 80)
+
+
+def test_an_empty_position_is_said(shop: Shop) -> None:
+    """A MariaDB that has logged nothing yet has an empty one."""
+    backup_id = shop.publish(position="").backup_id
+    assert "empty: the primary had logged no transaction" in shop.run("show", backup_id).stdout
+    assert shop.json("show", backup_id)["position"] == ""
 
 
 def test_what_a_proof_took_is_shown(shop: Shop) -> None:
@@ -48,7 +81,6 @@ def test_what_a_proof_took_is_shown(shop: Shop) -> None:
             )
         )
     text = shop.run("list").stdout
-    assert max(map(len, text.splitlines())) <= 100
     assert "restored in 2m08s" in text
     rows = shop.json("list")["backups"]
     assert [(row["proof"], row["proof_cost"]) for row in rows] == [("restored", {}), ("restored", cost)]

@@ -15,7 +15,7 @@ from airflow_restore_replay.core.flavor.mysql import clone
 from airflow_restore_replay.core.flavor.mysql.server import MySqlServer
 from airflow_restore_replay.core.flavor.node_server import NodeServer
 from airflow_restore_replay.core.flavor.seeding import refuse_unsupported_tables
-from airflow_restore_replay.core.flavor.values import Endpoint, Position
+from airflow_restore_replay.core.flavor.values import Endpoint, Position, position_text
 
 _POLL_S = 0.5
 _STOP_TIMEOUT_S = 600.0
@@ -63,7 +63,9 @@ def seed_clone(
         position = clone.cloned_position(node)
         executed = flavor.executed_position(node)
     if str(executed) != str(position):
-        raise SeedFailed(f"The node's position is {executed} after a clone of {position}.")
+        raise SeedFailed(
+            f"The node's position is {position_text(executed)} after a clone of {position_text(position)}."
+        )
     return executed
 
 

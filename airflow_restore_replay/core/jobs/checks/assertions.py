@@ -16,7 +16,7 @@ from airflow_restore_replay.core.errors import (
     SourceUnexpected,
 )
 from airflow_restore_replay.core.flavor.sql import run
-from airflow_restore_replay.core.flavor.values import Conn
+from airflow_restore_replay.core.flavor.values import Conn, position_text
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
 from airflow_restore_replay.core.jobs.compare.comparison import open_matching_snapshot
 from airflow_restore_replay.core.jobs.context import JobContext
@@ -78,7 +78,7 @@ class AssertionsCheck:
         return CheckResult(
             name=self.name,
             passed=False,
-            observed=f"{assertion.name}: {answer.value} on the node at {position}",
+            observed=f"{assertion.name}: {answer.value} on the node at {position_text(position)}",
             expected=f"{_expectation(assertion)}, as on the primary",
             hint="The node lost or changed data that the primary has.",
             details={"assertion": assertion.name, "query": assertion.query, "observed": answer.value},

@@ -13,6 +13,7 @@ from airflow_restore_replay.core.errors import (
 )
 from airflow_restore_replay.core.flavor.quoting import parted, qualified
 from airflow_restore_replay.core.flavor.sql import rows, run
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox
 from airflow_restore_replay.core.jobs.context import JobContext
 from airflow_restore_replay.core.jobs.replay import follow_primary
@@ -44,7 +45,7 @@ class CanaryCheck:
         return CheckResult(
             name=self.name,
             passed=arrived,
-            observed=f"the row of {place} {'arrived' if arrived else 'did not arrive'} by {position}",
+            observed=f"the row of {place} {'arrived' if arrived else 'did not arrive'} by {position_text(position)}",
             expected="a row that is written on the primary arrives",
             hint=f"Is {place} left out of the binary log (binlog_do_db, binlog_ignore_db, sql_log_bin)?",
         )

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_restore_replay.core.decisions.definitions import not_replayable
 from airflow_restore_replay.core.errors import DataMismatch, RestoreReplayError
 from airflow_restore_replay.core.flavor.sql import rows
+from airflow_restore_replay.core.flavor.values import position_text
 from airflow_restore_replay.core.jobs.checks import CheckResult, Cost, TimeBox, left_by_the_base
 from airflow_restore_replay.core.jobs.compare.comparison import (
     Comparison,
@@ -98,24 +99,23 @@ def _unfinished(coverage: Coverage) -> str:
 
 
 def _observed(comparison: Comparison) -> str:
+    at = position_text(comparison.position)
     if comparison.missing:
-        return f"table {comparison.missing[0]} is missing on the node at {comparison.position}"
+        return f"table {comparison.missing[0]} is missing on the node at {at}"
     if comparison.added:
-        return f"table {comparison.added[0]} is only on the node at {comparison.position}"
+        return f"table {comparison.added[0]} is only on the node at {at}"
     if comparison.unlike:
         name, how = next(iter(comparison.unlike.items()))
-        return f"table {name} has other columns at {comparison.position} ({how})"
+        return f"table {name} has other columns at {at} ({how})"
     if comparison.differences:
         first = comparison.differences[0].describe()
         return (
-            f"{len(comparison.differences)} differing ranges at {comparison.position}, first in {first['table']}, "
+            f"{len(comparison.differences)} differing ranges at {at}, first in {first['table']}, "
             f"key range {first['key_range']}"
         )
     paused = f"; paused {comparison.paused_s:.0f} s for the primary's load" if comparison.paused_s else ""
     short = "; ended early for DDL that waited" if comparison.ended_for_ddl else ""
-    return (
-        f"{comparison.rows} rows in {comparison.tables} tables alike at {comparison.position}{paused}{short}"
-    )
+    return f"{comparison.rows} rows in {comparison.tables} tables alike at {at}{paused}{short}"
 
 
 def _summary(comparison: Comparison) -> dict[str, object]:

@@ -22,7 +22,7 @@ from airflow_restore_replay.core.flavor.seeding import DumpTools, refuse_unsuppo
 from airflow_restore_replay.core.flavor.sql import value
 from airflow_restore_replay.core.flavor.tables import NOT_OPENED_INTACT
 from airflow_restore_replay.core.flavor.tables import unreadable as unreadable_table
-from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position
+from airflow_restore_replay.core.flavor.values import Conn, Endpoint, Position, position_text
 from airflow_restore_replay.core.flavor.variables import follow_zone
 from airflow_restore_replay.core.system.processes import run_program
 
@@ -71,7 +71,9 @@ def seed_logical(
         # Its tables of time zones came with the rows.
         follow_zone(node, server.layout.variables)
     if str(executed) != str(position):
-        raise SeedFailed(f"The node's position is {executed} after a load of {position}.")
+        raise SeedFailed(
+            f"The node's position is {position_text(executed)} after a load of {position_text(position)}."
+        )
     left_out |= notes.pop("left_out", {})
     return position, notes | ({"left_out": left_out} if left_out else {})
 

@@ -94,7 +94,7 @@ def examine_server(
             )
             for name in names.values():
                 refuse_existing(conn, name)
-            return f"{server!r}, release {identity.release}"
+            return f"{server}, release {identity.release}"
 
     wanted = ", ".join(joined(name.schema, name.name) for name in list(names.values())[:20])
     return [

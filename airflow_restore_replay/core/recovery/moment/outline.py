@@ -7,6 +7,8 @@ from datetime import datetime
 
 import msgspec
 
+from airflow_restore_replay.core.flavor.base import Flavor
+from airflow_restore_replay.core.jobs.room import bytes_of_servers
 from airflow_restore_replay.core.recovery.forecast import forecast
 from airflow_restore_replay.core.recovery.moment import replayed_node
 from airflow_restore_replay.core.recovery.moment.plan import Base
@@ -55,9 +57,10 @@ class MomentPlan(Plan, frozen=True, kw_only=True):
     damaged: list[str] = []
 
 
-def replay_bytes(base: Base, empty_node_bytes: int) -> int:
+def replay_bytes(base: Base, flavor: Flavor) -> int:
     """Return the room that replaying needs: logs that are served, fetched meanwhile, and relayed; and two servers."""
-    return 3 * min(base.log_bytes, replayed_node.MOST_AHEAD_BYTES) + 2 * empty_node_bytes
+    logs_bytes = 3 * min(base.log_bytes, replayed_node.MOST_AHEAD_BYTES)
+    return bytes_of_servers(flavor, logs_bytes, servers=2)
 
 
 def outline(found: Found, catalog: Catalog, needs: Needs, tables: Sequence[str]) -> MomentPlan:

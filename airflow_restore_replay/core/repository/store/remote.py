@@ -250,4 +250,6 @@ class RemoteStore:
         return StoreFailed(
             f"The object store {self._url} failed to {what}: {kind}: {self._clients.redacted(str(exc))}",
             hint="Check the store, the network and the credentials; nothing was published.",
+            # The next try of a task may have new credentials, but wrong ones stay wrong.
+            retryable=not isinstance(exc, _FINAL) or bool(_EXPIRED.search(str(exc))),
         )
