@@ -5,8 +5,14 @@ import { h } from "./dom.js";
 
 function dialog({ title, text, confirm, danger, reason, act, done }) {
   const failed = h("p", { class: "rr-error", role: "alert" });
-  const input = reason && h("textarea", { class: "rr-input", required: true, maxlength: "1000", rows: "3", id: "rr-reason" });
-  const button = h("button", { type: "submit", class: `rr-button ${danger ? "rr-danger" : "rr-primary"}` }, confirm);
+  const input =
+    reason &&
+    h("textarea", { class: "rr-input", required: true, maxlength: "1000", rows: "3", id: "rr-reason" });
+  const button = h(
+    "button",
+    { type: "submit", class: `rr-button ${danger ? "rr-danger" : "rr-primary"}` },
+    confirm,
+  );
   const box = h("dialog", { class: "rr-dialog rr", "aria-labelledby": "rr-dialog-title" });
   const submit = async (event) => {
     event.preventDefault();
@@ -29,7 +35,12 @@ function dialog({ title, text, confirm, danger, reason, act, done }) {
     input && h("label", { for: "rr-reason" }, "Reason, kept in the repository for ever"),
     input,
     failed,
-    h("div", { class: "rr-actions" }, button, h("button", { type: "button", class: "rr-button", onclick: () => box.close() }, "Cancel")),
+    h(
+      "div",
+      { class: "rr-actions" },
+      button,
+      h("button", { type: "button", class: "rr-button", onclick: () => box.close() }, "Cancel"),
+    ),
   );
   box.append(form);
   box.onclose = () => box.remove();
@@ -42,7 +53,10 @@ const PAUSED = "The DAG is paused: the run waits until somebody unpauses it.";
 function startRun(dag, conf, title, text, done) {
   const act = async () => {
     const made = await trigger(dag.dag_id, conf);
-    return { told: `Run ${made.dag_run_id} was created.`, link: airflow("dags", dag.dag_id, "runs", made.dag_run_id) };
+    return {
+      told: `Run ${made.dag_run_id} was created.`,
+      link: airflow("dags", dag.dag_id, "runs", made.dag_run_id),
+    };
   };
   dialog({ title, text: [...text, dag.paused && PAUSED].filter(Boolean), confirm: "Trigger", act, done });
 }
@@ -52,17 +66,54 @@ export function actionButtons(cluster, data, change) {
   const known = dag && !dag.gone;
   const done = (told) => change({ ...told, again: true });
   const id = dag?.dag_id;
-  const waits = state?.running?.live ? "A cycle is running. The new run waits for its lease, and gives up after the configured time." : null;
+  const waits = state?.running?.live
+    ? "A cycle is running. The new run waits for its lease, and gives up after the configured time."
+    : null;
   const cycle = () =>
-    startRun(dag, {}, `Run a cycle of ${cluster}?`, [`Airflow runs ${id} now: it restores the newest backup on a disposable node, replicates what the primary has written since, checks the result, and publishes it as a new backup.`, waits].filter(Boolean), done);
+    startRun(
+      dag,
+      {},
+      `Run a cycle of ${cluster}?`,
+      [
+        `Airflow runs ${id} now: it restores the newest backup on a disposable node, replicates what the primary has written since, checks the result, and publishes it as a new backup.`,
+        waits,
+      ].filter(Boolean),
+      done,
+    );
   const full = () =>
-    startRun(dag, { force_full: true }, `Take a fresh full of ${cluster}?`, [`Airflow runs ${id} now with force_full: it copies the whole primary, which loads it, and begins a new lineage. No earlier backup is changed.`, waits].filter(Boolean), done);
+    startRun(
+      dag,
+      { force_full: true },
+      `Take a fresh full of ${cluster}?`,
+      [
+        `Airflow runs ${id} now with force_full: it copies the whole primary, which loads it, and begins a new lineage. No earlier backup is changed.`,
+        waits,
+      ].filter(Boolean),
+      done,
+    );
   const drilled = () =>
-    startRun(drill, {}, `Run a drill of ${cluster}?`, [`Airflow runs ${drill.dag_id} now: it restores to a moment of the archive's window without the primary, checks and measures the result, and throws it away. Damage that it finds quarantines the backup that it is in.`], done);
+    startRun(
+      drill,
+      {},
+      `Run a drill of ${cluster}?`,
+      [
+        `Airflow runs ${drill.dag_id} now: it restores to a moment of the archive's window without the primary, checks and measures the result, and throws it away. Damage that it finds quarantines the backup that it is in.`,
+      ],
+      done,
+    );
   if (!known && !(drill && !drill.gone)) {
-    return h("p", { class: "rr-muted" }, `Airflow has no DAG restore_replay_${cluster}, so there is nothing to trigger here.`);
+    return h(
+      "p",
+      { class: "rr-muted" },
+      `Airflow has no DAG restore_replay_${cluster}, so there is nothing to trigger here.`,
+    );
   }
-  if (!may.act && !may.drill) return h("p", { class: "rr-muted" }, "You may look. To act, you need the right to trigger the cluster's DAG.");
+  if (!may.act && !may.drill)
+    return h(
+      "p",
+      { class: "rr-muted" },
+      "You may look. To act, you need the right to trigger the cluster's DAG.",
+    );
   const button = (text, act) => h("button", { type: "button", class: "rr-button", onclick: act }, text);
   return h(
     "div",
@@ -77,7 +128,9 @@ export function holdButton(cluster, data, hold, change) {
   const open = () =>
     dialog({
       title: `Release the hold of ${cluster}?`,
-      text: ["The primary lost data, or its data is corrupt, says the hold. Release it only when a person has examined the primary: the next cycle then publishes what the primary has now, and pruning may delete backups again."],
+      text: [
+        "The primary lost data, or its data is corrupt, says the hold. Release it only when a person has examined the primary: the next cycle then publishes what the primary has now, and pruning may delete backups again.",
+      ],
       confirm: "Release",
       danger: true,
       reason: true,
@@ -92,7 +145,9 @@ export function releaseBackupButton(cluster, data, change) {
   const open = () =>
     dialog({
       title: `Release backup ${data.backup_id}?`,
-      text: [`The verdicts against it (${data.against.join(", ")}) no longer count: cycles may restore it again and continue it, and a restore may choose it. No record is removed.`],
+      text: [
+        `The verdicts against it (${data.against.join(", ")}) no longer count: cycles may restore it again and continue it, and a restore may choose it. No record is removed.`,
+      ],
       confirm: "Release",
       danger: true,
       reason: true,

@@ -28,7 +28,8 @@ async function ask(url, options, signal) {
   if (answer.ok) return body;
   if (answer.status === 401) throw new Failed(401, "You are logged out.", "Reload the page to log in.");
   const told = typeof body.detail === "string" ? body.detail : body.detail ? JSON.stringify(body.detail) : "";
-  if (answer.status === 403) throw new Failed(403, "You may not see or do this.", "It needs rights on the cluster's DAG.");
+  if (answer.status === 403)
+    throw new Failed(403, "You may not see or do this.", "It needs rights on the cluster's DAG.");
   throw new Failed(answer.status, told || `Airflow's API server answers ${answer.status}.`, body.hint);
 }
 
@@ -40,7 +41,11 @@ export function read(route, signal) {
 }
 
 function post(url, body) {
-  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) };
+  const options = {
+    method: "POST",
+    headers: headers({ "Content-Type": "application/json" }),
+    body: JSON.stringify(body),
+  };
   return ask(url, options);
 }
 
@@ -52,7 +57,11 @@ export function release(cluster, body) {
 /** Trigger a run by Airflow's public API, which checks the user's rights and writes its audit log. */
 export function trigger(dagId, conf) {
   const note = "Triggered on the Backups page";
-  return post(new URL(`api/v2/${path("dags", dagId)}/dagRuns`, document.baseURI), { logical_date: null, conf, note });
+  return post(new URL(`api/v2/${path("dags", dagId)}/dagRuns`, document.baseURI), {
+    logical_date: null,
+    conf,
+    note,
+  });
 }
 
 /** Return the address of a page of Airflow's UI. */

@@ -39,7 +39,10 @@ export function s(name, attributes, ...children) {
 
 /** Change `old` into `fresh`, and keep each element that stays, with its focus and its state. */
 export function morph(old, fresh) {
-  if (old.nodeName !== fresh.nodeName || old.getAttribute?.("data-key") !== fresh.getAttribute?.("data-key")) {
+  if (
+    old.nodeName !== fresh.nodeName ||
+    old.getAttribute?.("data-key") !== fresh.getAttribute?.("data-key")
+  ) {
     old.replaceWith(fresh);
     return;
   }
@@ -56,6 +59,8 @@ export function morph(old, fresh) {
   }
   for (const name of HANDLERS) old[name] = fresh[name];
   const [before, after] = [[...old.childNodes], [...fresh.childNodes]];
-  after.forEach((child, number) => (number < before.length ? morph(before[number], child) : old.append(child)));
+  after.forEach((child, number) =>
+    number < before.length ? morph(before[number], child) : old.append(child),
+  );
   before.slice(after.length).forEach((child) => child.remove());
 }

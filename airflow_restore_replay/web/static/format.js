@@ -1,6 +1,10 @@
 // Numbers and times for people. What is unknown is "unknown", and never zero.
 
-const UNITS = [["d", 86400], ["h", 3600], ["m", 60]];
+const UNITS = [
+  ["d", 86400],
+  ["h", 3600],
+  ["m", 60],
+];
 
 /** Return seconds as text, for example `3h 12m`. */
 export function duration(seconds) {
@@ -37,7 +41,10 @@ export function time(iso, { seconds = false } = {}) {
   if (!iso) return "unknown";
   const at = new Date(iso);
   if (Number.isNaN(at.getTime())) return "unknown";
-  return at.toISOString().slice(0, seconds ? 19 : 16).replace("T", " ");
+  return at
+    .toISOString()
+    .slice(0, seconds ? 19 : 16)
+    .replace("T", " ");
 }
 
 /** Return seconds from one time to another. */

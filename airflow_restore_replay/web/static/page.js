@@ -33,7 +33,12 @@ class Page {
     root.append(this.live, this.body);
     this.seen = new Map();
     this.skew = 0;
-    this.view = { filter: "", severity: "", pages: 1, now: () => new Date(Date.now() + this.skew).toISOString() };
+    this.view = {
+      filter: "",
+      severity: "",
+      pages: 1,
+      now: () => new Date(Date.now() + this.skew).toISOString(),
+    };
     this.moved = () => this.go(true);
     addEventListener("hashchange", this.moved);
     this.visible = () => document.visibilityState === "visible" && this.load();
@@ -114,14 +119,27 @@ class Page {
     else if (backup) content = backupView(cluster, backup, data, this.view, change);
     else if (cluster) content = clusterView(cluster, data, this.view, change);
     else content = fleetView(data, this.view, change);
-    const stale = this.error && data && notice("warning", "This is not current.", this.error.message, " ", this.error.hint);
+    const stale =
+      this.error &&
+      data &&
+      notice("warning", "This is not current.", this.error.message, " ", this.error.hint);
     morph(this.body, h("div", {}, h("div", { "data-key": this.route }, stale, content)));
   }
 
   failed() {
     const back = h("a", { href: `${location.pathname}#/` }, "All clusters");
-    const again = h("button", { type: "button", class: "rr-button", onclick: () => this.load() }, "Try again");
-    return h("div", {}, h("header", { class: "rr-head" }, h("h1", { tabindex: "-1" }, "Backups")), notice("critical", this.error.message, this.error.hint), h("p", { class: "rr-actions" }, again, back));
+    const again = h(
+      "button",
+      { type: "button", class: "rr-button", onclick: () => this.load() },
+      "Try again",
+    );
+    return h(
+      "div",
+      {},
+      h("header", { class: "rr-head" }, h("h1", { tabindex: "-1" }, "Backups")),
+      notice("critical", this.error.message, this.error.hint),
+      h("p", { class: "rr-actions" }, again, back),
+    );
   }
 }
 

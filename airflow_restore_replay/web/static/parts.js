@@ -17,17 +17,27 @@ export const stateBadge = (state) =>
   badge({ healthy: "ok", quarantined: "critical", stranded: "warning" }[state] ?? "unread", state);
 
 export const proofBadge = (proof) =>
-  badge({ restored: "ok", read_back: "neutral", uploaded: "warning" }[proof] ?? "unread", (proof ?? "none").replace("_", " "));
+  badge(
+    { restored: "ok", read_back: "neutral", uploaded: "warning" }[proof] ?? "unread",
+    (proof ?? "none").replace("_", " "),
+  );
 
 export const outcomeBadge = (outcome) =>
   badge(
-    { published: "ok", restored: "ok", failed: "warning", stranded: "warning", quarantined: "critical", held: "critical" }[outcome] ??
-      "neutral",
+    {
+      published: "ok",
+      restored: "ok",
+      failed: "warning",
+      stranded: "warning",
+      quarantined: "critical",
+      held: "critical",
+    }[outcome] ?? "neutral",
     outcome,
   );
 
 /** Return an age with the point in time in its title. */
-export const ago = (seconds, iso) => h("span", { title: iso ? `${time(iso, { seconds: true })} UTC` : null }, duration(seconds));
+export const ago = (seconds, iso) =>
+  h("span", { title: iso ? `${time(iso, { seconds: true })} UTC` : null }, duration(seconds));
 
 /** Return the share of the limit that an age has used, as a bar beside words that say the same. */
 export function ageBar(age, limit) {
@@ -44,11 +54,22 @@ export function findings(list) {
 }
 
 export function notice(kind, title, ...more) {
-  return h("div", { class: `rr-notice rr-edge-${kind}`, role: kind === "critical" ? "alert" : null }, h("strong", {}, title), " ", more);
+  return h(
+    "div",
+    { class: `rr-notice rr-edge-${kind}`, role: kind === "critical" ? "alert" : null },
+    h("strong", {}, title),
+    " ",
+    more,
+  );
 }
 
 export function loading(text) {
-  return h("div", { class: "rr-loading", role: "status" }, h("span", { class: "rr-spinner", "aria-hidden": "true" }), text);
+  return h(
+    "div",
+    { class: "rr-loading", role: "status" },
+    h("span", { class: "rr-spinner", "aria-hidden": "true" }),
+    text,
+  );
 }
 
 /** Return a name and its value, for a list of facts. */
@@ -58,13 +79,23 @@ export const fact = (name, ...value) => h("div", { class: "rr-fact" }, h("dt", {
 export function run(name, dagId) {
   const prefix = `${dagId}/`;
   if (!dagId || !name?.startsWith(prefix)) return h("code", {}, name ?? "unknown");
-  return h("a", { href: airflow("dags", dagId, "runs", name.slice(prefix.length)) }, name.slice(prefix.length));
+  return h(
+    "a",
+    { href: airflow("dags", dagId, "runs", name.slice(prefix.length)) },
+    name.slice(prefix.length),
+  );
 }
 
 /** Return how far a run is, by what it told with its last renewal of the lease. */
 export function progress(running, now) {
-  const share = running.done !== null && running.total && running.done <= running.total ? running.done / running.total : null;
-  const left = running.eta_s === null ? null : Math.max(0, running.eta_s - ((new Date(now) - new Date(running.told_at)) / 1000 || 0));
+  const share =
+    running.done !== null && running.total && running.done <= running.total
+      ? running.done / running.total
+      : null;
+  const left =
+    running.eta_s === null
+      ? null
+      : Math.max(0, running.eta_s - ((new Date(now) - new Date(running.told_at)) / 1000 || 0));
   return { share, left, step: running.step.split(".").pop() || "running" };
 }
 
