@@ -53,7 +53,7 @@ _LIVE = Part(
     "live",
     tests=("tests/live",),
     workers=3,
-    apart=("test_users.py", "test_nothing_lost.py", "test_outcomes.py", "test_celery.py"),
+    apart=("test_page.py", "test_users.py", "test_nothing_lost.py", "test_outcomes.py", "test_celery.py"),
 )
 _LINT = Part(
     "lint",
