@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.support.fleets import make_fleet
+from tests.support.places import temporary_root
 
 _AGES_H = (50, 26, 2)
 
@@ -42,7 +43,7 @@ def _cpu_s() -> float:
 
 
 def main(clusters: int = 1000, rounds: int = 3) -> None:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+    with tempfile.TemporaryDirectory(dir=temporary_root()) as directory:
         for member in make_fleet(Path(directory), [f"c{n:05d}" for n in range(clusters)]).values():
             for age_h in _AGES_H:
                 member.cycle(timedelta(hours=age_h))

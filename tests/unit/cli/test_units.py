@@ -226,8 +226,10 @@ def test_the_services_are_hardened(tmp_path: Path) -> None:
 
 
 def open_to_all(directory: Path) -> None:
+    """Let another account read *directory*, which only its owner may enter."""
+    place = Path(os.environ["PYTEST_DEBUG_TEMPROOT"])
     for path in (directory, *directory.parents):
-        if path.owner() == "root" and path.is_relative_to("/dev/shm/"):
+        if path.is_relative_to(place) and path != place:
             path.chmod(path.stat().st_mode | 0o055)
 
 
