@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import cached_property
 
 import msgspec
 
+from airflow_restore_replay.core.archive.search.question import Question
+from airflow_restore_replay.core.archive.search.search import Search
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.errors import BackupFault
+from airflow_restore_replay.core.errors import BackupFault, NoSuchTable
+from airflow_restore_replay.core.flavor.filenames import TableName
+from airflow_restore_replay.core.flavor.quoting import joined
 from airflow_restore_replay.core.jobs.context import Reporter
 from airflow_restore_replay.core.recovery.moment.outline import MomentPlan
 from airflow_restore_replay.core.recovery.moment.unfinished import RestoredToMoment
 from airflow_restore_replay.core.recovery.moment.wanted import Wanted
-from airflow_restore_replay.core.recovery.plan import named
-from airflow_restore_replay.core.recovery.selection import Chosen
+from airflow_restore_replay.core.recovery.selection import entries_of
 from airflow_restore_replay.core.recovery.session import RestoreSession, Wish
 from airflow_restore_replay.core.recovery.to_moment import MomentRestore
 from airflow_restore_replay.core.repository.repository import Repository
+
+#: a transaction may be stamped by a clock that is behind that of the host that read the base's position
+_MARGIN_S = 3600.0
 
 
 class MomentSession(RestoreSession):
@@ -48,21 +55,40 @@ class MomentSession(RestoreSession):
             say=say,
             cancelled=cancelled,
         )
+        self._restored = False
         first = self.moment.plan.bases[0].backup
         super().__init__(cluster, repository, self.moment.catalog, first, wish, report, cancelled)
 
     def plan(self) -> MomentPlan:
-        tables = named(self._readable()) if self.wish.only else []
+        tables = [joined(table.schema, table.name) for table in self.tables]
         plan = self.moment.outline(self.wish.runs, tables)
         return msgspec.structs.replace(plan, findings=[*plan.findings, *self._examine_results()])
 
-    def _readable(self) -> Chosen:
-        """Return what is chosen of the newest base whose file list is sound; the restore itself falls back, too."""
+    @property
+    def tables(self) -> list[TableName]:
+        """Return the tables that are taken from the result.
+
+        Before the replay, they are those of the newest base whose file list is sound, and those that the logs name;
+        after it, those that are there: the logs make tables, rename them, and drop them.
+        """
+        return super().tables if self._restored else self._expected
+
+    @cached_property
+    def _expected(self) -> list[TableName]:
+        if self.wish.only is None:
+            return []
         for base in self.moment.plan.bases:
             self.begin_with(base.backup)
             with contextlib.suppress(BackupFault):
-                return self.chosen
-        return self.chosen
+                return self.wish.only.expected(self.files, self.manifest, self._logged)
+        return self.wish.only.expected(self.files, self.manifest, self._logged)
+
+    def _logged(self, pattern: str) -> bool:
+        """Return whether the archive has anything about a table since the base."""
+        since = self.manifest.goal_read_at.timestamp() - _MARGIN_S
+        question = Question(tables=(pattern,), since=since)
+        self.report.phase("reading binary logs", detail=pattern)
+        return bool(Search(self.moment.archive, self.server_flavor, question, most=1).run().found)
 
     @property
     def becomes(self) -> str:
@@ -79,4 +105,14 @@ class MomentSession(RestoreSession):
         """Restore; resumes an interrupted restore to the same moment."""
         restored = self.moment.run()
         self.begin_with(self.catalog.backup(restored.backup_id))
+        self._restored = True
+        if self.wish.only:
+            self.__dict__["files"] = entries_of(self.wish.target)
+            try:
+                self.__dict__["chosen"] = self.chosen
+            except NoSuchTable as exc:
+                exc.message = exc.message.replace(
+                    f"Backup {self.backup.backup_id} has", f"{restored.target} with {self.becomes} has"
+                )
+                raise
         return restored

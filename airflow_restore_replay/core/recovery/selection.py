@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from airflow_restore_replay.core.errors import NoSuchTable
 from airflow_restore_replay.core.flavor.filenames import TableName, table_of
@@ -64,6 +66,26 @@ class Selection:
         """Return whether a table is selected."""
         return any(_matches(pattern, TableName(schema, name)) for pattern in self.patterns)
 
+    def expected(
+        self, files: Sequence[FileEntry], manifest: Manifest, logged: Callable[[str], bool]
+    ) -> list[TableName]:
+        """Return the tables of a backup on which logs will be replayed, as far as they are known before that.
+
+        :param logged: whether the logs have anything about the tables of a pattern.
+        :raises NoSuchTable: a pattern selects nothing, and the logs have nothing about it.
+        """
+        found: dict[TableName, None] = {}
+        for pattern in self.patterns:
+            try:
+                chosen = Selection((pattern,)).chosen(files, manifest)
+                found |= dict.fromkeys((*chosen.tables, *chosen.unseen))
+            except NoSuchTable:
+                if not logged(pattern):
+                    raise
+                if _ANY not in pattern:
+                    found[TableName(*spelled(pattern))] = None
+        return list(found)
+
     def chosen(self, files: Sequence[FileEntry], manifest: Manifest) -> Chosen:
         """Return the files of the selected tables, and of the server itself.
 
@@ -108,6 +130,16 @@ class Selection:
             f"Backup {manifest.backup_id} has no table {pattern}. {listed}",
             evidence={"pattern": pattern, "nearest": near},
         )
+
+
+def entries_of(data: Path) -> list[FileEntry]:
+    """Return the files and directories of a data directory, as those of a backup, without their content."""
+    found = []
+    for folder, directories, files in os.walk(data):
+        place = Path(folder).relative_to(data)
+        found += [FileEntry(path=str(place / name), directory=True) for name in directories]
+        found += [FileEntry(path=str(place / name)) for name in files]
+    return found
 
 
 def _listed(text: str | None) -> list[str]:
