@@ -565,7 +565,7 @@ def test_a40_a_restore_in_place_that_is_killed_is_resumed_or_leaves_the_old_stat
 
 def piece_files(rig: Rig, number: int) -> list[Path]:
     pieces = {p.piece_id for p in Archive.read(rig.repository()).pieces if p.number == number}
-    return [f for f in (rig.repository_dir / "logpieces").iterdir() if f.name.partition(".")[0] in pieces]
+    return [f for f in (rig.repository_dir / "logpieces").iterdir() if f.stem in pieces]
 
 
 def part_of(rig: Rig, number: int, piece: int = 0) -> Path:
