@@ -749,10 +749,26 @@ def reaches(replica: Primary, source: Primary) -> None:
         time.sleep(0.05)
 
 
+class _Loaded(random.Random):
+    """Dice for a moment before the end of the window."""
+
+    def __new__(cls, until_end_s: float) -> _Loaded:
+        return super().__new__(cls)
+
+    def __init__(self, until_end_s: float) -> None:
+        super().__init__()
+        self._until_end_s = until_end_s
+
+    def uniform(self, a: float, b: float) -> float:
+        return b - self._until_end_s
+
+
 def test_a_drill_measures_records_and_leaves_nothing(story: Story, own: Rig, tmp_path: Path) -> None:
     before = {b.backup_id: (b.proof, b.state) for b in own.catalog().backups}
-    # A moment near the end of the window, so that there is something to replay.
-    dice = random.Random(2)
+    # Noon, so that there is something to replay.
+    window = Archive.read(own.repository()).window(own.catalog(), get_flavor("mariadb"))
+    assert window.end
+    dice = _Loaded(until_end_s=(window.end - story.noon).total_seconds())
     measured = drill(own.repository(), own.cluster(), report=Reporter(lambda p: None), say=print, dice=dice)
     assert measured["transactions"] > 0
     assert measured["phases"].keys() == {"start", "check", *RTO_PHASES}
