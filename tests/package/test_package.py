@@ -60,6 +60,7 @@ def test_the_sdist_has_what_one_reads_and_builds_and_no_tests(built: Built) -> N
     docs = {str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*") if p.is_file()}
     docs = {d for d in docs if "__pycache__" not in d}
     assert names - {".gitignore"} == sources() | docs | kept | {
+        "dags/backup_freshness.py",
         "dags/restore_drill.py",
         "dags/restore_replay.py",
         "dags/restore_replay_mistakes.py",
@@ -75,7 +76,7 @@ def test_who_where_and_for_what(built: Built) -> None:
     assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(
         found.get_all("Classifier", [])
     )
-    assert {*EXTRAS, "dev", "docs", "images", "store"} == set(found.get_all("Provides-Extra", []))
+    assert {*EXTRAS, "dev", "docs", "images", "postgres", "store"} == set(found.get_all("Provides-Extra", []))
 
 
 def test_links_of_the_description_do_not_need_the_files_beside_it(built: Built) -> None:
