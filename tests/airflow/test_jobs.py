@@ -270,7 +270,7 @@ def test_link_to_the_backup_is_there_while_the_task_is_deferred(slow: Slow) -> N
     with pytest.raises(TaskDeferred):
         task.execute(context)
     url = context["ti"].pushed["_link_BackupLink"]
-    assert url == f"file://{slow.cluster.repository.url[7:]}/manifests/{slow.backup_id}.json"
+    assert url == f"/plugin/backups#/orders/{slow.backup_id}"
     link = next(link for link in task.operator_extra_links if link.xcom_key == "_link_BackupLink")
     assert link.get_link(task, ti_key=context["ti"]) == url
     # The resumed task is another object: the link must not be emptied when it ends.
