@@ -96,7 +96,7 @@ def test_published_and_quarantine_are_the_same_when_cleared(cycle: Shipped) -> N
     after = cycle.rig.catalog()
     assert (after.manifests, after.verdicts) == (before.manifests, before.verdicts)
     links = context["ti"].pushed
-    assert links["_link_BackupLink"].endswith(f"/repository/manifests/{told_id(ran)}.json")
+    assert links["_link_BackupLink"].endswith(f"/plugin/backups#/orders/{told_id(ran)}")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_cleared_task_that_needs_others_names_them(cluster_file: Path, kind: A
     try:
         with pytest.raises(AirflowFailException, match=rf"WrongPhase.*{clear_from}"):
             task.execute(context)
-        assert "/verdicts/" in context["ti"].pushed["_link_VerdictLink"]
+        assert context["ti"].pushed["_link_VerdictLink"] == "/plugin/backups#/orders"
     finally:
         destroy = DestroyReplayNodeOperator(task_id="destroy", cluster=cluster, node=task.node)
         destroy.execute(context_of(destroy))
