@@ -12,15 +12,13 @@ from typing import Any
 
 import click
 
-from airflow_restore_replay.cli.connections import open_repository
-from airflow_restore_replay.cli.fleet_options import chosen_clusters, fleet_options
+from airflow_restore_replay.cli.fleet_options import chosen_clusters, fleet_options, interval_option
 from airflow_restore_replay.cli.interrupt import clean_up_on_sigterm
 from airflow_restore_replay.cli.leaving import leave_threads_behind
 from airflow_restore_replay.cli.output import echo
 from airflow_restore_replay.core.errors import ConfigInvalid
 from airflow_restore_replay.core.fleet.fleet import Fleet
 from airflow_restore_replay.core.fleet.metrics import CONTENT_TYPE, PLAIN_TYPE, metrics_text
-from airflow_restore_replay.core.fleet.recent import remembering
 from airflow_restore_replay.core.system.files import replace_file
 
 _LOOPBACK = "127.0.0.1"
@@ -64,14 +62,7 @@ def _show_shipped(ctx: click.Context, param: click.Parameter, value: bool) -> No
     metavar="[ADDRESS:]PORT",
     help="Serve them by HTTP at /metrics, until SIGTERM; without an address only on this host.",
 )
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=1),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Pause between two evaluations of --listen.",
-)
+@interval_option(1, 60.0, "--listen")
 @click.option(
     "--rules",
     is_flag=True,
@@ -103,14 +94,7 @@ def command(
     """
     if textfile and listen:
         raise click.UsageError("--textfile and --listen exclude each other.")
-    chosen = chosen_clusters(config, cluster)
-    fleet = Fleet(
-        chosen.clusters,
-        mistaken=chosen.mistaken,
-        limit_s=limit,
-        everything=listen is not None,
-        opener=lambda found: remembering(open_repository(found)),
-    )
+    fleet = chosen_clusters(config, cluster).fleet(limit_s=limit, everything=listen is not None)
     if listen:
         _serve(fleet, listen, interval)
     else:

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 
 import click
 
-from airflow_restore_replay.cli.connections import open_repository
 from airflow_restore_replay.cli.exit_codes import Nagios
-from airflow_restore_replay.cli.fleet_options import chosen_clusters, fleet_options
+from airflow_restore_replay.cli.fleet_options import chosen_clusters, fleet_options, interval_option
 from airflow_restore_replay.cli.fleet_text import headline, show_cluster, show_fleet
 from airflow_restore_replay.cli.freshness import NagiosCommand
 from airflow_restore_replay.cli.leaving import leave_threads_behind
 from airflow_restore_replay.cli.output import console, echo, emit_json
 from airflow_restore_replay.cli.scope import json_option
 from airflow_restore_replay.core.fleet.fleet import Fleet
-from airflow_restore_replay.core.fleet.recent import remembering
 from airflow_restore_replay.core.fleet.state import ClusterState, Severity
 
 _CODES = {Severity.OK: Nagios.OK, Severity.WARNING: Nagios.WARNING, Severity.CRITICAL: Nagios.CRITICAL}
@@ -28,14 +26,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 @click.command("status", cls=NagiosCommand)
 @click.option("--all", "all_clusters", is_flag=True, help="The table, also if the file has one cluster.")
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.2),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Pause between two evaluations of --watch.",
-)
+@interval_option(0.2, 5.0, "--watch")
 @json_option
 @fleet_options
 def command(
@@ -56,13 +47,7 @@ def command(
         raise click.UsageError("--watch shows a screen; leave --json out.")
     chosen = chosen_clusters(config, cluster)
     one = chosen.one and not all_clusters
-    fleet = Fleet(
-        chosen.clusters,
-        mistaken=chosen.mistaken,
-        limit_s=limit,
-        everything=one,
-        opener=lambda found: remembering(open_repository(found)),
-    )
+    fleet = chosen.fleet(limit_s=limit, everything=one)
     if watch:
         _watch(fleet, interval, one=one)
         code = Nagios.OK

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_parsing_context
+from airflow.sdk import DAG, Param
 
-from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.dag.policy import Callback, default_tags
-from airflow_restore_replay.hooks.clusters import configured_fleet, default_drill_dag_id
+from airflow_restore_replay.dag.policy import Callback, configured_dags, default_tags, timetable
+from airflow_restore_replay.hooks.clusters import default_drill_dag_id
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
@@ -42,16 +41,13 @@ def build_restore_drill_dag(
     :param default_args: override the defaults.
     :param tags: ``drill`` and those of the cluster's DAG of backups unless given.
     """
-    schedule = cluster.drill.schedule
     told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
     queue = {"queue": cluster.node.queue} if cluster.node.queue else {}
     with DAG(
         dag_id or default_drill_dag_id(cluster),
         description=f"Restores of {cluster.name} for practice, without the primary",
         doc_md=DOC.format(cluster=cluster.name),
-        schedule=CronDataIntervalTimetable(cluster.starts(schedule), timezone=cluster.timezone)
-        if schedule
-        else None,
+        schedule=timetable(cluster, cluster.drill.schedule),
         start_date=datetime(2024, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
@@ -90,11 +86,9 @@ def build_configured_drill_dags(config: str | None = None, **kwargs: Any) -> dic
     :param kwargs: for :func:`build_restore_drill_dag`.
     :returns: DAGs by id, for ``globals().update``.
     """
-    fleet = configured_fleet(config)
-    if not fleet.clusters:
-        fleet.refuse_mistakes()
-    wanted = get_parsing_context().dag_id
-    clusters = [c for c in fleet.clusters.values() if c.drill.schedule]
-    chosen = [c for c in clusters if default_drill_dag_id(c) == wanted] or clusters
-    dags = [build_restore_drill_dag(c, **kwargs) for c in chosen]
-    return {dag.dag_id: dag for dag in dags}
+    return configured_dags(
+        config,
+        wanted=lambda cluster: bool(cluster.drill.schedule),
+        dag_id=default_drill_dag_id,
+        build=lambda cluster: build_restore_drill_dag(cluster, **kwargs),
+    )

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, get_parsing_context
+from airflow.sdk import DAG
 
-from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.dag.policy import Callback
-from airflow_restore_replay.hooks.clusters import configured_fleet
+from airflow_restore_replay.dag.policy import Callback, configured_dags, timetable
 from airflow_restore_replay.notifications import cluster_announcers
 from airflow_restore_replay.notifications.announcer import callbacks_for
 from airflow_restore_replay.notifications.message_texts import RUN_FAILURE
@@ -40,15 +38,12 @@ def build_backup_freshness_dag(
         file's ``notify``.
     :param default_args: override the defaults.
     """
-    schedule = cluster.freshness.schedule
     told_of_runs = callbacks_for(cluster_announcers(cluster, notifiers), RUN_FAILURE)
     with DAG(
         dag_id or default_freshness_dag_id(cluster),
         description=f"Whether the newest backup of {cluster.name} is young enough",
         doc_md=DOC.format(cluster=cluster.name),
-        schedule=CronDataIntervalTimetable(cluster.starts(schedule), timezone=cluster.timezone)
-        if schedule
-        else None,
+        schedule=timetable(cluster, cluster.freshness.schedule),
         start_date=datetime(2024, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
@@ -74,14 +69,12 @@ def build_configured_freshness_dags(config: str | None = None, **kwargs: Any) ->
     :param kwargs: for :func:`build_backup_freshness_dag`.
     :returns: DAGs by id, for ``globals().update``.
     """
-    fleet = configured_fleet(config)
-    if not fleet.clusters:
-        fleet.refuse_mistakes()
-    wanted = get_parsing_context().dag_id
-    clusters = [c for c in fleet.clusters.values() if c.freshness.schedule]
-    chosen = [c for c in clusters if default_freshness_dag_id(c) == wanted] or clusters
-    dags = [build_backup_freshness_dag(c, **kwargs) for c in chosen]
-    return {dag.dag_id: dag for dag in dags}
+    return configured_dags(
+        config,
+        wanted=lambda cluster: bool(cluster.freshness.schedule),
+        dag_id=default_freshness_dag_id,
+        build=lambda cluster: build_backup_freshness_dag(cluster, **kwargs),
+    )
 
 
 def default_freshness_dag_id(cluster: Cluster) -> str:

@@ -1,4 +1,4 @@
-"""Timeouts of the cycle's tasks, and the callbacks for their failures."""
+"""What the shipped DAGs share: their clusters and schedules, timeouts, and the callbacks for failures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import DAG, BaseOperator, get_parsing_context
 
+from airflow_restore_replay.compat import CronDataIntervalTimetable
 from airflow_restore_replay.core.config.cluster import Cluster
 from airflow_restore_replay.core.jobs.protocol import JobName
+from airflow_restore_replay.hooks.clusters import configured_fleet
 from airflow_restore_replay.notifications.announcer import Announcer
 from airflow_restore_replay.operators import AcquireLeaseOperator, DiagnoseCycleOperator, PruneOperator
 
@@ -19,6 +21,36 @@ Callback = Callable[[Any], Any]
 def default_tags(cluster: Cluster) -> tuple[str, ...]:
     """Return the tags of a cluster's DAG, by which Airflow's list of DAGs is filtered."""
     return ("restore-replay", f"flavor:{cluster.flavor}", f"cluster:{cluster.name}")
+
+
+def timetable(cluster: Cluster, schedule: str | None) -> CronDataIntervalTimetable | None:
+    """Return when a DAG of the cluster starts by *schedule*; None for a DAG that a person starts."""
+    if not schedule:
+        return None
+    return CronDataIntervalTimetable(cluster.starts(schedule), timezone=cluster.timezone)
+
+
+def configured_dags(
+    config: str | None,
+    *,
+    wanted: Callable[[Cluster], bool],
+    dag_id: Callable[[Cluster], str],
+    build: Callable[[Cluster], DAG],
+) -> dict[str, DAG]:
+    """Build a DAG of each cluster of the cluster file that is *wanted*; in a task, only the DAG of that task.
+
+    :param dag_id: returns the default id of a cluster's DAG.
+    :returns: DAGs by id.
+    :raises ConfigInvalid: the file is missing, or no cluster is right.
+    """
+    fleet = configured_fleet(config)
+    if not fleet.clusters:
+        fleet.refuse_mistakes()
+    of_task = get_parsing_context().dag_id
+    clusters = [cluster for cluster in fleet.clusters.values() if wanted(cluster)]
+    chosen = [cluster for cluster in clusters if dag_id(cluster) == of_task] or clusters
+    dags = [build(cluster) for cluster in chosen]
+    return {dag.dag_id: dag for dag in dags}
 
 
 def timeout_of(cluster: Cluster, task: BaseOperator) -> timedelta:

@@ -16,10 +16,8 @@ from concurrent.futures import TimeoutError as NotInTime
 from typing import Generic, TypeVar
 
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.config.fleet import refusal
 from airflow_restore_replay.core.errors import RestoreReplayError, StoreFailed
 from airflow_restore_replay.core.errors.failure import Failure
-from airflow_restore_replay.core.fleet.evaluate import misconfigured
 from airflow_restore_replay.core.fleet.fleet import Fleet
 from airflow_restore_replay.core.fleet.recent import RememberingStore
 from airflow_restore_replay.core.fleet.state import ClusterState
@@ -135,11 +133,8 @@ class FleetReading:
                 clusters.values(), limit_s=_LIMIT_S, opener=lambda c: open_with_hook(c, most_bytes=most_bytes)
             )
             self.clusters = clusters
-        stopped = {name: configured.mistakes_of(name) for name in configured.names if name not in clusters}
-        known = {name: state for name, state in self.states.items() if name in clusters}
-        self.states = known | {
-            name: misconfigured(name, Failure.of(refusal(found))) for name, found in stopped.items()
-        }
+        self._fleet.mistaken = configured.mistaken
+        self.states = {name: state for name, state in self.states.items() if name in clusters}
         for state in self._fleet.each():
             self.states[state.cluster] = state
         return True

@@ -49,6 +49,7 @@ from tests.support.flavors import KITS  # noqa: E402
 from tests.support.primary import BACKUP_PASSWORD, Primary  # noqa: E402
 from tests.support.rig import Rig, copy_repository  # noqa: E402
 from tests.support.seeding import seeded_copy  # noqa: E402
+from tests.support.slack import Slack, slack_server  # noqa: E402
 
 SHOP = (
     "CREATE DATABASE shop",
@@ -142,3 +143,12 @@ def forget_what_was_told() -> None:
 
     with create_session() as session:
         session.execute(delete(Variable).where(Variable.key.startswith("restore_replay_told_")))
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
+    """A server in Slack's place, to which Airflow's connections lead."""
+    with slack_server() as server:
+        for name, value in server.connections.items():
+            monkeypatch.setenv(name, value)
+        yield server

@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,18 +23,10 @@ from airflow_restore_replay.notifications import Announcer, CycleMessage, messag
 from airflow_restore_replay.operators import QuarantineBackupOperator
 from tests.airflow.conftest import REPO
 from tests.airflow.support import Shipped, context_of, dag_bag, shipped_dag
-from tests.support.slack import TOKEN, WEBHOOK, Slack, slack_server
+from tests.support.slack import TOKEN, WEBHOOK, Slack
 
 HOOK = {"slack_webhook_conn_id": "chat_hook"}
 API = {"slack_conn_id": "chat_api", "channel": "#backups"}
-
-
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    with slack_server() as server:
-        for name, value in server.connections.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,18 +19,10 @@ from airflow_restore_replay.operators import RestoreDrillOperator
 from airflow_restore_replay.sensors import BackupFreshnessSensor
 from tests.airflow.support import Shipped, context_of
 from tests.airflow.test_notifications import failed_context, failing_with
-from tests.support.slack import Slack, slack_server
+from tests.support.slack import Slack
 
 HOOK = {"slack_webhook_conn_id": "chat_hook"}
 NO_SUCH = "20260101T000000Z-00000000"
-
-
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slack]:
-    with slack_server() as server:
-        for name, value in server.connections.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 def test_a_failure_before_any_record_is_told_once_with_its_blame(cycle: Shipped, slack: Slack) -> None:

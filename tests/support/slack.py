@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.http_server import QuietHandler, http_server
 
 TOKEN = "xoxb-123-very-secret"
 WEBHOOK = "T000/B000/very-secret"
@@ -55,7 +55,7 @@ def _shown(body: dict[str, Any]) -> str:
 
 @contextmanager
 def slack_server() -> Iterator[Slack]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             slack.posts.append((self.path, self.headers.get("Authorization", ""), body))
@@ -67,16 +67,6 @@ def slack_server() -> Iterator[Slack]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, *args: object) -> None:
-            return None
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    slack = Slack(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as port:
+        slack = Slack(port)
         yield slack
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -47,6 +47,11 @@ class Reach:
     position: Position
     until: datetime | None
 
+    @property
+    def transactions(self) -> int:
+        """Return how many transactions the files have; the position may have some of them already."""
+        return sum(log.transactions for leg in self.legs for log in leg.logs)
+
 
 class Routes:
     """Finds the files that continue a position.

@@ -32,6 +32,11 @@ class Fleet:
         """Return the names of all clusters, sorted; those with a mistake included."""
         return sorted({*self.clusters, *(name for mistake in self.mistakes for name in mistake.clusters)})
 
+    @property
+    def mistaken(self) -> dict[str, ConfigInvalid]:
+        """Return the clusters that a mistake stops, by name."""
+        return {name: refusal(self.mistakes_of(name)) for name in self.names if name not in self.clusters}
+
     def mistakes_of(self, name: str) -> list[Mistake]:
         """Return the mistakes that stop a cluster."""
         return [mistake for mistake in self.mistakes if name in mistake.clusters]

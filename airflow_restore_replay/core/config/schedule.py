@@ -10,7 +10,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-_PRESETS = {
+#: preset → what it stands for
+PRESETS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
     "@midnight": "0 0 * * *",
@@ -80,12 +81,12 @@ def refuse_invalid_schedule(schedule: str) -> None:
 
     :raises ValueError: names the field, its value and what is allowed there.
     """
-    if schedule in _PRESETS:
+    if schedule in PRESETS:
         return
     parts = schedule.lower().split()
     if not 5 <= len(parts) <= len(_FIELDS):
         raise ValueError(
-            f"schedule {schedule!r} has {len(parts)} fields; allowed: 5 to 7, or one of {', '.join(_PRESETS)}"
+            f"schedule {schedule!r} has {len(parts)} fields; allowed: 5 to 7, or one of {', '.join(PRESETS)}"
         )
     for field, part in zip(_FIELDS, parts, strict=False):
         try:
@@ -131,7 +132,7 @@ def _later(schedule: str, late: int) -> str | None:
     """Return the cron expression that starts *late* minutes after *schedule*; None if it would need several."""
     if late == 0:
         return schedule
-    minute, hour, *others = _PRESETS.get(schedule, schedule).lower().split()
+    minute, hour, *others = PRESETS.get(schedule, schedule).lower().split()
     minutes, hours = _values(minute, _HOUR), _values(hour, _DAY_HOURS)
     if not minutes or not hours:
         return None

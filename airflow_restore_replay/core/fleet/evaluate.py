@@ -225,8 +225,7 @@ def _rto(
     size, transactions = newest.manifest.sizes.restored_bytes, None
     if archive:
         routes = archive.routes(get_flavor(cluster.flavor))
-        legs = routes.from_position(routes.parse(newest.manifest.position)).legs
-        transactions = sum(log.transactions for leg in legs for log in leg.logs)
+        transactions = routes.from_position(routes.parse(newest.manifest.position)).transactions
     with_logs = forecast(catalog, size, starting=True, transactions=transactions)
     if with_logs.seconds is not None and (archive or not archived):
         return Rto(target_s=target_s, seconds=with_logs.seconds, with_logs=True)

@@ -25,7 +25,7 @@ Opener = Callable[[Cluster], Repository]
 class Fleet:
     """Clusters and what was read of them, so that the next evaluation reads only what is new.
 
-    :param mistaken: clusters that a mistake in the cluster file keeps from being evaluated.
+    :ivar mistaken: clusters that a mistake in the cluster file keeps from being evaluated.
     :param limit_s: time limit of each cluster.
     :param everything: read all records, not only the newest.
     :param opener: opens a cluster's repository; by default with the credentials of the environment.
@@ -41,7 +41,7 @@ class Fleet:
         opener: Opener = open_remembering,
     ) -> None:
         self._clusters = tuple(clusters)
-        self._mistaken = dict(mistaken or {})
+        self.mistaken = dict(mistaken or {})
         self._limit_s = limit_s
         self._everything = everything
         self._opener = opener
@@ -60,7 +60,7 @@ class Fleet:
 
     def each(self) -> Iterator[ClusterState]:
         """Evaluate all clusters, and yield each state when it is known."""
-        for name, exc in self._mistaken.items():
+        for name, exc in self.mistaken.items():
             yield misconfigured(name, Failure.of(exc))
         for cluster, state in run_within(
             self._clusters, self._state, threads=_THREADS, limit_s=self._limit_s

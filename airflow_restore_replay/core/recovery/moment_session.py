@@ -11,7 +11,7 @@ import msgspec
 from airflow_restore_replay.core.archive.search.question import Question
 from airflow_restore_replay.core.archive.search.search import Search
 from airflow_restore_replay.core.config.cluster import Cluster
-from airflow_restore_replay.core.errors import BackupFault, NoSuchTable
+from airflow_restore_replay.core.errors import BackupFault
 from airflow_restore_replay.core.flavor.filenames import TableName
 from airflow_restore_replay.core.flavor.quoting import joined
 from airflow_restore_replay.core.jobs.context import Reporter
@@ -107,12 +107,6 @@ class MomentSession(RestoreSession):
         self.begin_with(self.catalog.backup(restored.backup_id))
         self._restored = True
         if self.wish.only:
-            self.__dict__["files"] = entries_of(self.wish.target)
-            try:
-                self.__dict__["chosen"] = self.chosen
-            except NoSuchTable as exc:
-                exc.message = exc.message.replace(
-                    f"Backup {self.backup.backup_id} has", f"{restored.target} with {self.becomes} has"
-                )
-                raise
+            files, whose = entries_of(self.wish.target), f"{restored.target} with {self.becomes}"
+            self.chosen = self.wish.only.chosen(files, self.manifest, whose)
         return restored

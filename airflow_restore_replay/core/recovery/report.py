@@ -60,8 +60,7 @@ def report_of(repository: Repository, cluster: Cluster, now: datetime) -> Report
     expected = None
     if healthy:
         routes = archive.routes(flavor)
-        legs = routes.from_position(routes.parse(healthy[-1].position)).legs
-        transactions = sum(log.transactions for leg in legs for log in leg.logs)
+        transactions = routes.from_position(routes.parse(healthy[-1].position)).transactions
         size = healthy[-1].sizes.restored_bytes
         expected = forecast(catalog, size, starting=True, transactions=transactions).seconds
     current_at = window.current_at

@@ -86,9 +86,10 @@ class Selection:
                     found[TableName(*spelled(pattern))] = None
         return list(found)
 
-    def chosen(self, files: Sequence[FileEntry], manifest: Manifest) -> Chosen:
+    def chosen(self, files: Sequence[FileEntry], manifest: Manifest, whose: str = "") -> Chosen:
         """Return the files of the selected tables, and of the server itself.
 
+        :param whose: what has the files, for messages; the backup by default.
         :raises NoSuchTable: a pattern selects nothing; the hint has the nearest names.
         """
         of = {entry.path: table_of(entry.path, directory=entry.directory) for entry in files}
@@ -105,7 +106,7 @@ class Selection:
                 continue
             wanted = TableName(*spelled(pattern))
             if wanted.schema not in schemas or _ANY in pattern or not _shares_tablespaces(files, manifest):
-                raise self._unknown(pattern, known, manifest)
+                raise _unknown(pattern, known, whose or f"Backup {manifest.backup_id}")
             unseen.append(wanted)
         wanted_schemas = {t.schema for t in (*tables, *unseen)} | {
             schema for schema in schemas if selection.wants(schema, "")
@@ -122,14 +123,15 @@ class Selection:
         ]
         return Chosen(picked, tables, unseen)
 
-    def _unknown(self, pattern: str, known: Sequence[TableName], manifest: Manifest) -> NoSuchTable:
-        names = [joined(table.schema, table.name) for table in known]
-        near = difflib.get_close_matches(pattern, names, _NAMES_SHOWN, cutoff=0.4)
-        listed = f"The nearest: {', '.join(near)}." if near else f"It has {len(names)} tables."
-        return NoSuchTable(
-            f"Backup {manifest.backup_id} has no table {pattern}. {listed}",
-            evidence={"pattern": pattern, "nearest": near},
-        )
+
+def _unknown(pattern: str, known: Sequence[TableName], whose: str) -> NoSuchTable:
+    names = [joined(table.schema, table.name) for table in known]
+    near = difflib.get_close_matches(pattern, names, _NAMES_SHOWN, cutoff=0.4)
+    listed = f"The nearest: {', '.join(near)}." if near else f"It has {len(names)} tables."
+    return NoSuchTable(
+        f"{whose} has no table {pattern}. {listed}",
+        evidence={"pattern": pattern, "nearest": near},
+    )
 
 
 def entries_of(data: Path) -> list[FileEntry]:

@@ -5,18 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from airflow_restore_replay.core.config.schedule import PRESETS
 from airflow_restore_replay.core.errors import ConfigInvalid
 
-_PRESETS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@quarterly": "0 0 1 */3 *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 #: minute, hour, day of month, month, day of week, second, year
@@ -32,7 +23,7 @@ def calendar_events(schedule: str, timezone: str) -> list[str]:
     :param schedule: a valid cron expression of five to seven fields, or a preset.
     :raises ConfigInvalid: systemd has nothing that corresponds to a part of it.
     """
-    fields = _PRESETS.get(schedule, schedule).lower().split()
+    fields = PRESETS.get(schedule, schedule).lower().split()
     fields += ("0", "*")[len(fields) - 5 :]
     minute, hour, date, month, day, second, year = (
         _values(schedule, field, number) for number, field in enumerate(fields)
